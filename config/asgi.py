@@ -1,0 +1,104 @@
+"""The ASGI application: the hot route, Django for the rest of HTTP, Channels for WebSockets."""
+
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from django.core.asgi import get_asgi_application
+
+django = get_asgi_application()
+
+import structlog
+from channels.routing import URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.urls import re_path
+
+from orders.api import fast
+from orders.api.errors import body as error_body
+from orders.api.parsers import BODY_MAX
+from orders.consumers import OrderEvents, PlaceAndStream
+from orders.control import listener
+
+Message = MutableMapping[str, Any]
+
+FORM_MAX = 1024 * 1024
+"""Bytes of a body outside the API: the admin's forms."""
+
+execute = fast.Execute(otherwise=django)
+# Any site's script may open a WebSocket to this address from a visitor's browser; only ours may place orders with it.
+sockets = AllowedHostsOriginValidator(
+    URLRouter(
+        [
+            re_path(r"^ws/(?P<order_id>[^/]{1,64})/?$", OrderEvents.as_asgi()),
+            re_path(r"^api/orders/execute/?$", PlaceAndStream.as_asgi()),
+        ]
+    )
+)
+
+
+async def application(
+    scope: MutableMapping[str, Any],
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
+    """Serve one connection."""
+    if scope["type"] == "http":
+        await serve_http(scope, receive, send)
+    elif scope["type"] == "websocket":
+        await serve_socket(scope, receive, send)
+    else:
+        raise ValueError(f"no such protocol here: {scope['type']}")
+
+
+async def serve_http(scope: Any, receive: Any, send: Any) -> None:
+    """Read the body, limited, before anything else looks at it: Django would spool all of it to disk first."""
+    listener().ensure_listening()
+    structlog.contextvars.clear_contextvars()
+    limit = BODY_MAX if scope["path"].startswith("/api/") else FORM_MAX
+    body = await read_body(receive, limit)
+    if body is None:
+        await fast.respond(send, 400, error_body("too_large", f"the body is larger than {limit} bytes"))
+        return
+    again = replaying(body, receive)
+    if scope["path"] == "/api/orders/execute" and scope["method"] == "POST":
+        await execute(scope, body, again, send)
+    else:
+        await django(scope, again, send)
+
+
+async def read_body(receive: Any, limit: int) -> bytes | None:
+    """Return the whole body, or None as soon as it exceeds the limit."""
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return b"".join(parts)
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            return None
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def replaying(body: bytes, receive: Any) -> Callable[[], Awaitable[Message]]:
+    """Make a `receive` that yields the body read before, then whatever else the client does."""
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return again
+
+
+async def serve_socket(scope: Any, receive: Any, send: Any) -> None:
+    """Serve a WebSocket; an address that does not exist is refused at the handshake."""
+    listener().ensure_listening()
+    try:
+        await sockets(scope, receive, send)
+    except ValueError as reason:
+        if "No route found" not in str(reason):
+            raise
+        await send({"type": "websocket.close", "code": 4404})

@@ -1,0 +1,71 @@
+"""The Celery application: four workers now, one queue each, tuned for a broker that may lose and repeat messages.
+
+The reasons for the less common settings are in the README under "Decisions".
+"""
+
+import os
+from typing import Any
+
+from celery import Celery, signals
+from kombu import Exchange, Queue
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from django.conf import settings
+from django.db import close_old_connections
+
+from orders.dispatch import QUEUES
+
+EXCHANGE = Exchange("engine", type="direct")
+
+app = Celery("engine")
+app.conf.update(
+    broker_url=settings.REDIS_URL,
+    broker_transport_options={
+        "visibility_timeout": 120,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        "priority_steps": [0],
+        "queue_order_strategy": "round_robin",
+    },
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_pool_acquire_timeout=1.0,
+    task_queues=[Queue(name, EXCHANGE, routing_key=name) for name in QUEUES],
+    task_default_queue="order",
+    task_default_exchange="engine",
+    task_default_routing_key="order",
+    task_create_missing_queues=False,
+    task_acks_late=True,
+    task_acks_on_failure_or_timeout=True,
+    task_reject_on_worker_lost=False,
+    task_ignore_result=True,
+    result_backend=None,
+    task_serializer="json",
+    accept_content=["json"],
+    task_publish_retry=False,
+    worker_prefetch_multiplier=1,
+    worker_enable_remote_control=True,
+    worker_soft_shutdown_timeout=3.0,
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+    beat_max_loop_interval=1,
+    timezone="UTC",
+)
+app.autodiscover_tasks(["workers.order", "workers.stream", "workers.dbsync", "workers.dlq"], related_name=None)
+
+
+@signals.setup_logging.connect
+def keep_our_logging(**_: Any) -> None:
+    """Stop Celery from replacing the logging set up in config/logs.py."""
+
+
+@signals.task_prerun.connect
+@signals.task_postrun.connect
+def tidy_connections(**_: Any) -> None:
+    """Drop a connection that Postgres closed while this thread was idle."""
+    close_old_connections()

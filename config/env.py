@@ -1,0 +1,247 @@
+"""Every setting: its name, what it accepts, its default and what it is for.
+
+Read from the environment and from `.env`; the environment wins.  Standard library only, so that the launcher can
+read it before anything else is imported.
+"""
+
+import difflib
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PREFIXES = ("ENGINE_", "MOCK_", "MARKET_", "CONFIRM_", "QUOTE_", "ORDER_")
+"""A variable with one of these that is not in the table below is a mistake and stops the start."""
+
+
+class BadSetting(Exception):
+    """A setting is unknown or malformed; the message names it, its value and what it accepts."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table; `parse` raises ValueError with what is accepted."""
+
+    parse: Callable[[str], Any]
+    default: str | None
+    about: str
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Accept a whole number from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """Accept a number from `low` to `high`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise ValueError(f"a number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def span(high: int) -> Callable[[str], tuple[int, int]]:
+    """Accept `2000-3000` or one number, each from 0 to `high`; returns (low, high)."""
+
+    def parse(text: str) -> tuple[int, int]:
+        parts = text.split("-")
+        if len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
+            raise ValueError("a range such as 2000-3000, or one whole number")
+        low_, high_ = int(parts[0]), int(parts[-1])
+        if not low_ <= high_ <= high:
+            raise ValueError(f"a range whose first number is not above its second, both at most {high}")
+        return low_, high_
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Accept one of these words."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def some_of(*choices: str) -> Callable[[str], tuple[str, ...]]:
+    """Accept any of these words, separated by commas; empty for none."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        words = tuple(word.strip() for word in text.split(",") if word.strip())
+        if set(words) - set(choices):
+            raise ValueError(f"any of {', '.join(choices)}, separated by commas")
+        return words
+
+    return parse
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    """Accept an address with one of these schemes."""
+
+    def parse(text: str) -> str:
+        if text.partition("://")[0] not in schemes or not text.partition("://")[2]:
+            raise ValueError(f"an address that begins with {' or '.join(s + '://' for s in schemes)}")
+        return text
+
+    return parse
+
+
+def switch(text: str) -> bool:
+    """Accept 1, 0, true or false."""
+    if text.lower() not in ("0", "1", "true", "false"):
+        raise ValueError("1, 0, true or false")
+    return text.lower() in ("1", "true")
+
+
+def existing_file(text: str) -> Path:
+    """Accept the path of a file that exists."""
+    if not Path(text).is_file():
+        raise ValueError("the path of a file that exists")
+    return Path(text).resolve()
+
+
+def filled(text: str) -> str:
+    """Accept any text but an empty one."""
+    if not text:
+        raise ValueError("some text")
+    return text
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Accept names separated by commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+TABLE: dict[str, Setting] = {
+    "ENGINE_HOST": Setting(filled, "127.0.0.1", "address the API and Flower listen on"),
+    "ENGINE_PORT": Setting(whole(1, 65535), "8000", "port of the API"),
+    "ENGINE_FLOWER_PORT": Setting(whole(1, 65535), "5555", "port of Flower"),
+    "ENGINE_DATA_DIR": Setting(Path, ".data", "where the embedded stores, logs and secrets live"),
+    "ENGINE_SERVER": Setting(one_of("uvicorn", "daphne"), "uvicorn", "ASGI server that serves the API"),
+    "ENGINE_ALLOWED_HOSTS": Setting(names, "localhost,127.0.0.1,[::1]", "host names the API answers to"),
+    "ENGINE_SECRET_KEY": Setting(filled, None, "Django's secret key; made and kept in the data dir when not given"),
+    "ENGINE_DEBUG": Setting(switch, "0", "Django's debug pages; never in production"),
+    "ENGINE_LOG_LEVEL": Setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "least severe line that is logged"),
+    "ENGINE_LOG_FORMAT": Setting(one_of("auto", "json", "text"), "auto", "auto: text on a terminal, JSON otherwise"),
+    "ENGINE_WORKER_THREADS": Setting(whole(1, 64), "4", "tasks one worker process runs at once"),
+    "ENGINE_ROLE": Setting(filled, "shell", "which process this is; set by whatever starts it"),
+    "DATABASE_URL": Setting(url("postgres", "postgresql"), None, "PostgreSQL; embedded when not given"),
+    "REDIS_URL": Setting(url("redis", "rediss"), None, "Redis 7 or Valkey; embedded when not given"),
+    "ORDER_MAX_IMPACT_BPS": Setting(whole(1, 10_000), "1000", "worst price impact of its own size an order may have, bps"),
+    "ORDER_LIVE_TTL_S": Setting(whole(1, 604_800), "3600", "how long a finished order stays in Redis, seconds"),
+    "ORDER_LEASE_MS": Setting(whole(500, 600_000), "5000", "how long a silent worker keeps an order to itself"),
+    "MAX_ATTEMPTS": Setting(whole(1, 10), "3", "tries before an order fails"),
+    "QUOTE_FRESH_MS": Setting(whole(100, 60_000), "2000", "age up to which BEST is routed on at once"),
+    "QUOTE_STALE_MS": Setting(whole(100, 600_000), "10000", "age up to which a venue's last quote may still be used"),
+    "QUOTE_TIMEOUT_MS": Setting(whole(100, 60_000), "5000", "how long a venue may take to quote"),
+    "CONFIRM_POLL_MS": Setting(whole(10, 10_000), "200", "how often open attempts are looked up"),
+    "CONFIRM_RESEND_MS": Setting(whole(100, 60_000), "2000", "how often an unconfirmed transaction is sent again"),
+    "MOCK_QUOTE_DELAY_MS": Setting(span(60_000), "2000-3000", "how long a sandbox venue takes to quote"),
+    "MOCK_CONFIRM_DELAY_MS": Setting(span(600_000), "400-1200", "how long the sandbox chain takes to confirm"),
+    "MOCK_PRICE_VARIATION_PCT": Setting(span(50), "2-5", "how far a sandbox venue strays from the middle price"),
+    "MOCK_DROP_RATE": Setting(number(0, 1), "0", "share of broadcasts the sandbox chain loses"),
+    "MOCK_REJECT_RATE": Setting(number(0, 1), "0", "share of transactions the sandbox chain refuses"),
+    "MOCK_BLOCKHASH_VALID_MS": Setting(whole(400, 600_000), "60000", "how long a signed transaction can still land"),
+    "MOCK_VENUES_DOWN": Setting(some_of("RAYDIUM", "METEORA"), "", "sandbox venues that are down from the start"),
+    "MOCK_SEED": Setting(whole(0, 2**63), "1", "decides every sandbox price and outcome"),
+    "MARKET_REPLAY": Setting(existing_file, None, "CSV of one-minute prices the sandbox market follows"),
+    "MARKET_REPLAY_SPEED": Setting(number(0.001, 100_000), "1", "replayed seconds per second"),
+    "MARKET_REPLAY_START": Setting(number(0, 1e12), "0", "epoch second at which the replay's first row was now"),
+}
+
+
+def load(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[str, Any]:
+    """Read and check every setting.
+
+    Raises BadSetting for the first that is unknown or malformed.
+    """
+    given = {**dotenv(root / ".env"), **(os.environ if environ is None else environ)}
+    refuse_unknown(given)
+    values = {name: value_of(name, setting, given.get(name)) for name, setting in TABLE.items()}
+    values["ENGINE_DATA_DIR"] = (root / values["ENGINE_DATA_DIR"]).resolve()
+    if values["QUOTE_STALE_MS"] < values["QUOTE_FRESH_MS"]:
+        raise BadSetting(f"QUOTE_STALE_MS={values['QUOTE_STALE_MS']}: must not be below QUOTE_FRESH_MS")
+    return {**values, **running_stores(values)}
+
+
+def value_of(name: str, setting: Setting, text: str | None) -> Any:
+    """Parse one setting, or its default when it is absent or empty."""
+    text = text if text else setting.default
+    if text is None:
+        return None
+    try:
+        return setting.parse(text)
+    except ValueError as accepted:
+        raise BadSetting(f"{name}={text!r}: must be {accepted} ({setting.about})") from None
+
+
+def refuse_unknown(given: Mapping[str, str]) -> None:
+    """Stop on a variable that carries one of our prefixes and means nothing to us."""
+    for name in sorted(given):
+        if name.startswith(PREFIXES) and name not in TABLE and name != "ENGINE_NO_VENV":
+            near = difflib.get_close_matches(name, TABLE, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "; the README lists all settings"
+            raise BadSetting(f"{name} is not a setting of this engine{hint}")
+
+
+def dotenv(path: Path) -> dict[str, str]:
+    """Read NAME=value lines; blank lines and # comments are skipped, quotes around a value removed.
+
+    Raises BadSetting for any other line.
+    """
+    if not path.is_file():
+        return {}
+    found = {}
+    for number_, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        name, equals, value = line.removeprefix("export ").partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise BadSetting(f"{path.name} line {number_}: {line!r} is not NAME=value")
+        found[name.strip()] = value.strip().strip("\"'")
+    return found
+
+
+def running_stores(values: Mapping[str, Any]) -> dict[str, str]:
+    """Find the embedded stores that `manage.py up` runs, so that other commands reach them."""
+    wanted = [name for name in ("DATABASE_URL", "REDIS_URL") if values[name] is None]
+    try:
+        running = json.loads((values["ENGINE_DATA_DIR"] / "run.json").read_text())
+        os.kill(running["pid"], 0)
+    except (OSError, ValueError, KeyError):
+        return {}
+    return {name: running[name] for name in wanted if name in running}
+
+
+def secret_key(data_dir: Path) -> str:
+    """Return this installation's secret key, made on first use and readable by its owner alone."""
+    path = data_dir / "secret-key"
+    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text()
+    key = secrets.token_urlsafe(50)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key)
+    return key

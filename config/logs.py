@@ -1,0 +1,64 @@
+"""Log lines: a fixed sentence plus fields; JSON for machines, text on a terminal.
+
+`order_id`, `worker` and `task_id` travel in context variables, so a line carries them whoever writes it.
+"""
+
+import logging
+import logging.config
+import sys
+from typing import Any
+
+import structlog
+import structlog.tracebacks
+
+
+WITHOUT_LOCALS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+"""Local variables hold passwords and keys; a log does not."""
+
+
+def configure(*, level: str, form: str, role: str) -> None:
+    """Route structlog and the standard library's logging through one formatter to standard output."""
+    as_json = form == "json" or (form == "auto" and not sys.stdout.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    final: list[Any] = (
+        [structlog.processors.ExceptionRenderer(WITHOUT_LOCALS), structlog.processors.JSONRenderer(default=str)]
+        if as_json
+        else [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+    )
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {
+                "engine": {
+                    "()": structlog.stdlib.ProcessorFormatter,
+                    "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final],
+                    "foreign_pre_chain": shared,
+                },
+            },
+            "handlers": {"out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "engine"}},
+            "root": {"handlers": ["out"], "level": level},
+            "loggers": {
+                # One line per task says nothing that the order's own lines do not.
+                "celery.app.trace": {"level": "WARNING"},
+                "celery.worker.strategy": {"level": "WARNING"},
+                "celery.beat": {"level": "WARNING"},
+                "django_celery_beat": {"level": "WARNING"},
+                "httpx": {"level": "WARNING"},
+                "kombu": {"level": "WARNING"},
+            },
+        },
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(worker=role)

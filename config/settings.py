@@ -1,0 +1,162 @@
+"""Django's settings, all of them derived from the table in config/env.py."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from config import env, logs
+
+ENV = env.load()
+BASE_DIR = env.ROOT
+
+ROLE: str = ENV["ENGINE_ROLE"]
+DEBUG: bool = ENV["ENGINE_DEBUG"]
+SECRET_KEY: str = ENV["ENGINE_SECRET_KEY"] or env.secret_key(ENV["ENGINE_DATA_DIR"])
+ALLOWED_HOSTS: tuple[str, ...] = ENV["ENGINE_ALLOWED_HOSTS"]
+DATA_DIR: Path = ENV["ENGINE_DATA_DIR"]
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "routing",
+    "orders",
+    "workers",
+    "config",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+# /api/orders/ is not an address of this API; a redirect would lose the body of a POST.
+APPEND_SLASH = True
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+POOL_SIZES = {"api": 16, "order": 12, "beat": 0}
+"""Postgres connections of one process by role; others take 6.  Their sum stays under max_connections."""
+
+
+def database(address: str | None) -> dict[str, object]:
+    """Turn DATABASE_URL into Django's form, with time limits on every statement and a pool where it pays."""
+    parts = urlsplit(address or "postgresql://postgres@127.0.0.1:5432/engine")
+    limits = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=15000"
+    size = POOL_SIZES.get(ROLE, 6)
+    options: dict[str, object] = {"options": limits, "connect_timeout": 3}
+    if size:
+        options["pool"] = {"min_size": 1, "max_size": size, "timeout": 5}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")) or "postgres",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "OPTIONS": options,
+        # Beat's scheduler opens about four connections a second without this; a pool keeps its own.
+        "CONN_MAX_AGE": 0 if size else 300,
+        "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+    }
+
+
+DATABASES = {"default": database(ENV["DATABASE_URL"])}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL: str = ENV["REDIS_URL"] or "redis://127.0.0.1:6379/0"
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        # redis-py 8's own socket timeout of 5 s would end every idle subscription (django/channels_redis#422).
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}]},
+    },
+}
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+    "DEFAULT_PARSER_CLASSES": ["orders.api.parsers.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "orders.api.errors.handle",
+    "COERCE_DECIMAL_TO_STRING": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Solana order execution engine",
+    "DESCRIPTION": "Orders routed to the better of Raydium and Meteora, settled, and streamed stage by stage.",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+LOGGING_CONFIG = None
+logs.configure(level=ENV["ENGINE_LOG_LEVEL"], form=ENV["ENGINE_LOG_FORMAT"], role=ROLE)
+
+# What the rooms further in read by name.
+MAX_ATTEMPTS: int = ENV["MAX_ATTEMPTS"]
+ORDER_MAX_IMPACT_BPS: int = ENV["ORDER_MAX_IMPACT_BPS"]
+ORDER_LIVE_TTL_S: int = ENV["ORDER_LIVE_TTL_S"]
+ORDER_LEASE_MS: int = ENV["ORDER_LEASE_MS"]
+QUOTE_FRESH_MS: int = ENV["QUOTE_FRESH_MS"]
+QUOTE_STALE_MS: int = ENV["QUOTE_STALE_MS"]
+QUOTE_TIMEOUT_MS: int = ENV["QUOTE_TIMEOUT_MS"]
+CONFIRM_POLL_MS: int = ENV["CONFIRM_POLL_MS"]
+CONFIRM_RESEND_MS: int = ENV["CONFIRM_RESEND_MS"]
+MOCK_QUOTE_DELAY_MS: tuple[int, int] = ENV["MOCK_QUOTE_DELAY_MS"]
+MOCK_CONFIRM_DELAY_MS: tuple[int, int] = ENV["MOCK_CONFIRM_DELAY_MS"]
+MOCK_PRICE_VARIATION_PCT: tuple[int, int] = ENV["MOCK_PRICE_VARIATION_PCT"]
+MOCK_DROP_RATE: float = ENV["MOCK_DROP_RATE"]
+MOCK_REJECT_RATE: float = ENV["MOCK_REJECT_RATE"]
+MOCK_BLOCKHASH_VALID_MS: int = ENV["MOCK_BLOCKHASH_VALID_MS"]
+MOCK_VENUES_DOWN: tuple[str, ...] = ENV["MOCK_VENUES_DOWN"]
+MOCK_SEED: int = ENV["MOCK_SEED"]
+MARKET_REPLAY: Path | None = ENV["MARKET_REPLAY"]
+MARKET_REPLAY_SPEED: float = ENV["MARKET_REPLAY_SPEED"]
+MARKET_REPLAY_START: float = ENV["MARKET_REPLAY_START"]

@@ -1,0 +1,13 @@
+"""Every address the engine answers over HTTP."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", include("orders.api.urls")),
+]
+handler400 = "orders.api.errors.bad_request"
+handler403 = "orders.api.errors.forbidden"
+handler404 = "orders.api.errors.not_found"
+handler500 = "orders.api.errors.server_error"

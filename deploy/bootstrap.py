@@ -1,0 +1,296 @@
+"""Builds `.venv` beside manage.py from the hash-pinned requirements.  Standard library only."""
+
+import compileall
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from deploy.servers import die_with_parent
+
+REQUIREMENTS = {False: "requirements.txt", True: "requirements-dev.txt"}
+FOUND = ("Collecting ", "Processing ", "Requirement already satisfied: ")
+"""How pip begins its line about one package, whether it comes from an index, a folder or is already there."""
+TAIL = 15
+"""Lines of pip's own words shown when it fails."""
+
+
+class BootstrapFailed(Exception):
+    """The environment cannot be built; the message says why and what to do."""
+
+
+def ensure(root: Path, *, dev: bool) -> Path:
+    """Return the interpreter of `root/.venv`, building or updating that environment first when needed.
+
+    Raises BootstrapFailed.  Safe to call from several processes at once: one builds, the others wait.
+    """
+    home = root / ".venv"
+    python = home / "bin" / "python"
+    if is_current(home, wanted(root), dev=dev):
+        return python
+    try:
+        home.mkdir(exist_ok=True)
+        with only_one(home):
+            if not is_current(home, wanted(root), dev=dev):
+                build(root, home, dev=dev)
+    except PermissionError as problem:
+        raise BootstrapFailed(
+            f"{problem.filename} cannot be written by this account: {home} was made by another one.\n"
+            "Use that account, remove the folder, or work in your own copy of the project.",
+        ) from problem
+    return python
+
+
+def wanted(root: Path) -> dict[str, str]:
+    """What a current environment was built from: Python's minor version and the requirement files' hashes."""
+    stamp = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    for name in REQUIREMENTS.values():
+        stamp[name] = hashlib.sha256((root / "deploy" / name).read_bytes()).hexdigest()
+    return stamp
+
+
+def is_current(home: Path, stamp: dict[str, str], *, dev: bool) -> bool:
+    """Whether the environment was finished for this Python and these requirements; dev includes runtime."""
+    built = read_stamp(home)
+    if built.get("python") != stamp["python"] or not (home / "bin" / "python").exists():
+        return False
+    return all(built.get(name) == stamp[name] for name in {REQUIREMENTS[False], REQUIREMENTS[dev]})
+
+
+def read_stamp(home: Path) -> dict[str, str]:
+    """Read what the last finished build was made from; empty when none finished."""
+    try:
+        stamp = json.loads((home / "stamp.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+@contextlib.contextmanager
+def only_one(home: Path) -> Iterator[None]:
+    """Hold the build lock; the operating system lets go of it however the holder ends."""
+    with (home / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another manage.py is preparing .venv; waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def build(root: Path, home: Path, *, dev: bool) -> None:
+    """Make or update the environment; the stamp is written last, so an interrupted build is done again."""
+    started = time.monotonic()
+    stamp = wanted(root)
+    clean = read_stamp(home).get("python") != stamp["python"]
+    (home / "stamp.json").unlink(missing_ok=True)
+    progress = Progress()
+    if clean:
+        progress.show("preparing .venv (first start only)")
+        empty(home)
+        make_venv(home)
+    install(home, root / "deploy" / REQUIREMENTS[dev], progress)
+    progress.show("compiling")
+    compile_all(home)
+    done = {"python": stamp["python"], REQUIREMENTS[False]: stamp[REQUIREMENTS[False]]}
+    if dev:
+        done[REQUIREMENTS[True]] = stamp[REQUIREMENTS[True]]
+    (home / "stamp.json").write_text(json.dumps(done))
+    progress.end(f".venv is ready ({time.monotonic() - started:.0f} s)")
+
+
+def empty(home: Path) -> None:
+    """Remove what an unfinished or foreign build left, but not the lock that we hold."""
+    for entry in home.iterdir():
+        if entry.name == ".lock":
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def make_venv(home: Path) -> None:
+    """Create the bare environment, with pip of its own where this Python can provide it."""
+    has_pip = importlib.util.find_spec("ensurepip") is not None
+    try:
+        venv.EnvBuilder(with_pip=has_pip, symlinks=True).create(home)
+    except subprocess.CalledProcessError:
+        # Some distributions ship ensurepip as an empty shell; the environment itself stands by then.
+        has_pip = False
+    if not has_pip and host_pip() is None:
+        raise BootstrapFailed(
+            f"This Python ({sys.executable}) comes without pip, and none is installed beside it.\n"
+            "Install it and start again: on Debian and Ubuntu `apt install python3-venv`, elsewhere `python3-pip`.",
+        )
+
+
+def host_pip() -> list[str] | None:
+    """The command for a pip outside the environment that can install into it (pip 22.3 or newer)."""
+    base = getattr(sys, "_base_executable", sys.executable)
+    probe = subprocess.run([base, "-m", "pip", "--version"], capture_output=True, text=True, check=False)
+    version = re.match(r"pip (\d+)\.(\d+)", probe.stdout)
+    if version is None or tuple(map(int, version.groups())) < (22, 3):
+        return None
+    return [base, "-m", "pip"]
+
+
+def pip_command(home: Path) -> list[str]:
+    """The pip that installs into the environment: its own, else the host's."""
+    python = str(home / "bin" / "python")
+    if any(home.glob("lib/python*/site-packages/pip")):
+        return [python, "-m", "pip"]
+    return [*(host_pip() or []), "--python", python]
+
+
+def install(home: Path, requirements: Path, progress: "Progress") -> None:
+    """Install exactly the pinned files, checked by hash; raises BootstrapFailed with pip's last words."""
+    command = [
+        *pip_command(home),
+        *("install", "--require-hashes", "--no-deps", "--no-compile", "--disable-pip-version-check"),
+        *("--no-input", "--progress-bar", "off", "-r", str(requirements)),
+    ]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PIP_ROOT_USER_ACTION": "ignore", "PIP_NO_COLOR": "1"}
+    parent = os.getpid()
+    # One process group with us, so Ctrl-C reaches pip too; and no pip that goes on alone when we are killed.
+    pip = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environment,
+        preexec_fn=lambda: die_with_parent(parent, signal.SIGKILL),  # noqa: PLW1509 (one thread)
+    )
+    assert pip.stdout
+    lines = follow(pip.stdout, home, len(names_in(requirements)), progress)
+    if pip.wait() != 0:
+        raise BootstrapFailed(explain(lines))
+
+
+def follow(output: IO[str], home: Path, total: int, progress: "Progress") -> list[str]:
+    """Turn pip's lines into progress; returns the lines."""
+    lines: list[str] = []
+    fetched = 0
+    for line in output:
+        lines.append(line.rstrip())
+        if line.startswith("Ignoring "):
+            total -= 1
+        elif line.startswith(FOUND):
+            fetched += 1
+            progress.count("fetching", fetched, total, name_of(line))
+        elif line.startswith("Installing collected packages: "):
+            pending = line.split(": ", 1)[1].split(", ")
+            with progress.watching(site_packages(home), len(pending)):
+                lines += [later.rstrip() for later in output]
+    return lines
+
+
+def name_of(line: str) -> str:
+    """The requirement in one of pip's FOUND lines, such as `Collecting django==5.2.19 (from -r …)`: `django 5.2.19`."""
+    text = line.split(": ", 1)[-1] if line.startswith("Requirement") else line.split(" ", 1)[1]
+    wheel = text.split(" (")[0].split(" in /")[0].strip().rpartition("/")[2]
+    return " ".join(wheel.split("-")[:2]) if wheel.endswith(".whl") else wheel.replace("==", " ")
+
+
+def names_in(requirements: Path) -> list[str]:
+    """The packages a compiled requirements file pins."""
+    return re.findall(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==", requirements.read_text(), flags=re.MULTILINE)
+
+
+def site_packages(home: Path) -> Path:
+    """Where packages land in the environment."""
+    return home / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+
+
+def compile_all(home: Path) -> None:
+    """Compile every module on all cores: faster than pip's own one-core compile, and the next start needs it."""
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        compileall.compile_dir(site_packages(home), quiet=2, workers=0)
+
+
+def explain(lines: list[str]) -> str:
+    """Say what failed, in a sentence, with pip's own last lines under it."""
+    said = "\n".join(lines)
+    telling = [line for line in lines if not line.startswith(("WARNING: Location", "Looking in"))]
+    words = "\n".join(f"  pip: {line}" for line in telling[-TAIL:])
+    return f"{words}\n\nThe packages could not be installed: {reason(said)}\nNothing is broken: start again afterwards."
+
+
+def reason(said: str) -> str:
+    """The likely cause of pip's failure and what to do about it."""
+    if "No space left on device" in said:
+        return "the disk is full. About 700 MB are needed; free some space."
+    if "DO NOT MATCH THE HASHES" in said:
+        return "a package differs from the one that was pinned. Do not work around this; tell the maintainers."
+    if "No matching distribution found" in said and "Connection" not in said and "resolve" not in said:
+        return "the package index does not have one of them for this Python and platform (named above)."
+    if re.search(r"NewConnectionError|Connection|Temporary failure|resolve|timed out|SSLError|ProxyError", said):
+        return (
+            "the package index could not be reached. Check the network; behind a proxy set HTTPS_PROXY,\n"
+            "with an index of your own set PIP_INDEX_URL."
+        )
+    return "see pip's words above."
+
+
+class Progress:
+    """One line that rewrites itself on a terminal; elsewhere a line for every tenth package."""
+
+    STEP = 10
+
+    def __init__(self) -> None:
+        self.live = sys.stdout.isatty()
+        self.shown = ""
+
+    def show(self, text: str) -> None:
+        """Say what is being done now."""
+        if text == self.shown:
+            return
+        self.shown = text
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r\033[K{text[:width]}" if self.live else text, end="" if self.live else "\n", flush=True)
+
+    def count(self, verb: str, done: int, total: int, what: str = "") -> None:
+        """Show `verb done/total what`."""
+        if self.live or done % self.STEP == 0 or done == total:
+            self.show(f"{verb} {done}/{total} {what}".rstrip())
+
+    def end(self, text: str) -> None:
+        """Close the line with a result."""
+        print(f"\r\033[K{text}" if self.live else text, flush=True)
+
+    @contextlib.contextmanager
+    def watching(self, folder: Path, total: int) -> Iterator[None]:
+        """Count packages as they land in `folder`: pip itself is silent while it installs."""
+        stop = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(folder, total, stop), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            watcher.join()
+
+    def _watch(self, folder: Path, total: int, stop: threading.Event) -> None:
+        before = set(folder.glob("*.dist-info/RECORD"))
+        step = 0
+        while not stop.wait(0.1):
+            landed = set(folder.glob("*.dist-info/RECORD")) - before
+            if len(landed) // self.STEP != step or self.live:
+                step = len(landed) // self.STEP
+                newest = max(landed, key=lambda record: record.stat().st_mtime, default=None)
+                name = newest.parent.name.removesuffix(".dist-info").replace("-", " ") if newest else ""
+                self.show(f"installing {min(len(landed), total)}/{total} {name}".rstrip())

@@ -1,0 +1,488 @@
+"""`manage.py up`: the whole engine on one machine, from stores to Flower, started at once and stopped in order."""
+
+import argparse
+import errno
+import gc
+import json
+import os
+import shlex
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from config import env
+from deploy import roles
+from deploy.servers import StoreFailed, last_lines, open_log
+from deploy.stores import Stores
+from deploy.supervisor import Child, Interrupted, NotReady, Signals, Supervisor
+
+READY_WITHIN_S = 60.0
+DOORS_END_WITHIN_S = 4.0
+WORKERS_END_WITHIN_S = 6.0
+EXPLAINED_LINES = 20
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
+
+class CannotStart(Exception):
+    """The start stops here; the message says why and what to do.  `code` is the exit code."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line of `up` asks for."""
+
+    fresh: bool
+    replay: Path | None
+    replay_speed: float | None
+    scale: dict[str, int]
+    flower: bool
+    verbose: bool
+
+
+def main(arguments: list[str]) -> int:
+    """Run the engine until Ctrl-C or SIGTERM; returns the exit code."""
+    options = parse(arguments)
+    signals = Signals()
+    launcher = Launcher(options, signals)
+    code = 0
+    try:
+        launcher.start()
+        signals.raising = False
+        launcher.watch()
+    except Interrupted:
+        pass
+    except (CannotStart, StoreFailed, NotReady) as problem:
+        show(f"\n{explain(problem)}", to=2)
+        code = problem.code if isinstance(problem, CannotStart) else 1
+    except Exception:
+        show(f"\n{traceback.format_exc()}", to=2)
+        code = 1
+    return launcher.end(code)
+
+
+def parse(arguments: list[str]) -> Options:
+    """Read the command line; a wrong one ends with a sentence and exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="manage.py up",
+        description="Start the whole engine on this machine: stores, migrations, API, workers, beat and Flower. "
+        "Ctrl-C stops it in order; a second Ctrl-C at once.",
+        epilog="Settings come from the environment and from .env; the README lists them.",
+    )
+    parser.add_argument("--fresh", action="store_true", help="delete the embedded stores' data first")
+    parser.add_argument("--replay", metavar="FILE", type=Path, help="CSV of one-minute prices the market follows")
+    parser.add_argument("--replay-speed", metavar="X", type=float, help="replayed seconds per second (default 1)")
+    parser.add_argument(
+        "--scale",
+        metavar="ROLE=N",
+        nargs="+",
+        action="extend",
+        default=[],
+        help=f"processes of a role: api, {', '.join(roles.WORKERS)}; 0 leaves it out",
+    )
+    parser.add_argument("--no-flower", dest="flower", action="store_false", help="start without Flower")
+    parser.add_argument("--verbose", action="store_true", help="show every process's log lines here")
+    given = parser.parse_args(arguments)
+    try:
+        scale = dict(map(scaled, given.scale))
+    except ValueError as problem:
+        parser.error(str(problem))
+    if given.replay is not None and not given.replay.is_file():
+        parser.error(f"--replay {given.replay}: there is no such file")
+    if given.replay_speed is not None and not given.replay_speed > 0:
+        parser.error("--replay-speed: must be above 0")
+    return Options(given.fresh, given.replay, given.replay_speed, scale, given.flower, given.verbose)
+
+
+def scaled(text: str) -> tuple[str, int]:
+    """Read `order=2`; raises ValueError with what is accepted."""
+    role, _, count = text.partition("=")
+    if role in roles.SINGLE:
+        raise ValueError(f"--scale {text}: there is always exactly one {role}")
+    if role not in ("api", *roles.WORKERS):
+        raise ValueError(f"--scale {text}: the roles are api, {', '.join(roles.WORKERS)}")
+    if not count.isdigit() or int(count) > 32:
+        raise ValueError(f"--scale {text}: give a number from 0 to 32, as in order=2")
+    return role, int(count)
+
+
+class Launcher:
+    """One run of `up`."""
+
+    def __init__(self, options: Options, signals: Signals) -> None:
+        self.options = options
+        self.signals = signals
+        self.settings: dict[str, Any] = {}
+        self.stores: Stores | None = None
+        self.supervisor = Supervisor(say, signals, changed=self._tell)
+        self.doors: list[Child] = []
+        self.workers: list[Child] = []
+        self.listener: socket.socket | None = None
+        self.migration: Child | None = None
+        self.logs: Logs | None = None
+        self.began = time.monotonic()
+
+    def start(self) -> None:
+        """Bring everything up; raises CannotStart, StoreFailed, NotReady or Interrupted."""
+        with step("settings"):
+            self.settings, external = read_settings(self.options)
+            self.stores = Stores(self.settings["ENGINE_DATA_DIR"], external=external)
+            self.stores.open()
+            self.listener = claim_ports(self.settings, flower=self.options.flower)
+        with step("application") as note:
+            os.environ.update(self.stores.begin(fresh=self.options.fresh))
+            import_application(self.stores.data_dir)
+            note("imported")
+        with step("stores") as note:
+            self.stores.finish()
+            note(", ".join(f"{server.name} on port {server.port}" for server in self.stores.servers) or "external")
+        for remark in self.stores.notes:
+            show(f"  {'':<12} {remark}")
+        for server in self.stores.servers:
+            self.supervisor.keep(server)
+        self._migrate(external)
+        self._start_roles()
+        self._banner(external)
+
+    def watch(self) -> None:
+        """Keep it running until asked to stop."""
+        assert self.logs
+        self.supervisor.watch(self.logs.show)
+
+    def end(self, code: int) -> int:
+        """Stop everything in order: doors, workers, stores.  A second Ctrl-C ends it all at once."""
+        migration = [self.migration] if self.migration else []
+        everything = [*migration, *self.doors, *self.workers]
+        started = time.monotonic()
+        try:
+            if any(child.pid for child in everything):
+                show("\nstopping …")
+            late = self.supervisor.stop([*migration, *self.doors], DOORS_END_WITHIN_S)
+            late += self.supervisor.stop(self.workers, WORKERS_END_WITHIN_S)
+            if self.stores:
+                self.stores.stop()
+        except Interrupted:
+            self.supervisor.kill(everything)
+            if self.stores:
+                self.stores.kill()
+            show("killed")
+            return code
+        if late:
+            show(f"killed what did not end in time: {', '.join(late)}")
+        if any(child.pid for child in everything):
+            show(f"stopped in {time.monotonic() - started:.1f} s")
+        return code
+
+    def _migrate(self, external: frozenset[str]) -> None:
+        password = roles.admin_password(self.settings["ENGINE_DATA_DIR"])
+        self.migration = self._child("migrate", roles.migrate(None if "DATABASE_URL" in external else password))
+        with step("migrations") as note:
+            self.migration.spawn()
+            while self.migration.poll() is None:
+                self.signals.wait(0.1)
+            self.migration.is_ready()
+            if self.migration.poll() != 0:
+                raise NotReady(self.migration, "failed")
+            note(self.migration.word)
+
+    def _start_roles(self) -> None:
+        self.doors, self.workers = self._doors(), self._workers()
+        children = [*self.workers, *self.doors]
+        self.logs = Logs([child.log for child in children], verbose=self.options.verbose)
+        started = time.monotonic()
+        self.supervisor.start(children)
+        for child in self.supervisor.wait_ready(READY_WITHIN_S):
+            show(f"  {child.name:<12} ready  {time.monotonic() - started:.1f} s")
+
+    def _doors(self) -> list[Child]:
+        assert self.listener
+        settings, listener = self.settings, self.listener
+        host, port = address(settings["ENGINE_HOST"]), settings["ENGINE_PORT"]
+        header = next((name for name in settings["ENGINE_ALLOWED_HOSTS"] if name != "*"), host).lstrip(".")
+        run = roles.api(listener, settings["ENGINE_SERVER"])
+        doors = [
+            self._child(name, run, lambda: roles.http_status(host, port, "/readyz", header) == 200, keeps_listener=True)
+            for name in numbered("api", self.options.scale.get("api", 1))
+        ]
+        doors.append(self._child("beat", roles.beat))
+        if self.options.flower:
+            flower_port = settings["ENGINE_FLOWER_PORT"]
+            password = roles.admin_password(settings["ENGINE_DATA_DIR"])
+            serve = roles.flower(settings["ENGINE_HOST"], flower_port, password)
+            doors.append(self._child("flower", serve, lambda: roles.http_status(host, flower_port, "/", host) > 0))
+        return doors
+
+    def _workers(self) -> list[Child]:
+        threads = self.settings["ENGINE_WORKER_THREADS"]
+        return [
+            self._child(name, roles.worker(queue, index, threads))
+            for queue in roles.WORKERS
+            for index, name in enumerate(numbered(queue, self.options.scale.get(queue, 1)), 1)
+        ]
+
+    def _child(
+        self,
+        name: str,
+        run: Callable[..., None],
+        answers: Callable[[], bool] | None = None,
+        *,
+        keeps_listener: bool = False,
+    ) -> Child:
+        def clean() -> None:
+            self.signals.forget()
+            if self.stores:
+                self.stores.forget_lock()
+            if self.listener and not keeps_listener:
+                self.listener.close()
+
+        return Child(name, run, self.settings["ENGINE_DATA_DIR"] / "logs" / f"{name}.log", answers=answers, clean=clean)
+
+    def _tell(self) -> None:
+        """Write where everything is, after each change; a full disk must not stop the supervision."""
+        if self.stores:
+            with suppress(OSError):
+                self.stores.tell({child.name: child.pid for child in [*self.workers, *self.doors]})
+
+    def _banner(self, external: frozenset[str]) -> None:
+        settings = self.settings
+        host = address(settings["ENGINE_HOST"])
+        base = f"http://{f'[{host}]' if ':' in host else host}"
+        api = f"{base}:{settings['ENGINE_PORT']}"
+        secret = settings["ENGINE_DATA_DIR"] / "admin-password"
+        order = json.dumps({"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"})
+        lines = [
+            f"\nready in {time.monotonic() - self.began:.1f} s\n",
+            f"  API      {api}",
+            f"  docs     {api}/api/docs/",
+            f"  admin    {api}/admin/",
+        ]
+        if "DATABASE_URL" not in external:
+            lines[-1] += f"   (user {roles.ADMIN}, password in {secret})"
+        if self.options.flower:
+            lines.append(
+                f"  Flower   {base}:{settings['ENGINE_FLOWER_PORT']}   (user {roles.ADMIN}, password in {secret})"
+            )
+        lines += [
+            f"  logs     {settings['ENGINE_DATA_DIR'] / 'logs'}",
+            "\nPlace an order:\n",
+            f"  curl -i {api}/api/orders/execute -H 'Content-Type: application/json' -d {shlex.quote(order)}",
+            "\nor watch one live:\n",
+            "  python3 manage.py order market SOL USDC 1.5",
+            "\nCtrl-C stops everything.",
+        ]
+        show("\n".join(lines))
+
+
+def read_settings(options: Options) -> tuple[dict[str, Any], frozenset[str]]:
+    """Check every setting and hand the replay's to the roles; returns them and the names of external stores' settings.
+
+    Raises CannotStart.
+    """
+    if options.replay is not None:
+        os.environ["MARKET_REPLAY"] = str(options.replay.resolve())
+    if options.replay_speed is not None:
+        os.environ["MARKET_REPLAY_SPEED"] = repr(options.replay_speed)
+    try:
+        settings = env.load()
+        given = {**env.dotenv(env.ROOT / ".env"), **os.environ}
+    except env.BadSetting as problem:
+        raise CannotStart(str(problem), 2) from problem
+    if settings["MARKET_REPLAY"] and not given.get("MARKET_REPLAY_START"):
+        # One beginning for all processes, also for those that are started again later.
+        os.environ["MARKET_REPLAY_START"] = f"{time.time():.3f}"
+    external = frozenset(name for name in ("DATABASE_URL", "REDIS_URL") if given.get(name))
+    if options.fresh and external:
+        raise CannotStart(
+            f"--fresh deletes the data of embedded stores only, and {' and '.join(sorted(external))} "
+            f"name{'s' if len(external) == 1 else ''} a server of yours. Nothing was deleted.\n"
+            "Empty that server yourself, or start without the setting.",
+            2,
+        )
+    return settings, external
+
+
+def claim_ports(settings: dict[str, Any], *, flower: bool) -> socket.socket:
+    """Listen on the API's port at once and check Flower's; raises CannotStart naming the port and its setting."""
+    host = settings["ENGINE_HOST"]
+    listener = bound(host, settings["ENGINE_PORT"], "ENGINE_PORT")
+    if flower:
+        if settings["ENGINE_FLOWER_PORT"] == settings["ENGINE_PORT"]:
+            raise CannotStart(f"ENGINE_PORT and ENGINE_FLOWER_PORT are both {settings['ENGINE_PORT']}", 2)
+        bound(host, settings["ENGINE_FLOWER_PORT"], "ENGINE_FLOWER_PORT").close()
+    listener.listen(2048)
+    return listener
+
+
+def bound(host: str, port: int, setting: str) -> socket.socket:
+    """A TCP socket bound to that address; raises CannotStart with what to change."""
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as problem:
+        raise CannotStart(f"ENGINE_HOST={host}: this machine has no such address ({problem.strerror})", 2) from problem
+    found = socket.socket(family, kind, protocol)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind(where)
+    except OSError as problem:
+        found.close()
+        raise CannotStart(refused(host, port, setting, problem), 2) from problem
+    return found
+
+
+def refused(host: str, port: int, setting: str, problem: OSError) -> str:
+    """Say why an address could not be taken and which setting changes it."""
+    if problem.errno == errno.EADDRINUSE:
+        return (
+            f"port {port} on {host} is taken by another program.\n"
+            f"Set {setting} to a free one, for example: {setting}={port + 1} python3 manage.py up"
+        )
+    if problem.errno == errno.EACCES:
+        return f"port {port} needs privileges this account does not have. Set {setting} to one above 1023."
+    return f"ENGINE_HOST={host}: this machine cannot listen there ({problem.strerror})"
+
+
+def import_application(data_dir: Path) -> None:
+    """Import everything once, in a state that can be forked: no thread, no connection, nothing left to collect."""
+    os.environ["ENGINE_ROLE"] = "launcher"
+    # WhiteNoise warns on the terminal about a folder that only `collectstatic` would make.
+    (data_dir / "static").mkdir(exist_ok=True)
+    roles.preload()
+    from django.db import connections
+
+    connections.close_all()
+    if threading.active_count() > 1:
+        names = ", ".join(thread.name for thread in threading.enumerate()[1:])
+        raise CannotStart(f"importing the application started a thread ({names}): a fork would lose it")
+    # Objects made so far move out of the collector's sight, so its passes do not copy shared pages.
+    gc.collect()
+    gc.freeze()
+
+
+def numbered(name: str, count: int) -> Iterable[str]:
+    """Names for so many processes of a role: `order`, or `order-1`, `order-2`."""
+    return [name] if count == 1 else [f"{name}-{index}" for index in range(1, count + 1)]
+
+
+def address(host: str) -> str:
+    """The address under which this machine reaches what listens on `host`."""
+    return ANY_ADDRESS.get(host, host)
+
+
+@contextmanager
+def step(name: str) -> Iterator[Callable[[str], None]]:
+    """Show one step of the start with the time it took; the body may add a word."""
+    words = ["ok"]
+    live = sys.stdout.isatty()
+    if live:
+        show(f"  {name:<12} …", end="")
+    started = time.monotonic()
+    try:
+        yield words.append
+    except BaseException:
+        show("\r\033[K" if live else "", end="")
+        raise
+    show(f"{chr(13) if live else ''}  {name:<12} {words[-1]}  {time.monotonic() - started:.1f} s")
+
+
+def say(text: str) -> None:
+    """Show a change of state, with the time of day."""
+    show(f"{time.strftime('%H:%M:%S')} {text}")
+
+
+def show(text: str, *, to: int = 1, end: str = "\n") -> None:
+    """Print at once; a terminal or pipe that was closed is no reason to stop the engine."""
+    stream = sys.stdout if to == 1 else sys.stderr
+    try:
+        print(text, end=end, file=stream, flush=True)
+    except OSError:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), to)
+
+
+def explain(problem: Exception) -> str:
+    """The problem in words, with the end of the log of a process that failed."""
+    if not isinstance(problem, NotReady):
+        return str(problem)
+    log = problem.process.log
+    lines = "\n".join(f"  {line}" for line in last_lines(log, EXPLAINED_LINES))
+    return f"{problem}. The last lines of {log}:\n{lines}"
+
+
+class Logs:
+    """Shows what the roles log: errors only, or everything."""
+
+    MOST = 5
+    """Lines shown per log and look; the rest is counted."""
+    AGAIN_AFTER_S = 60.0
+    """How long the same error of the same process is not shown again."""
+    CHUNK = 1_000_000
+
+    def __init__(self, paths: list[Path], *, verbose: bool) -> None:
+        self.verbose = verbose
+        self.read: dict[Path, int] = {}
+        for path in paths:
+            open_log(path).close()
+            self.read[path] = path.stat().st_size
+        self.shown: dict[str, float] = {}
+
+    def show(self) -> None:
+        """Print what is new since the last look."""
+        for path, start in self.read.items():
+            lines, self.read[path] = new_lines(path, start, self.CHUNK)
+            if self.verbose:
+                telling = [f"{path.stem}: {line}" for line in lines]
+            else:
+                telling = self._new([f"{path.stem}: {gist(line)}" for line in lines if is_error(line)])
+            for text in telling if self.verbose else telling[: self.MOST]:
+                say(text)
+            if not self.verbose and len(telling) > self.MOST:
+                say(f"{path.stem}: and {len(telling) - self.MOST} more errors; log: {path}")
+
+    def _new(self, texts: list[str]) -> list[str]:
+        """Those not shown lately, each once."""
+        now = time.monotonic()
+        self.shown = {text: at for text, at in self.shown.items() if now - at < self.AGAIN_AFTER_S}
+        fresh = [text for text in dict.fromkeys(texts) if text not in self.shown]
+        self.shown.update(dict.fromkeys(fresh, now))
+        return fresh
+
+
+def new_lines(path: Path, start: int, most: int) -> tuple[list[str], int]:
+    """Whole lines a log gained after byte `start`, and the byte to go on from; skips ahead when far behind."""
+    try:
+        size = path.stat().st_size
+        start = 0 if size < start else max(start, size - most)
+        if size == start:
+            return [], start
+        with path.open("rb") as file:
+            file.seek(start)
+            whole, newline, _ = file.read(size - start).rpartition(b"\n")
+    except OSError:
+        return [], start
+    return whole.decode(errors="replace").splitlines(), start + len(whole) + len(newline)
+
+
+def is_error(line: str) -> bool:
+    """Whether a log line reports an error."""
+    return '"level": "error"' in line or '"level": "critical"' in line
+
+
+def gist(line: str) -> str:
+    """An error's sentence and the order it concerns, from its JSON."""
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return line
+    order = f" (order {fields['order_id']})" if "order_id" in fields else ""
+    sentence = str(fields.get("event", line)).strip().partition("\n")[0]
+    return f"{sentence}{order}"

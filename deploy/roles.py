@@ -1,0 +1,200 @@
+"""What each process of the engine does after the fork: API, workers, beat, Flower, and the migration before them."""
+
+import importlib
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+from deploy.postgres import write_secret
+from deploy.supervisor import Ready
+
+WORKERS = ("order", "stream", "dbsync", "dlq")
+"""One queue, one file in workers/ and one process each; more with --scale."""
+SINGLE = ("beat", "flower")
+"""Two beats would send every tick twice; two Flowers would want one port."""
+ADMIN = "admin"
+
+
+def preload() -> None:
+    """Import everything the roles need, once; the forks share it.  Opens no connection and starts no thread."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    for name in (
+        *("config.celery", "config.asgi"),
+        *(
+            "celery.apps.beat",
+            "celery.apps.worker",
+            "celery.bin.celery",
+            "celery.bin.worker",
+            "celery.concurrency.thread",
+        ),
+        *("celery.worker.components", "celery.worker.consumer", "kombu.transport.redis", "flower.command"),
+        *("django_celery_beat.schedulers", "django.core.management.commands.migrate", "psycopg_pool"),
+        *("uvicorn.loops.uvloop", "uvicorn.protocols.http.httptools_impl", "uvicorn.lifespan.on"),
+        "uvicorn.protocols.websockets.websockets_sansio_impl",
+    ):
+        importlib.import_module(name)
+    from django.urls import get_resolver
+
+    _ = get_resolver().url_patterns
+    celery_app().loader.import_default_modules()
+    celery_app().finalize()
+
+
+def celery_app() -> Any:
+    """The Celery application."""
+    return importlib.import_module("config.celery").app
+
+
+def become(role: str) -> None:
+    """Settings differ by role (pool sizes, log context) and were read before the fork: read them again."""
+    os.environ["ENGINE_ROLE"] = role
+    from django.conf import settings
+    from django.db import connections
+
+    fresh = importlib.reload(importlib.import_module("config.settings"))
+    for name in ("ROLE", "DATABASES"):
+        setattr(settings, name, getattr(fresh, name))
+    # Django keeps what it read and the (closed) connections it made of that; both are forgotten here.
+    connections.settings = connections.configure_settings(None)
+    for alias in connections:
+        with suppress(AttributeError):
+            del connections[alias]
+
+
+def api(listener: socket.socket, server: str) -> Callable[[Ready], None]:
+    """The HTTP and WebSocket server, on a socket the launcher holds: while it restarts, clients wait, not fail."""
+
+    def run(_: Ready) -> None:
+        if server == "daphne":
+            run_daphne(listener)
+        become("api")
+        import uvicorn
+
+        config = uvicorn.Config(
+            "config.asgi:application",
+            loop="uvloop",
+            http="httptools",
+            ws="websockets-sansio",
+            ws_per_message_deflate=False,
+            access_log=False,
+            log_config=None,
+            lifespan="auto",
+            backlog=2048,
+            timeout_graceful_shutdown=3,
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+    return run
+
+
+def run_daphne(listener: socket.socket) -> None:
+    """Replace this process: Daphne's reactor was made before the fork and cannot be shared."""
+    os.environ["ENGINE_ROLE"] = "api"
+    listener.set_inheritable(True)
+    command = ["-m", "daphne", "--fd", str(listener.fileno()), "--verbosity", "0", "config.asgi:application"]
+    os.execv(sys.executable, [sys.executable, *command])
+
+
+def worker(queue: str, index: int, threads: int) -> Callable[[Ready], None]:
+    """One Celery worker on one queue."""
+
+    def run(ready: Ready) -> None:
+        become(queue)
+        from celery import signals
+
+        signals.worker_ready.connect(lambda **_: ready(), weak=False)
+        celery_app().worker_main(
+            [
+                *("worker", "-Q", queue, "-n", f"{queue}-{index}@%h"),
+                *("--pool", "threads", "--concurrency", str(threads)),
+                # Events feed Flower; gossip and mingle would have every worker listen to all others for nothing.
+                *("-E", "--loglevel", "INFO", "--without-mingle", "--without-gossip"),
+            ],
+        )
+
+    return run
+
+
+def beat(ready: Ready) -> None:
+    """The clock that sends the periodic tasks kept in the database."""
+    become("beat")
+    from celery import signals
+
+    signals.beat_init.connect(lambda **_: ready(), weak=False)
+    celery_app().Beat(
+        scheduler="django_celery_beat.schedulers:DatabaseScheduler", loglevel="INFO", pidfile=None, quiet=True
+    ).run()
+
+
+def flower(host: str, port: int, password: str) -> Callable[[Ready], None]:
+    """Flower, behind the admin's password: it can revoke tasks and stop workers."""
+
+    def run(_: Ready) -> None:
+        become("flower")
+        celery_app().start(
+            [
+                *("--quiet", "flower", f"--address={host}", f"--port={port}"),
+                *(f"--basic-auth={ADMIN}:{password}", "--persistent=False"),
+            ],
+        )
+
+    return run
+
+
+def migrate(password: str | None) -> Callable[[Ready], None]:
+    """Bring the database up to date and, given a password, make the local administrator."""
+
+    def run(ready: Ready) -> None:
+        become("migrate")
+        from django.core.management import call_command
+        from django.db import connection
+        from django.db.migrations.executor import MigrationExecutor
+
+        executor = MigrationExecutor(connection)
+        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        if plan:
+            call_command("migrate", interactive=False, verbosity=1)
+        if password is not None:
+            make_admin(password)
+        ready(f"{len(plan)} applied" if plan else "up to date")
+
+    return run
+
+
+def make_admin(password: str) -> None:
+    """Create the administrator of this machine's own database, or give it the password of a renewed file."""
+    from django.contrib.auth import get_user_model
+
+    users: Any = get_user_model().objects
+    user = users.filter(username=ADMIN).first()
+    if user is None:
+        users.create_superuser(ADMIN, password=password)
+    elif not user.check_password(password):
+        user.set_password(password)
+        user.save()
+
+
+def admin_password(data_dir: Path) -> str:
+    """The local administrator's password, made on first use and readable by its owner alone."""
+    path = data_dir / "admin-password"
+    if not path.exists():
+        write_secret(path, secrets.token_urlsafe(12))
+    return path.read_text().strip()
+
+
+def http_status(host: str, port: int, path: str, header: str) -> int:
+    """The status an HTTP GET returns, asked with that Host header; 0 when nobody answers within 0.3 s."""
+    connection = HTTPConnection(host, port, timeout=0.3)
+    try:
+        connection.request("GET", path, headers={"Host": header})
+        return connection.getresponse().status
+    except (OSError, HTTPException):
+        return 0
+    finally:
+        connection.close()

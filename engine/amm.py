@@ -1,0 +1,98 @@
+"""What a pool pays for an amount: the two formulas the venues use, on integers in base units."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from engine.money import BPS, MATHS, PRICE_DIGITS, Token, less_bps
+
+Q64 = 2**64
+MAX_BINS = 70
+"""Bins one swap may cross (Meteora DLMM: bins per position array, docs.meteora.ag/dlmm)."""
+
+
+class PoolExhausted(Exception):
+    """The pool cannot pay for this amount; a smaller order may."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConstantProduct:
+    """A Raydium standard pool: reserve_in * reserve_out stays constant (x * y = k)."""
+
+    reserve_in: int
+    reserve_out: int
+
+    def out(self, amount_in: int, fee_bps: int) -> int:
+        """Return the base units paid for `amount_in`, fee taken from the input first, rounded down.
+
+        Raises PoolExhausted when that rounds to nothing.
+        Source: Raydium AMM v4 `Calculator::swap_token_amount_base_in`.
+        """
+        taxed = less_bps(amount_in, fee_bps)
+        paid = self.reserve_out * taxed // (self.reserve_in + taxed)
+        if paid <= 0:
+            raise PoolExhausted("the amount is too small to buy one base unit")
+        return paid
+
+    def spot(self, token_in: Token, token_out: Token) -> Decimal:
+        """Return whole tokens out per whole token in for an infinitesimal trade, before fees."""
+        ratio = MATHS.divide(Decimal(self.reserve_out), Decimal(self.reserve_in))
+        return PRICE_DIGITS.scaleb(PRICE_DIGITS.plus(ratio), token_in.decimals - token_out.decimals)
+
+    def as_dict(self) -> dict[str, str]:
+        """Write the pool for a cache."""
+        return {"model": "constant_product", "in": str(self.reserve_in), "out": str(self.reserve_out)}
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """A Meteora DLMM pool seen from one side: equal liquidity in bins, each `step_bps` worse than the last.
+
+    `price_q64` is base units out per base unit in as a Q64.64 fixed-point number.
+    """
+
+    price_q64: int
+    step_bps: int
+    bin_out: int
+
+    def out(self, amount_in: int, fee_bps: int) -> int:
+        """Return the base units paid for `amount_in`, fee taken from the input first, rounded down in each bin.
+
+        Raises PoolExhausted past MAX_BINS bins, or when the amount rounds to nothing.
+        Source: Meteora DLMM `Bin::swap`: within a bin the price is constant (x * p + y = L).
+        """
+        left = less_bps(amount_in, fee_bps)
+        price, paid = self.price_q64, 0
+        for _ in range(MAX_BINS):
+            wanted = left * price // Q64
+            if wanted <= self.bin_out:
+                paid += wanted
+                break
+            paid += self.bin_out
+            left -= -(-self.bin_out * Q64 // price)
+            price = price * (BPS - self.step_bps) // BPS
+        else:
+            raise PoolExhausted(f"the amount crosses more than {MAX_BINS} bins")
+        if paid <= 0:
+            raise PoolExhausted("the amount is too small to buy one base unit")
+        return paid
+
+    def spot(self, token_in: Token, token_out: Token) -> Decimal:
+        """Return the active bin's price: whole tokens out per whole token in, before fees."""
+        ratio = MATHS.divide(Decimal(self.price_q64), Decimal(Q64))
+        return PRICE_DIGITS.scaleb(PRICE_DIGITS.plus(ratio), token_in.decimals - token_out.decimals)
+
+    def as_dict(self) -> dict[str, str]:
+        """Write the pool for a cache."""
+        return {"model": "bins", "q64": str(self.price_q64), "step": str(self.step_bps), "out": str(self.bin_out)}
+
+
+Pool = ConstantProduct | Bins
+
+
+def pool_from(fields: Mapping[str, Any]) -> Pool:
+    """Read a pool written by `as_dict`."""
+    if fields["model"] == "constant_product":
+        return ConstantProduct(int(fields["in"]), int(fields["out"]))
+    return Bins(int(fields["q64"]), int(fields["step"]), int(fields["out"]))

@@ -1,0 +1,116 @@
+"""What a client is told at each stage: the facts of an event, built from what happened.  Amounts as decimal strings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from engine.lifecycle import Status
+from engine.money import BPS, plain, price_of, shortfall_bps, shown
+from engine.orders import Order
+from engine.quotes import Offer, Pair, Quote
+from engine.retry import Failure
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """What the chain executed; `amount_out` in base units."""
+
+    venue: str
+    signature: str
+    slot: int
+    amount_out: int
+    fee_lamports: int
+
+
+def moment(epoch_ms: int) -> str:
+    """Write epoch milliseconds as RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def event(order_id: str, seq: int, status: Status, at: int, attempt: int, facts: Mapping[str, Any]) -> Facts:
+    """Build an event; `at` in epoch milliseconds, `attempt` 0 until the first try."""
+    return {"orderId": order_id, "seq": seq, "status": status, "at": moment(at), "attempt": attempt, **facts}
+
+
+def pending(order: Order) -> Facts:
+    """Repeat what was asked."""
+    return {
+        "type": order.type,
+        "pair": order.pair.name,
+        "amountIn": shown(order.amount_in, order.pair.token_in),
+        "slippageBps": order.slippage_bps,
+    }
+
+
+def quoted(quote: Quote, now: int, amount_out: str) -> Facts:
+    """Describe one venue's quote as it stood when it was used."""
+    return {
+        "venue": quote.venue,
+        "price": plain(quote.price),
+        "feeBps": quote.fee_bps,
+        "netPrice": plain(quote.net_price),
+        "ageMs": quote.age(now),
+        "amountOut": amount_out,
+    }
+
+
+def routing(order: Order, offers: Sequence[Offer], missing: Sequence[str], source: str, reason: str, now: int) -> Facts:
+    """Name the venue chosen, what it was chosen from, which venues had nothing usable, and why the winner won."""
+    token = order.pair.token_out
+    return {
+        "venue": offers[0].quote.venue,
+        "reason": reason,
+        "source": source,
+        "quotes": [quoted(offer.quote, now, shown(offer.amount_out, token)) for offer in offers],
+        "missing": list(missing),
+    }
+
+
+def retrying(failure: Failure, wait_ms: int) -> Facts:
+    """Say what went wrong and when the next try comes."""
+    return {"retry": {"code": failure.code, "message": failure.message, "inMs": wait_ms}}
+
+
+def building(order: Order, venue: str, expected_out: int, minimum_out: int) -> Facts:
+    """State what the order expects and the least it accepts."""
+    token = order.pair.token_out
+    return {
+        "venue": venue,
+        "expectedOut": shown(expected_out, token),
+        "minimumOut": shown(minimum_out, token),
+        "quotedPrice": plain(price_of(order.amount_in, expected_out, order.pair.token_in, token)),
+    }
+
+
+def submitted(venue: str, signature: str, last_valid_height: int) -> Facts:
+    """Name the transaction."""
+    return {"venue": venue, "txHash": signature, "lastValidBlockHeight": last_valid_height}
+
+
+def confirmed(pair: Pair, amount_in: int, expected_out: int, fee_bps: int, fill: Fill) -> Facts:
+    """State what was got, against what was quoted, and what it cost."""
+    token_in, token_out = pair.token_in, pair.token_out
+    return {
+        "venue": fill.venue,
+        "txHash": fill.signature,
+        "slot": fill.slot,
+        "amountIn": shown(amount_in, token_in),
+        "amountOut": shown(fill.amount_out, token_out),
+        "executedPrice": plain(price_of(amount_in, fill.amount_out, token_in, token_out)),
+        "slippageBps": plain(shortfall_bps(expected_out, fill.amount_out)),
+        "fees": {
+            "venueFeeBps": fee_bps,
+            # The pool takes its share of the input before it swaps, rounded up.
+            "venueFee": shown(-(-amount_in * fee_bps // BPS), token_in),
+            "venueFeeToken": token_in.symbol,
+            "networkFeeLamports": fill.fee_lamports,
+        },
+    }
+
+
+def failed(failure: Failure) -> Facts:
+    """Give the code, the sentence, and whether a replay may help."""
+    return {"code": failure.code, "message": failure.message, "replayMayHelp": failure.replayable}

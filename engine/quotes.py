@@ -1,0 +1,82 @@
+"""Quotes, their age, and which of them is the best."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from engine.amm import Pool, PoolExhausted
+from engine.money import BPS, MATHS, PRICE_DIGITS, Token, from_units
+
+
+class NoQuote(Exception):
+    """No venue can fill this order now; a retry may find one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A directed pair: `token_in` is sold for `token_out`.  Named SOL-USDC."""
+
+    token_in: Token
+    token_out: Token
+
+    @property
+    def name(self) -> str:
+        """The pair as clients write it."""
+        return f"{self.token_in.symbol}-{self.token_out.symbol}"
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a venue says one directed pair is worth at one moment (epoch milliseconds)."""
+
+    venue: str
+    pair: str
+    price: Decimal
+    fee_bps: int
+    pool: Pool
+    requested_at: int
+    observed_at: int
+
+    @property
+    def net_price(self) -> Decimal:
+        """The price less the venue's fee: what BEST compares."""
+        return PRICE_DIGITS.multiply(self.price, Decimal(BPS - self.fee_bps) / BPS)
+
+    def age(self, now: int) -> int:
+        """Return its age in milliseconds; a clock that runs ahead gives 0, never less."""
+        return max(0, now - self.observed_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A quote worked out for one order's size; `amount_out` is in base units, fee paid."""
+
+    quote: Quote
+    amount_out: int
+
+    def impact_bps(self, pair: Pair, amount_in: int) -> Decimal:
+        """Return how far the fill lies below the quoted price less fee, in bps: what the order's own size costs."""
+        ideal = MATHS.multiply(from_units(amount_in, pair.token_in), self.quote.net_price)
+        filled = from_units(self.amount_out, pair.token_out)
+        return MATHS.multiply(1 - MATHS.divide(filled, ideal), Decimal(BPS)).quantize(Decimal("0.01"))
+
+
+def best(quotes: Iterable[Quote]) -> Quote | None:
+    """Return the quote with the highest price less fee; the first of equals."""
+    return max((quote for quote in quotes if quote.price > 0), key=lambda quote: quote.net_price, default=None)
+
+
+def offers(quotes: Iterable[Quote], amount_in: int) -> list[Offer]:
+    """Size the quotes for `amount_in` base units, best first.
+
+    Raises NoQuote when no pool can pay for the amount.
+    """
+    found, reasons = [], []
+    for quote in quotes:
+        try:
+            found.append(Offer(quote, quote.pool.out(amount_in, quote.fee_bps)))
+        except PoolExhausted as reason:
+            reasons.append(f"{quote.venue}: {reason}")
+    if not found:
+        raise NoQuote("; ".join(reasons) or "no venue has quoted this pair")
+    return sorted(found, key=lambda offer: -offer.amount_out)

@@ -1,0 +1,37 @@
+"""Whether and when a failed try is tried again: a pure decision."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+BASE_MS = 250
+CAP_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a try ended: a code for machines, a sentence for people.
+
+    `retryable`: another try of the same order may succeed.  `replayable`: a new order later may.
+    """
+
+    code: str
+    message: str
+    retryable: bool
+    replayable: bool
+
+
+def delay_ms(attempt: int, chance: Callable[[], float]) -> int:
+    """Return the wait before try `attempt + 1`, in milliseconds: exponential backoff with full jitter.
+
+    `chance` returns a number in [0, 1).  Source: Exponential Backoff And Jitter, AWS Architecture Blog, 2015.
+    """
+    # An exponent past 20 is past any cap; bounding it keeps the number small.
+    ceiling = min(CAP_MS, BASE_MS * 2 ** min(attempt, 20))
+    return int(ceiling * chance())
+
+
+def decide(failure: Failure, attempt: int, max_attempts: int, chance: Callable[[], float]) -> int | None:
+    """Return the wait in milliseconds before the next try, or None to give up."""
+    if not failure.retryable or attempt >= max_attempts:
+        return None
+    return delay_ms(attempt, chance)

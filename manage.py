@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""The one command: `up` starts everything, `test` runs the tests, anything else is a Django command.
+
+Needs nothing but Python 3.11: the first call builds `.venv` from hash-pinned requirements and goes on in there.
+"""
+
+import os
+import sys
+
+# Nothing above or in this file may be syntax that an older Python cannot read.
+if sys.version_info < (3, 11):  # noqa: UP036
+    sys.exit(
+        f"The engine needs Python 3.11 or newer; this is {sys.version.split()[0]} ({sys.executable}).\n"
+        "Install a newer one and name it, for example: python3.12 manage.py up",
+    )
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    """Run the command in the project's own environment, which is built first when it is missing or outdated.
+
+    ENGINE_NO_VENV=1 uses the current interpreter as it is: for containers and for those who bring their own.
+    """
+    command = sys.argv[1] if len(sys.argv) > 1 else "help"
+    if os.environ.get("ENGINE_NO_VENV") != "1":
+        enter_venv(dev=command == "test")
+    if command == "up":
+        from deploy import launcher
+
+        sys.exit(launcher.main(sys.argv[2:]))
+    if command == "test":
+        os.chdir(ROOT)
+        os.execv(sys.executable, [sys.executable, "-m", "pytest", *sys.argv[2:]])
+    run_django()
+
+
+def enter_venv(*, dev: bool) -> None:
+    """Go on inside `.venv`, in this process; returns only when already there."""
+    from deploy import bootstrap
+
+    try:
+        python = bootstrap.ensure(ROOT, dev=dev)
+    except bootstrap.BootstrapFailed as failure:
+        sys.exit(f"\n{failure}")
+    except KeyboardInterrupt:
+        sys.exit("\nstopped; the next start goes on from here")
+    if Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
+        os.execv(python, [str(python), str(ROOT / "manage.py"), *sys.argv[1:]])
+
+
+def run_django() -> None:
+    """Hand the command line to Django; a wrong setting is one sentence, not a traceback."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from config import env
+
+    try:
+        env.load()
+    except env.BadSetting as problem:
+        print(problem, file=sys.stderr)
+        sys.exit(2)
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Attempts: the signed transactions of an order."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from orders.admin import search
+from orders.admin.filters import ByVenue
+from orders.admin.readonly import ReadOnly
+from orders.admin.wording import bought, link, moment
+from orders.models import Attempt
+
+
+class Shown:
+    """An attempt's columns, for its own list and for its order's page."""
+
+    @admin.display(description="order")
+    def of(self, attempt: Attempt) -> SafeString | str:
+        """Link to the order."""
+        return link(attempt.order)
+
+    @admin.display
+    def expected(self, attempt: Attempt) -> str:
+        """Show the amount out the quote promised."""
+        return bought(attempt.expected_out, attempt.order.pair)
+
+    @admin.display
+    def minimum(self, attempt: Attempt) -> str:
+        """Show the least amount out that was accepted."""
+        return bought(attempt.minimum_out, attempt.order.pair)
+
+    @admin.display
+    def out(self, attempt: Attempt) -> str:
+        """Show the amount out the chain paid."""
+        return bought(attempt.amount_out, attempt.order.pair)
+
+    @admin.display(description="created (UTC)")
+    def created(self, attempt: Attempt) -> str:
+        """Show when it was committed."""
+        return moment(attempt.created_at)
+
+    @admin.display(description="last sent (UTC)")
+    def sent(self, attempt: Attempt) -> str:
+        """Show when its bytes were last broadcast."""
+        return moment(attempt.sent_at)
+
+    @admin.display(description="settled (UTC)")
+    def settled(self, attempt: Attempt) -> str:
+        """Show when the chain's verdict was learnt."""
+        return moment(attempt.settled_at)
+
+
+class AttemptRows(Shown, admin.TabularInline):  # type: ignore[type-arg]
+    """The attempts on their order's page."""
+
+    model = Attempt
+    fields = (
+        "number",
+        "state",
+        "venue",
+        "signature",
+        "expected",
+        "minimum",
+        "out",
+        "sends",
+        "created",
+        "settled",
+        "error",
+    )
+    readonly_fields = fields
+    ordering = ("number",)
+    show_change_link = True
+    can_delete = False
+    extra = 0
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse."""
+        return False
+
+
+@admin.register(Attempt)
+class AttemptAdmin(Shown, ReadOnly):
+    """What was signed and sent, and what the chain made of it."""
+
+    list_display = (
+        "signature",
+        "of",
+        "number",
+        "state",
+        "venue",
+        "expected",
+        "minimum",
+        "out",
+        "sends",
+        "created",
+        "error",
+    )
+    list_filter = ("state", ByVenue)
+    list_select_related = ("order",)
+    search_fields = ("signature",)
+    search_help_text = "The beginning of a transaction hash, an order id or a client order id."
+    fields = ("of", "number", "state", "venue", "signature", "expected", "minimum", "out", "fee_bps", "sends") + (
+        "created",
+        "sent",
+        "settled",
+        "last_valid_height",
+        "slot",
+        "fee_lamports",
+        "error_code",
+        "error",
+    )
+    readonly_fields = fields
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Attempt], search_term: str
+    ) -> tuple[QuerySet[Attempt], bool]:
+        """Find the attempts of orders by the beginning of one of their ids."""
+        return (queryset.filter(order__in=search.orders(search_term)) if search_term else queryset), False

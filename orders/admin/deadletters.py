@@ -1,0 +1,101 @@
+"""Dead letters: what failed for good, and the one thing that may be done about it."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from orders import deadletters
+from orders.admin import search
+from orders.admin.readonly import ReadOnly
+from orders.admin.timeline import Timeline, stages
+from orders.admin.wording import link, moment
+from orders.models import DeadLetter, Order
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(ReadOnly):
+    """Why each order failed for good, and whether a replay is safe."""
+
+    list_display = ("id", "of", "code", "reason", "verdict", "replay_may_help", "created", "replayed", "replayed_by")
+    list_filter = ("verdict", "replay_may_help", ("replayed_at", admin.EmptyFieldListFilter), "created_at")
+    list_select_related = ("order__replayed_as",)
+    search_fields = ("order",)
+    search_help_text = "The beginning of an order id, a client order id or a transaction hash."
+    fields = ("of", "code", "reason", "verdict", "replay_may_help", "created", "replayed", "replayed_by")
+    readonly_fields = fields
+    actions = ("replay_selected",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[DeadLetter], search_term: str
+    ) -> tuple[QuerySet[DeadLetter], bool]:
+        """Find the letters of orders by the beginning of one of their ids."""
+        return (queryset.filter(order__in=search.orders(search_term)) if search_term else queryset), False
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the address the button on a letter's page posts to."""
+        view = self.admin_site.admin_view(self.replay_view)
+        return [path("<int:pk>/replay/", view, name="orders_deadletter_replay"), *super().get_urls()]
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        """Let those replay who may change dead letters; looking at them is a lesser right."""
+        return request.user.has_perm("orders.change_deadletter")
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: DeadLetter | None = None, **kwargs: Any
+    ) -> HttpResponse:
+        """Add the history to the page, and the button."""
+        if obj:
+            context["timeline"] = Timeline(stages(obj.history))
+            context["may_replay"] = self.has_replay_permission(request) and obj.replayed_at is None
+        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
+
+    @admin.action(description="Replay", permissions=["replay"])
+    def replay_selected(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
+        """Replay the letters of this page that were ticked."""
+        # The list offers no "select all": a crafted request for all gets a page of them.
+        for letter in queryset[: self.list_per_page]:
+            self.replay(request, letter)
+
+    def replay_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Replay one letter and return to its page."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_replay_permission(request):
+            raise PermissionDenied
+        self.replay(request, get_object_or_404(DeadLetter, pk=pk))
+        return HttpResponseRedirect(reverse("admin:orders_deadletter_change", args=[pk]))
+
+    def replay(self, request: HttpRequest, letter: DeadLetter) -> None:
+        """Replay one letter: tell where it went, or why it did not, and put either on record."""
+        try:
+            new_id = deadletters.replay(str(letter.order_id), by=request.user.get_username())
+        except deadletters.NotSafe as reason:
+            self.log_change(request, letter, f"Replay refused: {reason}")
+            messages.error(request, f"Not replayed: {reason}.")
+            return
+        self.log_change(request, letter, f"Replayed as {new_id}.")
+        again = link(Order(pk=new_id))
+        messages.success(request, format_html("{} replayed as {}.", letter.order_id, again))
+
+    @admin.display(description="order")
+    def of(self, letter: DeadLetter) -> SafeString | str:
+        """Link to the order that failed."""
+        return link(letter.order)
+
+    @admin.display(description="created (UTC)")
+    def created(self, letter: DeadLetter) -> str:
+        """Show when it was kept."""
+        return moment(letter.created_at)
+
+    @admin.display(description="replayed as")
+    def replayed(self, letter: DeadLetter) -> SafeString | str:
+        """Link to the order that replays it, with the moment."""
+        again = getattr(letter.order, "replayed_as", None)
+        return format_html("{}<br>{}", link(again), moment(letter.replayed_at)) if again else link(None)

@@ -1,0 +1,61 @@
+"""Filters that know their choices without reading the table."""
+
+import time
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from routing.catalogue import catalogue
+from routing.venues import VENUES
+
+
+class ByPair(admin.SimpleListFilter):
+    """Orders of one pair of the catalogue."""
+
+    title = parameter_name = "pair"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Name the pairs, active or not."""
+        return [(name, name) for name in sorted(catalogue().pairs)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep orders of the pair."""
+        return queryset.filter(pair=self.value()) if self.value() else queryset
+
+
+class ByVenue(admin.SimpleListFilter):
+    """Rows of one venue."""
+
+    title = parameter_name = "venue"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Name the venues."""
+        return [(name, name) for name in VENUES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep rows of the venue."""
+        return queryset.filter(venue=self.value()) if self.value() else queryset
+
+
+class ByAge(admin.SimpleListFilter):
+    """Orders created lately."""
+
+    title = parameter_name = "created"
+    spans = {"15m": ("Last 15 minutes", 900), "1h": ("Last hour", 3_600), "1d": ("Last day", 86_400)} | {
+        "7d": ("Last 7 days", 604_800)
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Name the spans."""
+        return [(name, text) for name, (text, _) in self.spans.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep orders younger than the span."""
+        if self.value() not in self.spans:
+            return queryset
+        since_ms = int((time.time() - self.spans[str(self.value())][1]) * 1000)
+        # A version 7 UUID begins with its 48 bits of milliseconds (RFC 9562, 5.7), so the primary key is the index.
+        return queryset.filter(pk__gte=UUID(int=since_ms << 80))

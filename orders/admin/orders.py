@@ -1,0 +1,88 @@
+"""Orders: the list, and the page that tells one order's story."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+
+from engine.lifecycle import FINAL
+from orders.admin import search, timeline
+from orders.admin.attempts import AttemptRows
+from orders.admin.filters import ByAge, ByPair
+from orders.admin.readonly import ReadOnly
+from orders.admin.timeline import ms_between
+from orders.admin.wording import NOTHING, link, moment, seconds, sold
+from orders.models import Order
+
+
+@admin.register(Order)
+class OrderAdmin(ReadOnly):
+    """What was asked, and what became of it."""
+
+    list_display = ("id", "type", "pair", "amount", "status", "venue", "created", "duration")
+    list_filter = ("status", "type", ByPair, ByAge)
+    search_fields = ("id",)
+    search_help_text = "The beginning of an order id, a client order id or a transaction hash."
+    fields = ("id", "type", "pair", "amount", "slippage_bps", "client_order_id", "created") + (
+        "replays",
+        "replayed",
+        "dead",
+    )
+    readonly_fields = fields
+    inlines = (AttemptRows,)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
+    ) -> tuple[QuerySet[Order], bool]:
+        """Find orders by the beginning of one of their ids."""
+        return (queryset.filter(pk__in=search.orders(search_term)) if search_term else queryset), False
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Order | None = None, **kwargs: Any
+    ) -> HttpResponse:
+        """Add the timeline to the page."""
+        if obj:
+            context["timeline"] = timeline.of(obj)
+        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Order | None:
+        """Return the order, or None for what is no id."""
+        try:
+            UUID(object_id)
+        except ValueError:
+            return None
+        return super().get_object(request, object_id, from_field)
+
+    @admin.display
+    def amount(self, order: Order) -> str:
+        """Show the amount sold in whole tokens."""
+        return sold(order.amount_in, order.pair)
+
+    @admin.display(description="created (UTC)")
+    def created(self, order: Order) -> str:
+        """Show when it was accepted."""
+        return moment(order.created_at)
+
+    @admin.display
+    def duration(self, order: Order) -> str:
+        """Show how long a finished order took."""
+        # Two clocks, Postgres' and Redis': a few milliseconds may come out negative.
+        return seconds(max(0, ms_between(order.created_at, order.updated_at))) if order.status in FINAL else NOTHING
+
+    @admin.display(description="replay of")
+    def replays(self, order: Order) -> SafeString | str:
+        """Link to the dead order this one replays."""
+        return link(order.replay_of)
+
+    @admin.display(description="replayed as")
+    def replayed(self, order: Order) -> SafeString | str:
+        """Link to the order that replays this one."""
+        return link(getattr(order, "replayed_as", None))
+
+    @admin.display(description="dead letter")
+    def dead(self, order: Order) -> SafeString | str:
+        """Link to the order's dead letter."""
+        return link(getattr(order, "dead_letter", None))

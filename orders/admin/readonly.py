@@ -1,0 +1,69 @@
+"""Lists and pages of what the engine alone writes: to be read, and never counted."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters, ShowFacets
+from django.contrib.admin.views.main import PAGE_VAR, ChangeList
+from django.http import HttpRequest
+
+PAGES_MAX = 200
+"""Pages one can leaf through; further back, a filter or the search is quicker for everybody."""
+
+
+class Pages(ChangeList):
+    """A list that reads one row more than it shows, to know whether another page follows, and counts nothing."""
+
+    newer = older = ""
+    """Addresses of the neighbouring pages; empty when there is none."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read this page.
+
+        Raises IncorrectLookupParameters for a page out of range.
+        """
+        if not 1 <= self.page_num <= PAGES_MAX:
+            raise IncorrectLookupParameters(f"page {self.page_num}")
+        start = (self.page_num - 1) * self.list_per_page
+        rows = list(self.queryset[start : start + self.list_per_page + 1])
+        self.result_list = rows[: self.list_per_page]  # type: ignore[assignment]
+        self.link_neighbours(more=len(rows) > self.list_per_page)
+        # The size of the page stands for both counts, so that no template offers to select or show what was not read.
+        self.result_count = self.full_result_count = len(self.result_list)
+        self.show_full_result_count, self.show_admin_actions = False, True
+        self.can_show_all, self.multi_page = False, False
+
+    def link_neighbours(self, *, more: bool) -> None:
+        """Note the addresses of the pages before and after."""
+        if self.page_num > 1:
+            self.newer = self.get_query_string({PAGE_VAR: self.page_num - 1})
+        if more and self.page_num < PAGES_MAX:
+            self.older = self.get_query_string({PAGE_VAR: self.page_num + 1})
+
+
+class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
+    """A model that may be looked at and nothing else; newest first, in pages without counts."""
+
+    show_full_result_count = False
+    # Facets would count every choice of every filter.
+    show_facets = ShowFacets.NEVER
+    ordering = ["-pk"]
+    # Any other column would be sorted without an index.
+    sortable_by = ()
+    list_per_page = 50
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return the list that does not count."""
+        return Pages
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse."""
+        return False

@@ -1,0 +1,107 @@
+"""An order's events, laid out for reading: when, how long after the one before, and the facts."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from engine.lifecycle import FINAL
+from orders import deadletters, models, recovery
+from orders.admin.wording import moment, seconds
+from orders.archive import COMMON
+from routing.store import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One event; `since_ms` is the time since the one before, `quotes` a table whose first row is its head."""
+
+    seq: int
+    status: str
+    at: datetime
+    since_ms: int
+    attempt: int
+    facts: list[tuple[str, str]]
+    quotes: list[list[str]]
+
+    @property
+    def moment(self) -> str:
+        """Write when it was."""
+        return moment(self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """All stages so far and, in a few words, where that leaves the order."""
+
+    stages: list[Stage]
+
+    @property
+    def standing(self) -> str:
+        """Say where the order stands and how long it took to get there."""
+        first, last = self.stages[0], self.stages[-1]
+        word = "after" if last.status in FINAL else "since"
+        return f"{last.status} {word} {seconds(ms_between(first.at, last.at))}"
+
+
+def of(row: models.Order) -> Timeline:
+    """Return an order's timeline: the live events, which may be ahead of Postgres, or else those in Postgres."""
+    try:
+        return Timeline(stages(deadletters.told(row)))
+    except StoreError:
+        return Timeline(stages(recovery.history(row)))
+
+
+def stages(history: Sequence[Mapping[str, Any]]) -> list[Stage]:
+    """Lay out events as clients read them."""
+    moments = [datetime.fromisoformat(event["at"]) for event in history]
+    before = moments[:1] + moments
+    return [stage(event, at, earlier) for event, at, earlier in zip(history, moments, before, strict=False)]
+
+
+def stage(event: Mapping[str, Any], at: datetime, earlier: datetime) -> Stage:
+    """Lay out one event."""
+    facts = {name: value for name, value in event.items() if name not in {*COMMON, "quotes"}}
+    return Stage(
+        seq=event["seq"],
+        status=event["status"],
+        at=at,
+        since_ms=ms_between(earlier, at),
+        attempt=event["attempt"],
+        facts=list(readable(facts)),
+        quotes=table(event.get("quotes", [])),
+    )
+
+
+def readable(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield facts as label and text; whatever a later kind of event may state is shown without being known here."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{words(name)}: {label}", text) for label, text in readable(value))
+        elif value not in (None, "", []):
+            yield words(name), written(value)
+
+
+def table(quotes: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Turn quotes into rows under a head."""
+    if not quotes:
+        return []
+    return [[words(name) for name in quotes[0]], *([written(value) for value in quote.values()] for quote in quotes)]
+
+
+def written(value: Any) -> str:
+    """Write one value."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def words(name: str) -> str:
+    """Turn camelCase into words."""
+    return re.sub("(?=[A-Z])", " ", name).lower().strip()
+
+
+def ms_between(start: datetime, end: datetime) -> int:
+    """Return the milliseconds from one moment to the other."""
+    return round((end - start).total_seconds() * 1000)

@@ -1,0 +1,120 @@
+"""One shape for every error: `{"error": {"code", "message", "fields": [{"field", "value", "message", "accepted"}]}}`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import structlog
+from django.core.exceptions import BadRequest, DisallowedHost, PermissionDenied, RequestDataTooBig
+from django.db import DatabaseError
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import status
+from rest_framework.exceptions import APIException
+from rest_framework.response import Response
+
+from orders.gate import Overloaded
+from orders.intake import Conflict
+from routing.store import StoreError
+
+log = structlog.get_logger(__name__)
+
+SHOWN_MAX = 120
+"""Characters of a client's own value that an error repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What is wrong with one field."""
+
+    field: str
+    value: str | None
+    message: str
+    accepted: str
+
+
+class Invalid(Exception):
+    """The request cannot be understood or honoured; nothing was done."""
+
+    def __init__(self, message: str, fields: Sequence[Field] = (), code: str = "invalid") -> None:
+        super().__init__(message)
+        self.message, self.fields, self.code = message, tuple(fields), code
+
+
+def shown(value: object) -> str | None:
+    """Repeat a client's value: bounded, and free of what cannot be encoded."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else repr(value)
+    return text[:SHOWN_MAX].encode("utf-8", "replace").decode()
+
+
+def body(code: str, message: str, fields: Sequence[Field] = ()) -> dict[str, Any]:
+    """Build the one error shape."""
+    return {"error": {"code": code, "message": message, "fields": [asdict(field) for field in fields]}}
+
+
+def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:
+    """Return status and body for an expected failure, or None for a defect."""
+    match reason:
+        case Invalid():
+            return 400, body(reason.code, reason.message, reason.fields)
+        case Conflict():
+            return 409, conflict(reason)
+        case Overloaded():
+            return 503, body("overloaded", "more orders are waiting than can be accepted now; try again in a second")
+        case APIException():
+            return reason.status_code, body(code_of(reason), str(reason.detail))
+        case Http404():
+            return 404, body("not_found", str(reason) or "there is nothing at this address")
+        case RequestDataTooBig() | DisallowedHost() | BadRequest():
+            return 400, body("bad_request", str(reason) or "the request is malformed")
+        case PermissionDenied():
+            return 403, body("forbidden", "you may not do this")
+        case DatabaseError() | StoreError():
+            log.error("store unreachable", reason=repr(reason))
+            return 503, body("store_unreachable", "the order store does not answer; try again in a few seconds")
+    return None
+
+
+def code_of(reason: APIException) -> str:
+    """Name a DRF error as DRF does."""
+    codes = reason.get_codes()
+    return codes if isinstance(codes, str) else "invalid"
+
+
+def conflict(reason: Conflict) -> dict[str, Any]:
+    """Say which order holds the client order id."""
+    accepted = "a new id, or exactly the request that first used this one"
+    message = f"already names order {reason.order_id}, which is a different one"
+    return body("client_order_id_taken", f"clientOrderId {message}", [Field("clientOrderId", reason.client_order_id, message, accepted)])
+
+
+def handle(reason: Exception, context: dict[str, Any]) -> Response | None:
+    """Answer an exception in a DRF view; a defect goes on to Django, which logs it."""
+    answer = describe(reason)
+    if answer is None:
+        return None
+    headers = {}
+    if isinstance(reason, APIException) and getattr(reason, "wait", None):
+        headers["Retry-After"] = str(reason.wait)  # type: ignore[attr-defined]
+    return Response(answer[1], status=answer[0], headers=headers or None)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
+    """Answer what Django itself refused."""
+    return JsonResponse(body("bad_request", str(exception) or "the request is malformed"), status=status.HTTP_400_BAD_REQUEST)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> JsonResponse:
+    """Answer a refused permission."""
+    return JsonResponse(body("forbidden", "you may not do this"), status=status.HTTP_403_FORBIDDEN)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
+    """Answer an address that does not exist."""
+    return JsonResponse(body("not_found", f"there is nothing at {shown(request.path)}"), status=status.HTTP_404_NOT_FOUND)
+
+
+def server_error(request: HttpRequest) -> JsonResponse:
+    """Answer a defect of ours; its traceback is in the log."""
+    return JsonResponse(body("internal", "the engine failed on this request; the log has the details"), status=500)

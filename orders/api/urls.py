@@ -1,0 +1,20 @@
+"""The API's addresses."""
+
+from django.urls import path
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+
+from orders.api import views
+
+urlpatterns = [
+    path("api/orders/execute", views.Execute.as_view()),
+    path("api/orders", views.Orders.as_view()),
+    path("api/orders/<str:order_id>", views.OneOrder.as_view()),
+    path("api/orders/<str:order_id>/events", views.OrderEvents.as_view()),
+    path("api/quotes/<str:pair>", views.Quotes.as_view()),
+    path("api/pairs", views.Pairs.as_view()),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("api/redoc/", SpectacularRedocView.as_view(url_name="schema")),
+    path("healthz", views.Health.as_view()),
+    path("readyz", views.Ready.as_view()),
+]

@@ -1,0 +1,197 @@
+"""Attempts in Postgres: committed before they are sent, and at most one per order open or landed.
+
+The partial unique index `one_open_or_landed_attempt_per_order` holds that whatever the code believes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.lifecycle import HOLDING_ATTEMPT, OPEN_ATTEMPT, AttemptState
+from orders.rows import fetch, run
+from routing.chain import Finding
+
+OPEN = list(OPEN_ATTEMPT)
+HOLDING = list(HOLDING_ATTEMPT)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One signed transaction; `seq` is that of the order's `submitted` event for it, amounts in base units."""
+
+    order_id: str
+    number: int
+    venue: str
+    signature: str
+    raw: bytes
+    last_valid_height: int
+    expected_out: int
+    minimum_out: int
+    fee_bps: int
+    seq: int
+    trail: tuple[str, ...]
+    state: AttemptState
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An attempt the chain has decided, with what its order's last event needs."""
+
+    order_id: str
+    pair: str
+    amount_in: int
+    number: int
+    state: AttemptState
+    venue: str
+    signature: str
+    expected_out: int
+    fee_bps: int
+    seq: int
+    slot: int
+    amount_out: int
+    fee_lamports: int
+    error_code: str
+    error: str
+
+
+def prepare(attempts: Sequence[Prepared]) -> set[str]:
+    """Commit attempts; return the ids of the orders whose attempt stands.  The others have one already."""
+    if not attempts:
+        return set()
+    rows = run(
+        """
+        INSERT INTO orders_attempt (order_id, number, state, venue, signature, raw, last_valid_height,
+                                    expected_out, minimum_out, fee_bps, seq, trail)
+        SELECT o, n, 'prepared', v, s, r, h, e, m, f, q, t
+        FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::bytea[], %s::bigint[],
+                    %s::numeric[], %s::numeric[], %s::int[], %s::int[], %s::jsonb[])
+             AS a(o, n, v, s, r, h, e, m, f, q, t)
+        ON CONFLICT DO NOTHING
+        RETURNING order_id::text
+        """,
+        [
+            (a.order_id, a.number, a.venue, a.signature, a.raw, a.last_valid_height, a.expected_out, a.minimum_out)
+            + (a.fee_bps, a.seq, as_json_array(a.trail))
+            for a in attempts
+        ],
+        11,
+    )
+    return {order_id for (order_id,) in rows}
+
+
+def as_json_array(events: Sequence[str]) -> str:
+    """Join JSON texts into one JSON array."""
+    return f"[{','.join(events)}]"
+
+
+def mark_sent(signatures: Sequence[str]) -> None:
+    """Note that the bytes were broadcast, now."""
+    fetch(
+        """
+        UPDATE orders_attempt SET state = 'sent', sent_at = now(), sends = sends + 1
+        WHERE signature = ANY(%s) AND state = ANY(%s)
+        """,
+        list(signatures),
+        OPEN,
+    )
+
+
+def holding(order_ids: Sequence[str]) -> dict[str, Prepared]:
+    """Return the open or landed attempt of each order that has one."""
+    if not order_ids:
+        return {}
+    rows = fetch(
+        """
+        SELECT order_id::text, number, venue, signature, raw, last_valid_height, expected_out, minimum_out, fee_bps,
+               seq, state
+        FROM orders_attempt WHERE order_id = ANY(%s::uuid[]) AND state = ANY(%s)
+        """,
+        list(order_ids),
+        HOLDING,
+    )
+    return {
+        r[0]: Prepared(r[0], r[1], r[2], r[3], bytes(r[4]), r[5], int(r[6]), int(r[7]), r[8], r[9], (), AttemptState(r[10]))
+        for r in rows
+    }
+
+
+def take_over(attempts: Sequence[Prepared]) -> None:
+    """Record where in its order's life each attempt now stands."""
+    if attempts:
+        run(
+            """
+            UPDATE orders_attempt SET seq = q, trail = t
+            FROM unnest(%s::text[], %s::int[], %s::jsonb[]) AS a(s, q, t) WHERE signature = s
+            """,
+            [(a.signature, a.seq, as_json_array(a.trail)) for a in attempts],
+            3,
+        )
+
+
+SETTLED_COLUMNS = """
+    o.id::text, o.pair, o.amount_in, t.number, t.state, t.venue, t.signature, t.expected_out,
+    t.fee_bps, t.seq, coalesce(t.slot, 0), coalesce(t.amount_out, 0), coalesce(t.fee_lamports, 0),
+    t.error_code, t.error
+"""
+
+
+def settled_from(row: tuple[Any, ...]) -> Settled:
+    """Read SETTLED_COLUMNS."""
+    (order_id, pair, amount_in, number, state, venue, signature, expected, fee, seq, slot, out, lamports) = row[:13]
+    return Settled(
+        order_id, pair, int(amount_in), number, AttemptState(state), venue, signature, int(expected), fee, seq,
+        slot, int(out), lamports, row[13], row[14],
+    )  # fmt: skip
+
+
+def settle(state: AttemptState, findings: Sequence[Finding]) -> list[Settled]:
+    """Record the chain's decision on open attempts; harmless twice.  Return the attempts that now stand so."""
+    if not findings:
+        return []
+    rows = run(
+        f"""
+        UPDATE orders_attempt t
+        SET state = '{state.value}', settled_at = coalesce(settled_at, now()), slot = a.slot, amount_out = a.amount_out,
+            fee_lamports = a.lamports, error_code = a.code, error = a.error
+        FROM unnest(%s::text[], %s::bigint[], %s::numeric[], %s::bigint[], %s::text[], %s::text[])
+             AS a(signature, slot, amount_out, lamports, code, error), orders_order o
+        WHERE t.signature = a.signature AND o.id = t.order_id AND t.state = ANY(%s)
+        RETURNING {SETTLED_COLUMNS}
+        """,  # noqa: S608 - a word of our own enum and a constant of this module
+        [(f.signature, f.slot, f.amount_out, f.fee_lamports, f.error_code, f.error) for f in findings],
+        6,
+        [*OPEN, state.value],
+    )
+    return [settled_from(row) for row in rows]
+
+
+def latest(order_ids: Sequence[str]) -> list[Settled]:
+    """Return the last attempt of each order, whatever its state."""
+    rows = fetch(
+        f"""
+        SELECT DISTINCT ON (t.order_id) {SETTLED_COLUMNS}
+        FROM orders_attempt t JOIN orders_order o ON o.id = t.order_id
+        WHERE t.order_id = ANY(%s::uuid[]) ORDER BY t.order_id, t.id DESC
+        """,  # noqa: S608 - a constant of this module
+        list(order_ids),
+    )
+    return [settled_from(row) for row in rows]
+
+
+def unsettled(older_than_ms: int, limit: int) -> list[tuple[str, bytes, int]]:
+    """Take open attempts last sent longer ago than that: (signature, bytes, last valid height).
+
+    Each is put off by its new `sent_at`, so that replicas share them.
+    """
+    rows = fetch(
+        """
+        UPDATE orders_attempt SET sent_at = now() WHERE id IN (
+            SELECT id FROM orders_attempt
+            WHERE state IN ('prepared', 'sent') AND sent_at < now() - %s * interval '1 millisecond'
+            ORDER BY sent_at LIMIT %s FOR UPDATE SKIP LOCKED)
+        RETURNING signature, raw, last_valid_height
+        """,
+        older_than_ms,
+        limit,
+    )
+    return [(signature, bytes(raw), height) for signature, raw, height in rows]

@@ -1,0 +1,96 @@
+"""Dead letters: what failed for good, why, and whether it may be replayed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+
+from engine.lifecycle import OPEN_ATTEMPT, AttemptState, Status
+from orders import intake, live, models, recovery
+from orders.intake import NewOrder
+from orders.models import DeadLetter, Verdict
+
+log = structlog.get_logger(__name__)
+
+
+class NotSafe(Exception):
+    """This dead letter must not be replayed; the message says why."""
+
+
+def keep(order_ids: Sequence[str]) -> int:
+    """Write the dead letters of failed orders that have none yet; return how many were new."""
+    rows = models.Order.objects.filter(pk__in=order_ids, dead_letter=None).prefetch_related("events", "attempts")
+    histories = {str(row.id): told(row) for row in rows}
+    letters = [letter(row, histories[str(row.id)]) for row in rows if failed(histories[str(row.id)])]
+    made = DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)
+    for one in made:
+        log.warning("dead letter kept", order_id=str(one.order_id), code=one.code, verdict=one.verdict)
+    return len(made)
+
+
+def told(row: models.Order) -> list[dict[str, Any]]:
+    """Return what the client was told, from the live state if it is still there and from Postgres otherwise."""
+    texts = live.events([str(row.id)]).get(str(row.id))
+    return [live.decode(text) for text in texts] if texts else recovery.history(row)
+
+
+def failed(history: Sequence[dict[str, Any]]) -> bool:
+    """Tell whether this life ended in failure."""
+    return history[-1]["status"] == Status.FAILED
+
+
+def letter(row: models.Order, history: Sequence[dict[str, Any]]) -> DeadLetter:
+    """Make the dead letter of a failed order."""
+    end = history[-1]
+    return DeadLetter(
+        order=row,
+        code=end["code"],
+        reason=end["message"],
+        replay_may_help=end["replayMayHelp"],
+        history=list(history),
+        verdict=verdict([attempt.state for attempt in row.attempts.all()]),
+    )
+
+
+def verdict(states: Sequence[str]) -> Verdict:
+    """Judge by the order's attempts: landed, still open, or none that could ever settle."""
+    if AttemptState.LANDED in states:
+        return Verdict.LANDED
+    return Verdict.WAIT if set(states) & set(OPEN_ATTEMPT) else Verdict.SAFE
+
+
+def missing(limit: int = 500) -> list[str]:
+    """Return failed orders in Postgres that have no dead letter: their wake-up was lost."""
+    rows = models.Order.objects.filter(status=Status.FAILED, dead_letter=None).order_by("pk")
+    return [str(pk) for pk in rows.values_list("pk", flat=True)[:limit]]
+
+
+def replay(order_id: str, by: str) -> str:
+    """Place the order of a dead letter anew and return the new order's id; a second replay returns the same id.
+
+    Raises DeadLetter.DoesNotExist, or NotSafe with the reason.
+    """
+    with transaction.atomic():
+        one = DeadLetter.objects.select_for_update().select_related("order").get(order_id=order_id)
+        states = list(one.order.attempts.values_list("state", flat=True))
+        one.verdict = verdict(states)
+        one.save(update_fields=["verdict"])
+    refuse_unsafe(one)
+    again = NewOrder.replay(recovery.order_of(one.order))
+    placed = intake.accept([again])[0]
+    DeadLetter.objects.filter(pk=one.pk, replayed_at=None).update(replayed_at=timezone.now(), replayed_by=by)
+    log.info("dead letter replayed", order_id=order_id, replayed_as=placed.order_id, by=by)
+    return placed.order_id
+
+
+def refuse_unsafe(one: DeadLetter) -> None:
+    """Let a letter pass whose replay can neither settle twice nor fail for certain.
+
+    Raises NotSafe.
+    """
+    if one.verdict != Verdict.SAFE:
+        raise NotSafe(f"{one.order_id}: {Verdict(one.verdict).label}")
+    if not one.replay_may_help:
+        raise NotSafe(f"{one.order_id}: failed with {one.code}, which a replay cannot help: {one.reason}")

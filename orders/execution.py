@@ -1,0 +1,272 @@
+"""Carrying orders from a wake-up to `submitted`, a batch at a time, one store round trip per stage."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import close_old_connections
+
+from engine import events
+from engine.lifecycle import AttemptState, Status
+from engine.orders import Order
+from engine.quotes import NoQuote, Pair, Quote
+from engine.retry import Failure
+from orders import attempts, live, progress, recovery, settlement
+from orders.attempts import Prepared
+from orders.endings import ending
+from orders.live import Claim
+from orders.progress import Move
+from routing import router, transactions
+from routing.asking import asker
+from routing.chain import Blockhash, ChainUnreachable
+from routing.router import Basis, Route
+from routing.store import now_ms
+from routing.venues import VENUES
+from routing.wiring import chain, wallet
+
+log = structlog.get_logger(__name__)
+
+ASKING_THREADS = 8
+"""Batches that go on at once after their venues answered; more wait their turn without a slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A claimed order with its route."""
+
+    claim: Claim
+    route: Route
+
+
+def carry(order_ids: Sequence[str]) -> None:
+    """Carry these orders as far as `submitted`.
+
+    Orders that are finished, held by another worker or not yet ready are passed over; one that lacks a fresh quote
+    goes on by itself when the venues have answered.
+    """
+    claimed = live.claim(order_ids)
+    if claimed.missing:
+        recovery.rebuild(claimed.missing)
+    if claimed.submitted:
+        settlement.revisit(claimed.submitted)
+    fresh = within_attempts(adopt_attempts(claimed.claims))
+    bases = router.from_cache(
+        {claim.order.pair.name for claim in fresh}, now_ms(), settings.QUOTE_FRESH_MS, settings.QUOTE_STALE_MS
+    )
+    ask_for([claim for claim in fresh if claim.order.pair.name not in bases])
+    execute([claim for claim in fresh if claim.order.pair.name in bases], bases)
+
+
+def execute(claims: Sequence[Claim], bases: dict[str, Basis]) -> None:
+    """Route, build and submit: each stage takes what the one before let through."""
+    submit(build(route(claims, bases)))
+
+
+def adopt_attempts(claims: Sequence[Claim]) -> list[Claim]:
+    """Let orders go on with an attempt that another worker committed and left; return those that have none."""
+    left = attempts.holding([claim.order.id for claim in claims if claim.attempt > 1 or claim.seq > 1])
+    adopt([(claim, left[claim.order.id]) for claim in claims if claim.order.id in left])
+    return [claim for claim in claims if claim.order.id not in left]
+
+
+def adopt(found: Sequence[tuple[Claim, Prepared]]) -> None:
+    """Bring each order to `building`, make the attempt its own, and announce it: it is never signed again."""
+    for status, to in ((Status.PENDING, Status.ROUTING), (Status.TRIGGERED, Status.ROUTING), (Status.ROUTING, Status.BUILDING)):
+        behind = [(claim, prepared) for claim, prepared in found if claim.status is status]
+        moved = advance([(claim, to, adopted_facts(claim, prepared)) for claim, prepared in behind])
+        found = [
+            (moved.get(claim.order.id, claim), prepared)
+            for claim, prepared in found
+            if claim.status is not status or claim.order.id in moved
+        ]
+    ours = [(claim, replace(prepared, seq=claim.seq + 1, trail=claim.trail)) for claim, prepared in found]
+    attempts.take_over([prepared for _, prepared in ours])
+    for claim, prepared in ours:
+        log.info("attempt adopted", order_id=claim.order.id, attempt=prepared.number, tx_hash=prepared.signature)
+    announce(ours)
+
+
+def adopted_facts(claim: Claim, prepared: Prepared) -> dict[str, Any]:
+    """State what an earlier worker had decided."""
+    facts = events.building(claim.order, prepared.venue, prepared.expected_out, prepared.minimum_out)
+    return {**facts, "reason": f"attempt {prepared.number} was already signed"}
+
+
+def within_attempts(claims: Sequence[Claim]) -> list[Claim]:
+    """End orders that have used up their tries; crashes count, so a poisonous order ends too."""
+    spent = [claim for claim in claims if claim.attempt > settings.MAX_ATTEMPTS]
+    fail(
+        (claim, Failure("attempts_exhausted", f"not submitted in {settings.MAX_ATTEMPTS} attempts", False, True))
+        for claim in spent
+    )
+    return [claim for claim in claims if claim.attempt <= settings.MAX_ATTEMPTS]
+
+
+def ask_for(claims: Sequence[Claim]) -> None:
+    """Ask the venues for the pairs of these orders; the orders go on when the answers are in."""
+    by_pair: dict[Pair, list[Claim]] = defaultdict(list)
+    for claim in claims:
+        by_pair[claim.order.pair].append(claim)
+    if claims:
+        live.hold(claims, settings.QUOTE_TIMEOUT_MS + settings.ORDER_LEASE_MS)
+    for pair, waiting in by_pair.items():
+        asker().ask(pair).add_done_callback(lambda answer, w=tuple(waiting): resumption().submit(resume, w, answer))
+
+
+@cache
+def resumption() -> ThreadPoolExecutor:
+    """Return the threads on which orders go on after their venues answered; venue waits hold none of them."""
+    return ThreadPoolExecutor(ASKING_THREADS, thread_name_prefix="resume")
+
+
+def resume(claims: Sequence[Claim], answer: "Future[list[Quote]]") -> None:
+    """Go on with orders whose venues have answered."""
+    try:
+        basis = router.asked(answer.result())
+        execute(claims, {claim.order.pair.name: basis for claim in claims})
+    except Exception:
+        # Nobody waits for this thread's result: say it, and leave the orders to their leases and the sweep.
+        log.exception("orders not resumed", orders=[claim.order.id for claim in claims])
+    finally:
+        close_old_connections()
+
+
+def route(claims: Iterable[Claim], bases: dict[str, Basis]) -> list[Routed]:
+    """Choose a venue for each order and tell its client; one that cannot be routed is retried or ends."""
+    routed, failed = [], []
+    for claim in claims:
+        order = claim.order
+        try:
+            routed.append(Routed(claim, affordable(order, router.choose(bases[order.pair.name], order.amount_in))))
+        except NoQuote as reason:
+            failed.append((claim, Failure("no_quote", f"no venue can fill this order now: {reason}", True, True)))
+        except PriceImpact as reason:
+            failed.append((claim, Failure("price_impact", str(reason), False, False)))
+    fail(failed)
+    now = now_ms()
+    moved = advance([(r.claim, Status.ROUTING, routing_facts(r, now)) for r in routed])
+    return [replace(r, claim=moved[r.claim.order.id]) for r in routed if r.claim.order.id in moved]
+
+
+class PriceImpact(Exception):
+    """The order is so large for its pools, or so small for their rounding, that its own size spoils its price."""
+
+
+def affordable(order: Order, chosen: Route) -> Route:
+    """Pass a route whose price impact is within ORDER_MAX_IMPACT_BPS.
+
+    Raises PriceImpact.
+    """
+    impact = chosen.winner.impact_bps(order.pair, order.amount_in)
+    if impact > settings.ORDER_MAX_IMPACT_BPS:
+        raise PriceImpact(
+            f"{chosen.winner.quote.venue}, the best venue, would fill this amount {impact} bps below its quoted price; "
+            f"at most {settings.ORDER_MAX_IMPACT_BPS} are allowed"
+        )
+    return chosen
+
+
+def routing_facts(routed: Routed, now: int) -> dict[str, Any]:
+    """State the choice for the client."""
+    chosen = routed.route
+    missing = sorted(set(VENUES) - {offer.quote.venue for offer in chosen.offers})
+    return events.routing(routed.claim.order, chosen.offers, missing, chosen.source, chosen.reason, now)
+
+
+def build(routed: Sequence[Routed]) -> list[tuple[Claim, Prepared]]:
+    """Work out the least each order accepts, tell its client, and sign."""
+    stated = []
+    for r in routed:
+        offer = r.route.winner
+        minimum = r.claim.order.minimum_out(offer.amount_out)
+        stated.append((r, minimum, events.building(r.claim.order, offer.quote.venue, offer.amount_out, minimum)))
+    moved = advance([(r.claim, Status.BUILDING, facts) for r, _, facts in stated])
+    going = [(replace(r, claim=moved[r.claim.order.id]), minimum) for r, minimum, _ in stated if r.claim.order.id in moved]
+    if not going:
+        return []
+    try:
+        blockhash = chain().blockhash()
+    except ChainUnreachable as reason:
+        fail((r.claim, Failure("chain_unreachable", f"no blockhash to sign with: {reason}", True, True)) for r, _ in going)
+        return []
+    return [(r.claim, sign(r, minimum, blockhash)) for r, minimum in going]
+
+
+def sign(routed: Routed, minimum_out: int, blockhash: Blockhash) -> Prepared:
+    """Build and sign the one transaction of this attempt."""
+    claim, offer = routed.claim, routed.route.winner
+    order = claim.order
+    swap = transactions.Swap(
+        order_id=order.id,
+        attempt=claim.attempt,
+        venue=offer.quote.venue,
+        mint_in=order.pair.token_in.mint,
+        mint_out=order.pair.token_out.mint,
+        amount_in=order.amount_in,
+        min_out=minimum_out,
+    )
+    signed = transactions.sign(swap, blockhash.hash, wallet())
+    return Prepared(
+        order_id=order.id,
+        number=claim.attempt,
+        venue=offer.quote.venue,
+        signature=signed.signature,
+        raw=signed.raw,
+        last_valid_height=blockhash.last_valid_height,
+        expected_out=offer.amount_out,
+        minimum_out=minimum_out,
+        fee_bps=offer.quote.fee_bps,
+        seq=claim.seq + 1,
+        trail=claim.trail,
+        state=AttemptState.PREPARED,
+    )
+
+
+def submit(built: Sequence[tuple[Claim, Prepared]]) -> None:
+    """Commit the attempts, then send them; an order that turns out to have one already goes on with that."""
+    committed = attempts.prepare([prepared for _, prepared in built])
+    ours = [(claim, prepared) for claim, prepared in built if claim.order.id in committed]
+    adopt_attempts([claim for claim, _ in built if claim.order.id not in committed])
+    settlement.broadcast([prepared for _, prepared in ours])
+    announce(ours)
+
+
+def announce(sent: Sequence[tuple[Claim, Prepared]]) -> None:
+    """Tell clients the signature, and have it looked up from now on."""
+    won = progress.advance(
+        [
+            Move(
+                order_id=claim.order.id,
+                status=claim.status,
+                seq=claim.seq,
+                attempt=prepared.number,
+                to=Status.SUBMITTED,
+                facts=events.submitted(prepared.venue, prepared.signature, prepared.last_valid_height),
+                fence=claim.fence,
+                look_in_ms=live.SUBMITTED_GRACE_MS,
+            )
+            for claim, prepared in sent
+        ]
+    )
+    settlement.watch([prepared.signature for claim, prepared in sent if claim.order.id in won])
+
+
+def advance(steps: Sequence[tuple[Claim, Status, dict[str, Any]]]) -> dict[str, Claim]:
+    """Move claimed orders one stage on and keep them; return those still ours."""
+    won = progress.advance(
+        [
+            Move(c.order.id, c.status, c.seq, c.attempt, to, facts, fence=c.fence, keep=True)
+            for c, to, facts in steps
+        ]
+    )
+    return {c.order.id: c.after(to, won[c.order.id]) for c, to, _ in steps if c.order.id in won}
+
+
+def fail(failures: Iterable[tuple[Claim, Failure]]) -> None:
+    """Let each order be tried again after its backoff, or end it."""
+    progress.advance([ending(c.order.id, c.status, c.seq, c.attempt, failure, c.fence) for c, failure in failures])

@@ -1,0 +1,157 @@
+"""Accepting orders: one committed row each, then the live state, event 1 and the wake-up.
+
+Only the row decides; whatever fails after it is made good by the sweep.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import structlog
+from uuid6 import uuid7
+
+from engine import events
+from engine.lifecycle import Status
+from engine.orders import Order
+from orders import archive, dispatch, live
+from orders.live import Placement
+from orders.rows import fetch, run
+from routing.store import StoreError
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """An order that asks to be accepted."""
+
+    order: Order
+    replay_of: str | None = None
+
+    @classmethod
+    def replay(cls, dead: Order) -> "NewOrder":
+        """Ask for a dead order anew, under a new id."""
+        return cls(replace(dead, id=new_id(), client_order_id=None), replay_of=dead.id)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash what was asked: equal for a repeat, different for another order under the same client id."""
+        order = self.order
+        asked = (order.type, order.pair.token_in.mint, order.pair.token_out.mint, order.amount_in, order.slippage_bps)
+        return hashlib.sha256(repr(asked).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to one client: the order as it stands."""
+
+    order_id: str
+    status: Status
+    created_at: datetime
+    repeat: bool = False
+
+
+class Conflict(Exception):
+    """The client order id already names a different order."""
+
+    def __init__(self, client_order_id: str, order_id: str) -> None:
+        super().__init__(client_order_id, order_id)
+        self.client_order_id, self.order_id = client_order_id, order_id
+
+
+def new_id() -> str:
+    """Return an id that sorts by time."""
+    return str(uuid7())
+
+
+def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict]:
+    """Accept a batch in one committed statement; one answer each, in order.
+
+    A client order id that is taken yields the order it names, or Conflict when that is a different one.
+    """
+    inserted = insert(asked)
+    new = [(one, inserted[one.order.id]) for one in asked if one.order.id in inserted]
+    announce(new)
+    taken = standing([one for one in asked if one.order.id not in inserted])
+    return [
+        Accepted(one.order.id, Status.PENDING, inserted[one.order.id]) if one.order.id in inserted else taken[one.order.id]
+        for one in asked
+    ]
+
+
+def accept(asked: Sequence[NewOrder]) -> list[Accepted]:
+    """Accept a batch.
+
+    Raises Conflict.
+    """
+    answers = []
+    for answer in place(asked):
+        if isinstance(answer, Conflict):
+            raise answer
+        answers.append(answer)
+    return answers
+
+
+def insert(asked: Sequence[NewOrder]) -> dict[str, datetime]:
+    """Commit the rows; return when each new one was created, by the store's clock."""
+    rows = run(
+        """
+        INSERT INTO orders_order (id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of_id)
+        SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::numeric[], %s::int[], %s::text[], %s::text[],
+                             %s::uuid[])
+        ON CONFLICT DO NOTHING
+        RETURNING id::text, created_at
+        """,
+        [
+            (o.order.id, o.order.type, o.order.pair.name, o.order.amount_in, o.order.slippage_bps)
+            + (o.order.client_order_id, o.fingerprint, o.replay_of)
+            for o in asked
+        ],
+        8,
+    )
+    return dict(rows)
+
+
+def standing(repeats: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
+    """Answer those whose client order id, or replay, already has a row."""
+    if not repeats:
+        return {}
+    rows = fetch(
+        """
+        SELECT id::text, status, created_at, fingerprint, client_order_id, replay_of_id::text
+        FROM orders_order WHERE client_order_id = ANY(%s) OR replay_of_id = ANY(%s::uuid[])
+        """,
+        [one.order.client_order_id for one in repeats],
+        [one.replay_of for one in repeats],
+    )
+    by_client = {row[4]: row for row in rows if row[4]} | {row[5]: row for row in rows if row[5]}
+    return {one.order.id: verdict(one, by_client[one.replay_of or one.order.client_order_id]) for one in repeats}
+
+
+def verdict(asked: NewOrder, row: tuple[str, str, datetime, str, str, str]) -> Accepted | Conflict:
+    """Tell a repeat from a conflict."""
+    order_id, status, created_at, fingerprint, *_ = row
+    if fingerprint != asked.fingerprint:
+        return Conflict(asked.order.client_order_id or "", order_id)
+    return Accepted(order_id, Status(status), created_at, repeat=True)
+
+
+def announce(new: Sequence[tuple[NewOrder, datetime]]) -> None:
+    """Give accepted orders their live state and event 1, and wake a worker; nothing here can undo the acceptance."""
+    if not new:
+        return
+    try:
+        live.place(placement(one.order, created_at) for one, created_at in new)
+        archive.nudge()
+    except StoreError as reason:
+        log.warning("live state not written, the sweep will", orders=len(new), reason=str(reason))
+        return
+    dispatch.send(dispatch.EXECUTE, [one.order.id for one, _ in new])
+
+
+def placement(order: Order, created_at: datetime) -> Placement:
+    """Make the live state of an order just accepted."""
+    at = int(created_at.timestamp() * 1000)
+    first = events.event(order.id, 1, Status.PENDING, at, 0, events.pending(order))
+    return Placement(order, Status.PENDING, 0, (live.encode(first),), live.GRACE_MS)

@@ -1,0 +1,410 @@
+"""The live state of orders in Redis: owner of `order:{id}`, its `:events`, and the `orders:` and `attempts:` keys.
+
+| key | type | holds |
+|---|---|---|
+| `order:{id}` | hash | status, seq, attempt, fence, lease, the order itself |
+| `order:{id}:events` | stream | the order's events; entry ids are `<seq>-0` |
+| `orders:events` | stream | every event of every order, a batch per entry, for servers and DBSync |
+| `orders:open` | sorted set | unfinished orders by when somebody must look at them |
+| `orders:rebuilt` | string | present unless Redis was emptied since the last rebuild |
+| `attempts:open` | sorted set | signatures by when to look them up |
+
+All of it can be rebuilt from Postgres and the chain.  Times are Redis' own.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from django.conf import settings
+
+from engine.lifecycle import FINAL, Status
+from engine.orders import Order, OrderType
+from routing.catalogue import catalogue
+from routing.store import redis, script
+
+FEED = "orders:events"
+FEED_MAX = 200_000
+"""Entries kept in the feed; DBSync and servers read it within moments, the sweep heals what outlives it."""
+OPEN = "orders:open"
+REBUILT = "orders:rebuilt"
+WATCHED = "attempts:open"
+
+GRACE_MS = 5_000
+"""How long an accepted order may wait for its wake-up before the sweep sends another."""
+SUBMITTED_GRACE_MS = 15_000
+"""How long a submitted order may stand before the sweep asks what became of it."""
+BACKOFF_MAX_MS = 60_000
+
+
+class Body(msgspec.Struct, rename="camel"):
+    """The order as its live hash keeps it."""
+
+    id: str
+    type: str
+    pair: str
+    amount_in: str
+    slippage_bps: int
+    client_order_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One order in one worker's hands: what is known of it, under the fence that proves the claim."""
+
+    order: Order
+    status: Status
+    seq: int
+    attempt: int
+    fence: str
+    trail: tuple[str, ...] = ()
+    """The JSON of its events after the first, oldest first."""
+
+    def after(self, status: Status, event: str) -> "Claim":
+        """Return the claim one event later."""
+        return replace(self, status=status, seq=self.seq + 1, trail=(*self.trail, event))
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """One compare-and-set on the live state; see ADVANCE."""
+
+    order_id: str
+    status: Status
+    seq: int
+    fence: str
+    to: Status
+    event: str
+    look_in_ms: int
+    """When somebody must look again; ignored when `to` is final."""
+    keep: bool
+    """Whether the claim goes on; otherwise anyone may claim the order once `look_in_ms` have passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """An order to put into Redis, with the events it already has."""
+
+    order: Order
+    status: Status
+    attempt: int
+    events: tuple[str, ...]
+    look_in_ms: int
+
+
+CLOCK = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+
+# An order that is already there is left as it is: placing is harmless twice.
+PLACE = script(
+    CLOCK
+    + """
+local placed, feed, i = {}, {}, 1
+while i <= #ARGV do
+  local id, status, attempt, look_in, final, body, n =
+    ARGV[i], ARGV[i+1], ARGV[i+2], tonumber(ARGV[i+3]), ARGV[i+4], ARGV[i+5], tonumber(ARGV[i+6])
+  local key = 'order:{' .. id .. '}'
+  if redis.call('EXISTS', key) == 0 then
+    redis.call('HSET', key, 'status', status, 'seq', n, 'attempt', attempt, 'fence', '', 'lease', 0, 'ready', 0,
+      'order', body)
+    redis.call('DEL', key .. ':events')
+    for s = 1, n do
+      redis.call('XADD', key .. ':events', s .. '-0', 'e', ARGV[i+6+s])
+      feed[#feed+1] = id .. ' ' .. s .. ' ' .. ((final == '1' and s == n) and '1' or '0') .. ' ' .. ARGV[i+6+s]
+    end
+    if final ~= '1' then redis.call('ZADD', 'orders:open', now + look_in, id) end
+    placed[#placed+1] = id
+  end
+  i = i + 7 + n
+end
+if #feed > 0 then redis.call('XADD', 'orders:events', 'MAXLEN', '~', KEYS[1], '*', 'b', table.concat(feed, '\\n')) end
+return placed
+"""
+)
+
+# Whoever holds a lease that has not run out keeps the order; every claim counts as a try, so a crash does too.
+CLAIM = script(
+    CLOCK
+    + """
+local fence, lease, answers = ARGV[1], tonumber(ARGV[2]), {}
+for i = 3, #ARGV do
+  local key = 'order:{' .. ARGV[i] .. '}'
+  local h = redis.call('HMGET', key, 'status', 'seq', 'attempt', 'lease', 'ready', 'order')
+  local status = h[1]
+  if not status then answers[#answers+1] = {'missing', ARGV[i]}
+  elseif status == 'submitted' then answers[#answers+1] = {'submitted', ARGV[i]}
+  elseif (status == 'pending' or status == 'triggered' or status == 'routing' or status == 'building')
+    and tonumber(h[4]) <= now and tonumber(h[5]) <= now then
+    local attempt = redis.call('HINCRBY', key, 'attempt', 1)
+    redis.call('HSET', key, 'fence', fence, 'lease', now + lease, 'sweeps', 0)
+    redis.call('ZADD', 'orders:open', now + lease, ARGV[i])
+    answers[#answers+1] = {'claimed', ARGV[i], status, h[2], attempt, h[6]}
+  end
+end
+return answers
+"""
+)
+
+HOLD = script(
+    CLOCK
+    + """
+for i = 3, #ARGV do
+  local key = 'order:{' .. ARGV[i] .. '}'
+  if redis.call('HGET', key, 'fence') == ARGV[1] then
+    redis.call('HSET', key, 'lease', now + ARGV[2])
+    redis.call('ZADD', 'orders:open', now + ARGV[2], ARGV[i])
+  end
+end
+"""
+)
+
+# The one place where a status changes.  A swap repeated after a lost reply finds its own event and counts as won.
+ADVANCE = script(
+    CLOCK
+    + """
+local won, feed, i = {}, {}, 1
+while i <= #ARGV do
+  local id, status, seq, fence, to, event, look_in, mode =
+    ARGV[i], ARGV[i+1], tonumber(ARGV[i+2]), ARGV[i+3], ARGV[i+4], ARGV[i+5], tonumber(ARGV[i+6]), ARGV[i+7]
+  i = i + 8
+  local key = 'order:{' .. id .. '}'
+  local h = redis.call('HMGET', key, 'status', 'seq', 'fence')
+  if h[1] == status and tonumber(h[2]) == seq and (fence == '*' or h[3] == fence) then
+    local fields = {'status', to, 'seq', seq + 1, 'sweeps', 0}
+    if mode == 'keep' then
+      fields[7], fields[8] = 'lease', now + look_in
+    else
+      fields[7], fields[8], fields[9], fields[10] = 'lease', 0, 'ready', now + look_in
+    end
+    redis.call('HSET', key, unpack(fields))
+    redis.call('XADD', key .. ':events', (seq + 1) .. '-0', 'e', event)
+    if mode == 'final' then redis.call('ZREM', 'orders:open', id)
+    else redis.call('ZADD', 'orders:open', now + look_in, id) end
+    feed[#feed+1] = id .. ' ' .. (seq + 1) .. ' ' .. (mode == 'final' and '1' or '0') .. ' ' .. event
+    won[#won+1] = id
+  elseif h[1] == to and tonumber(h[2]) == seq + 1 then
+    local last = redis.call('XREVRANGE', key .. ':events', '+', '-', 'COUNT', 1)
+    if #last > 0 and last[1][2][2] == event then won[#won+1] = id end
+  end
+end
+if #feed > 0 then redis.call('XADD', 'orders:events', 'MAXLEN', '~', KEYS[1], '*', 'b', table.concat(feed, '\\n')) end
+return won
+"""
+)
+
+# Orders whose time has come, each put off before it is returned: 5 s, 10 s, 20 s ... at most 60 s.
+DUE = script(
+    CLOCK
+    + """
+local ids = redis.call('ZRANGEBYSCORE', 'orders:open', '-inf', now, 'LIMIT', 0, ARGV[1])
+local hints, missing = {}, {}
+for _, id in ipairs(ids) do
+  local key = 'order:{' .. id .. '}'
+  if redis.call('EXISTS', key) == 1 then
+    local sweeps = redis.call('HINCRBY', key, 'sweeps', 1)
+    local put_off = math.min(tonumber(ARGV[2]) * 2 ^ math.min(sweeps - 1, 10), tonumber(ARGV[3]))
+    redis.call('ZADD', 'orders:open', now + put_off, id)
+    hints[#hints+1] = id
+  else
+    redis.call('ZREM', 'orders:open', id)
+    missing[#missing+1] = id
+  end
+end
+return {hints, missing}
+"""
+)
+
+WATCH_DUE = script(
+    CLOCK
+    + """
+local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
+for _, member in ipairs(found) do redis.call('ZADD', KEYS[1], now + ARGV[2], member) end
+return found
+"""
+)
+
+
+def key(order_id: str) -> str:
+    """Spell an order's key; the braces are literal."""
+    return f"order:{{{order_id}}}"
+
+
+def dumps(order: Order) -> str:
+    """Write the order for its hash."""
+    body = Body(
+        id=order.id,
+        type=order.type,
+        pair=order.pair.name,
+        amount_in=str(order.amount_in),
+        slippage_bps=order.slippage_bps,
+        client_order_id=order.client_order_id,
+    )
+    return msgspec.json.encode(body).decode()
+
+
+def loads(text: str) -> Order:
+    """Read the order from its hash."""
+    body = msgspec.json.decode(text, type=Body)
+    return Order(
+        id=body.id,
+        type=OrderType(body.type),
+        pair=catalogue().pair(body.pair),
+        amount_in=int(Decimal(body.amount_in)),
+        slippage_bps=body.slippage_bps,
+        client_order_id=body.client_order_id,
+    )
+
+
+def decode(text: str) -> dict[str, Any]:
+    """Read one event."""
+    event: dict[str, Any] = msgspec.json.decode(text)
+    return event
+
+
+def encode(event: Mapping[str, Any]) -> str:
+    """Write one event."""
+    return msgspec.json.encode(event).decode()
+
+
+def place(placements: Iterable[Placement]) -> set[str]:
+    """Put orders into Redis, each unless it is already there; return the ids placed."""
+    args: list[Any] = []
+    for p in placements:
+        final = "1" if p.status in FINAL else "0"
+        args += [p.order.id, p.status, p.attempt, p.look_in_ms, final, dumps(p.order), len(p.events), *p.events]
+    return set(PLACE()([FEED_MAX], args)) if args else set()
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The outcome of claiming: the orders that are ours, and those that need another door."""
+
+    claims: list[Claim]
+    submitted: list[str]
+    missing: list[str]
+
+
+def claim(order_ids: Sequence[str]) -> Claimed:
+    """Take these orders for this worker, each unless it is finished, submitted, held by another or not ready."""
+    fence = uuid4().hex
+    answers = CLAIM()([], [fence, settings.ORDER_LEASE_MS, *dict.fromkeys(order_ids)])
+    claims = [
+        Claim(loads(body), Status(status), int(seq), int(attempt), fence)
+        for _, _, status, seq, attempt, body in (answer for answer in answers if answer[0] == "claimed")
+    ]
+    return Claimed(
+        with_trails(claims),
+        [answer[1] for answer in answers if answer[0] == "submitted"],
+        [answer[1] for answer in answers if answer[0] == "missing"],
+    )
+
+
+def with_trails(claims: list[Claim]) -> list[Claim]:
+    """Give claims of orders that moved before the events they already have."""
+    moved = [claim for claim in claims if claim.seq > 1]
+    found = events([claim.order.id for claim in moved], after=1)
+    return [replace(claim, trail=tuple(found.get(claim.order.id, ()))) for claim in claims]
+
+
+def hold(claims: Sequence[Claim], ms: int) -> None:
+    """Keep these claims for `ms` longer than now: their worker is waiting on a venue."""
+    for fence in {claim.fence for claim in claims}:
+        HOLD()([], [fence, ms, *(claim.order.id for claim in claims if claim.fence == fence)])
+
+
+def advance(swaps: Sequence[Swap]) -> set[str]:
+    """Carry out compare-and-sets in one step and return the ids that won; only orders/progress.py calls this."""
+    args: list[Any] = []
+    for s in swaps:
+        mode = "final" if s.to in FINAL else "keep" if s.keep else "release"
+        args += [s.order_id, s.status, s.seq, s.fence, s.to, s.event, s.look_in_ms, mode]
+    return set(ADVANCE()([FEED_MAX], args)) if args else set()
+
+
+def due(limit: int) -> tuple[list[str], list[str]]:
+    """Return orders whose time has come and put them off: (those that are here, those whose state is gone)."""
+    hints, missing = DUE()([], [limit, GRACE_MS, BACKOFF_MAX_MS])
+    return hints, missing
+
+
+def events(order_ids: Sequence[str], after: int = 0) -> dict[str, list[str]]:
+    """Return the JSON of each order's events past `after`; an order without live state is left out."""
+    pipe = redis().pipeline(transaction=False)
+    for order_id in order_ids:
+        pipe.xrange(f"{key(order_id)}:events", min=f"({after}-0")
+    answers = pipe.execute() if order_ids else []
+    return {
+        order_id: [fields["e"] for _, fields in entries] for order_id, entries in zip(order_ids, answers, strict=True) if entries
+    }
+
+
+def last_events(order_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the last event of each order that has live state."""
+    pipe = redis().pipeline(transaction=False)
+    for order_id in order_ids:
+        pipe.xrevrange(f"{key(order_id)}:events", count=1)
+    answers = pipe.execute() if order_ids else []
+    return {i: decode(found[0][1]["e"]) for i, found in zip(order_ids, answers, strict=True) if found}
+
+
+def feed_again(order_ids: Sequence[str]) -> None:
+    """Put all events of these finished orders into the feed once more; whoever has them skips them."""
+    lines = []
+    for order_id, texts in events(order_ids).items():
+        lines += [f"{order_id} {seq} {int(seq == len(texts))} {text}" for seq, text in enumerate(texts, 1)]
+    if lines:
+        redis().xadd(FEED, {"b": "\n".join(lines)}, maxlen=FEED_MAX, approximate=True)
+
+
+def statuses(order_ids: Sequence[str]) -> dict[str, tuple[Status, int]]:
+    """Return the live status and seq of those orders that have one."""
+    pipe = redis().pipeline(transaction=False)
+    for order_id in order_ids:
+        pipe.hmget(key(order_id), "status", "seq")
+    answers = pipe.execute() if order_ids else []
+    return {i: (Status(found[0]), int(found[1])) for i, found in zip(order_ids, answers, strict=True) if found[0]}
+
+
+def forget(order_ids: Iterable[str], after_s: int) -> None:
+    """Let finished, archived orders leave Redis after a while."""
+    pipe = redis().pipeline(transaction=False)
+    for order_id in order_ids:
+        pipe.expire(key(order_id), after_s)
+        pipe.expire(f"{key(order_id)}:events", after_s)
+    pipe.execute()
+
+
+def watch(signatures: Iterable[str], in_ms: int, now: int) -> None:
+    """Have these signatures looked up from `in_ms` on."""
+    members = {signature: now + in_ms for signature in signatures}
+    if members:
+        redis().zadd(WATCHED, members)
+
+
+def watched(limit: int, next_look_ms: int) -> list[str]:
+    """Take signatures whose look-up is due, and put their next one off, so that replicas share the work."""
+    found: list[str] = WATCH_DUE()([WATCHED], [limit, next_look_ms])
+    return found
+
+
+def watching() -> int:
+    """Count the signatures being watched."""
+    return int(redis().zcard(WATCHED))
+
+
+def unwatch(signatures: Sequence[str]) -> None:
+    """Stop looking these up."""
+    if signatures:
+        redis().zrem(WATCHED, *signatures)
+
+
+def was_emptied() -> bool:
+    """Tell whether Redis lost everything since the last rebuild."""
+    return not redis().exists(REBUILT)
+
+
+def mark_rebuilt() -> None:
+    """Note that Redis holds all that Postgres knows."""
+    redis().set(REBUILT, "1")

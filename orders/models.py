@@ -1,0 +1,146 @@
+"""The truth, in Postgres: orders, their events, their attempts, and what went wrong for good.
+
+Amounts are base units; `numeric(20)` holds any u64.
+"""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from engine.lifecycle import FINAL, HOLDING_ATTEMPT, OPEN_ATTEMPT, AttemptState, Status
+from engine.orders import OrderType
+
+FINALS = sorted(FINAL)
+
+
+def units(**options: object) -> "models.DecimalField[object, object]":
+    """Make a column for an amount in base units."""
+    return models.DecimalField(max_digits=20, decimal_places=0, **options)  # type: ignore[arg-type]
+
+
+class Order(models.Model):
+    """One order.  Its status here follows the live one within moments; DBSync alone writes it."""
+
+    id = models.UUIDField(primary_key=True)
+    type = models.CharField(max_length=10, choices=[(kind, kind) for kind in OrderType])
+    pair = models.CharField(max_length=40)
+    amount_in = units()
+    slippage_bps = models.IntegerField()
+    client_order_id = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001 - absent is not empty
+    fingerprint = models.CharField(max_length=64, help_text="Hash of what was asked; tells a repeat from a conflict.")
+    replay_of = models.OneToOneField("self", null=True, on_delete=models.PROTECT, related_name="replayed_as")
+    created_at = models.DateTimeField(db_default=Now())
+
+    status = models.CharField(max_length=10, choices=[(s, s) for s in Status], db_default=Status.PENDING)
+    seq = models.IntegerField(db_default=1)
+    attempt = models.IntegerField(db_default=0)
+    updated_at = models.DateTimeField(db_default=Now())
+    venue = models.CharField(max_length=16, db_default="")
+    tx_hash = models.CharField(max_length=88, db_default="")
+    result = models.JSONField(db_default={}, help_text="Facts of its last event.")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["created_at"], name="orders_open", condition=~Q(status__in=FINALS)),
+            models.Index(fields=["pair", "id"], name="orders_pair"),
+            models.Index(fields=["id"], name="orders_failed", condition=Q(status=Status.FAILED)),
+            models.Index(fields=["tx_hash"], name="orders_tx", condition=~Q(tx_hash="")),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class OrderEvent(models.Model):
+    """One thing a client was told about an order."""
+
+    pk = models.CompositePrimaryKey("order_id", "seq")
+    # No constraint: rows arrive in bulk from the event stream, and a stray one is set aside by DBSync, not by the table.
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="events", db_constraint=False, db_index=False)
+    seq = models.IntegerField()
+    status = models.CharField(max_length=10)
+    at = models.DateTimeField()
+    attempt = models.IntegerField()
+    facts = models.JSONField()
+
+    def __str__(self) -> str:
+        return f"{self.order_id} {self.seq} {self.status}"
+
+
+class Attempt(models.Model):
+    """One signed transaction.  Committed before it is sent; at most one per order is open or landed."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="attempts")
+    number = models.IntegerField()
+    state = models.CharField(max_length=10, choices=[(s, s) for s in AttemptState])
+    venue = models.CharField(max_length=16)
+    signature = models.CharField(max_length=88, unique=True)
+    raw = models.BinaryField()
+    last_valid_height = models.BigIntegerField()
+    expected_out = units()
+    minimum_out = units()
+    fee_bps = models.IntegerField()
+    seq = models.IntegerField(help_text="Sequence number of the order's `submitted` event for this attempt.")
+    trail = models.JSONField(help_text="The order's events 2 to seq - 1, so that a lost Redis is rebuilt exactly.")
+    created_at = models.DateTimeField(db_default=Now())
+    sent_at = models.DateTimeField(db_default=Now(), help_text="Last time the bytes were broadcast.")
+    sends = models.IntegerField(db_default=0)
+    settled_at = models.DateTimeField(null=True)
+    slot = models.BigIntegerField(null=True)
+    amount_out = units(null=True)
+    fee_lamports = models.BigIntegerField(null=True)
+    error_code = models.CharField(max_length=40, db_default="")
+    error = models.TextField(db_default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["order"],
+                condition=Q(state__in=HOLDING_ATTEMPT),
+                name="one_open_or_landed_attempt_per_order",
+            ),
+        ]
+        indexes = [models.Index(fields=["sent_at"], name="attempts_open", condition=Q(state__in=OPEN_ATTEMPT))]
+
+    def __str__(self) -> str:
+        return self.signature
+
+
+class Verdict(models.TextChoices):
+    """Whether a dead letter may be replayed."""
+
+    SAFE = "safe", "safe to replay"
+    LANDED = "landed", "landed, do not replay"
+    WAIT = "wait", "wait: an attempt is still open"
+
+
+class DeadLetter(models.Model):
+    """An order that failed for good, with its reason, its history and what may be done about it."""
+
+    order = models.OneToOneField(Order, on_delete=models.PROTECT, related_name="dead_letter")
+    code = models.CharField(max_length=40)
+    reason = models.TextField()
+    replay_may_help = models.BooleanField()
+    history = models.JSONField()
+    verdict = models.CharField(max_length=10, choices=Verdict)
+    created_at = models.DateTimeField(db_default=Now())
+    replayed_at = models.DateTimeField(null=True)
+    replayed_by = models.CharField(max_length=150, db_default="")
+
+    def __str__(self) -> str:
+        return f"{self.order_id}: {self.code}"
+
+
+class SetAside(models.Model):
+    """A record DBSync could not write, kept as it came with the reason; nothing waits for it."""
+
+    record = models.TextField()
+    reason = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "record set aside"
+        verbose_name_plural = "records set aside"
+
+    def __str__(self) -> str:
+        return self.reason

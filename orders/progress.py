@@ -1,0 +1,71 @@
+"""Moving orders: the one function through which a status changes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from engine import events
+from engine.lifecycle import FINAL, Status, check
+from orders import archive, dispatch, live
+from orders.live import Swap
+from routing.store import now_ms
+
+ANY_FENCE = "*"
+"""For moves out of `submitted`, which nobody holds: status and seq decide alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One order from where it is believed to be to where it should go."""
+
+    order_id: str
+    status: Status
+    seq: int
+    attempt: int
+    to: Status
+    facts: Mapping[str, Any]
+    fence: str = ANY_FENCE
+    keep: bool = False
+    """Whether the mover goes on working on the order."""
+    look_in_ms: int = 0
+    """When it may be claimed again, if it is let go."""
+
+
+def advance(moves: Sequence[Move]) -> dict[str, str]:
+    """Check each move against the table, swap the states atomically, append and publish their events.
+
+    Returns the JSON event of each order that moved; one that is missing was moved by somebody else, or its fence has
+    changed: whoever asked stops.  Raises IllegalStep for a move the table forbids, StoreError when Redis is away.
+    """
+    at = now_ms()
+    swaps = [swap(move, at) for move in moves]
+    won = live.advance(swaps)
+    wake_for_finals([move for move in moves if move.order_id in won and move.to in FINAL])
+    return {swap.order_id: swap.event for swap in swaps if swap.order_id in won}
+
+
+def swap(move: Move, at: int) -> Swap:
+    """Turn a legal move into a compare-and-set with its event."""
+    check(move.status, move.to)
+    event = events.event(move.order_id, move.seq + 1, move.to, at, move.attempt, move.facts)
+    return Swap(
+        order_id=move.order_id,
+        status=move.status,
+        seq=move.seq,
+        fence=move.fence,
+        to=move.to,
+        event=live.encode(event),
+        look_in_ms=settings.ORDER_LEASE_MS if move.keep else move.look_in_ms,
+        keep=move.keep,
+    )
+
+
+def wake_for_finals(finished: Sequence[Move]) -> None:
+    """Announce finished orders to DBSync, and failed ones to the dead-letter worker as well."""
+    if finished:
+        archive.nudge()
+    failed = [move.order_id for move in finished if move.to is Status.FAILED]
+    if failed:
+        dispatch.send(dispatch.KEEP, failed)

@@ -1,0 +1,81 @@
+"""The order worker's heartbeat: a thread that keeps settlement and the sweep going beside the tasks."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from django.conf import settings
+from django.db import close_old_connections
+
+from orders import live, recovery, settlement
+from routing.chain import LOOKUP_LIMIT
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 0.02
+COMPLAIN_EVERY_S = 5.0
+
+
+@dataclass
+class Duty:
+    """Something done every `every_s` seconds; one that found a full batch goes on at once."""
+
+    name: str
+    every_s: float
+    act: Callable[[], int]
+    due_at: float = 0.0
+    complained_at: float = float("-inf")
+
+    def run(self, now: float) -> None:
+        """Act if it is time; a failure is logged, at most every COMPLAIN_EVERY_S, and tried again at the next turn."""
+        if now < self.due_at:
+            return
+        try:
+            full = self.act() >= LOOKUP_LIMIT
+        except Exception as reason:
+            # The loop must outlive any store's outage.
+            full = False
+            if now - self.complained_at > COMPLAIN_EVERY_S:
+                self.complained_at = now
+                log.warning("duty failed, will be tried again", duty=self.name, reason=repr(reason))
+        self.due_at = 0.0 if full else now + self.every_s
+
+
+def notice_loss() -> int:
+    """Rebuild the live state if Redis was emptied."""
+    if live.was_emptied():
+        recovery.recover()
+    return 0
+
+
+def duties() -> list[Duty]:
+    """List what the heartbeat does."""
+    return [
+        Duty("look", TICK_S, settlement.look),
+        Duty("sweep", 0.1, recovery.sweep),
+        Duty("audit", settings.CONFIRM_RESEND_MS / 1000, settlement.audit),
+        Duty("notice loss", 0.5, notice_loss),
+    ]
+
+
+class Pulse(threading.Thread):
+    """Runs the duties until told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__(name="pulse", daemon=True)
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        """Do what is due, then wait a tick."""
+        todo = duties()
+        while not self.stopping.is_set():
+            for duty in todo:
+                duty.run(time.monotonic())
+            close_old_connections()
+            self.stopping.wait(TICK_S)
+
+    def stop(self) -> None:
+        """End after the duty in hand."""
+        self.stopping.set()

@@ -1,0 +1,143 @@
+"""Finding what was left behind: the sweep, and rebuilding Redis from Postgres.
+
+The sweep is the guarantee behind every lost message; rebuilding is the guarantee behind a lost Redis.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from django.db.models.functions import Now
+
+from engine import events
+from engine.lifecycle import FINAL, Status
+from engine.orders import Order, OrderType
+from orders import archive, dispatch, live, models
+from orders.live import Placement
+from routing.catalogue import catalogue
+from routing.store import redis
+
+log = structlog.get_logger(__name__)
+
+SWEEP_LIMIT = 500
+QUEUE_LONG = 200
+"""Messages in the order queue past which the sweep holds still: its hints are among them."""
+PAGE = 1_000
+SETTLED_IN_S = 2
+"""Age from which an order open in Postgres ought to be in Redis."""
+
+
+def sweep() -> int:
+    """Wake the order worker for orders whose time has come: retries, lapsed leases, lost wake-ups.  Return how many."""
+    if redis().llen("order") > QUEUE_LONG:
+        return 0
+    hints, missing = live.due(SWEEP_LIMIT)
+    if hints:
+        dispatch.send(dispatch.EXECUTE, hints)
+    if missing:
+        rebuild(missing)
+    return len(hints) + len(missing)
+
+
+def recover() -> None:
+    """Compare Postgres with Redis and repair Redis: everything after it was emptied, what is missing otherwise."""
+    emptied = live.was_emptied()
+    count = sum(repair(page) for page in open_orders(0 if emptied else SETTLED_IN_S))
+    if emptied:
+        live.mark_rebuilt()
+        log.warning("live state rebuilt", orders=count)
+    elif count:
+        log.warning("orders missing from redis restored", orders=count)
+
+
+def open_orders(older_than_s: int) -> Iterator[list[str]]:
+    """Yield pages of ids of orders that Postgres holds as unfinished."""
+    last = None
+    while True:
+        rows = models.Order.objects.exclude(status__in=models.FINALS)
+        rows = rows.filter(created_at__lt=Now() - timedelta(seconds=older_than_s))
+        rows = rows.filter(pk__gt=last) if last else rows
+        page = [str(pk) for pk in rows.order_by("pk").values_list("pk", flat=True)[:PAGE]]
+        if page:
+            yield page
+        if len(page) < PAGE:
+            return
+        last = page[-1]
+
+
+def repair(order_ids: Sequence[str]) -> int:
+    """Restore those that Redis lacks, and send finished ones to the archive again; return how many were restored."""
+    here = live.statuses(order_ids)
+    missing = [order_id for order_id in order_ids if order_id not in here]
+    rebuild(missing)
+    rearchive([order_id for order_id, (status, _) in here.items() if status in FINAL])
+    return len(missing)
+
+
+def rearchive(finished: Sequence[str]) -> None:
+    """Feed finished orders to DBSync again whose entries it never got; with a backlog they may yet come."""
+    if finished and archive.backlog() == 0:
+        live.feed_again(finished)
+        archive.nudge()
+
+
+def rebuild(order_ids: Sequence[str]) -> None:
+    """Put orders back into Redis as Postgres and their attempts know them; harmless for one that is there."""
+    if not order_ids:
+        return
+    rows = models.Order.objects.filter(pk__in=order_ids).prefetch_related("events", "attempts")
+    placements = [placement(row, history(row)) for row in rows]
+    placed = live.place(placements)
+    log.info("orders rebuilt", orders=len(placed), asked=len(order_ids))
+    waiting = [p.order.id for p in placements if p.order.id in placed and p.status not in FINAL]
+    if waiting:
+        dispatch.send(dispatch.EXECUTE, waiting)
+
+
+def placement(row: models.Order, known: Sequence[dict[str, Any]]) -> Placement:
+    """Make a live order of its row and its events."""
+    last = known[-1]
+    return Placement(
+        order=order_of(row),
+        status=Status(last["status"]),
+        attempt=int(last["attempt"]),
+        events=tuple(live.encode(event) for event in known),
+        look_in_ms=0,
+    )
+
+
+def order_of(row: models.Order) -> Order:
+    """Read the engine's order from its row."""
+    pair = catalogue().pair(row.pair)
+    return Order(str(row.id), OrderType(row.type), pair, int(row.amount_in), row.slippage_bps, row.client_order_id)
+
+
+def first_event(row: models.Order) -> dict[str, Any]:
+    """Make event 1, which the row alone determines."""
+    at = int(row.created_at.timestamp() * 1000)
+    return events.event(str(row.id), 1, Status.PENDING, at, 0, events.pending(order_of(row)))
+
+
+def history(row: models.Order) -> list[dict[str, Any]]:
+    """Gather what Postgres knows of an order's events: the archive, the attempts' trails, and event 1; without gaps."""
+    known = {1: first_event(row)}
+    for attempt in row.attempts.all():
+        known |= {event["seq"]: event for event in attempt.trail}
+        if attempt.seq == 1 + max(known):
+            known[attempt.seq] = submission(row, attempt)
+    known |= {event.seq: as_wire(event) for event in row.events.all()}
+    return [known[seq] for seq in range(1, len(known) + 1) if all(s in known for s in range(1, seq + 1))]
+
+
+def submission(row: models.Order, attempt: models.Attempt) -> dict[str, Any]:
+    """Make the `submitted` event that an attempt determines."""
+    at = int(max(attempt.created_at, row.created_at).timestamp() * 1000)
+    facts = events.submitted(attempt.venue, attempt.signature, attempt.last_valid_height)
+    return events.event(str(row.id), attempt.seq, Status.SUBMITTED, at, attempt.number, facts)
+
+
+def as_wire(event: models.OrderEvent) -> dict[str, Any]:
+    """Write an archived event as clients read it."""
+    at = int(event.at.timestamp() * 1000)
+    return events.event(str(event.order_id), event.seq, Status(event.status), at, event.attempt, event.facts)

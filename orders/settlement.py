@@ -1,0 +1,124 @@
+"""From `submitted` to the end: all open attempts are looked up together, and nothing waits in a worker slot.
+
+Two rounds, run by the order worker.  `look` asks the chain about watched signatures, often.  `audit` goes through
+Postgres for attempts that have been open for a while: it sends the same bytes again, watches them anew if Redis lost
+them, and proves dead those whose blockhash is past its last valid height.
+"""
+
+from collections.abc import Sequence
+
+import structlog
+from django.conf import settings
+
+from engine import events
+from engine.events import Fill
+from engine.lifecycle import AttemptState, Status
+from engine.retry import Failure
+from orders import attempts, live, progress
+from orders.attempts import Prepared, Settled
+from orders.endings import ending
+from orders.progress import Move
+from routing.catalogue import catalogue
+from routing.chain import LOOKUP_LIMIT, ChainUnreachable, Finding, Landing, Look
+from routing.store import now_ms
+from routing.wiring import chain
+
+log = structlog.get_logger(__name__)
+
+LOOKS_PER_SECOND = 10_000
+"""Signatures looked up per second at most; with more of them open each is looked up less often."""
+
+
+def broadcast(prepared: Sequence[Prepared]) -> None:
+    """Send signed bytes.  When the chain does not answer, nothing is proven: the attempts stay open and `audit` resends."""
+    if not prepared:
+        return
+    try:
+        chain().send([attempt.raw for attempt in prepared])
+    except ChainUnreachable as reason:
+        log.warning("broadcast unanswered, will be sent again", attempts=len(prepared), reason=str(reason))
+        return
+    attempts.mark_sent([attempt.signature for attempt in prepared])
+
+
+def watch(signatures: Sequence[str]) -> None:
+    """Have these signatures looked up from now on."""
+    live.watch(signatures, 0, now_ms())
+
+
+def look() -> int:
+    """Look up the watched signatures that are due, at most LOOKUP_LIMIT; return how many were looked up."""
+    spread_ms = live.watching() * 1000 // LOOKS_PER_SECOND
+    due = live.watched(LOOKUP_LIMIT, max(settings.CONFIRM_POLL_MS, spread_ms))
+    if due:
+        conclude(decided(chain().look(due)))
+    return len(due)
+
+
+def audit() -> int:
+    """Take up to LOOKUP_LIMIT attempts open for longer than CONFIRM_RESEND_MS; return how many there were."""
+    taken = attempts.unsettled(settings.CONFIRM_RESEND_MS, LOOKUP_LIMIT)
+    if not taken:
+        return 0
+    seen = chain().look([signature for signature, _, _ in taken])
+    conclude(decided(seen))
+    unknown = [attempt for attempt in taken if seen.findings[attempt[0]].landing is Landing.UNKNOWN]
+    dead = [signature for signature, _, height in unknown if seen.finalized_height > height]
+    conclude(attempts.settle(AttemptState.EXPIRED, [expiry(signature) for signature in dead]))
+    resend([attempt for attempt in unknown if attempt[0] not in dead])
+    return len(taken)
+
+
+def resend(unknown: Sequence[tuple[str, bytes, int]]) -> None:
+    """Broadcast the same bytes again and watch them."""
+    if unknown:
+        chain().send([raw for _, raw, _ in unknown])
+        attempts.mark_sent([signature for signature, _, _ in unknown])
+        watch([signature for signature, _, _ in unknown])
+
+
+def expiry(signature: str) -> Finding:
+    """Say why an attempt is dead that the chain never executed."""
+    return Finding(signature, Landing.UNKNOWN, error_code="expired", error="its blockhash expired before it landed")
+
+
+def decided(seen: Look) -> list[Settled]:
+    """Record what the chain decided."""
+    by_landing = {landing: [f for f in seen.findings.values() if f.landing is landing] for landing in Landing}
+    return [
+        *attempts.settle(AttemptState.LANDED, by_landing[Landing.LANDED]),
+        *attempts.settle(AttemptState.REJECTED, by_landing[Landing.REJECTED]),
+    ]
+
+
+def conclude(settled: Sequence[Settled]) -> None:
+    """Move the orders of decided attempts: confirmed, another try, or failed."""
+    progress.advance([move(attempt) for attempt in settled])
+    # Those that did not move were moved before, or still stand before `submitted`: their claim or the sweep goes on.
+    live.unwatch([attempt.signature for attempt in settled])
+
+
+def move(attempt: Settled) -> Move:
+    """Decide what a settled attempt means for its order."""
+    if attempt.state is AttemptState.LANDED:
+        return Move(
+            attempt.order_id, Status.SUBMITTED, attempt.seq, attempt.number, Status.CONFIRMED, confirmed_facts(attempt)
+        )
+    failure = Failure(
+        attempt.error_code, f"transaction {attempt.signature} {attempt.state}: {attempt.error}", True, True
+    )
+    return ending(attempt.order_id, Status.SUBMITTED, attempt.seq, attempt.number, failure)
+
+
+def confirmed_facts(attempt: Settled) -> events.Facts:
+    """State what was got, against what was quoted."""
+    fill = Fill(attempt.venue, attempt.signature, attempt.slot, attempt.amount_out, attempt.fee_lamports)
+    pair = catalogue().pair(attempt.pair)
+    return events.confirmed(pair, attempt.amount_in, attempt.expected_out, attempt.fee_bps, fill)
+
+
+def revisit(order_ids: Sequence[str]) -> None:
+    """Go on with submitted orders nobody has settled: conclude what is decided, watch what is open."""
+    found = attempts.latest(order_ids)
+    conclude([attempt for attempt in found if attempt.state not in attempts.OPEN])
+    watch([attempt.signature for attempt in found if attempt.state in attempts.OPEN])

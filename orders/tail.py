@@ -1,0 +1,171 @@
+"""Events to sockets: one reader of the feed per server process, fanned out to its own sockets.
+
+A message from the feed is a nudge, never the record: a follower that finds a gap, or hears nothing for a while, reads
+the order's own events again.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import structlog
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from orders import live, seen
+from routing.store import StoreError
+
+log = structlog.get_logger(__name__)
+
+BLOCK_MS = 2_000
+REREAD_S = 10.0
+"""Silence after which a follower looks for itself."""
+RECONNECT_S = (0.1, 2.0)
+
+Heard = tuple[int, bool, str]
+"""seq, whether it is the last, the event's JSON"""
+
+
+class UnknownOrder(Exception):
+    """There is no such order."""
+
+
+class Tail:
+    """Reads the feed and hands each event to the followers of its order."""
+
+    def __init__(self) -> None:
+        self.followers: defaultdict[str, set[asyncio.Queue[Heard]]] = defaultdict(set)
+        self.reader: asyncio.Task[None] | None = None
+
+    async def follow(self, order_id: str, after: int = 0) -> AsyncIterator[str]:
+        """Yield the JSON of every event past `after`, once and in order; return after the last.
+
+        Raises UnknownOrder.
+        """
+        self.ensure_reading()
+        with self.inbox(order_id) as inbox:
+            seq = after
+            while True:
+                past = await history(order_id, seq)
+                for seq, text in past.events:  # noqa: B020 - the last one yielded is where to go on
+                    yield text
+                if past.finished:
+                    return
+                async for number, final, text in until_gap(inbox, seq):
+                    seq = number
+                    yield text
+                    if final:
+                        return
+
+    @contextmanager
+    def inbox(self, order_id: str) -> Iterator["asyncio.Queue[Heard]"]:
+        """Listen for an order's events from now on; what was said before must be read."""
+        inbox: asyncio.Queue[Heard] = asyncio.Queue()
+        self.followers[order_id].add(inbox)
+        try:
+            yield inbox
+        finally:
+            self.followers[order_id].discard(inbox)
+            if not self.followers[order_id]:
+                del self.followers[order_id]
+
+    def ensure_reading(self) -> None:
+        """Start the reader with the first follower."""
+        if self.reader is None or self.reader.done():
+            self.reader = asyncio.create_task(self.read_for_ever())
+
+    async def read_for_ever(self) -> None:
+        """Read the feed, reconnecting with backoff; what is missed meanwhile the followers find themselves."""
+        wait = RECONNECT_S[0]
+        while True:
+            try:
+                async with client() as redis:
+                    position = await newest(redis)
+                    # Whoever came before the position was known may have missed something.
+                    self.ring()
+                    while True:
+                        position = await self.read(redis, position)
+                        wait = RECONNECT_S[0]
+            except (StoreError, OSError) as reason:
+                log.warning("event feed unreachable, reconnecting", reason=str(reason), in_s=wait)
+                await asyncio.sleep(wait)
+                wait = min(RECONNECT_S[1], wait * 2)
+
+    async def read(self, redis: "Redis", position: str) -> str:
+        """Take what is new past `position` and hand it on; return the new position."""
+        answer = await redis.xread({live.FEED: position}, count=100, block=BLOCK_MS)
+        for _, entries in answer or []:
+            for position, fields in entries:  # noqa: B020, PLR1704
+                self.hand_on(fields["b"])
+        return position
+
+    def hand_on(self, batch: str) -> None:
+        """Give each event of an entry to its order's followers."""
+        for line in batch.split("\n"):
+            order_id, seq, final, text = line.split(" ", 3)
+            for inbox in self.followers.get(order_id, ()):
+                inbox.put_nowait((int(seq), final == "1", text))
+
+    def ring(self) -> None:
+        """Have every follower read for itself."""
+        for inboxes in self.followers.values():
+            for inbox in inboxes:
+                inbox.put_nowait(RING)
+
+
+RING: Heard = (2**31, False, "")
+"""A seq that is past any other, and so always a gap."""
+
+
+async def until_gap(inbox: "asyncio.Queue[Heard]", seq: int) -> AsyncIterator[Heard]:
+    """Yield events that follow one another from `seq`; end at a gap, or after REREAD_S of silence."""
+    while True:
+        try:
+            heard = await asyncio.wait_for(inbox.get(), REREAD_S)
+        except TimeoutError:
+            return
+        if heard[0] > seq + 1:
+            return
+        if heard[0] == seq + 1:
+            seq += 1
+            yield heard
+
+
+async def history(order_id: str, after: int) -> seen.History:
+    """Read an order's events.
+
+    Raises UnknownOrder.
+    """
+    found = await sync_to_async(seen.history, thread_sensitive=False)(order_id, after)
+    if found is None:
+        raise UnknownOrder(order_id)
+    return found
+
+
+async def newest(redis: "Redis") -> str:
+    """Return the id of the feed's last entry."""
+    entries = await redis.xrevrange(live.FEED, count=1)
+    return str(entries[0][0]) if entries else "0-0"
+
+
+def client() -> "Redis":
+    """Connect for blocking reads: the socket's time limit is above the block's."""
+    return Redis.from_url(
+        settings.REDIS_URL,
+        decode_responses=True,
+        protocol=2,
+        socket_timeout=BLOCK_MS / 1000 + 3,
+        socket_connect_timeout=2,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+@cache
+def tail() -> Tail:
+    """Return the process's tail."""
+    return Tail()

@@ -1,0 +1,108 @@
+"""Asking venues: many questions in flight on one event loop, so that a slow venue occupies nothing."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import Future
+from functools import cache
+
+import structlog
+from django.conf import settings
+
+from engine.quotes import Pair, Quote
+from routing import quotes, wiring
+from routing.store import StoreError
+from routing.venues import Venue, VenueDown
+
+log = structlog.get_logger(__name__)
+
+POLL_MS = 500
+"""How often polls come; beat's schedule (workers/migrations) has the same number."""
+
+
+@cache
+def loop() -> asyncio.AbstractEventLoop:
+    """Return the process's background event loop, started on first use."""
+    running = asyncio.new_event_loop()
+    threading.Thread(target=running.run_forever, name="venues", daemon=True).start()
+    return running
+
+
+class Asker:
+    """Asks venues for quotes and puts every answer into the cache."""
+
+    def __init__(self, venues: Iterable[Venue], timeout_ms: int, poll_ms: int) -> None:
+        self.venues = tuple(venues)
+        self.timeout_s = timeout_ms / 1000
+        # A venue that never answers has this many questions open, and not one more.
+        self.in_flight_max = -(-timeout_ms // poll_ms) + 1
+        self.in_flight: Counter[tuple[str, str]] = Counter()
+        self.direct: dict[str, Future[list[Quote]]] = {}
+        self.lock = threading.Lock()
+        self.tasks: set[asyncio.Task[object]] = set()
+        self.failing: set[str] = set()
+
+    def poll(self, pairs: Iterable[Pair]) -> None:
+        """Ask every venue for every pair, and return at once; a venue with too many open questions is passed over."""
+        loop().call_soon_threadsafe(self.start_polls, list(pairs))
+
+    def start_polls(self, pairs: list[Pair]) -> None:
+        """Start the questions; runs on the loop."""
+        for pair in pairs:
+            for venue in self.venues:
+                if self.in_flight[venue.name, pair.name] < self.in_flight_max:
+                    task: asyncio.Task[object] = asyncio.ensure_future(self.ask_venue(venue, pair))
+                    self.tasks.add(task)
+                    task.add_done_callback(self.tasks.discard)
+
+    def ask(self, pair: Pair) -> "Future[list[Quote]]":
+        """Ask all venues for one pair at once; callers who ask while the question is open share its answer."""
+        with self.lock:
+            future = self.direct.get(pair.name)
+            if future is None:
+                future = asyncio.run_coroutine_threadsafe(self.ask_all(pair), loop())
+                self.direct[pair.name] = future
+                future.add_done_callback(lambda _: self.direct.pop(pair.name, None))
+            return future
+
+    async def ask_all(self, pair: Pair) -> list[Quote]:
+        """Return what the venues that answered said."""
+        answers = await asyncio.gather(*(self.ask_venue(venue, pair) for venue in self.venues))
+        return [quote for quote in answers if quote]
+
+    async def ask_venue(self, venue: Venue, pair: Pair) -> Quote | None:
+        """Ask one venue within the time limit and cache its answer; None when it has none."""
+        self.in_flight[venue.name, pair.name] += 1
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                quote = await venue.quote(pair)
+        except (VenueDown, TimeoutError) as reason:
+            self.note_failure(venue.name, pair.name, reason)
+            return None
+        finally:
+            self.in_flight[venue.name, pair.name] -= 1
+        self.note_answer(venue.name)
+        try:
+            quotes.store(quote)
+        except StoreError as reason:
+            log.warning("quote not cached", venue=venue.name, pair=pair.name, reason=str(reason))
+        return quote
+
+    def note_failure(self, venue: str, pair: str, reason: Exception) -> None:
+        """Log a venue's first failure, not each of the hundreds that follow."""
+        if venue not in self.failing:
+            self.failing.add(venue)
+            log.warning("venue stopped answering", venue=venue, pair=pair, reason=str(reason) or "timed out")
+
+    def note_answer(self, venue: str) -> None:
+        """Log a venue's return."""
+        if venue in self.failing:
+            self.failing.discard(venue)
+            log.info("venue answers again", venue=venue)
+
+
+@cache
+def asker() -> Asker:
+    """Return the process's asker."""
+    return Asker(wiring.venues(), settings.QUOTE_TIMEOUT_MS, POLL_MS)

@@ -1,0 +1,72 @@
+"""Tokens and pairs this engine trades: rows in Postgres, remembered by each process for a few seconds."""
+
+import time
+from dataclasses import dataclass, field
+
+from engine.money import Token
+from engine.quotes import Pair
+from routing import models
+
+REMEMBER_S = 5.0
+
+
+class UnknownPair(Exception):
+    """The pair is not, or no longer, in the catalogue."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """One reading of the tables."""
+
+    tokens: dict[str, Token]
+    """By symbol and by mint."""
+    pairs: dict[str, Pair]
+    """Every known directed pair by name, active or not: an order may outlive its pair's activity."""
+    active: dict[str, Pair] = field(default_factory=dict)
+
+    def pair(self, name: str) -> Pair:
+        """Return a pair by name.
+
+        Raises UnknownPair.
+        """
+        try:
+            return self.pairs[name]
+        except KeyError:
+            raise UnknownPair(name) from None
+
+    def symbols(self) -> list[str]:
+        """Name the tokens that can be traded."""
+        return sorted({token.symbol for pair in self.active.values() for token in (pair.token_in, pair.token_out)})
+
+
+def read() -> Catalogue:
+    """Read the tables."""
+    tokens = {row.pk: Token(row.symbol, row.mint, row.decimals) for row in models.Token.objects.all()}
+    rows = list(models.Pair.objects.all())
+    pairs = [(row.active, Pair(tokens[row.token_in_id], tokens[row.token_out_id])) for row in rows]
+    return Catalogue(
+        tokens={name: token for token in tokens.values() for name in (token.symbol, token.mint)},
+        pairs={pair.name: pair for _, pair in pairs},
+        active={pair.name: pair for active, pair in pairs if active},
+    )
+
+
+class Memory:
+    """The process's last reading; a failed re-reading keeps the old one for another while."""
+
+    def __init__(self) -> None:
+        self.reading: Catalogue | None = None
+        self.read_at = 0.0
+
+    def __call__(self) -> Catalogue:
+        """Return the catalogue, at most REMEMBER_S old."""
+        if self.reading is None or time.monotonic() - self.read_at > REMEMBER_S:
+            self.reading, self.read_at = read(), time.monotonic()
+        return self.reading
+
+    def forget(self) -> None:
+        """Read again on the next use: a token or pair was edited."""
+        self.reading = None
+
+
+catalogue = Memory()

@@ -1,0 +1,51 @@
+"""Which sandbox venues are down: owner of the key `sandbox:venues`."""
+
+import time
+
+from django.conf import settings
+
+from routing.store import StoreError, redis
+from routing.venues import VENUES
+
+KEY = "sandbox:venues"
+REMEMBER_S = 0.2
+
+
+class UnknownVenue(ValueError):
+    """No venue has this name."""
+
+
+def put(venue: str, state: str) -> None:
+    """Take a venue `down` or bring it `up`, for every process, until the next order to the contrary.
+
+    Raises UnknownVenue.
+    """
+    if venue not in VENUES:
+        raise UnknownVenue(f"{venue!r} is not a venue; the venues are {', '.join(VENUES)}")
+    redis().hset(KEY, venue, state)
+
+
+class Outages:
+    """The process's view, at most REMEMBER_S old; settings say how things stand before anybody intervened."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, str] = {}
+        self.read_at = float("-inf")
+
+    def __call__(self, venue: str) -> bool:
+        """Tell whether the venue is down."""
+        if time.monotonic() - self.read_at > REMEMBER_S:
+            self.read_at = time.monotonic()
+            self.refresh()
+        default = "down" if venue in settings.MOCK_VENUES_DOWN else "up"
+        return self.states.get(venue, default) == "down"
+
+    def refresh(self) -> None:
+        """Read the states; an unreachable store leaves them as they were."""
+        try:
+            self.states = redis().hgetall(KEY)
+        except StoreError:
+            return
+
+
+is_down = Outages()

@@ -1,0 +1,113 @@
+"""The quote cache: owner of every `quotes:` key.
+
+`quotes:{SOL-USDC}:RAYDIUM`, `:METEORA` and `:BEST` are hashes, each with the time it was observed.  BEST is the venue
+quote with the highest price less fee among those young enough to be used.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.conf import settings
+
+from engine.amm import pool_from
+from engine.quotes import Quote
+from routing.store import redis, script
+from routing.venues import VENUES
+
+TTL_MS = 600_000
+SCALE = 18
+WIDTH = 40
+"""Prices are compared in Lua as zero-padded integers: exact, where Lua's own numbers are not."""
+
+# A later observation never gives way to an earlier one; BEST is chosen in the same step, so it always names a
+# quote that is there.
+STORE = script(
+    """
+local venue_key, best_key = KEYS[1], KEYS[2]
+local known = redis.call('HGET', venue_key, 'observed_at')
+if known and tonumber(known) > tonumber(ARGV[2]) then return 0 end
+local fields = cjson.decode(ARGV[1])
+local flat = {}
+for name, value in pairs(fields) do flat[#flat + 1] = name; flat[#flat + 1] = value end
+redis.call('HSET', venue_key, unpack(flat))
+redis.call('HINCRBY', venue_key, 'polls', 1)
+redis.call('PEXPIRE', venue_key, ARGV[3])
+local t = redis.call('TIME')
+local oldest = t[1] * 1000 + math.floor(t[2] / 1000) - tonumber(ARGV[4])
+local rank, winner = '', nil
+for i = 3, #KEYS do
+  local seen = redis.call('HMGET', KEYS[i], 'rank', 'observed_at')
+  if seen[1] and tonumber(seen[2]) >= oldest and seen[1] > rank then rank, winner = seen[1], KEYS[i] end
+end
+if winner then
+  redis.call('DEL', best_key)
+  redis.call('HSET', best_key, unpack(redis.call('HGETALL', winner)))
+  redis.call('HDEL', best_key, 'polls')
+  redis.call('PEXPIRE', best_key, ARGV[3])
+end
+return 1
+""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """What the cache holds of one pair: the venues' last quotes, and BEST."""
+
+    quotes: tuple[Quote, ...]
+    best: Quote | None
+
+
+def key(pair: str, name: str) -> str:
+    """Spell a quote's key; the braces are literal and keep a pair in one cluster slot."""
+    return f"quotes:{{{pair}}}:{name}"
+
+
+def store(quote: Quote) -> bool:
+    """Keep a quote and choose BEST anew; False when a later observation is already there."""
+    keys = [key(quote.pair, quote.venue), key(quote.pair, "BEST"), *(key(quote.pair, name) for name in VENUES)]
+    return bool(STORE()(keys, [json.dumps(fields(quote)), quote.observed_at, TTL_MS, settings.QUOTE_STALE_MS]))
+
+
+def fields(quote: Quote) -> dict[str, str]:
+    """Write a quote as a hash."""
+    return {
+        "venue": quote.venue,
+        "price": str(quote.price),
+        "fee_bps": str(quote.fee_bps),
+        "net_price": str(quote.net_price),
+        "rank": f"{int(quote.net_price.scaleb(SCALE)):0{WIDTH}d}",
+        "pool": json.dumps(quote.pool.as_dict()),
+        "requested_at": str(quote.requested_at),
+        "observed_at": str(quote.observed_at),
+    }
+
+
+def quote_from(pair: str, found: Mapping[str, str]) -> Quote:
+    """Read a quote back."""
+    return Quote(
+        venue=found["venue"],
+        pair=pair,
+        price=Decimal(found["price"]),
+        fee_bps=int(found["fee_bps"]),
+        pool=pool_from(json.loads(found["pool"])),
+        requested_at=int(found["requested_at"]),
+        observed_at=int(found["observed_at"]),
+    )
+
+
+def cached(pairs: Iterable[str]) -> dict[str, Cached]:
+    """Read what is known of these pairs, in one round trip, whatever its age."""
+    names = list(dict.fromkeys(pairs))
+    pipe = redis().pipeline(transaction=False)
+    for name in names:
+        for part in (*VENUES, "BEST"):
+            pipe.hgetall(key(name, part))
+    answers = iter(pipe.execute())
+    result = {}
+    for name in names:
+        *venues, best = (quote_from(name, found) if found else None for found in (next(answers) for _ in (*VENUES, 0)))
+        result[name] = Cached(tuple(quote for quote in venues if quote), best)
+    return result

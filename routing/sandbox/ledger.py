@@ -1,0 +1,157 @@
+"""The sandbox chain: rows in Postgres, so that all processes see one chain and one clock."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from random import Random
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, connection
+
+from routing.chain import LOOKUP_LIMIT, Blockhash, ChainUnreachable, Finding, Landing, Look
+from routing.sandbox.runtime import FEE_LAMPORTS, SLOT_MS, Entry, Runtime
+from routing.transactions import BadTransaction
+
+FINALITY_SLOTS = 32
+"""Slots from a block to its finality; also leaves a slow writer 12.8 s before an expiry counts as proven."""
+
+NOW = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+# In order of signature: two senders of the same transactions would otherwise wait for each other for ever.
+WRITE = """
+INSERT INTO routing_ledgerentry (signature, slot, lands_at, landing, amount_out, fee_lamports, error_code, error)
+SELECT signature, lands_ms / %s, to_timestamp(lands_ms / 1000.0), landing, amount_out, %s,
+       error_code, error
+FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::numeric[], %s::text[], %s::text[])
+     AS sent (signature, lands_ms, expires_ms, landing, amount_out, error_code, error)
+WHERE expires_ms >= extract(epoch FROM clock_timestamp()) * 1000
+ORDER BY signature
+ON CONFLICT (signature) DO NOTHING
+"""
+
+# The statement's own time is never later than what the statement sees: a height later than the findings could call
+# a signature expired that had landed in between.
+READ = """
+SELECT floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint,
+       signature, landing, slot, amount_out, fee_lamports, error_code, error
+FROM (SELECT) AS always
+LEFT JOIN routing_ledgerentry ON signature = ANY(%s::text[]) AND lands_at <= statement_timestamp()
+"""
+
+
+class TransactionRefused(Exception):
+    """The chain did not take some transactions in; no retry of those bytes helps.  The others were broadcast.
+
+    `reasons` says why, by position in what was sent.
+    """
+
+    def __init__(self, reasons: dict[int, str]) -> None:
+        super().__init__("; ".join(f"transaction {position}: {reason}" for position, reason in reasons.items()))
+        self.reasons = reasons
+
+
+class SandboxLedger:
+    """A Chain on this machine.
+
+    `drop_rate` is the share of broadcasts that get lost, each for itself.  Statements take as long as the database's
+    statement_timeout allows.  Call it outside a transaction: a chain does not roll back.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        rng: Random,
+        drop_rate: float = 0.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.runtime = runtime
+        self.rng = rng
+        self.drop_rate = drop_rate
+        self.monotonic = monotonic
+        self._latest: tuple[float, Blockhash] | None = None
+
+    def blockhash(self) -> Blockhash:
+        """Return a blockhash at most one slot older than the newest.
+
+        Raises ChainUnreachable.
+        """
+        asked_at = self.monotonic()
+        if self._latest is None or (asked_at - self._latest[0]) * 1000 >= SLOT_MS:
+            self._latest = (asked_at, self.runtime.blockhash(_now_ms()))
+        return self._latest[1]
+
+    def send(self, transactions: Sequence[bytes]) -> None:
+        """Broadcast signed transactions; what a signature does is decided by its first arrival.
+
+        Raises ChainUnreachable, and TransactionRefused once the transactions that are sound are on their way.
+        """
+        now_ms = _now_ms()
+        entries: list[Entry] = []
+        refused: dict[int, str] = {}
+        for position, raw in enumerate(transactions):
+            try:
+                entry = self.runtime.entry(raw, now_ms)
+            except BadTransaction as reason:
+                refused[position] = str(reason)
+                continue
+            if entry is not None and self.rng.random() >= self.drop_rate:
+                entries.append(entry)
+        _write(entries)
+        if refused:
+            raise TransactionRefused(refused)
+
+    def look(self, signatures: Sequence[str]) -> Look:
+        """Look up to LOOKUP_LIMIT signatures up; what has not landed yet is unknown.
+
+        Raises ChainUnreachable.
+        """
+        if len(signatures) > LOOKUP_LIMIT:
+            raise ValueError(f"{len(signatures)} signatures are more than the {LOOKUP_LIMIT} of one look-up")
+        rows = _rows(READ, [list(signatures)])
+        found = {signature: _finding(signature, *facts) for _, signature, *facts in rows if signature is not None}
+        findings = {signature: found.get(signature) or Finding(signature, Landing.UNKNOWN) for signature in signatures}
+        return Look(rows[0][0] // SLOT_MS - FINALITY_SLOTS, findings)
+
+
+def _finding(  # noqa: PLR0913, PLR0917 - a row as it comes
+    signature: str, landing: str, slot: int, amount_out: int, fee_lamports: int, error_code: str, error: str
+) -> Finding:
+    return Finding(signature, Landing(landing), slot, int(amount_out), fee_lamports, error_code, error)
+
+
+def _now_ms() -> int:
+    """Return the database's clock: the one all processes share."""
+    return int(_rows(NOW, [])[0][0])
+
+
+def _write(entries: Sequence[Entry]) -> None:
+    if not entries:
+        return
+    columns: list[Any] = [
+        [entry.signature for entry in entries],
+        [entry.lands_ms for entry in entries],
+        [entry.expires_ms for entry in entries],
+        [entry.outcome.landing.value for entry in entries],
+        [entry.outcome.amount_out for entry in entries],
+        [entry.outcome.error_code for entry in entries],
+        [entry.outcome.error for entry in entries],
+    ]
+    with _reachable(), connection.cursor() as cursor:
+        cursor.execute(WRITE, [SLOT_MS, FEE_LAMPORTS, *columns])
+
+
+def _rows(statement: str, values: list[Any]) -> list[tuple[Any, ...]]:
+    with _reachable(), connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return list(cursor.fetchall())
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    """Turn a database that does not answer into a chain that does not."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as reason:
+        # Otherwise the broken connection would be used again until the request or task ends.
+        connection.close_if_unusable_or_obsolete()
+        raise ChainUnreachable(str(reason)) from reason

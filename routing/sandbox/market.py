@@ -1,0 +1,147 @@
+"""The sandbox market: every price a pure function of time, a seed and the settings, the same in all processes.
+
+Prices are integers until the last division.  Randomness is a hash of (seed, what, which knot), so that nothing has
+to be remembered or shared; between two knots a value moves along a smoothstep.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from hashlib import blake2b
+
+from engine.amm import Q64, Bins, ConstantProduct, Pool
+from engine.money import BPS, MATHS, PRICE_DIGITS, Token
+from engine.quotes import Pair
+from routing.sandbox.replay import Replay
+
+ATTO = 10**18
+ATTO_IN_PICO = 10**6
+PPB = 10**9
+
+ANCHOR_ATTO_USD = {
+    "SOL": 155 * ATTO,
+    "JUP": 85 * ATTO // 100,
+    "RAY": 24 * ATTO // 10,
+    "BONK": 22 * ATTO // 10**6,
+    "WIF": 19 * ATTO // 10,
+}
+"""The price each token wanders around, in 1e-18 USD."""
+
+STABLE = frozenset({"USDC", "USDT"})
+"""Worth one dollar, always: so a price in USD is a price in either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A random way along knots that lie `apart_ms` from each other, each `low` to `high` from zero, either side."""
+
+    name: str
+    apart_ms: int
+    low: int
+    high: int
+
+    def at(self, at_ms: int, seed: int, of: str) -> int:
+        """Return where this course of `of` is, never further from zero than `high`."""
+        knot, into_ms = divmod(at_ms, self.apart_ms)
+        start, end = _knot(self, knot, seed, of), _knot(self, knot + 1, seed, of)
+        # Smoothstep, 3x^2 - 2x^3, on integers.
+        return start + (end - start) * into_ms * into_ms * (3 * self.apart_ms - 2 * into_ms) // self.apart_ms**3
+
+
+@lru_cache(maxsize=8192)
+def _knot(course: Course, knot: int, seed: int, of: str) -> int:
+    chance = _hash(f"{seed}:{course.name}:{of}:{knot}")
+    size = course.low + (chance >> 1) % (course.high - course.low + 1)
+    return size if chance & 1 else -size
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+
+
+TIDE = Course("tide", 7_200_000, 0, 30_000_000)
+WAVE = Course("wave", 600_000, 0, 2_000_000)
+"""How a middle price wanders, in parts per billion: 3 % over two hours, 0.2 % over ten minutes."""
+
+DEVIATION_KNOT_MS = 120_000
+"""Between a venue's knots.  From +5 % to -5 % a smoothstep this long moves at most 12.5 bps a second, so a market
+order's usual 50 bps of slippage outlive a second of settlement."""
+
+POOL_USD = 40_000_000
+"""Worth of each side of a Raydium pool: an order of 1,000 USD moves its price by half a basis point."""
+
+BIN_STEP_BPS = 10
+BIN_USD = 25_000
+"""Worth of each bin of a Meteora pool: about the depth of the Raydium pool over the first percent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What every pair is worth at any moment (epoch milliseconds).
+
+    A venue strays from the middle price by `variation_bps_low` to `variation_bps_high` at its knots, crossing the
+    middle on its way to a knot on the other side.  Both zero: every venue pays exactly the middle price.
+    """
+
+    seed: int
+    variation_bps_low: int
+    variation_bps_high: int
+    replay: Replay | None = None
+
+    def mid(self, pair: Pair, at_ms: int) -> Decimal:
+        """Return the middle price: whole tokens out per whole token in, to 12 significant digits."""
+        return _ratio(self._atto_usd(pair.token_in, at_ms), self._atto_usd(pair.token_out, at_ms))
+
+    def price(self, venue: str, pair: Pair, at_ms: int) -> Decimal:
+        """Return the venue's price before fees; the reverse pair has its reciprocal."""
+        above, below = self._deviation(venue, pair, at_ms)
+        sold, bought = self._atto_usd(pair.token_in, at_ms), self._atto_usd(pair.token_out, at_ms)
+        return _ratio(sold * above, bought * below)
+
+    def pool(self, venue: str, pair: Pair, at_ms: int) -> Pool:
+        """Return the venue's pool, whose spot price is the venue's price."""
+        price = self.price(venue, pair, at_ms)
+        in_base_units = price.scaleb(pair.token_out.decimals - pair.token_in.decimals, MATHS)
+        if venue == "METEORA":
+            bin_out = _worth(BIN_USD, pair.token_out, self._atto_usd(pair.token_out, at_ms))
+            return Bins(round(MATHS.multiply(in_base_units, Q64)), BIN_STEP_BPS, bin_out)
+        reserve_in = _worth(POOL_USD, pair.token_in, self._atto_usd(pair.token_in, at_ms))
+        return ConstantProduct(reserve_in, round(MATHS.multiply(in_base_units, reserve_in)))
+
+    def _atto_usd(self, token: Token, at_ms: int) -> int:
+        if token.symbol in STABLE:
+            return ATTO
+        if self.replay is not None and token.symbol == self.replay.symbol:
+            return self.replay.pico_usd(at_ms) * ATTO_IN_PICO
+        stray = TIDE.at(at_ms, self.seed, token.mint) + WAVE.at(at_ms, self.seed, token.mint)
+        return _anchor(token) * (PPB + stray) // PPB
+
+    def _deviation(self, venue: str, pair: Pair, at_ms: int) -> tuple[int, int]:
+        """Return the factor from the middle price to the venue's, as a fraction of two integers.
+
+        It is 1 + d on the dear side and 1 / (1 + d) on the cheap one, so d bounds the stray in both directions of
+        the pair.
+        """
+        if not self.variation_bps_high:
+            return 1, 1
+        first, second = sorted((pair.token_in.mint, pair.token_out.mint))
+        low, high = self.variation_bps_low * PPB // BPS, self.variation_bps_high * PPB // BPS
+        stray = Course(venue, DEVIATION_KNOT_MS, low, high).at(at_ms, self.seed, first + second)
+        dear = stray if pair.token_in.mint == first else -stray
+        return (PPB + dear, PPB) if dear > 0 else (PPB, PPB - dear)
+
+
+def _ratio(above: int, below: int) -> Decimal:
+    return PRICE_DIGITS.divide(Decimal(above), Decimal(below))
+
+
+def _worth(usd: int, token: Token, atto_usd: int) -> int:
+    """Return how many base units of a token are worth this many dollars."""
+    base_units: int = 10**token.decimals
+    return usd * ATTO * base_units // atto_usd
+
+
+@lru_cache(maxsize=1024)
+def _anchor(token: Token) -> int:
+    """Return the price a token wanders around; one nobody listed is worth 1 cent to 10 dollars, by its mint."""
+    return ANCHOR_ATTO_USD.get(token.symbol) or ATTO // 100 * (1 + _hash(token.mint) % 1000)

@@ -1,0 +1,146 @@
+"""What the sandbox chain makes of a transaction: pure, so that every process and every re-send agrees."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from solders.hash import Hash
+
+from engine.amm import PoolExhausted
+from engine.money import Token, less_bps
+from engine.quotes import Pair
+from routing.chain import Blockhash, Landing
+from routing.sandbox.market import Market
+from routing.transactions import BadTransaction, Received, Swap, receive
+from routing.venues import FEE_BPS
+
+SLOT_MS = 400
+"""One block's time on Solana; the height is the epoch in slots."""
+
+FEE_LAMPORTS = 5_000
+"""Base fee of one signature; a transaction that fails on the chain pays it too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How the chain treats what it is sent; the delay is its least and its most.
+
+    `reject_rate` is the share of transactions that fail whatever the price, `noise_bps` the most an execution falls
+    short of the pool, `valid_ms` how long a blockhash can be used.
+    """
+
+    confirm_delay_ms: tuple[int, int] = (0, 0)
+    reject_rate: float = 0.0
+    noise_bps: int = 0
+    valid_ms: int = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an execution pays, in base units, or why it paid nothing."""
+
+    amount_out: int = 0
+    error_code: str = ""
+    error: str = ""
+
+    @property
+    def landing(self) -> Landing:
+        """Whether it landed or was rejected."""
+        return Landing.REJECTED if self.error_code else Landing.LANDED
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A transaction's line in the ledger, to be written no later than `expires_ms`."""
+
+    signature: str
+    lands_ms: int
+    expires_ms: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Luck:
+    """What chance has in store for one signature."""
+
+    rejected: bool
+    delay_ms: int
+    noise_bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The chain's rules; `token_of` finds a token by its mint and raises KeyError for one it does not know."""
+
+    market: Market
+    token_of: Callable[[str], Token]
+    seed: int
+    behaviour: Behaviour
+
+    def blockhash(self, now_ms: int) -> Blockhash:
+        """Return the blockhash of this moment; its first eight bytes are its height."""
+        height = now_ms // SLOT_MS
+        return Blockhash(str(self._hash(height)), height + self.behaviour.valid_ms // SLOT_MS)
+
+    def expiry_ms(self, blockhash: str, now_ms: int) -> int:
+        """Return the last millisecond at which a transaction that names this blockhash can land.
+
+        0 for a blockhash this chain never had, or does not have yet.
+        """
+        named = Hash.from_string(blockhash)
+        height = int.from_bytes(bytes(named)[:8])
+        if height > now_ms // SLOT_MS or self._hash(height) != named:
+            return 0
+        return (height + self.behaviour.valid_ms // SLOT_MS + 1) * SLOT_MS - 1
+
+    def entry(self, raw: bytes, now_ms: int) -> Entry | None:
+        """Return how a transaction that arrives now will land, or None if it never will.
+
+        Raises BadTransaction for bytes a chain would not take in.
+        """
+        received = receive(raw)
+        pair = self._pair(received.swap)
+        luck = self._luck(received)
+        lands_ms, expires_ms = now_ms + luck.delay_ms, self.expiry_ms(received.blockhash, now_ms)
+        # Landing late would contradict whoever has since concluded that this signature is dead.
+        if lands_ms > expires_ms:
+            return None
+        return Entry(received.signature, lands_ms, expires_ms, self._outcome(received.swap, pair, luck, lands_ms))
+
+    def _hash(self, height: int) -> Hash:
+        prefix = height.to_bytes(8)
+        return Hash.from_bytes(prefix + blake2b(prefix + self._salt(), digest_size=24).digest())
+
+    def _salt(self) -> bytes:
+        return str(self.seed).encode()
+
+    def _pair(self, swap: Swap) -> Pair:
+        try:
+            return Pair(self.token_of(swap.mint_in), self.token_of(swap.mint_out))
+        except KeyError as mint:
+            raise BadTransaction(f"no account of the mint {mint}") from None
+
+    def _luck(self, received: Received) -> Luck:
+        """Draw by the signature, so that a re-send cannot change what happens."""
+        draws = blake2b(received.signature.encode() + self._salt(), digest_size=24).digest()
+        first, second, third = (int.from_bytes(draws[i : i + 8]) for i in (0, 8, 16))
+        low, high = self.behaviour.confirm_delay_ms
+        return Luck(
+            rejected=first < self.behaviour.reject_rate * 2**64,
+            delay_ms=low + second % (high - low + 1),
+            noise_bps=third % (self.behaviour.noise_bps + 1),
+        )
+
+    def _outcome(self, swap: Swap, pair: Pair, luck: Luck, lands_ms: int) -> Outcome:
+        """Execute at the pool as it is when the transaction lands."""
+        if luck.rejected:
+            return Outcome(error_code="program_error", error=f"the {swap.venue} program failed")
+        pool = self.market.pool(swap.venue, pair, lands_ms)
+        try:
+            paid = less_bps(pool.out(swap.amount_in, FEE_BPS[swap.venue]), luck.noise_bps)
+        except PoolExhausted as reason:
+            return Outcome(error_code="program_error", error=str(reason))
+        if paid < swap.min_out:
+            sentence = f"the pool pays {paid} base units, less than the least accepted {swap.min_out}"
+            return Outcome(error_code="slippage_exceeded", error=sentence)
+        return Outcome(amount_out=paid)

@@ -1,0 +1,69 @@
+"""This process's connection to Redis, and the store's clock."""
+
+import time
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+StoreError = RedisError
+"""Redis is unreachable or refused; what was sent may or may not have happened."""
+
+
+@cache
+def redis() -> Redis:
+    """Return the process's client: strings in and out, every call limited to 2 s.
+
+    One retry, on a fresh connection: every script sent through it is idempotent.
+    """
+    return Redis.from_url(
+        settings.REDIS_URL,
+        decode_responses=True,
+        protocol=2,
+        socket_timeout=2,
+        socket_connect_timeout=1,
+        socket_keepalive=True,
+        health_check_interval=0,
+        retry=Retry(NoBackoff(), 1),
+        max_connections=64,
+    )
+
+
+class StoreClock:
+    """Epoch milliseconds by Redis' clock, so that no two machines' clocks are ever compared.
+
+    Between two readings of the store the local monotonic clock carries on.
+    """
+
+    def __init__(self, resync_s: float = 10.0) -> None:
+        self.resync_s = resync_s
+        self.offset_ms = time.time() * 1000 - time.monotonic() * 1000
+        self.synced_at = float("-inf")
+
+    def __call__(self) -> int:
+        """Return the store's time now; the last known offset serves while the store is away."""
+        local = time.monotonic()
+        if local - self.synced_at > self.resync_s:
+            self.synced_at = local
+            self.resync()
+        return int(time.monotonic() * 1000 + self.offset_ms)
+
+    def resync(self) -> None:
+        """Read the store's clock once."""
+        try:
+            seconds, micros = redis().time()
+        except StoreError:
+            return
+        self.offset_ms = seconds * 1000 + micros / 1000 - time.monotonic() * 1000
+
+
+now_ms = StoreClock()
+
+
+def script(source: str) -> Any:
+    """Register a Lua script; calling the result runs it by hash and loads it when the store forgot it."""
+    return cache(lambda: redis().register_script(source))

@@ -1,0 +1,28 @@
+"""The seam to the exchanges: what a venue answers."""
+
+from typing import Protocol
+
+from engine.quotes import Pair, Quote
+
+VENUES = ("RAYDIUM", "METEORA")
+"""Every venue this engine knows, by the name clients see."""
+
+FEE_BPS = {"RAYDIUM": 25, "METEORA": 20}
+"""Swap fee taken from the input: Raydium standard pools 0.25 %; a common Meteora DLMM pool 0.20 %."""
+
+
+class VenueDown(Exception):
+    """The venue did not answer or refused; another try may find it well."""
+
+
+class Venue(Protocol):
+    """One exchange."""
+
+    name: str
+
+    async def quote(self, pair: Pair) -> Quote:
+        """Ask what the pair is worth now.
+
+        Raises VenueDown.
+        """
+        ...

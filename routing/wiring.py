@@ -1,0 +1,60 @@
+"""Which venues, chain and wallet this process uses: the sandbox's, until live adapters stand beside them."""
+
+import random
+from functools import cache
+
+from django.conf import settings
+from solders.keypair import Keypair
+
+from routing.chain import Chain
+from routing.catalogue import catalogue
+from routing.outages import is_down
+from routing.sandbox.ledger import SandboxLedger
+from routing.sandbox.market import Market
+from routing.sandbox.replay import Replay
+from routing.sandbox.runtime import Behaviour, Runtime
+from routing.sandbox.venue import SandboxVenue
+from routing.store import now_ms
+from routing.venues import VENUES, Venue
+
+EXECUTION_NOISE_BPS = 8
+"""The most a sandbox execution falls short of the pool it was quoted on."""
+
+
+@cache
+def market() -> Market:
+    """Return the sandbox market; every process builds the same one from the same settings."""
+    low, high = settings.MOCK_PRICE_VARIATION_PCT
+    replay = None
+    if settings.MARKET_REPLAY:
+        replay = Replay.load(settings.MARKET_REPLAY, settings.MARKET_REPLAY_SPEED, settings.MARKET_REPLAY_START)
+    return Market(settings.MOCK_SEED, low * 100, high * 100, replay)
+
+
+@cache
+def venues() -> tuple[Venue, ...]:
+    """Return every venue this engine trades on."""
+    rng = random.Random()
+    return tuple(
+        SandboxVenue(name, market(), settings.MOCK_QUOTE_DELAY_MS, now_ms, rng, is_down=is_down) for name in VENUES
+    )
+
+
+@cache
+def chain() -> Chain:
+    """Return the chain transactions are sent to."""
+    behaviour = Behaviour(
+        confirm_delay_ms=settings.MOCK_CONFIRM_DELAY_MS,
+        reject_rate=settings.MOCK_REJECT_RATE,
+        # With no variation at all the sandbox is exact, so that the engine's own arithmetic shows.
+        noise_bps=EXECUTION_NOISE_BPS if settings.MOCK_PRICE_VARIATION_PCT[1] else 0,
+        valid_ms=settings.MOCK_BLOCKHASH_VALID_MS,
+    )
+    runtime = Runtime(market(), lambda mint: catalogue().tokens[mint], settings.MOCK_SEED, behaviour)
+    return SandboxLedger(runtime, random.Random(), settings.MOCK_DROP_RATE)
+
+
+@cache
+def wallet() -> Keypair:
+    """Return the key that signs; the sandbox's is made from its seed and holds nothing."""
+    return Keypair.from_seed(settings.MOCK_SEED.to_bytes(8, "big").rjust(32, b"\0"))

@@ -1,0 +1,1 @@
+"""One file per worker: file = queue = process.  A task is a door: ids in, one call, nothing returned."""

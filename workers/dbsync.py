@@ -1,0 +1,12 @@
+"""The DBSync worker: takes every event from Redis to Postgres."""
+
+from celery import shared_task
+
+from orders import archive, dispatch
+from workers.base import EngineTask
+
+
+@shared_task(name=dispatch.DRAIN, base=EngineTask)
+def drain(**_: object) -> None:
+    """Write the event feed to Postgres until it is empty."""
+    archive.drain()

@@ -1,0 +1,12 @@
+"""The dead-letter worker: keeps what failed for good."""
+
+from celery import shared_task
+
+from orders import deadletters, dispatch
+from workers.base import EngineTask
+
+
+@shared_task(name=dispatch.KEEP, base=EngineTask)
+def keep(*, order_ids: list[str] | None = None, **_: object) -> None:
+    """Keep the dead letters of these orders; without ids, of all failed orders that lack one."""
+    deadletters.keep(order_ids or deadletters.missing())

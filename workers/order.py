@@ -1,0 +1,30 @@
+"""The order worker: carries orders from a wake-up to `submitted`; its pulse settles and recovers them."""
+
+from typing import Any
+
+from celery import shared_task, signals
+
+from orders import dispatch, execution, recovery
+from orders.pulse import Pulse
+from workers.base import EngineTask
+
+
+@shared_task(name=dispatch.EXECUTE, base=EngineTask)
+def execute(*, order_ids: list[str], **_: object) -> None:
+    """Carry these orders as far as submitted."""
+    execution.carry(order_ids)
+
+
+@shared_task(name=dispatch.RECOVER, base=EngineTask)
+def recover(**_: object) -> None:
+    """Repair Redis from Postgres."""
+    recovery.recover()
+
+
+@signals.worker_ready.connect
+def start_pulse(sender: Any, **_: object) -> None:
+    """Start the heartbeat where this worker's queue is consumed."""
+    if "order" in sender.app.amqp.queues.consume_from:
+        sender.pulse = Pulse()
+        sender.pulse.start()
+
