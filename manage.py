@@ -46,7 +46,7 @@ def enter_venv(*, dev: bool) -> None:
     except bootstrap.BootstrapFailed as failure:
         sys.exit(f"\n{failure}")
     except KeyboardInterrupt:
-        sys.exit("\nstopped; the next start goes on from here")
+        sys.exit("\nstopped; the next start does it again")
     if Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
         os.execv(python, [str(python), str(ROOT / "manage.py"), *sys.argv[1:]])
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import ParseResult
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -12,7 +13,8 @@ django = get_asgi_application()
 
 import structlog
 from channels.routing import URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
+from channels.security.websocket import OriginValidator
+from django.conf import settings
 from django.urls import re_path
 
 from orders.api import fast
@@ -26,15 +28,26 @@ Message = MutableMapping[str, Any]
 FORM_MAX = 1024 * 1024
 """Bytes of a body outside the API: the admin's forms."""
 
+
+
+class OurOrigins(OriginValidator):  # type: ignore[misc]
+    """Lets our own pages and every client that is not a browser open a socket; a browser always names its origin."""
+
+    def valid_origin(self, parsed_origin: "ParseResult | None") -> bool:
+        """Accept an origin on one of our hosts, or none at all."""
+        return parsed_origin is None or bool(super().valid_origin(parsed_origin))
+
+
 execute = fast.Execute(otherwise=django)
 # Any site's script may open a WebSocket to this address from a visitor's browser; only ours may place orders with it.
-sockets = AllowedHostsOriginValidator(
+sockets = OurOrigins(
     URLRouter(
         [
             re_path(r"^ws/(?P<order_id>[^/]{1,64})/?$", OrderEvents.as_asgi()),
             re_path(r"^api/orders/execute/?$", PlaceAndStream.as_asgi()),
         ]
-    )
+    ),
+    settings.ALLOWED_HOSTS,
 )
 
 

@@ -14,10 +14,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 from django.conf import settings
 from django.db import close_old_connections
 
+from config import broker
 from orders.dispatch import QUEUES
 
 EXCHANGE = Exchange("engine", type="direct")
 
+broker.install()
 app = Celery("engine")
 app.conf.update(
     broker_url=settings.REDIS_URL,

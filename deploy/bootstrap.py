@@ -202,7 +202,7 @@ def follow(output: IO[str], home: Path, total: int, progress: "Progress") -> lis
 def name_of(line: str) -> str:
     """The requirement in one of pip's FOUND lines, such as `Collecting django==5.2.19 (from -r …)`: `django 5.2.19`."""
     text = line.split(": ", 1)[-1] if line.startswith("Requirement") else line.split(" ", 1)[1]
-    wheel = text.split(" (")[0].split(" in /")[0].strip().rpartition("/")[2]
+    wheel = re.split(r" \(| in ", text)[0].strip().rpartition("/")[2]
     return " ".join(wheel.split("-")[:2]) if wheel.endswith(".whl") else wheel.replace("==", " ")
 
 
@@ -236,13 +236,13 @@ def reason(said: str) -> str:
         return "the disk is full. About 700 MB are needed; free some space."
     if "DO NOT MATCH THE HASHES" in said:
         return "a package differs from the one that was pinned. Do not work around this; tell the maintainers."
-    if "No matching distribution found" in said and "Connection" not in said and "resolve" not in said:
-        return "the package index does not have one of them for this Python and platform (named above)."
-    if re.search(r"NewConnectionError|Connection|Temporary failure|resolve|timed out|SSLError|ProxyError", said):
+    if re.search(r"from versions: none|Connection|Temporary failure|resolve|timed out|SSLError|ProxyError", said):
         return (
             "the package index could not be reached. Check the network; behind a proxy set HTTPS_PROXY,\n"
             "with an index of your own set PIP_INDEX_URL."
         )
+    if "No matching distribution found" in said:
+        return "the package index does not have one of them for this Python and platform (named above)."
     return "see pip's words above."
 
 

@@ -371,7 +371,9 @@ class Postgres:
             return f"{what}: the disk that holds {self.home} is full. Free some space and start again."
         if "could not bind" in said or "Address already in use" in said:
             return f"{what}: port {self.port} was taken at that moment. Start again."
-        if re.search(r"PANIC|are incompatible with server|invalid (primary )?checkpoint|could not (locate|read)|corrupt", said):
+        if re.search(
+            r"PANIC|are incompatible with server|invalid (primary )?checkpoint|could not (locate|read)|corrupt", said
+        ):
             return (
                 f"{shown}\n{what}: its data in {self.pgdata} is damaged. Restore it from a copy, or\n"
                 "`python3 manage.py up --fresh` deletes it and starts empty."

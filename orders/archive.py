@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -22,7 +21,7 @@ from redis.exceptions import ResponseError
 from engine.lifecycle import FINAL, Status
 from orders import dispatch, live
 from orders.models import SetAside
-from orders.rows import run
+from orders.rows import fetch
 from routing.store import redis
 
 log = structlog.get_logger(__name__)
@@ -44,15 +43,13 @@ draining = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One event, read and checked."""
+    """One event, read and checked: `event` is its JSON, `line` the feed's line it came in."""
 
-    order_id: str
+    order_id: UUID
     seq: int
     status: Status
-    at: datetime
-    attempt: int
-    facts: dict[str, Any]
-    text: str
+    event: str
+    line: str
 
 
 class BadRecord(ValueError):
@@ -70,8 +67,7 @@ class Wire(msgspec.Struct, rename="camel"):
 
 
 COMMON = ("orderId", "seq", "status", "at", "attempt")
-DRAWN = msgspec.json.Decoder(Wire)
-WHOLE = msgspec.json.Decoder(dict[str, Any])
+DECODER = msgspec.json.Decoder(Wire)
 
 
 def nudge() -> None:
@@ -133,7 +129,8 @@ def write(lines: Iterable[str]) -> None:
     for start in range(0, len(rows), EVENTS):
         bad += store(rows[start : start + EVENTS])
     set_aside(bad)
-    finished = {row.order_id for row in rows if row.status in FINAL} - {line.partition(" ")[0] for line, _ in bad}
+    kept = {line for line, _ in bad}
+    finished = {str(row.order_id) for row in rows if row.status in FINAL and row.line not in kept}
     live.forget(finished, settings.ORDER_LIVE_TTL_S)
 
 
@@ -146,14 +143,13 @@ def read(line: str) -> Row:
     if len(parts) != 4:
         raise BadRecord(f"not `id seq final event`: {len(parts)} parts")
     try:
-        wire, whole = DRAWN.decode(parts[3]), WHOLE.decode(parts[3])
+        wire = DECODER.decode(parts[3])
     except (msgspec.DecodeError, UnicodeEncodeError) as reason:
         raise BadRecord(str(reason)) from None
     # Postgres' jsonb holds no NUL character.
     if "\\u0000" in parts[3]:
         raise BadRecord("holds a NUL character, which jsonb refuses")
-    facts = {name: value for name, value in whole.items() if name not in COMMON}
-    return Row(str(wire.order_id), wire.seq, wire.status, wire.at, wire.attempt, facts, line)
+    return Row(wire.order_id, wire.seq, wire.status, parts[3], line)
 
 
 def store(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -167,7 +163,7 @@ def store(rows: Sequence[Row]) -> list[tuple[str, str]]:
             update_orders(latest_of(rows))
     except (DataError, IntegrityError) as reason:
         if len(rows) == 1:
-            return [(rows[0].text, str(reason).strip())]
+            return [(rows[0].line, str(reason).strip())]
         middle = len(rows) // 2
         return store(rows[:middle]) + store(rows[middle:])
     return []
@@ -179,22 +175,33 @@ def pin_plan() -> None:
         cursor.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off")
 
 
+EVENT = """
+    SELECT (e->>'orderId')::uuid AS order_id, (e->>'seq')::int AS seq, e->>'status' AS status,
+           (e->>'at')::timestamptz AS at, (e->>'attempt')::int AS attempt,
+           e - '{orderId,seq,status,at,attempt}'::text[] AS facts
+    FROM jsonb_array_elements(%s) AS e
+"""
+
+
+def document(rows: Iterable[Row]) -> str:
+    """Join events into one JSON array."""
+    return f"[{','.join(row.event for row in rows)}]"
+
+
 def insert_events(rows: Sequence[Row]) -> None:
     """Insert events; one that is there stays as it is."""
-    run(
-        """
+    fetch(
+        f"""
         INSERT INTO orders_orderevent (order_id, seq, status, at, attempt, facts)
-        SELECT * FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::timestamptz[], %s::int[], %s::jsonb[])
-        ON CONFLICT DO NOTHING
-        """,
-        [(r.order_id, r.seq, r.status, r.at, r.attempt, msgspec.json.encode(r.facts).decode()) for r in rows],
-        6,
+        SELECT order_id, seq, status, at, attempt, facts FROM ({EVENT}) v ON CONFLICT DO NOTHING
+        """,  # noqa: S608 - a constant of this module
+        document(rows),
     )
 
 
 def latest_of(rows: Iterable[Row]) -> list[Row]:
     """Keep the last event of each order."""
-    last: dict[str, Row] = {}
+    last: dict[UUID, Row] = {}
     for row in rows:
         if row.order_id not in last or last[row.order_id].seq < row.seq:
             last[row.order_id] = row
@@ -203,17 +210,14 @@ def latest_of(rows: Iterable[Row]) -> list[Row]:
 
 def update_orders(rows: Sequence[Row]) -> None:
     """Bring order rows up to their last event."""
-    run(
-        """
+    fetch(
+        f"""
         UPDATE orders_order o
         SET status = v.status, seq = v.seq, attempt = v.attempt, updated_at = v.at, result = v.facts,
             venue = coalesce(v.facts->>'venue', o.venue), tx_hash = coalesce(v.facts->>'txHash', o.tx_hash)
-        FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::timestamptz[], %s::int[], %s::jsonb[])
-             AS v(id, seq, status, at, attempt, facts)
-        WHERE o.id = v.id AND o.seq < v.seq
-        """,
-        [(r.order_id, r.seq, r.status, r.at, r.attempt, msgspec.json.encode(r.facts).decode()) for r in rows],
-        6,
+        FROM ({EVENT}) v WHERE o.id = v.order_id AND o.seq < v.seq
+        """,  # noqa: S608 - a constant of this module
+        document(rows),
     )
 
 

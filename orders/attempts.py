@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from engine.lifecycle import HOLDING_ATTEMPT, OPEN_ATTEMPT, AttemptState
-from orders.rows import fetch, run
+from orders.rows import as_bytea, fetch, recordset
 from routing.chain import Finding
 
-OPEN = list(OPEN_ATTEMPT)
-HOLDING = list(HOLDING_ATTEMPT)
+OPEN = [state.value for state in OPEN_ATTEMPT]
+HOLDING = [state.value for state in HOLDING_ATTEMPT]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +60,43 @@ def prepare(attempts: Sequence[Prepared]) -> set[str]:
     """Commit attempts; return the ids of the orders whose attempt stands.  The others have one already."""
     if not attempts:
         return set()
-    rows = run(
+    rows = fetch(
         """
         INSERT INTO orders_attempt (order_id, number, state, venue, signature, raw, last_valid_height,
                                     expected_out, minimum_out, fee_bps, seq, trail)
-        SELECT o, n, 'prepared', v, s, r, h, e, m, f, q, t
-        FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::bytea[], %s::bigint[],
-                    %s::numeric[], %s::numeric[], %s::int[], %s::int[], %s::jsonb[])
-             AS a(o, n, v, s, r, h, e, m, f, q, t)
+        SELECT order_id, number, 'prepared', venue, signature, raw, last_valid_height,
+               expected_out, minimum_out, fee_bps, seq, trail
+        FROM json_to_recordset(%s) AS a(
+            order_id uuid, number int, venue text, signature text, raw bytea, last_valid_height bigint,
+            expected_out numeric, minimum_out numeric, fee_bps int, seq int, trail jsonb)
         ON CONFLICT DO NOTHING
         RETURNING order_id::text
         """,
-        [
-            (a.order_id, a.number, a.venue, a.signature, a.raw, a.last_valid_height, a.expected_out, a.minimum_out)
-            + (a.fee_bps, a.seq, as_json_array(a.trail))
-            for a in attempts
-        ],
-        11,
+        recordset(as_row(attempt) for attempt in attempts),
     )
     return {order_id for (order_id,) in rows}
 
 
-def as_json_array(events: Sequence[str]) -> str:
+def as_row(attempt: Prepared) -> dict[str, Any]:
+    """Write an attempt for its table."""
+    return {
+        "order_id": attempt.order_id,
+        "number": attempt.number,
+        "venue": attempt.venue,
+        "signature": attempt.signature,
+        "raw": as_bytea(attempt.raw),
+        "last_valid_height": attempt.last_valid_height,
+        "expected_out": attempt.expected_out,
+        "minimum_out": attempt.minimum_out,
+        "fee_bps": attempt.fee_bps,
+        "seq": attempt.seq,
+        "trail": as_json_array(attempt.trail),
+    }
+
+
+def as_json_array(events: Sequence[str]) -> msgspec.Raw:
     """Join JSON texts into one JSON array."""
-    return f"[{','.join(events)}]"
+    return msgspec.Raw(f"[{','.join(events)}]".encode())
 
 
 def mark_sent(signatures: Sequence[str]) -> None:
@@ -118,13 +133,14 @@ def holding(order_ids: Sequence[str]) -> dict[str, Prepared]:
 def take_over(attempts: Sequence[Prepared]) -> None:
     """Record where in its order's life each attempt now stands."""
     if attempts:
-        run(
+        fetch(
             """
-            UPDATE orders_attempt SET seq = q, trail = t
-            FROM unnest(%s::text[], %s::int[], %s::jsonb[]) AS a(s, q, t) WHERE signature = s
+            UPDATE orders_attempt t SET seq = a.seq, trail = a.trail
+            FROM json_to_recordset(%s) AS a(signature text, seq int, trail jsonb) WHERE t.signature = a.signature
             """,
-            [(a.signature, a.seq, as_json_array(a.trail)) for a in attempts],
-            3,
+            recordset(
+                {"signature": a.signature, "seq": a.seq, "trail": as_json_array(a.trail)} for a in attempts
+            ),
         )
 
 
@@ -148,18 +164,17 @@ def settle(state: AttemptState, findings: Sequence[Finding]) -> list[Settled]:
     """Record the chain's decision on open attempts; harmless twice.  Return the attempts that now stand so."""
     if not findings:
         return []
-    rows = run(
+    rows = fetch(
         f"""
         UPDATE orders_attempt t
-        SET state = '{state.value}', settled_at = coalesce(settled_at, now()), slot = a.slot, amount_out = a.amount_out,
-            fee_lamports = a.lamports, error_code = a.code, error = a.error
-        FROM unnest(%s::text[], %s::bigint[], %s::numeric[], %s::bigint[], %s::text[], %s::text[])
-             AS a(signature, slot, amount_out, lamports, code, error), orders_order o
+        SET state = '{state.value}', settled_at = coalesce(settled_at, now()), slot = a.slot,
+            amount_out = a.amount_out, fee_lamports = a.fee_lamports, error_code = a.error_code, error = a.error
+        FROM json_to_recordset(%s) AS a(signature text, slot bigint, amount_out numeric, fee_lamports bigint,
+                                        error_code text, error text), orders_order o
         WHERE t.signature = a.signature AND o.id = t.order_id AND t.state = ANY(%s)
         RETURNING {SETTLED_COLUMNS}
         """,  # noqa: S608 - a word of our own enum and a constant of this module
-        [(f.signature, f.slot, f.amount_out, f.fee_lamports, f.error_code, f.error) for f in findings],
-        6,
+        recordset(findings),
         [*OPEN, state.value],
     )
     return [settled_from(row) for row in rows]

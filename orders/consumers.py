@@ -5,13 +5,13 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import structlog
-from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from orders import live
 from orders.api import serializers
 from orders.api.errors import body, describe
 from orders.api.parsers import loads
+from orders.aside import aside
 from orders.gate import gate
 from orders.intake import NewOrder
 from orders.seen import uuid_or_none
@@ -130,4 +130,4 @@ async def parse(text: bytes | str) -> NewOrder:
 
     Raises Invalid.
     """
-    return await sync_to_async(lambda: serializers.parse(loads(text)), thread_sensitive=False)()
+    return await aside(lambda: serializers.parse(loads(text)))

@@ -20,5 +20,6 @@ def ending(order_id: str, status: Status, seq: int, attempt: int, failure: Failu
         "try failed", order_id=order_id, attempt=attempt, code=failure.code, reason=failure.message, retry_ms=wait
     )
     if wait is None:
-        return Move(order_id, status, seq, attempt, Status.FAILED, events.failed(failure), fence)
-    return Move(order_id, status, seq, attempt, Status.ROUTING, events.retrying(failure, wait), fence, look_in_ms=wait)
+        return Move(order_id, status, seq, attempt, ((Status.FAILED, events.failed(failure)),), fence)
+    step = (Status.ROUTING, events.retrying(failure, wait))
+    return Move(order_id, status, seq, attempt, (step,), fence, look_in_ms=wait)

@@ -31,16 +31,20 @@ from routing.wiring import chain, wallet
 
 log = structlog.get_logger(__name__)
 
+Steps = tuple[tuple[Status, dict[str, Any]], ...]
+"""Statuses to go through, each with its facts."""
+
 ASKING_THREADS = 8
 """Batches that go on at once after their venues answered; more wait their turn without a slot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """A claimed order with its route."""
+    """A claimed order with its route and the least it accepts, in base units."""
 
     claim: Claim
     route: Route
+    minimum_out: int
 
 
 def carry(order_ids: Sequence[str]) -> None:
@@ -76,14 +80,13 @@ def adopt_attempts(claims: Sequence[Claim]) -> list[Claim]:
 
 def adopt(found: Sequence[tuple[Claim, Prepared]]) -> None:
     """Bring each order to `building`, make the attempt its own, and announce it: it is never signed again."""
-    for status, to in ((Status.PENDING, Status.ROUTING), (Status.TRIGGERED, Status.ROUTING), (Status.ROUTING, Status.BUILDING)):
-        behind = [(claim, prepared) for claim, prepared in found if claim.status is status]
-        moved = advance([(claim, to, adopted_facts(claim, prepared)) for claim, prepared in behind])
-        found = [
-            (moved.get(claim.order.id, claim), prepared)
-            for claim, prepared in found
-            if claim.status is not status or claim.order.id in moved
-        ]
+    behind = [(claim, prepared) for claim, prepared in found if claim.status is not Status.BUILDING]
+    moved = advance([(claim, catching_up(claim, prepared)) for claim, prepared in behind])
+    found = [
+        (moved.get(claim.order.id, claim), prepared)
+        for claim, prepared in found
+        if claim.status is Status.BUILDING or claim.order.id in moved
+    ]
     ours = [(claim, replace(prepared, seq=claim.seq + 1, trail=claim.trail)) for claim, prepared in found]
     attempts.take_over([prepared for _, prepared in ours])
     for claim, prepared in ours:
@@ -91,10 +94,11 @@ def adopt(found: Sequence[tuple[Claim, Prepared]]) -> None:
     announce(ours)
 
 
-def adopted_facts(claim: Claim, prepared: Prepared) -> dict[str, Any]:
-    """State what an earlier worker had decided."""
+def catching_up(claim: Claim, prepared: Prepared) -> Steps:
+    """Return the steps to `building`, stating what an earlier worker had decided."""
     facts = events.building(claim.order, prepared.venue, prepared.expected_out, prepared.minimum_out)
-    return {**facts, "reason": f"attempt {prepared.number} was already signed"}
+    facts = {**facts, "reason": f"attempt {prepared.number} was already signed"}
+    return ((Status.ROUTING, facts), (Status.BUILDING, facts))
 
 
 def within_attempts(claims: Sequence[Claim]) -> list[Claim]:
@@ -137,20 +141,19 @@ def resume(claims: Sequence[Claim], answer: "Future[list[Quote]]") -> None:
 
 
 def route(claims: Iterable[Claim], bases: dict[str, Basis]) -> list[Routed]:
-    """Choose a venue for each order and tell its client; one that cannot be routed is retried or ends."""
+    """Choose a venue and the least amount out for each order; one that cannot be routed is retried or ends."""
     routed, failed = [], []
     for claim in claims:
         order = claim.order
         try:
-            routed.append(Routed(claim, affordable(order, router.choose(bases[order.pair.name], order.amount_in))))
+            chosen = affordable(order, router.choose(bases[order.pair.name], order.amount_in))
+            routed.append(Routed(claim, chosen, order.minimum_out(chosen.winner.amount_out)))
         except NoQuote as reason:
             failed.append((claim, Failure("no_quote", f"no venue can fill this order now: {reason}", True, True)))
         except PriceImpact as reason:
             failed.append((claim, Failure("price_impact", str(reason), False, False)))
     fail(failed)
-    now = now_ms()
-    moved = advance([(r.claim, Status.ROUTING, routing_facts(r, now)) for r in routed])
-    return [replace(r, claim=moved[r.claim.order.id]) for r in routed if r.claim.order.id in moved]
+    return routed
 
 
 class PriceImpact(Exception):
@@ -178,26 +181,31 @@ def routing_facts(routed: Routed, now: int) -> dict[str, Any]:
     return events.routing(routed.claim.order, chosen.offers, missing, chosen.source, chosen.reason, now)
 
 
+def building_facts(routed: Routed) -> dict[str, Any]:
+    """State what the order expects."""
+    offer = routed.route.winner
+    return events.building(routed.claim.order, offer.quote.venue, offer.amount_out, routed.minimum_out)
+
+
 def build(routed: Sequence[Routed]) -> list[tuple[Claim, Prepared]]:
-    """Work out the least each order accepts, tell its client, and sign."""
-    stated = []
-    for r in routed:
-        offer = r.route.winner
-        minimum = r.claim.order.minimum_out(offer.amount_out)
-        stated.append((r, minimum, events.building(r.claim.order, offer.quote.venue, offer.amount_out, minimum)))
-    moved = advance([(r.claim, Status.BUILDING, facts) for r, _, facts in stated])
-    going = [(replace(r, claim=moved[r.claim.order.id]), minimum) for r, minimum, _ in stated if r.claim.order.id in moved]
+    """Tell the clients venue and amounts, and sign; the choice and the amounts are one decision, told as two events."""
+    now = now_ms()
+    moved = advance(
+        [(r.claim, ((Status.ROUTING, routing_facts(r, now)), (Status.BUILDING, building_facts(r)))) for r in routed]
+    )
+    going = [replace(r, claim=moved[r.claim.order.id]) for r in routed if r.claim.order.id in moved]
     if not going:
         return []
     try:
         blockhash = chain().blockhash()
     except ChainUnreachable as reason:
-        fail((r.claim, Failure("chain_unreachable", f"no blockhash to sign with: {reason}", True, True)) for r, _ in going)
+        failure = Failure("chain_unreachable", f"no blockhash to sign with: {reason}", True, True)
+        fail((r.claim, failure) for r in going)
         return []
-    return [(r.claim, sign(r, minimum, blockhash)) for r, minimum in going]
+    return [(r.claim, sign(r, blockhash)) for r in going]
 
 
-def sign(routed: Routed, minimum_out: int, blockhash: Blockhash) -> Prepared:
+def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
     """Build and sign the one transaction of this attempt."""
     claim, offer = routed.claim, routed.route.winner
     order = claim.order
@@ -208,7 +216,7 @@ def sign(routed: Routed, minimum_out: int, blockhash: Blockhash) -> Prepared:
         mint_in=order.pair.token_in.mint,
         mint_out=order.pair.token_out.mint,
         amount_in=order.amount_in,
-        min_out=minimum_out,
+        min_out=routed.minimum_out,
     )
     signed = transactions.sign(swap, blockhash.hash, wallet())
     return Prepared(
@@ -219,7 +227,7 @@ def sign(routed: Routed, minimum_out: int, blockhash: Blockhash) -> Prepared:
         raw=signed.raw,
         last_valid_height=blockhash.last_valid_height,
         expected_out=offer.amount_out,
-        minimum_out=minimum_out,
+        minimum_out=routed.minimum_out,
         fee_bps=offer.quote.fee_bps,
         seq=claim.seq + 1,
         trail=claim.trail,
@@ -245,8 +253,7 @@ def announce(sent: Sequence[tuple[Claim, Prepared]]) -> None:
                 status=claim.status,
                 seq=claim.seq,
                 attempt=prepared.number,
-                to=Status.SUBMITTED,
-                facts=events.submitted(prepared.venue, prepared.signature, prepared.last_valid_height),
+                steps=((Status.SUBMITTED, submitted_facts(prepared)),),
                 fence=claim.fence,
                 look_in_ms=live.SUBMITTED_GRACE_MS,
             )
@@ -256,15 +263,16 @@ def announce(sent: Sequence[tuple[Claim, Prepared]]) -> None:
     settlement.watch([prepared.signature for claim, prepared in sent if claim.order.id in won])
 
 
-def advance(steps: Sequence[tuple[Claim, Status, dict[str, Any]]]) -> dict[str, Claim]:
-    """Move claimed orders one stage on and keep them; return those still ours."""
-    won = progress.advance(
-        [
-            Move(c.order.id, c.status, c.seq, c.attempt, to, facts, fence=c.fence, keep=True)
-            for c, to, facts in steps
-        ]
-    )
-    return {c.order.id: c.after(to, won[c.order.id]) for c, to, _ in steps if c.order.id in won}
+def submitted_facts(prepared: Prepared) -> dict[str, Any]:
+    """Name the transaction."""
+    return events.submitted(prepared.venue, prepared.signature, prepared.last_valid_height)
+
+
+def advance(going: Sequence[tuple[Claim, Steps]]) -> dict[str, Claim]:
+    """Move claimed orders on and keep them; return those still ours."""
+    moves = [Move(c.order.id, c.status, c.seq, c.attempt, steps, fence=c.fence, keep=True) for c, steps in going]
+    won = progress.advance(moves)
+    return {c.order.id: c.after(steps[-1][0], won[c.order.id]) for c, steps in going if c.order.id in won}
 
 
 def fail(failures: Iterable[tuple[Claim, Failure]]) -> None:

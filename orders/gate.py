@@ -1,6 +1,7 @@
 """Group commit for orders that arrive together: while one group is being written, the next collects."""
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -12,8 +13,8 @@ from orders.intake import Accepted, Conflict, NewOrder
 GROUP_MAX = 128
 WAITING_MAX = 5_000
 """Orders that may wait for their group; past this the engine says it is overloaded instead of queueing on."""
-LINGER_S = 0.002
-"""How long a group that follows another at once waits for company."""
+LINGER_S = 0.005
+"""How long a group waits, at most, until it is as large as the one before: under load, groups stay large."""
 
 
 class Overloaded(Exception):
@@ -49,9 +50,14 @@ class Gate:
         while self.waiting:
             group, self.waiting = self.waiting[:GROUP_MAX], self.waiting[GROUP_MAX:]
             await self.write([pair for pair in group if not pair[1].done()])
-            if self.waiting and len(self.waiting) < GROUP_MAX:
-                await asyncio.sleep(LINGER_S)
+            await self.linger(len(group))
         self.writer = None
+
+    async def linger(self, size: int) -> None:
+        """Wait for as much company as the last group had, if it had any."""
+        deadline = time.monotonic() + LINGER_S
+        while 1 < size > len(self.waiting) and time.monotonic() < deadline:
+            await asyncio.sleep(LINGER_S / 5)
 
     async def write(self, group: list[tuple[NewOrder, asyncio.Future[Accepted | Conflict]]]) -> None:
         """Write one group and answer each of its clients."""

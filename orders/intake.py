@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import structlog
 from uuid6 import uuid7
@@ -14,9 +15,9 @@ from uuid6 import uuid7
 from engine import events
 from engine.lifecycle import Status
 from engine.orders import Order
-from orders import archive, dispatch, live
+from orders import dispatch, live
 from orders.live import Placement
-from orders.rows import fetch, run
+from orders.rows import fetch, recordset
 from routing.store import StoreError
 
 log = structlog.get_logger(__name__)
@@ -95,22 +96,33 @@ def accept(asked: Sequence[NewOrder]) -> list[Accepted]:
 
 def insert(asked: Sequence[NewOrder]) -> dict[str, datetime]:
     """Commit the rows; return when each new one was created, by the store's clock."""
-    rows = run(
+    rows = fetch(
         """
         INSERT INTO orders_order (id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of_id)
-        SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::numeric[], %s::int[], %s::text[], %s::text[],
-                             %s::uuid[])
+        SELECT id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of
+        FROM json_to_recordset(%s) AS o(id uuid, type text, pair text, amount_in numeric, slippage_bps int,
+                                        client_order_id text, fingerprint text, replay_of uuid)
         ON CONFLICT DO NOTHING
         RETURNING id::text, created_at
         """,
-        [
-            (o.order.id, o.order.type, o.order.pair.name, o.order.amount_in, o.order.slippage_bps)
-            + (o.order.client_order_id, o.fingerprint, o.replay_of)
-            for o in asked
-        ],
-        8,
+        recordset(as_row(one) for one in asked),
     )
     return dict(rows)
+
+
+def as_row(asked: NewOrder) -> dict[str, Any]:
+    """Write an order for its table."""
+    order = asked.order
+    return {
+        "id": order.id,
+        "type": order.type,
+        "pair": order.pair.name,
+        "amount_in": order.amount_in,
+        "slippage_bps": order.slippage_bps,
+        "client_order_id": order.client_order_id,
+        "fingerprint": asked.fingerprint,
+        "replay_of": asked.replay_of,
+    }
 
 
 def standing(repeats: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
@@ -143,7 +155,6 @@ def announce(new: Sequence[tuple[NewOrder, datetime]]) -> None:
         return
     try:
         live.place(placement(one.order, created_at) for one, created_at in new)
-        archive.nudge()
     except StoreError as reason:
         log.warning("live state not written, the sweep will", orders=len(new), reason=str(reason))
         return

@@ -63,9 +63,9 @@ class Claim:
     trail: tuple[str, ...] = ()
     """The JSON of its events after the first, oldest first."""
 
-    def after(self, status: Status, event: str) -> "Claim":
-        """Return the claim one event later."""
-        return replace(self, status=status, seq=self.seq + 1, trail=(*self.trail, event))
+    def after(self, status: Status, events: tuple[str, ...]) -> "Claim":
+        """Return the claim these events later."""
+        return replace(self, status=status, seq=self.seq + len(events), trail=(*self.trail, *events))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ class Swap:
     seq: int
     fence: str
     to: Status
-    event: str
+    events: tuple[str, ...]
+    """One for each step on the way to `to`."""
     look_in_ms: int
     """When somebody must look again; ignored when `to` is final."""
     keep: bool
@@ -161,36 +162,49 @@ end
 )
 
 # The one place where a status changes.  A swap repeated after a lost reply finds its own event and counts as won.
+# While a claim is kept the order stays where it is in orders:open: a look that comes early finds the lease and goes.
 ADVANCE = script(
     CLOCK
     + """
 local won, feed, i = {}, {}, 1
 while i <= #ARGV do
-  local id, status, seq, fence, to, event, look_in, mode =
-    ARGV[i], ARGV[i+1], tonumber(ARGV[i+2]), ARGV[i+3], ARGV[i+4], ARGV[i+5], tonumber(ARGV[i+6]), ARGV[i+7]
-  i = i + 8
+  local id, status, seq, fence, to, look_in, mode, n =
+    ARGV[i], ARGV[i+1], tonumber(ARGV[i+2]), ARGV[i+3], ARGV[i+4], tonumber(ARGV[i+5]), ARGV[i+6], tonumber(ARGV[i+7])
   local key = 'order:{' .. id .. '}'
+  local stream = key .. ':events'
   local h = redis.call('HMGET', key, 'status', 'seq', 'fence')
   if h[1] == status and tonumber(h[2]) == seq and (fence == '*' or h[3] == fence) then
-    local fields = {'status', to, 'seq', seq + 1, 'sweeps', 0}
     if mode == 'keep' then
-      fields[7], fields[8] = 'lease', now + look_in
+      redis.call('HSET', key, 'status', to, 'seq', seq + n, 'lease', now + look_in)
     else
-      fields[7], fields[8], fields[9], fields[10] = 'lease', 0, 'ready', now + look_in
+      redis.call('HSET', key, 'status', to, 'seq', seq + n, 'lease', 0, 'ready', now + look_in, 'sweeps', 0)
+      if mode == 'final' then redis.call('ZREM', 'orders:open', id)
+      else redis.call('ZADD', 'orders:open', now + look_in, id) end
     end
-    redis.call('HSET', key, unpack(fields))
-    redis.call('XADD', key .. ':events', (seq + 1) .. '-0', 'e', event)
-    if mode == 'final' then redis.call('ZREM', 'orders:open', id)
-    else redis.call('ZADD', 'orders:open', now + look_in, id) end
-    feed[#feed+1] = id .. ' ' .. (seq + 1) .. ' ' .. (mode == 'final' and '1' or '0') .. ' ' .. event
+    for s = 1, n do
+      local event = ARGV[i+7+s]
+      redis.call('XADD', stream, (seq + s) .. '-0', 'e', event)
+      feed[#feed+1] = id .. ' ' .. (seq + s) .. ((mode == 'final' and s == n) and ' 1 ' or ' 0 ') .. event
+    end
     won[#won+1] = id
-  elseif h[1] == to and tonumber(h[2]) == seq + 1 then
-    local last = redis.call('XREVRANGE', key .. ':events', '+', '-', 'COUNT', 1)
-    if #last > 0 and last[1][2][2] == event then won[#won+1] = id end
+  elseif h[1] == to and tonumber(h[2]) == seq + n then
+    local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+    if #last > 0 and last[1][2][2] == ARGV[i+7+n] then won[#won+1] = id end
   end
+  i = i + 8 + n
 end
 if #feed > 0 then redis.call('XADD', 'orders:events', 'MAXLEN', '~', KEYS[1], '*', 'b', table.concat(feed, '\\n')) end
 return won
+"""
+)
+
+FORGET = script(
+    """
+for i = 2, #ARGV do
+  local key = 'order:{' .. ARGV[i] .. '}'
+  redis.call('EXPIRE', key, ARGV[1])
+  redis.call('EXPIRE', key .. ':events', ARGV[1])
+end
 """
 )
 
@@ -319,7 +333,7 @@ def advance(swaps: Sequence[Swap]) -> set[str]:
     args: list[Any] = []
     for s in swaps:
         mode = "final" if s.to in FINAL else "keep" if s.keep else "release"
-        args += [s.order_id, s.status, s.seq, s.fence, s.to, s.event, s.look_in_ms, mode]
+        args += [s.order_id, s.status, s.seq, s.fence, s.to, s.look_in_ms, mode, len(s.events), *s.events]
     return set(ADVANCE()([FEED_MAX], args)) if args else set()
 
 
@@ -369,11 +383,9 @@ def statuses(order_ids: Sequence[str]) -> dict[str, tuple[Status, int]]:
 
 def forget(order_ids: Iterable[str], after_s: int) -> None:
     """Let finished, archived orders leave Redis after a while."""
-    pipe = redis().pipeline(transaction=False)
-    for order_id in order_ids:
-        pipe.expire(key(order_id), after_s)
-        pipe.expire(f"{key(order_id)}:events", after_s)
-    pipe.execute()
+    ids = list(order_ids)
+    if ids:
+        FORGET()([], [after_s, *ids])
 
 
 def watch(signatures: Iterable[str], in_ms: int, now: int) -> None:

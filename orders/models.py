@@ -26,9 +26,11 @@ class Order(models.Model):
     pair = models.CharField(max_length=40)
     amount_in = units()
     slippage_bps = models.IntegerField()
-    client_order_id = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001 - absent is not empty
+    client_order_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 - absent is not empty
     fingerprint = models.CharField(max_length=64, help_text="Hash of what was asked; tells a repeat from a conflict.")
-    replay_of = models.OneToOneField("self", null=True, on_delete=models.PROTECT, related_name="replayed_as")
+    replay_of = models.ForeignKey(
+        "self", null=True, on_delete=models.PROTECT, related_name="replayed_as", db_index=False
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     status = models.CharField(max_length=10, choices=[(s, s) for s in Status], db_default=Status.PENDING)
@@ -44,7 +46,13 @@ class Order(models.Model):
             models.Index(fields=["created_at"], name="orders_open", condition=~Q(status__in=FINALS)),
             models.Index(fields=["pair", "id"], name="orders_pair"),
             models.Index(fields=["id"], name="orders_failed", condition=Q(status=Status.FAILED)),
-            models.Index(fields=["tx_hash"], name="orders_tx", condition=~Q(tx_hash="")),
+        ]
+        constraints = [
+            # Partial: most orders have neither, and an index entry for nothing costs as much as one for something.
+            models.UniqueConstraint(
+                fields=["client_order_id"], condition=Q(client_order_id__isnull=False), name="client_order_id_once"
+            ),
+            models.UniqueConstraint(fields=["replay_of"], condition=Q(replay_of__isnull=False), name="replayed_once"),
         ]
 
     def __str__(self) -> str:

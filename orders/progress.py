@@ -1,6 +1,6 @@
 """Moving orders: the one function through which a status changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,42 +24,54 @@ class Move:
     status: Status
     seq: int
     attempt: int
-    to: Status
-    facts: Mapping[str, Any]
+    steps: tuple[tuple[Status, Mapping[str, Any]], ...]
+    """The statuses to go through, each with the facts its event states."""
     fence: str = ANY_FENCE
     keep: bool = False
     """Whether the mover goes on working on the order."""
     look_in_ms: int = 0
     """When it may be claimed again, if it is let go."""
 
+    @property
+    def to(self) -> Status:
+        """Where it ends."""
+        return self.steps[-1][0]
 
-def advance(moves: Sequence[Move]) -> dict[str, str]:
+
+def advance(moves: Sequence[Move]) -> dict[str, tuple[str, ...]]:
     """Check each move against the table, swap the states atomically, append and publish their events.
 
-    Returns the JSON event of each order that moved; one that is missing was moved by somebody else, or its fence has
+    Returns the JSON events of each order that moved; one that is missing was moved by somebody else, or its fence has
     changed: whoever asked stops.  Raises IllegalStep for a move the table forbids, StoreError when Redis is away.
     """
     at = now_ms()
     swaps = [swap(move, at) for move in moves]
     won = live.advance(swaps)
     wake_for_finals([move for move in moves if move.order_id in won and move.to in FINAL])
-    return {swap.order_id: swap.event for swap in swaps if swap.order_id in won}
+    return {swap.order_id: swap.events for swap in swaps if swap.order_id in won}
 
 
 def swap(move: Move, at: int) -> Swap:
-    """Turn a legal move into a compare-and-set with its event."""
-    check(move.status, move.to)
-    event = events.event(move.order_id, move.seq + 1, move.to, at, move.attempt, move.facts)
+    """Turn legal steps into one compare-and-set with their events."""
     return Swap(
         order_id=move.order_id,
         status=move.status,
         seq=move.seq,
         fence=move.fence,
         to=move.to,
-        event=live.encode(event),
+        events=tuple(told(move, at)),
         look_in_ms=settings.ORDER_LEASE_MS if move.keep else move.look_in_ms,
         keep=move.keep,
     )
+
+
+def told(move: Move, at: int) -> Iterator[str]:
+    """Check each step and yield its event."""
+    status = move.status
+    for seq, (to, facts) in enumerate(move.steps, move.seq + 1):
+        check(status, to)
+        yield live.encode(events.event(move.order_id, seq, to, at, move.attempt, facts))
+        status = to
 
 
 def wake_for_finals(finished: Sequence[Move]) -> None:

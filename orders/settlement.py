@@ -19,7 +19,7 @@ from orders.attempts import Prepared, Settled
 from orders.endings import ending
 from orders.progress import Move
 from routing.catalogue import catalogue
-from routing.chain import LOOKUP_LIMIT, ChainUnreachable, Finding, Landing, Look
+from routing.chain import LOOKUP_LIMIT, ChainUnreachable, Finding, Landing, Look, TransactionRefused
 from routing.store import now_ms
 from routing.wiring import chain
 
@@ -31,14 +31,23 @@ LOOKS_PER_SECOND = 10_000
 
 def broadcast(prepared: Sequence[Prepared]) -> None:
     """Send signed bytes.  When the chain does not answer, nothing is proven: the attempts stay open and `audit` resends."""
-    if not prepared:
-        return
+    if prepared and deliver([attempt.raw for attempt in prepared]):
+        attempts.mark_sent([attempt.signature for attempt in prepared])
+
+
+def deliver(raws: Sequence[bytes]) -> bool:
+    """Hand bytes to the chain; False when it did not answer.
+
+    Bytes it refuses to take in stay open like any others until their blockhash has expired: that alone is proof.
+    """
     try:
-        chain().send([attempt.raw for attempt in prepared])
+        chain().send(raws)
     except ChainUnreachable as reason:
-        log.warning("broadcast unanswered, will be sent again", attempts=len(prepared), reason=str(reason))
-        return
-    attempts.mark_sent([attempt.signature for attempt in prepared])
+        log.warning("broadcast unanswered, will be sent again", attempts=len(raws), reason=str(reason))
+        return False
+    except TransactionRefused as reason:
+        log.error("transactions refused by the chain", reason=str(reason))
+    return True
 
 
 def watch(signatures: Sequence[str]) -> None:
@@ -71,10 +80,9 @@ def audit() -> int:
 
 def resend(unknown: Sequence[tuple[str, bytes, int]]) -> None:
     """Broadcast the same bytes again and watch them."""
-    if unknown:
-        chain().send([raw for _, raw, _ in unknown])
+    if unknown and deliver([raw for _, raw, _ in unknown]):
         attempts.mark_sent([signature for signature, _, _ in unknown])
-        watch([signature for signature, _, _ in unknown])
+    watch([signature for signature, _, _ in unknown])
 
 
 def expiry(signature: str) -> Finding:
@@ -101,9 +109,8 @@ def conclude(settled: Sequence[Settled]) -> None:
 def move(attempt: Settled) -> Move:
     """Decide what a settled attempt means for its order."""
     if attempt.state is AttemptState.LANDED:
-        return Move(
-            attempt.order_id, Status.SUBMITTED, attempt.seq, attempt.number, Status.CONFIRMED, confirmed_facts(attempt)
-        )
+        step = (Status.CONFIRMED, confirmed_facts(attempt))
+        return Move(attempt.order_id, Status.SUBMITTED, attempt.seq, attempt.number, (step,))
     failure = Failure(
         attempt.error_code, f"transaction {attempt.signature} {attempt.state}: {attempt.error}", True, True
     )

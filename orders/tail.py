@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from functools import cache
 
 import structlog
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from orders import live, seen
+from orders.aside import aside
 from routing.store import StoreError
 
 log = structlog.get_logger(__name__)
@@ -141,7 +141,7 @@ async def history(order_id: str, after: int) -> seen.History:
 
     Raises UnknownOrder.
     """
-    found = await sync_to_async(seen.history, thread_sensitive=False)(order_id, after)
+    found = await aside(seen.history, order_id, after)
     if found is None:
         raise UnknownOrder(order_id)
     return found

@@ -1,11 +1,17 @@
 """Tokens and pairs this engine trades: rows in Postgres, remembered by each process for a few seconds."""
 
+import threading
 import time
 from dataclasses import dataclass, field
+
+import structlog
+from django.db import DatabaseError
 
 from engine.money import Token
 from engine.quotes import Pair
 from routing import models
+
+log = structlog.get_logger(__name__)
 
 REMEMBER_S = 5.0
 
@@ -52,21 +58,40 @@ def read() -> Catalogue:
 
 
 class Memory:
-    """The process's last reading; a failed re-reading keeps the old one for another while."""
+    """The process's last reading."""
 
     def __init__(self) -> None:
         self.reading: Catalogue | None = None
         self.read_at = 0.0
+        self.reader = threading.Lock()
+
+    def recent(self) -> Catalogue | None:
+        """Return the last reading if it is at most REMEMBER_S old; never touches the database."""
+        return self.reading if time.monotonic() - self.read_at <= REMEMBER_S else None
 
     def __call__(self) -> Catalogue:
-        """Return the catalogue, at most REMEMBER_S old."""
-        if self.reading is None or time.monotonic() - self.read_at > REMEMBER_S:
-            self.reading, self.read_at = read(), time.monotonic()
+        """Return the catalogue, at most REMEMBER_S old; an older one while Postgres is away.
+
+        Raises DatabaseError when there is none at all yet.
+        """
+        with self.reader:
+            return self.recent() or self.renew()
+
+    def renew(self) -> Catalogue:
+        """Read again, or keep what there is for another while."""
+        try:
+            self.reading = read()
+        except DatabaseError as reason:
+            if self.reading is None:
+                raise
+            log.warning("catalogue not read, the last one stays", reason=str(reason))
+        self.read_at = time.monotonic()
+        assert self.reading is not None
         return self.reading
 
     def forget(self) -> None:
         """Read again on the next use: a token or pair was edited."""
-        self.reading = None
+        self.read_at = 0.0
 
 
 catalogue = Memory()

@@ -13,6 +13,17 @@ class ChainUnreachable(Exception):
     """The chain did not answer.  Proves nothing about what was sent: the attempt stays open."""
 
 
+class TransactionRefused(Exception):
+    """The chain did not take some transactions in; no retry of those bytes helps.  The others were broadcast.
+
+    `reasons` says why, by position in what was sent.
+    """
+
+    def __init__(self, reasons: dict[int, str]) -> None:
+        super().__init__("; ".join(f"transaction {position}: {reason}" for position, reason in reasons.items()))
+        self.reasons = reasons
+
+
 class Landing(StrEnum):
     """What the chain knows of a signature."""
 
@@ -44,7 +55,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One answer of the chain: the finalized height is not older than the findings."""
+    """One answer of the chain: the finalized height is not newer than the findings.
+
+    The other way round, a signature that landed between the two readings could be called expired, and signed again.
+    """
 
     finalized_height: int
     findings: dict[str, Finding]
@@ -58,7 +72,10 @@ class Chain(Protocol):
         ...
 
     def send(self, transactions: Sequence[bytes]) -> None:
-        """Broadcast signed transactions; the same bytes may be sent any number of times."""
+        """Broadcast signed transactions; the same bytes may be sent any number of times.
+
+        Raises TransactionRefused for those the chain will never take in, once the others are on their way.
+        """
         ...
 
     def look(self, signatures: Sequence[str]) -> Look:

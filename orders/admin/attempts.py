@@ -13,6 +13,8 @@ from orders.admin.readonly import ReadOnly
 from orders.admin.wording import bought, link, moment
 from orders.models import Attempt
 
+OUTCOME = ("expected", "minimum", "out", "sends")
+
 
 class Shown:
     """An attempt's columns, for its own list and for its order's page."""
@@ -57,19 +59,7 @@ class AttemptRows(Shown, admin.TabularInline):  # type: ignore[type-arg]
     """The attempts on their order's page."""
 
     model = Attempt
-    fields = (
-        "number",
-        "state",
-        "venue",
-        "signature",
-        "expected",
-        "minimum",
-        "out",
-        "sends",
-        "created",
-        "settled",
-        "error",
-    )
+    fields = ("number", "state", "venue", "signature", *OUTCOME, "created", "settled", "error")
     readonly_fields = fields
     ordering = ("number",)
     show_change_link = True
@@ -89,32 +79,14 @@ class AttemptRows(Shown, admin.TabularInline):  # type: ignore[type-arg]
 class AttemptAdmin(Shown, ReadOnly):
     """What was signed and sent, and what the chain made of it."""
 
-    list_display = (
-        "signature",
-        "of",
-        "number",
-        "state",
-        "venue",
-        "expected",
-        "minimum",
-        "out",
-        "sends",
-        "created",
-        "error",
-    )
+    list_display = ("signature", "of", "number", "state", "venue", *OUTCOME, "created", "error")
     list_filter = ("state", ByVenue)
     list_select_related = ("order",)
     search_fields = ("signature",)
     search_help_text = "The beginning of a transaction hash, an order id or a client order id."
-    fields = ("of", "number", "state", "venue", "signature", "expected", "minimum", "out", "fee_bps", "sends") + (
-        "created",
-        "sent",
-        "settled",
-        "last_valid_height",
-        "slot",
-        "fee_lamports",
-        "error_code",
-        "error",
+    fields = (
+        *("of", "number", "state", "venue", "signature", *OUTCOME, "fee_bps", "created", "sent", "settled"),
+        *("last_valid_height", "slot", "fee_lamports", "error_code", "error"),
     )
     readonly_fields = fields
 

@@ -48,13 +48,13 @@ class DeadLetterAdmin(ReadOnly):
         return request.user.has_perm("orders.change_deadletter")
 
     def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: DeadLetter | None = None, **kwargs: Any
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """Add the history to the page, and the button."""
-        if obj:
-            context["timeline"] = Timeline(stages(obj.history))
-            context["may_replay"] = self.has_replay_permission(request) and obj.replayed_at is None
-        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
+        letter: DeadLetter = context["original"]
+        context["timeline"] = Timeline(stages(letter.history))
+        context["may_replay"] = self.has_replay_permission(request) and letter.replayed_at is None
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.action(description="Replay", permissions=["replay"])
     def replay_selected(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:

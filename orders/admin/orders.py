@@ -1,7 +1,6 @@
 """Orders: the list, and the page that tells one order's story."""
 
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -26,10 +25,9 @@ class OrderAdmin(ReadOnly):
     list_filter = ("status", "type", ByPair, ByAge)
     search_fields = ("id",)
     search_help_text = "The beginning of an order id, a client order id or a transaction hash."
-    fields = ("id", "type", "pair", "amount", "slippage_bps", "client_order_id", "created") + (
-        "replays",
-        "replayed",
-        "dead",
+    fields = (
+        *("id", "type", "pair", "amount", "slippage_bps", "client_order_id", "created"),
+        *("replays", "replayed", "dead"),
     )
     readonly_fields = fields
     inlines = (AttemptRows,)
@@ -41,20 +39,11 @@ class OrderAdmin(ReadOnly):
         return (queryset.filter(pk__in=search.orders(search_term)) if search_term else queryset), False
 
     def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, obj: Order | None = None, **kwargs: Any
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """Add the timeline to the page."""
-        if obj:
-            context["timeline"] = timeline.of(obj)
-        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
-
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Order | None:
-        """Return the order, or None for what is no id."""
-        try:
-            UUID(object_id)
-        except ValueError:
-            return None
-        return super().get_object(request, object_id, from_field)
+        context["timeline"] = timeline.of(context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display
     def amount(self, order: Order) -> str:

@@ -26,7 +26,7 @@ class Pages(ChangeList):
             raise IncorrectLookupParameters(f"page {self.page_num}")
         start = (self.page_num - 1) * self.list_per_page
         rows = list(self.queryset[start : start + self.list_per_page + 1])
-        self.result_list = rows[: self.list_per_page]  # type: ignore[assignment]
+        self.result_list = rows[: self.list_per_page]
         self.link_neighbours(more=len(rows) > self.list_per_page)
         # The size of the page stands for both counts, so that no template offers to select or show what was not read.
         self.result_count = self.full_result_count = len(self.result_list)
@@ -47,7 +47,7 @@ class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
     show_full_result_count = False
     # Facets would count every choice of every filter.
     show_facets = ShowFacets.NEVER
-    ordering = ["-pk"]
+    ordering = ("-pk",)
     # Any other column would be sorted without an index.
     sortable_by = ()
     list_per_page = 50

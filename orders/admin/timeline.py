@@ -12,6 +12,9 @@ from orders.admin.wording import moment, seconds
 from orders.archive import COMMON
 from routing.store import StoreError
 
+# Named here because jsonb does not keep the order of its keys.
+QUOTED = ("venue", "price", "feeBps", "netPrice", "ageMs", "amountOut")
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -87,7 +90,7 @@ def table(quotes: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Turn quotes into rows under a head."""
     if not quotes:
         return []
-    return [[words(name) for name in quotes[0]], *([written(value) for value in quote.values()] for quote in quotes)]
+    return [[words(name) for name in QUOTED], *([written(quote.get(name, "")) for name in QUOTED] for quote in quotes)]
 
 
 def written(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from decimal import Decimal
+from typing import Any
 
 from django.db.models import Model
 from django.urls import reverse
@@ -16,17 +16,17 @@ from routing.catalogue import UnknownPair, catalogue
 NOTHING = "-"
 
 
-def sold(units: Decimal | None, pair: str) -> str:
+def sold(units: Any, pair: str) -> str:
     """Write base units of the pair's first token as whole tokens."""
     return whole(units, pair, lambda known: known.token_in)
 
 
-def bought(units: Decimal | None, pair: str) -> str:
+def bought(units: Any, pair: str) -> str:
     """Write base units of the pair's second token as whole tokens."""
     return whole(units, pair, lambda known: known.token_out)
 
 
-def whole(units: Decimal | None, pair: str, side: Callable[[Pair], Token]) -> str:
+def whole(units: Any, pair: str, side: Callable[[Pair], Token]) -> str:
     """Write base units as whole tokens; as base units, and saying so, when the pair is in no catalogue any more."""
     if units is None:
         return NOTHING

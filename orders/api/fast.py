@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import structlog
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
@@ -22,9 +21,10 @@ from engine.orders import CLIENT_ORDER_ID_MAX, SLIPPAGE_DEFAULT_BPS, SLIPPAGE_MA
 from orders.api.errors import describe
 from orders.api.links import links
 from orders.api.serializers import order_from, traded
+from orders.aside import aside
 from orders.gate import gate
 from orders.intake import Accepted, NewOrder
-from routing.catalogue import catalogue
+from routing.catalogue import Catalogue, catalogue
 
 log = structlog.get_logger(__name__)
 
@@ -52,12 +52,11 @@ DECODER = msgspec.json.Decoder(Plain)
 ENCODER = msgspec.json.Encoder()
 
 
-def recognise(body: bytes) -> NewOrder | None:
+def recognise(body: bytes, known: Catalogue) -> NewOrder | None:
     """Return the order a plain, correct request asks for; None for everything else."""
     try:
         plain = DECODER.decode(body)
         number = AMOUNT.fullmatch(plain.amount)
-        known = catalogue()
         pair = traded(known, plain.token_in, plain.token_out)
         if number is None or isinstance(pair, str):
             return None
@@ -77,13 +76,11 @@ class Execute:
     async def __call__(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Accept the order in `body`, already read, or hand everything on; `receive` yields the body again."""
         host = plain_host(scope)
-        if catalogue.reading is None:
-            await sync_to_async(catalogue, thread_sensitive=False)()
-        asked = recognise(body) if host else None
-        if asked is None or host is None:
-            await self.otherwise(scope, receive, send)
-            return
         try:
+            asked = recognise(body, catalogue.recent() or await aside(catalogue)) if host else None
+            if asked is None or host is None:
+                await self.otherwise(scope, receive, send)
+                return
             accepted = await gate().accept(asked)
         except Exception as reason:
             await answer_failure(reason, send)

@@ -32,12 +32,14 @@ def pending(event: Event) -> str:
 
 def routing(event: Event) -> str:
     """Tell what each venue offered, and who won and why."""
-    offers = [
-        f"{q['venue']} {q['price']} less {q['feeBps']} bps pays {q['amountOut']} ({q['ageMs']} ms old)"
-        for q in event["quotes"]
-    ]
-    offers += [f"{venue} has no quote" for venue in event["missing"]]
+    offers = [*map(offer, event["quotes"]), *(f"{venue} has no quote" for venue in event["missing"])]
     return f"{', '.join(offers)}: {event['reason']}"
+
+
+def offer(quote: Event) -> str:
+    """Tell one venue's quote and what it pays for this order."""
+    pays = f"{quote['price']} less {quote['feeBps']} bps pays {quote['amountOut']}"
+    return f"{quote['venue']} {pays} ({quote['ageMs']} ms old)"
 
 
 def building(event: Event) -> str:

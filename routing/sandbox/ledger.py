@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection
 
-from routing.chain import LOOKUP_LIMIT, Blockhash, ChainUnreachable, Finding, Landing, Look
+from routing.chain import LOOKUP_LIMIT, Blockhash, ChainUnreachable, Finding, Landing, Look, TransactionRefused
 from routing.sandbox.runtime import FEE_LAMPORTS, SLOT_MS, Entry, Runtime
 from routing.transactions import BadTransaction
 
@@ -37,17 +37,6 @@ SELECT floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint,
 FROM (SELECT) AS always
 LEFT JOIN routing_ledgerentry ON signature = ANY(%s::text[]) AND lands_at <= statement_timestamp()
 """
-
-
-class TransactionRefused(Exception):
-    """The chain did not take some transactions in; no retry of those bytes helps.  The others were broadcast.
-
-    `reasons` says why, by position in what was sent.
-    """
-
-    def __init__(self, reasons: dict[int, str]) -> None:
-        super().__init__("; ".join(f"transaction {position}: {reason}" for position, reason in reasons.items()))
-        self.reasons = reasons
 
 
 class SandboxLedger:

@@ -4,7 +4,7 @@ import csv
 import re
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -35,8 +35,8 @@ class Replay:
     """
 
     symbol: str
-    opens: "array[int]"
-    closes: "array[int]"
+    opens: "array[int]" = field(repr=False)
+    closes: "array[int]" = field(repr=False)
     speed: Fraction
     start_ms: int
 

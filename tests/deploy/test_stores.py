@@ -4,14 +4,18 @@ import errno
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psycopg
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from deploy import postgres, stores, valkey
 from deploy.servers import Account, StoreFailed, free_port, left_behind
@@ -20,6 +24,15 @@ from tests.deploy.conftest import eventually, is_alive
 
 ROOT = Path(__file__).resolve().parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has a choice of accounts")
+
+
+@pytest.fixture(scope="module")
+def running():
+    """Stores that the tests below only look at."""
+    with tempfile.TemporaryDirectory(prefix="order-engine-deploy-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)
+        with Stores(Path(folder), durable=False) as stores_:
+            yield stores_
 
 
 def mode(path: Path) -> int:
@@ -48,56 +61,65 @@ def test_data_survives_a_restart_and_fresh_deletes_it(data_dir):
     third = Stores(data_dir)
     third.open()
     third.begin(fresh=True)
-    third.finish()
     try:
+        third.finish()
         assert redis.from_url(third.urls["REDIS_URL"]).exists("kept") == 0
         with psycopg.connect(third.urls["DATABASE_URL"]) as connection:
             assert connection.execute("select to_regclass('kept')").fetchone() == (None,)
     finally:
         third.stop()
+    assert not (data_dir / "run.json").exists()
 
 
 def test_the_durable_stores_are_durable_and_the_tests_ones_need_not_be(data_dir):
     with Stores(data_dir) as durable, psycopg.connect(durable.urls["DATABASE_URL"]) as connection:
         assert connection.execute("show fsync").fetchone() == ("on",)
         assert connection.execute("show synchronous_commit").fetchone() == ("on",)
-        config = redis.from_url(durable.urls["REDIS_URL"], decode_responses=True).config_get("*append*", "maxmemory-policy")
-        assert (config["appendonly"], config["appendfsync"], config["maxmemory-policy"]) == ("yes", "everysec", "noeviction")
+        config = redis.from_url(durable.urls["REDIS_URL"], decode_responses=True).config_get(
+            "*append*", "maxmemory-policy"
+        )
+        assert (config["appendonly"], config["appendfsync"], config["maxmemory-policy"]) == (
+            "yes",
+            "everysec",
+            "noeviction",
+        )
     with Stores(data_dir, durable=False) as quick, psycopg.connect(quick.urls["DATABASE_URL"]) as connection:
         assert connection.execute("show fsync").fetchone() == ("off",)
 
 
-def test_both_stores_ask_for_a_password_and_listen_on_loopback_only(data_dir):
-    with Stores(data_dir) as running:
-        pg, vk = running.servers
-        with pytest.raises(psycopg.OperationalError, match="password"):
-            psycopg.connect(f"postgresql://engine:wrong@127.0.0.1:{pg.port}/engine")
-        with pytest.raises(redis.AuthenticationError):
-            redis.Redis(port=vk.port).ping()
-        for server in running.servers:
-            with pytest.raises(OSError, match="refused"):
-                __import__("socket").create_connection(("127.0.0.2", server.port), timeout=1)
-        secrets = [data_dir / "postgres-password", data_dir / "valkey-password", data_dir / "run.json"]
-        assert [mode(path) for path in secrets] == [0o600] * 3
-        commands = [Path(f"/proc/{server.pid}/cmdline").read_text() for server in running.servers]
-        assert not any(path.read_text() in command for path in secrets[:2] for command in commands)
+def test_both_stores_ask_for_a_password(running):
+    pg, vk = running.servers
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(f"postgresql://engine:wrong@127.0.0.1:{pg.port}/engine")
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(port=vk.port, retry=Retry(NoBackoff(), 0)).ping()
 
 
-def test_run_json_names_the_stores_while_they_run(data_dir):
-    with Stores(data_dir) as running:
-        told = json.loads((data_dir / "run.json").read_text())
-        assert told["pid"] == os.getpid()
-        assert {name: told[name] for name in running.urls} == running.urls
-        assert told["processes"] == {server.name: server.pid for server in running.servers}
-    assert not (data_dir / "run.json").exists()
+def test_both_stores_listen_on_one_loopback_address_only(running):
+    for server in running.servers:
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.2", server.port), timeout=1)
 
 
-def test_a_second_launcher_on_the_same_data_is_refused_and_disturbs_nothing(data_dir):
-    with Stores(data_dir) as running:
-        with pytest.raises(StoreFailed, match=f"already running on {data_dir} .process {os.getpid()}"):
-            Stores(data_dir).open()
-        assert (data_dir / "run.json").exists()
-        write_everywhere(running.urls, 1)
+def test_secrets_are_readable_by_their_owner_alone_and_in_no_process_list(running):
+    secrets = [running.data_dir / name for name in ("postgres-password", "valkey-password", "run.json")]
+    assert [mode(path) for path in secrets] == [0o600] * 3
+    commands = [Path(f"/proc/{server.pid}/cmdline").read_text() for server in running.servers]
+    assert not any(path.read_text() in command for path in secrets[:2] for command in commands)
+
+
+def test_run_json_names_the_stores_while_they_run(running):
+    told = json.loads((running.data_dir / "run.json").read_text())
+    assert told["pid"] == os.getpid()
+    assert {name: told[name] for name in running.urls} == running.urls
+    assert told["processes"] == {server.name: server.pid for server in running.servers}
+
+
+def test_a_second_launcher_on_the_same_data_is_refused_and_disturbs_nothing(running):
+    with pytest.raises(StoreFailed, match=f"already running on {running.data_dir} .process {os.getpid()}"):
+        Stores(running.data_dir).open()
+    assert (running.data_dir / "run.json").exists()
+    write_everywhere(running.urls, 1)
 
 
 def test_stores_killed_outright_recover_with_every_acknowledged_write(data_dir):
@@ -166,7 +188,7 @@ def test_an_interrupted_first_start_is_done_again(data_dir):
     first.begin()
     first.stop()
     assert not first.pgdata.exists()
-    with Stores(data_dir) as running:
+    with Stores(data_dir, durable=False) as running:
         write_everywhere(running.urls, 1)
     assert not list(data_dir.glob(".initdb-*"))
 
@@ -174,7 +196,7 @@ def test_an_interrupted_first_start_is_done_again(data_dir):
 @as_root
 def test_root_runs_postgres_as_an_account_without_rights_and_changes_no_permission_outside(data_dir):
     before = mode(data_dir.parent)
-    with Stores(data_dir) as running:
+    with Stores(data_dir, durable=False) as running:
         server = running.servers[0]
         assert Path(f"/proc/{server.pid}").stat().st_uid == server.account.uid != 0
         assert "runs as `nobody`" in running.notes[0]
@@ -188,13 +210,13 @@ def test_data_moves_where_its_account_can_go_when_the_project_is_out_of_reach(da
     monkeypatch.setattr(postgres, "SYSTEM_HOME", data_dir / "system")
     closed = data_dir / "closed"
     closed.mkdir(mode=0o700)
-    with Stores(closed / "data") as running:
+    with Stores(closed / "data", durable=False) as running:
         assert running.servers[0].home.parent == data_dir / "system"
         assert str(running.servers[0].home) in running.notes[0]
         write_everywhere(running.urls, 1)
     assert mode(closed) == 0o700
     closed.chmod(0o711)
-    with Stores(closed / "data") as again:
+    with Stores(closed / "data", durable=False) as again:
         assert read_everywhere(again.urls)[0] == [1], "data that exists is found again, wherever it is"
 
 
@@ -230,7 +252,7 @@ def test_data_this_version_cannot_read_is_refused_with_the_way_out(data_dir, ver
 
 
 def test_damaged_postgres_data_is_named_as_such(data_dir):
-    with Stores(data_dir) as running:
+    with Stores(data_dir, durable=False) as running:
         pgdata = running.servers[0].pgdata
     (pgdata / "global" / "pg_control").write_bytes(b"\0" * 8192)
     with pytest.raises(StoreFailed, match=f"(?s)data in {pgdata} is damaged"):
@@ -243,7 +265,7 @@ def test_damaged_valkey_data_says_that_it_can_be_rebuilt(data_dir):
         redis.from_url(running.urls["REDIS_URL"]).set("a", "b")
     log = next((data_dir / "valkey" / "appendonlydir").glob("*.incr.aof"))
     log.write_bytes(b"not a log at all" + log.read_bytes())
-    with pytest.raises(StoreFailed, match="(?s)cannot read its data.*rebuilt from PostgreSQL"):
+    with pytest.raises(StoreFailed, match=r"(?s)cannot read its data.*rebuilt from PostgreSQL"):
         Stores(data_dir, external=frozenset({"DATABASE_URL"})).start()
 
 

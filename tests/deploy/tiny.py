@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from deploy.supervisor import Child, Interrupted, NotReady, Ready, Signals, Supervisor
@@ -17,7 +18,7 @@ def note(text: str) -> None:
         record.write(f"{text}\n")
 
 
-def steady(name: str):  # noqa: ANN201
+def steady(name: str) -> Callable[[Ready], None]:
     """A role that ends when asked to."""
 
     def run(ready: Ready) -> None:

@@ -12,9 +12,9 @@ from django.utils import timezone
 from solders.pubkey import Pubkey
 
 from engine.money import less_bps
-from routing.chain import LOOKUP_LIMIT, ChainUnreachable, Landing
+from routing.chain import LOOKUP_LIMIT, ChainUnreachable, Landing, TransactionRefused
 from routing.models import LedgerEntry, Pair, Token
-from routing.sandbox.ledger import FINALITY_SLOTS, SandboxLedger, TransactionRefused
+from routing.sandbox.ledger import FINALITY_SLOTS, SandboxLedger
 from routing.sandbox.market import Market
 from routing.sandbox.runtime import FEE_LAMPORTS, SLOT_MS, Behaviour, Entry, Runtime
 from routing.transactions import BadTransaction

@@ -28,9 +28,8 @@ class Command(BaseCommand):
         try:
             rows = [row(letter) for letter in letters[: max(1, limit)]]
         except OperationalError as reason:
-            raise CommandError(
-                f"Postgres cannot be reached; is `manage.py up` running?\n{reason}", returncode=2
-            ) from None
+            message = f"Postgres cannot be reached; is `manage.py up` running?\n{reason}"
+            raise CommandError(message, returncode=2) from None
         if not rows:
             self.stdout.write("There are no dead letters" + (f" with the verdict {verdict}." if verdict else "."))
             return

@@ -16,7 +16,7 @@ from orders.management.client import Placed
 
 TIMEOUT_S = 60.0
 
-EPILOGUE = (
+EXIT_CODES = (
     "Exit codes: 0 confirmed; 1 failed, cancelled or expired; 2 refused, unreachable or not final in time; 130 Ctrl-C."
 )
 
@@ -24,7 +24,7 @@ EPILOGUE = (
 class Command(BaseCommand):
     """Places one order and shows its stages live."""
 
-    help = f"Place an order and show its stages live. {EPILOGUE}"
+    help = f"Place an order and show its stages live. {EXIT_CODES}"
     # A client needs neither store: no check may look for one.
     requires_system_checks: list[str] = []
 
@@ -35,13 +35,9 @@ class Command(BaseCommand):
         parser.add_argument("token_out", metavar="TOKEN_OUT", help="what to buy, by symbol or mint")
         parser.add_argument("amount", metavar="AMOUNT", help="how much to sell, in whole tokens")
         parser.add_argument("--slippage-bps", type=int, help="least acceptable outcome below the quote, in bps")
-        parser.add_argument(
-            "--client-order-id", help="your name for the order; the same one never makes a second order"
-        )
+        parser.add_argument("--client-order-id", help="your name for the order; the same one never makes a second")
         parser.add_argument("--url", default=own_url(), help="where the engine is (default: %(default)s)")
-        parser.add_argument(
-            "--timeout", type=float, default=TIMEOUT_S, help="seconds to follow it (default: %(default)g)"
-        )
+        parser.add_argument("--timeout", type=float, default=TIMEOUT_S, help="seconds to follow it (%(default)g)")
         parser.add_argument("--json", action="store_true", help="write one event per line as JSON and nothing else")
 
     def handle(self, *, url: str, timeout: float, **options: Any) -> None:

@@ -28,7 +28,7 @@ class Command(BaseCommand):
         which = parser.add_mutually_exclusive_group(required=True)
         which.add_argument("order_id", nargs="?", type=UUID, metavar="ORDER_ID", help="the order that failed")
         which.add_argument(
-            "--all-safe", action="store_true", help="every letter that is safe, helpful and not yet replayed"
+            "--all-safe", action="store_true", help="all that are safe, may help and were not replayed yet"
         )
         parser.add_argument("--by", default=user(), help="whom to put on record (default: %(default)s)")
 
@@ -37,9 +37,8 @@ class Command(BaseCommand):
         try:
             outcomes = [self.replay(one, by) for one in ([str(order_id)] if order_id else safe())]
         except OperationalError as reason:
-            raise CommandError(
-                f"Postgres cannot be reached; is `manage.py up` running?\n{reason}", returncode=2
-            ) from None
+            message = f"Postgres cannot be reached; is `manage.py up` running?\n{reason}"
+            raise CommandError(message, returncode=2) from None
         self.stdout.write(f"{sum(outcomes)} replayed, {len(outcomes) - sum(outcomes)} refused")
         if len(outcomes) == ALL_MAX:
             self.stdout.write(f"Stopped at {ALL_MAX}; run it again for the rest.")

@@ -1,0 +1,150 @@
+"""The launcher's decisions, and its refusals."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from config import env
+from deploy.launcher import CannotStart, claim_ports, parse, read_settings
+from deploy.servers import free_port
+from deploy.terminal import Logs, new_lines
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXED = ("DATABASE_URL", "REDIS_URL", "MARKET_REPLAY", "MARKET_REPLAY_SPEED", "MARKET_REPLAY_START")
+
+
+@pytest.fixture
+def bare(monkeypatch, tmp_path):
+    """No setting given, neither here nor in a .env file; what the launcher sets is undone."""
+    for name in FIXED:
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr(env, "ROOT", tmp_path)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("setting", ["ENGINE_PORT", "ENGINE_FLOWER_PORT"])
+def test_a_taken_port_is_named_with_the_setting_that_changes_it(setting):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        settings = {"ENGINE_HOST": "127.0.0.1", "ENGINE_PORT": free_port(), "ENGINE_FLOWER_PORT": free_port()}
+        with pytest.raises(CannotStart, match=f"port {port} .*taken(?s:.*){setting}={port + 1} python3") as refusal:
+            claim_ports({**settings, setting: port}, flower=True)
+        assert refusal.value.code == 2
+
+
+def test_flowers_port_does_not_matter_without_flower():
+    port = free_port()
+    claim_ports({"ENGINE_HOST": "127.0.0.1", "ENGINE_PORT": port, "ENGINE_FLOWER_PORT": port}, flower=False).close()
+
+
+def test_an_address_of_another_machine_is_refused_by_name():
+    settings = {"ENGINE_HOST": "192.0.2.1", "ENGINE_PORT": free_port(), "ENGINE_FLOWER_PORT": free_port()}
+    with pytest.raises(CannotStart, match=r"ENGINE_HOST=192\.0\.2\.1"):
+        claim_ports(settings, flower=True)
+
+
+def test_fresh_refuses_to_touch_a_server_of_the_users(bare):
+    bare.setenv("DATABASE_URL", "postgresql://me@db/engine")
+    with pytest.raises(CannotStart, match="DATABASE_URL names a server of yours"):
+        read_settings(parse(["--fresh"]))
+
+
+def test_stores_of_a_running_engine_do_not_count_as_external(bare, tmp_path):
+    (tmp_path / ".data").mkdir()
+    running = {"pid": os.getpid(), "DATABASE_URL": "postgresql://x@y/z", "REDIS_URL": "redis://y"}
+    (tmp_path / ".data" / "run.json").write_text(json.dumps(running))
+    bare.setenv("ENGINE_DATA_DIR", str(tmp_path / ".data"))
+    settings, external = read_settings(parse([]))
+    assert settings["DATABASE_URL"] == running["DATABASE_URL"]
+    assert external == frozenset()
+
+
+def test_a_wrong_setting_stops_the_start_with_its_name(bare):
+    bare.setenv("ENGINE_PORT", "eighty")
+    with pytest.raises(CannotStart, match="ENGINE_PORT='eighty'") as refusal:
+        read_settings(parse([]))
+    assert refusal.value.code == 2
+
+
+def test_a_replay_begins_now_for_all_processes(bare, tmp_path):
+    prices = tmp_path / "prices.csv"
+    prices.write_text("timestamp,open,high,low,close,volume\n")
+    settings, _ = read_settings(parse(["--replay", str(prices), "--replay-speed", "60"]))
+    assert (settings["MARKET_REPLAY"], settings["MARKET_REPLAY_SPEED"]) == (prices.resolve(), 60.0)
+    assert float(os.environ["MARKET_REPLAY_START"]) == pytest.approx(time.time(), abs=5)
+
+
+ROLES = """
+from deploy import roles
+import json, threading
+roles.preload()
+from django.conf import settings
+from django.db import connections
+threads = threading.active_count()
+opened = [connection for connection in connections.all(initialized_only=True) if connection.connection]
+roles.become("beat")
+database = connections["default"].settings_dict
+print(json.dumps([threads, len(opened), settings.ROLE, "pool" in database["OPTIONS"], database["CONN_MAX_AGE"]]))
+roles.become("order")
+print(json.dumps([settings.ROLE, connections["default"].settings_dict["OPTIONS"]["pool"]["max_size"]]))
+"""
+
+
+def test_the_application_can_be_forked_and_each_role_has_settings_of_its_own():
+    said = subprocess.run([sys.executable, "-c", ROLES], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [json.loads(line) for line in said.splitlines()] == [[1, 0, "beat", False, 300], ["order", 12]]
+
+
+def test_roles_are_scaled_by_name():
+    assert parse(["--scale", "order=2", "api=3", "--scale", "dlq=0"]).scale == {"order": 2, "api": 3, "dlq": 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--scale", "beat=2"], "exactly one beat"),
+        (["--scale", "orders=2"], "the roles are api, order"),
+        (["--scale", "order=many"], "number from 0 to 32"),
+        (["--replay", "missing.csv"], "no such file"),
+        (["--replay-speed", "0"], "above 0"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_what_is_accepted(arguments, said, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        parse(arguments)
+    assert leaving.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_only_errors_are_shown_each_once_and_cut_short(tmp_path, capsys):
+    log = tmp_path / "order.log"
+    logs = Logs([log], verbose=False)
+    error = json.dumps({"event": "cannot route\nsecond line", "level": "error", "order_id": "o1"})
+    with log.open("a") as file:
+        file.write(json.dumps({"event": "order routed", "level": "info"}) + "\n" + (error + "\n") * 3)
+        file.writelines(json.dumps({"event": f"problem {n}", "level": "error"}) + "\n" for n in range(9))
+    logs.show()
+    logs.show()
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("order: cannot route (order o1)")
+    assert len(said) == Logs.MOST + 1
+    assert "and 5 more errors" in said[-1]
+
+
+def test_a_line_still_being_written_is_left_for_the_next_look(tmp_path):
+    log = tmp_path / "api.log"
+    log.write_text("whole\nhal")
+    lines, start = new_lines(log, 0, 1000)
+    assert lines == ["whole"]
+    log.write_text("whole\nhalf\n")
+    assert new_lines(log, start, 1000) == (["half"], 11)
+    log.write_text("new\n")
+    assert new_lines(log, 11, 1000) == (["new"], 4), "a log that was set aside is read from its beginning"

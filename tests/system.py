@@ -1,0 +1,149 @@
+"""The whole engine as separate processes, started as its user would: for flows, chaos and load."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+from redis import Redis
+
+from config.env import PREFIXES, ROOT
+
+READY_S = 60.0
+NO_DELAYS = {"MOCK_QUOTE_DELAY_MS": "0", "MOCK_CONFIRM_DELAY_MS": "0"}
+
+
+def eventually(check: Callable[[], Any], within_s: float, what: str) -> Any:
+    """Return the first true answer of `check`, or fail once the time is up."""
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = check()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    """Return a port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class System:
+    """A running engine."""
+
+    settings: dict[str, str]
+    arguments: tuple[str, ...]
+    data_dir: Path
+    port: int = field(default_factory=free_port)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def url(self) -> str:
+        """Where the API is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws(self) -> str:
+        """Where its sockets are."""
+        return f"ws://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start and wait until it says it is ready."""
+        environ = {k: v for k, v in os.environ.items() if not k.startswith(PREFIXES) and k not in ("DATABASE_URL", "REDIS_URL")}
+        environ |= {
+            "ENGINE_DATA_DIR": str(self.data_dir),
+            "ENGINE_PORT": str(self.port),
+            "ENGINE_FLOWER_PORT": str(free_port()),
+            "ENGINE_NO_VENV": "1",
+            **self.settings,
+        }
+        log = (self.data_dir / "up.log").open("ab")
+        command = [sys.executable, "manage.py", "up", "--no-flower", *self.arguments]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log, start_new_session=True)
+        eventually(self.is_ready, READY_S, f"the engine is ready; {self.data_dir / 'up.log'} says why not")
+
+    def is_ready(self) -> bool:
+        """Ask the API; fail at once when the launcher has ended."""
+        assert self.process is not None
+        assert self.process.poll() is None, (self.data_dir / "up.log").read_text()[-3000:]
+        try:
+            return "ready in" in (self.data_dir / "up.log").read_text() and httpx.get(f"{self.url}/readyz").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def stop(self) -> None:
+        """Stop in order, as Ctrl-C does."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(30)
+
+    def pids(self) -> dict[str, int]:
+        """Return the process ids by name."""
+        running = json.loads((self.data_dir / "run.json").read_text())
+        return {"launcher": running["pid"], **running["processes"]}
+
+    def kill(self, name: str) -> None:
+        """Kill one process without warning."""
+        os.kill(self.pids()[name], signal.SIGKILL)
+
+    def running(self) -> dict[str, Any]:
+        """Return the addresses of the stores."""
+        found: dict[str, Any] = json.loads((self.data_dir / "run.json").read_text())
+        return found
+
+    def postgres(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        """Connect to its Postgres."""
+        return psycopg.connect(self.running()["DATABASE_URL"], autocommit=True)
+
+    def redis(self) -> Redis:
+        """Connect to its Redis."""
+        return Redis.from_url(self.running()["REDIS_URL"], decode_responses=True)
+
+    def manage(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a management command against it."""
+        environ = {k: v for k, v in os.environ.items() if not k.startswith(PREFIXES) and k not in ("DATABASE_URL", "REDIS_URL")}
+        environ |= {"ENGINE_DATA_DIR": str(self.data_dir), "ENGINE_PORT": str(self.port), "ENGINE_NO_VENV": "1", **self.settings}
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=False)
+
+
+@contextmanager
+def system(settings: dict[str, str] | None = None, *arguments: str) -> Iterator[System]:
+    """Run an engine of its own for a while, with empty stores."""
+    with tempfile.TemporaryDirectory(prefix="order-engine-system-", ignore_cleanup_errors=True) as folder:
+        # PostgreSQL's own account must be able to pass through.
+        Path(folder).chmod(0o711)
+        engine = System(settings or {}, arguments, Path(folder))
+        try:
+            engine.start()
+            yield engine
+        finally:
+            engine.stop()
+
+
+def is_settled(engine: System, count: int) -> Callable[[], bool]:
+    """Make a check that `count` orders are final in Postgres."""
+
+    def check() -> bool:
+        with engine.postgres() as db:
+            row = db.execute(
+                "SELECT count(*) FROM orders_order WHERE status IN ('confirmed','failed','cancelled','expired')"
+            ).fetchone()
+        return row is not None and row[0] >= count
+
+    return check
