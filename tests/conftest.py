@@ -1,7 +1,32 @@
 """What holds for every test."""
 
-from hypothesis import settings
+import pytest
+from hypothesis import settings as hypothesis_settings
+
+from routing.store import redis
+from tests.orders.bench import Bench, forget_wiring, seed_catalogue
 
 # An example's time says how busy the machine is, not whether the code is right.
-settings.register_profile("engine", deadline=None)
-settings.load_profile("engine")
+hypothesis_settings.register_profile("engine", deadline=None)
+hypothesis_settings.load_profile("engine")
+
+
+@pytest.fixture
+def quiet_market(settings):
+    """A sandbox without delays, drops, rejections or movement."""
+    settings.MOCK_QUOTE_DELAY_MS = (0, 0)
+    settings.MOCK_CONFIRM_DELAY_MS = (0, 0)
+    settings.MOCK_PRICE_VARIATION_PCT = (0, 0)
+    settings.CONFIRM_POLL_MS = 10
+    forget_wiring()
+    yield settings
+    forget_wiring()
+
+
+@pytest.fixture
+def bench(transactional_db, quiet_market):
+    """Empty stores with the catalogue in place, and an engine to drive by hand."""
+    redis().flushdb()
+    seed_catalogue()
+    yield Bench()
+    redis().flushdb()

@@ -69,7 +69,7 @@ class OrderAdmin(ReadOnly):
     @admin.display(description="replayed as")
     def replayed(self, order: Order) -> SafeString | str:
         """Link to the order that replays this one."""
-        return link(getattr(order, "replayed_as", None))
+        return link(order.replayed_as.first())
 
     @admin.display(description="dead letter")
     def dead(self, order: Order) -> SafeString | str:

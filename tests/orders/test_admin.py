@@ -18,7 +18,7 @@ from engine.lifecycle import Status
 from orders import control, live
 from orders.admin import search
 from orders.live import Placement
-from orders.models import Order, SetAside, Verdict
+from orders.models import DeadLetter, Order, SetAside, Verdict
 from orders.recovery import order_of
 from routing.catalogue import catalogue
 from routing.models import LedgerEntry, Pair, Token
@@ -285,6 +285,27 @@ def test_a_letter_whose_order_landed_is_not_replayed_and_the_reason_is_shown(adm
     assert f"Not replayed: {landed.order_id}: landed, do not replay." in messages_of(answer)
     assert not Order.objects.filter(replay_of=landed.order).exists()
     assert Order.objects.filter(replay_of=safe.order).exists(), "one refusal must not stop the others"
+
+
+def test_an_order_and_its_replay_link_to_each_other(admin_client):
+    letter = DeadLetterFactory()
+    replay_by_action(admin_client, letter)
+    again = Order.objects.get(replay_of=letter.order)
+    assert f"Replay of: {letter.order_id}" in page_of(admin_client, again)
+    assert f"Replayed as: {again.pk}" in page_of(admin_client, letter.order)
+    assert str(again.pk) in list_of(admin_client, DeadLetter)
+
+
+def test_the_list_of_letters_takes_as_many_queries_for_many_as_for_one(admin_client):
+    def queries():
+        with CaptureQueriesContext(connection) as asked:
+            list_of(admin_client, DeadLetter)
+        return len(asked)
+
+    DeadLetterFactory()
+    alone = queries()
+    DeadLetterFactory.create_batch(5)
+    assert queries() == alone
 
 
 def test_a_letters_page_shows_why_it_failed_and_how_it_came_to_that(admin_client):

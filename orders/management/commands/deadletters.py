@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *, verdict: str | None, limit: int, **options: Any) -> None:
         """Write the table."""
-        letters = DeadLetter.objects.select_related("order__replayed_as").order_by("-pk")
+        letters = DeadLetter.objects.select_related("order").prefetch_related("order__replayed_as").order_by("-pk")
         letters = letters.filter(verdict=verdict) if verdict else letters
         try:
             rows = [row(letter) for letter in letters[: max(1, limit)]]
@@ -39,7 +39,7 @@ class Command(BaseCommand):
 
 def row(letter: DeadLetter) -> tuple[str, ...]:
     """Make one line of the table."""
-    again = getattr(letter.order, "replayed_as", None)
+    again = next(iter(letter.order.replayed_as.all()), None)
     return (
         str(letter.order_id),
         f"{letter.created_at:%Y-%m-%d %H:%M:%S}",

@@ -1,0 +1,269 @@
+"""From a wake-up to the end of an order."""
+
+import pytest
+
+from engine.lifecycle import AttemptState
+from orders import attempts, execution, live, models, settlement
+from routing.chain import ChainUnreachable
+from routing.store import redis
+
+STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
+
+
+def test_a_market_order_goes_through_five_stages_to_confirmed(bench):
+    bench.quote_all()
+    ids = bench.place(3)
+    bench.run(ids)
+    for order_id in ids:
+        assert bench.statuses(order_id) == STAGES
+        assert [event["seq"] for event in bench.events(order_id)] == [1, 2, 3, 4, 5]
+        assert [event["orderId"] for event in bench.events(order_id)] == [order_id] * 5
+
+
+def test_each_event_states_its_facts(bench):
+    raydium, meteora = bench.quote("RAYDIUM"), bench.quote("METEORA")
+    (order_id,) = bench.place()
+    bench.run([order_id])
+    _, routing, building, submitted, confirmed = bench.events(order_id)
+    assert {quote["venue"] for quote in routing["quotes"]} == {"RAYDIUM", "METEORA"}
+    assert {quote["feeBps"] for quote in routing["quotes"]} == {raydium.fee_bps, meteora.fee_bps}
+    assert all(0 <= quote["ageMs"] < 2000 for quote in routing["quotes"])
+    # Equal prices, and Meteora's fee is the lower one.
+    assert routing["venue"] == "METEORA"
+    assert "METEORA pays" in routing["reason"]
+    assert float(building["minimumOut"]) == pytest.approx(float(building["expectedOut"]) * 0.995, rel=1e-6)
+    attempt = models.Attempt.objects.get(order_id=order_id)
+    assert submitted["txHash"] == confirmed["txHash"] == attempt.signature
+    assert float(confirmed["amountOut"]) == pytest.approx(float(building["expectedOut"]), rel=1e-4)
+    got, expected = float(confirmed["amountOut"]), float(building["expectedOut"])
+    assert float(confirmed["slippageBps"]) == pytest.approx((expected - got) / expected * 10_000, abs=0.01)
+    assert float(confirmed["executedPrice"]) == pytest.approx(got / 1.5, rel=1e-9)
+    assert confirmed["fees"] == {"venueFeeBps": 20, "venueFee": "0.003", "venueFeeToken": "SOL", "networkFeeLamports": 5000}
+
+
+def test_a_second_wake_up_changes_nothing(bench):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    bench.run([order_id])
+    before = bench.events(order_id)
+    bench.run([order_id, order_id])
+    assert bench.events(order_id) == before
+    assert models.Attempt.objects.filter(order_id=order_id).count() == 1
+
+
+def test_an_order_held_by_one_worker_is_not_claimed_by_another(bench):
+    (order_id,) = bench.place()
+    assert [claim.order.id for claim in live.claim([order_id]).claims] == [order_id]
+    assert live.claim([order_id]).claims == []
+
+
+def test_a_worker_whose_lease_ran_out_can_write_nothing(bench):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    (stale,) = live.claim([order_id]).claims
+    bench.pass_time(order_id, 10_000)
+    bench.run([order_id])
+    assert bench.statuses(order_id) == STAGES
+    execution.execute([stale], execution.router.from_cache({"SOL-USDC"}, 0, 10**15, 10**15))
+    assert bench.statuses(order_id) == STAGES
+    assert models.Attempt.objects.count() == 1
+
+
+def test_a_claim_counts_as_an_attempt_so_that_a_crash_does_too(bench):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    for _ in range(3):
+        assert live.claim([order_id]).claims
+        bench.pass_time(order_id, 10_000)
+    bench.carry([order_id])
+    last = bench.events(order_id)[-1]
+    assert (last["status"], last["code"]) == ("failed", "attempts_exhausted")
+
+
+def test_a_worker_that_dies_after_committing_leaves_an_attempt_the_next_one_adopts(bench, monkeypatch):
+    bench.quote_all()
+    (order_id,) = bench.place()
+
+    def die(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(settlement, "broadcast", die)
+    with pytest.raises(KeyboardInterrupt):
+        bench.carry([order_id])
+    monkeypatch.undo()
+    (left,) = models.Attempt.objects.filter(order_id=order_id)
+    assert left.state == AttemptState.PREPARED
+    bench.pass_time(order_id, 10_000)
+    bench.carry([order_id])
+    assert bench.statuses(order_id)[-1] == "submitted"
+    # The bytes were never sent; the audit sends them, and them only.
+    models.Attempt.objects.update(sent_at="2000-01-01T00:00:00Z")
+    settlement.audit()
+    while settlement.look():
+        pass
+    assert bench.statuses(order_id) == STAGES
+    assert models.Attempt.objects.get(order_id=order_id).signature == left.signature
+
+
+def test_an_attempt_committed_by_a_stale_worker_is_adopted_and_not_signed_again(bench):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    (stale,) = live.claim([order_id]).claims
+    bench.pass_time(order_id, 10_000)
+    # The stale worker wakes up between the other's claim and its commit.
+    (fresh,) = live.claim([order_id]).claims
+    basis = execution.router.from_cache({"SOL-USDC"}, 0, 10**15, 10**15)
+    (routed,) = execution.route([stale], basis)
+    (built,) = execution.build(execution.route([fresh], basis))
+    theirs = execution.sign(routed, execution.chain().blockhash())
+    assert attempts.prepare([theirs]) == {order_id}
+    execution.submit([built])
+    while settlement.look():
+        pass
+    models.Attempt.objects.update(sent_at="2000-01-01T00:00:00Z")
+    settlement.audit()
+    while settlement.look():
+        pass
+    assert bench.statuses(order_id) == STAGES
+    assert models.Attempt.objects.get(order_id=order_id).signature == theirs.signature
+
+
+def test_the_database_refuses_a_second_open_attempt(bench):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    (claim,) = live.claim([order_id]).claims
+    (routed,) = execution.route([claim], execution.router.from_cache({"SOL-USDC"}, 0, 10**15, 10**15))
+    first = execution.sign(routed, execution.chain().blockhash())
+    assert attempts.prepare([first]) == {order_id}
+    second = execution.replace(first, signature="x" * 88)
+    assert attempts.prepare([second]) == set()
+    attempts.settle(AttemptState.LANDED, [settlement.Finding(first.signature, settlement.Landing.LANDED)])
+    assert attempts.prepare([second]) == set()
+
+
+def test_a_chain_that_does_not_answer_leaves_the_attempt_open_and_the_bytes_are_sent_again(bench, monkeypatch):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    real = settlement.chain()
+
+    class Silent:
+        def send(self, _):
+            raise ChainUnreachable("timed out")
+
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+    monkeypatch.setattr(settlement, "chain", Silent)
+    bench.carry([order_id])
+    assert bench.statuses(order_id)[-1] == "submitted"
+    monkeypatch.undo()
+    models.Attempt.objects.update(sent_at="2000-01-01T00:00:00Z")
+    settlement.audit()
+    while settlement.look():
+        pass
+    assert bench.statuses(order_id) == STAGES
+    assert models.Attempt.objects.get(order_id=order_id).state == AttemptState.LANDED
+
+
+def test_a_rejected_transaction_is_retried_with_a_new_one_and_fails_after_three(bench, settings):
+    settings.MOCK_REJECT_RATE = 1.0
+    bench.quote_all()
+    (order_id,) = bench.place()
+    for _ in range(3):
+        bench.run([order_id])
+        bench.pass_time(order_id, 60_000)
+    told = bench.events(order_id)
+    assert [event["status"] for event in told] == [
+        "pending",
+        *["routing", "building", "submitted", "routing"] * 2,
+        *["routing", "building", "submitted", "failed"],
+    ]
+    assert [event["attempt"] for event in told if event["status"] == "submitted"] == [1, 2, 3]
+    assert told[4]["retry"]["code"] == "program_error"
+    assert told[-1]["code"] == "program_error" and told[-1]["replayMayHelp"] is True
+    assert [a.state for a in models.Attempt.objects.filter(order_id=order_id)] == ["rejected"] * 3
+
+
+def test_a_retry_is_not_taken_up_before_its_time(bench, settings, monkeypatch):
+    settings.MOCK_REJECT_RATE = 1.0
+    monkeypatch.setattr("orders.endings.random.random", lambda: 0.99)
+    bench.quote_all()
+    (order_id,) = bench.place()
+    bench.run([order_id])
+    waiting = bench.statuses(order_id)
+    bench.run([order_id])
+    assert bench.statuses(order_id) == waiting
+
+
+def test_a_lost_transaction_is_proven_dead_only_past_its_last_valid_height(bench, settings):
+    settings.MOCK_DROP_RATE = 1.0
+    settings.MOCK_BLOCKHASH_VALID_MS = 60_000
+    bench.quote_all()
+    (order_id,) = bench.place()
+    bench.carry([order_id])
+    models.Attempt.objects.update(sent_at="2000-01-01T00:00:00Z")
+    settlement.audit()
+    assert bench.statuses(order_id)[-1] == "submitted"
+    assert models.Attempt.objects.get(order_id=order_id).state == AttemptState.SENT
+    models.Attempt.objects.update(sent_at="2000-01-01T00:00:00Z", last_valid_height=1)
+    settlement.audit()
+    assert models.Attempt.objects.get(order_id=order_id).state == AttemptState.EXPIRED
+    last = bench.events(order_id)[-1]
+    assert (last["status"], last["retry"]["code"]) == ("routing", "expired")
+
+
+def test_one_bad_order_in_a_batch_fails_alone(bench):
+    bench.quote_all()
+    good = bench.place(2)
+    (vast,) = bench.place(amount=10**18)
+    bench.run([good[0], vast, good[1]])
+    assert bench.statuses(good[0]) == bench.statuses(good[1]) == STAGES
+    last = bench.events(vast)[-1]
+    assert last["status"] == "failed" and last["replayMayHelp"] is False
+
+
+def test_a_fresh_best_is_routed_on_without_asking(bench, monkeypatch):
+    monkeypatch.setattr(execution, "asker", lambda: pytest.fail("the venues were asked"))
+    bench.quote_all()
+    (order_id,) = bench.place()
+    bench.carry([order_id])
+    assert bench.events(order_id)[1]["source"] == "best"
+
+
+def test_older_quotes_serve_within_the_stated_age(bench, monkeypatch):
+    monkeypatch.setattr(execution, "asker", lambda: pytest.fail("the venues were asked"))
+    bench.quote_all(age_ms=5_000)
+    (order_id,) = bench.place()
+    bench.carry([order_id])
+    assert bench.events(order_id)[1]["source"] == "last"
+
+
+def test_stale_quotes_are_not_used_and_the_venues_are_asked(bench):
+    bench.quote_all(age_ms=60_000)
+    (order_id,) = bench.place()
+    bench.carry([order_id])
+    execution.asker().ask(bench.pair).result(5)
+    execution.resumption().shutdown(wait=True)
+    execution.resumption.cache_clear()
+    assert bench.events(order_id)[1]["source"] == "asked"
+
+
+def test_with_one_venue_down_the_other_takes_the_order(bench):
+    bench.quote("RAYDIUM")
+    (order_id,) = bench.place()
+    bench.run([order_id])
+    routing = bench.events(order_id)[1]
+    assert routing["venue"] == "RAYDIUM" and routing["missing"] == ["METEORA"]
+    assert bench.statuses(order_id) == STAGES
+
+
+def test_a_submitted_order_that_nobody_watches_is_found_by_the_sweep(bench):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    bench.carry([order_id])
+    redis().delete(live.WATCHED)
+    assert settlement.look() == 0
+    bench.carry([order_id])
+    while settlement.look():
+        pass
+    assert bench.statuses(order_id) == STAGES
