@@ -17,8 +17,10 @@ WITHOUT_LOCALS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False
 
 
 def configure(*, level: str, form: str, role: str) -> None:
-    """Route structlog and the standard library's logging through one formatter to standard output."""
-    as_json = form == "json" or (form == "auto" and not sys.stdout.isatty())
+    """Route structlog and the standard library's logging through one formatter."""
+    # A command's standard output is its answer; its log lines go beside it.
+    stream = sys.stderr if role == "shell" else sys.stdout
+    as_json = form == "json" or (form == "auto" and not stream.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -29,7 +31,7 @@ def configure(*, level: str, form: str, role: str) -> None:
     final: list[Any] = (
         [structlog.processors.ExceptionRenderer(WITHOUT_LOCALS), structlog.processors.JSONRenderer(default=str)]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+        else [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
     )
     logging.config.dictConfig(
         {
@@ -42,7 +44,7 @@ def configure(*, level: str, form: str, role: str) -> None:
                     "foreign_pre_chain": shared,
                 },
             },
-            "handlers": {"out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "engine"}},
+            "handlers": {"out": {"class": "logging.StreamHandler", "stream": stream, "formatter": "engine"}},
             "root": {"handlers": ["out"], "level": level},
             "loggers": {
                 # One line per task says nothing that the order's own lines do not.

@@ -1,7 +1,7 @@
 """The quote cache: owner of every `quotes:` key.
 
 `quotes:{SOL-USDC}:RAYDIUM`, `:METEORA` and `:BEST` are hashes, each with the time it was observed.  BEST is the venue
-quote with the highest price less fee among those young enough to be used.
+quote with the highest price less fee among the fresh ones.
 """
 
 import json
@@ -68,7 +68,7 @@ def key(pair: str, name: str) -> str:
 def store(quote: Quote) -> bool:
     """Keep a quote and choose BEST anew; False when a later observation is already there."""
     keys = [key(quote.pair, quote.venue), key(quote.pair, "BEST"), *(key(quote.pair, name) for name in VENUES)]
-    return bool(STORE()(keys, [json.dumps(fields(quote)), quote.observed_at, TTL_MS, settings.QUOTE_STALE_MS]))
+    return bool(STORE()(keys, [json.dumps(fields(quote)), quote.observed_at, TTL_MS, settings.QUOTE_FRESH_MS]))
 
 
 def fields(quote: Quote) -> dict[str, str]:

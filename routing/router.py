@@ -60,9 +60,13 @@ def from_cache(pairs: Iterable[str], now: int, fresh_ms: int, stale_ms: int) -> 
 
 
 def basis(cached: Cached, now: int, fresh_ms: int, stale_ms: int) -> Basis | None:
-    """Judge one pair's cache: BEST if fresh, else the last quotes within `stale_ms`, else nothing."""
-    if cached.best and cached.best.age(now) <= fresh_ms:
-        return Basis(Source.BEST, tuple(quote for quote in cached.quotes if quote.age(now) <= fresh_ms) or (cached.best,))
+    """Judge one pair's cache: the fresh quotes, of which BEST is the best; else the last within `stale_ms`; else nothing.
+
+    A fresh quote excludes older ones: a venue that stopped answering must not win on what it once said.
+    """
+    fresh = tuple(quote for quote in cached.quotes if quote.age(now) <= fresh_ms)
+    if best(fresh):
+        return Basis(Source.BEST, fresh)
     last = tuple(quote for quote in cached.quotes if quote.age(now) <= stale_ms)
     return Basis(Source.LAST, last) if best(last) else None
 

@@ -22,7 +22,7 @@ class OrderAdmin(ReadOnly):
     """What was asked, and what became of it."""
 
     list_display = ("id", "type", "pair", "amount", "status", "venue", "created", "duration")
-    list_filter = ("status", "type", ByPair, ByAge)
+    list_filter = ("status", "type", ByAge, ByPair)
     search_fields = ("id",)
     search_help_text = "The beginning of an order id, a client order id or a transaction hash."
     fields = (

@@ -120,5 +120,6 @@ def test_ctrl_c_stops_everything_in_seconds_without_noise(up):
     assert up.process.wait(20) == 0
     assert time.monotonic() - asked < 12
     assert not any(map(is_alive, pids))
-    assert re.fullmatch(r"\nstopping …\nstopped in \d+\.\d s\n", up.said()[before:])
+    said = up.said()[before:]
+    assert re.fullmatch(r"\nstopping …\nstopped in \d+\.\d s\n", said), said
     assert not (up.data_dir / "run.json").exists()

@@ -1,6 +1,6 @@
 """A burst of market orders over many connections: rate, CPU per order by process, and every order checked at the end.
 
-python3 manage.py bench burst --orders 10000 --connections 64
+    .venv/bin/python -m tests.load.burst --orders 10000 --connections 64
 """
 
 import argparse
