@@ -125,7 +125,9 @@ def holding(order_ids: Sequence[str]) -> dict[str, Prepared]:
         HOLDING,
     )
     return {
-        r[0]: Prepared(r[0], r[1], r[2], r[3], bytes(r[4]), r[5], int(r[6]), int(r[7]), r[8], r[9], (), AttemptState(r[10]))
+        r[0]: Prepared(
+            r[0], r[1], r[2], r[3], bytes(r[4]), r[5], int(r[6]), int(r[7]), r[8], r[9], (), AttemptState(r[10])
+        )
         for r in rows
     }
 
@@ -138,9 +140,7 @@ def take_over(attempts: Sequence[Prepared]) -> None:
             UPDATE orders_attempt t SET seq = a.seq, trail = a.trail
             FROM json_to_recordset(%s) AS a(signature text, seq int, trail jsonb) WHERE t.signature = a.signature
             """,
-            recordset(
-                {"signature": a.signature, "seq": a.seq, "trail": as_json_array(a.trail)} for a in attempts
-            ),
+            recordset({"signature": a.signature, "seq": a.seq, "trail": as_json_array(a.trail)} for a in attempts),
         )
 
 

@@ -1,7 +1,7 @@
 """Carrying orders from a wake-up to `submitted`, a batch at a time, one store round trip per stage."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -119,7 +119,16 @@ def ask_for(claims: Sequence[Claim]) -> None:
     if claims:
         live.hold(claims, settings.QUOTE_TIMEOUT_MS + settings.ORDER_LEASE_MS)
     for pair, waiting in by_pair.items():
-        asker().ask(pair).add_done_callback(lambda answer, w=tuple(waiting): resumption().submit(resume, w, answer))
+        asker().ask(pair).add_done_callback(going_on(waiting))
+
+
+def going_on(claims: Sequence[Claim]) -> "Callable[[Future[list[Quote]]], None]":
+    """Return what to do with these orders when the answers are in."""
+
+    def go_on(answer: "Future[list[Quote]]") -> None:
+        resumption().submit(resume, claims, answer)
+
+    return go_on
 
 
 @cache

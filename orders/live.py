@@ -350,7 +350,9 @@ def events(order_ids: Sequence[str], after: int = 0) -> dict[str, list[str]]:
         pipe.xrange(f"{key(order_id)}:events", min=f"({after}-0")
     answers = pipe.execute() if order_ids else []
     return {
-        order_id: [fields["e"] for _, fields in entries] for order_id, entries in zip(order_ids, answers, strict=True) if entries
+        order_id: [fields["e"] for _, fields in entries]
+        for order_id, entries in zip(order_ids, answers, strict=True)
+        if entries
     }
 
 
@@ -390,7 +392,7 @@ def forget(order_ids: Iterable[str], after_s: int) -> None:
 
 def watch(signatures: Iterable[str], in_ms: int, now: int) -> None:
     """Have these signatures looked up from `in_ms` on."""
-    members = {signature: now + in_ms for signature in signatures}
+    members = dict.fromkeys(signatures, now + in_ms)
     if members:
         redis().zadd(WATCHED, members)
 

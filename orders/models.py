@@ -13,18 +13,13 @@ from engine.orders import OrderType
 FINALS = sorted(FINAL)
 
 
-def units(**options: object) -> "models.DecimalField[object, object]":
-    """Make a column for an amount in base units."""
-    return models.DecimalField(max_digits=20, decimal_places=0, **options)  # type: ignore[arg-type]
-
-
 class Order(models.Model):
     """One order.  Its status here follows the live one within moments; DBSync alone writes it."""
 
     id = models.UUIDField(primary_key=True)
     type = models.CharField(max_length=10, choices=[(kind, kind) for kind in OrderType])
     pair = models.CharField(max_length=40)
-    amount_in = units()
+    amount_in = models.DecimalField(max_digits=20, decimal_places=0)
     slippage_bps = models.IntegerField()
     client_order_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 - absent is not empty
     fingerprint = models.CharField(max_length=64, help_text="Hash of what was asked; tells a repeat from a conflict.")
@@ -63,8 +58,10 @@ class OrderEvent(models.Model):
     """One thing a client was told about an order."""
 
     pk = models.CompositePrimaryKey("order_id", "seq")
-    # No constraint: rows arrive in bulk from the event stream, and a stray one is set aside by DBSync, not by the table.
-    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="events", db_constraint=False, db_index=False)
+    # No constraint: rows arrive in bulk, and whether a batch stands must not hang on one stray event.
+    order = models.ForeignKey(
+        Order, on_delete=models.CASCADE, related_name="events", db_constraint=False, db_index=False
+    )
     seq = models.IntegerField()
     status = models.CharField(max_length=10)
     at = models.DateTimeField()
@@ -85,8 +82,8 @@ class Attempt(models.Model):
     signature = models.CharField(max_length=88, unique=True)
     raw = models.BinaryField()
     last_valid_height = models.BigIntegerField()
-    expected_out = units()
-    minimum_out = units()
+    expected_out = models.DecimalField(max_digits=20, decimal_places=0)
+    minimum_out = models.DecimalField(max_digits=20, decimal_places=0)
     fee_bps = models.IntegerField()
     seq = models.IntegerField(help_text="Sequence number of the order's `submitted` event for this attempt.")
     trail = models.JSONField(help_text="The order's events 2 to seq - 1, so that a lost Redis is rebuilt exactly.")
@@ -95,7 +92,7 @@ class Attempt(models.Model):
     sends = models.IntegerField(db_default=0)
     settled_at = models.DateTimeField(null=True)
     slot = models.BigIntegerField(null=True)
-    amount_out = units(null=True)
+    amount_out = models.DecimalField(max_digits=20, decimal_places=0, null=True)
     fee_lamports = models.BigIntegerField(null=True)
     error_code = models.CharField(max_length=40, db_default="")
     error = models.TextField(db_default="")

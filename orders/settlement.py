@@ -30,7 +30,7 @@ LOOKS_PER_SECOND = 10_000
 
 
 def broadcast(prepared: Sequence[Prepared]) -> None:
-    """Send signed bytes.  When the chain does not answer, nothing is proven: the attempts stay open and `audit` resends."""
+    """Send signed bytes.  A chain that does not answer proves nothing: the attempts stay open and `audit` resends."""
     if prepared and deliver([attempt.raw for attempt in prepared]):
         attempts.mark_sent([attempt.signature for attempt in prepared])
 

@@ -18,7 +18,10 @@ class VenueDown(Exception):
 class Venue(Protocol):
     """One exchange."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The venue's name, one of VENUES."""
+        ...
 
     async def quote(self, pair: Pair) -> Quote:
         """Ask what the pair is worth now.

@@ -6,8 +6,8 @@ from functools import cache
 from django.conf import settings
 from solders.keypair import Keypair
 
-from routing.chain import Chain
 from routing.catalogue import catalogue
+from routing.chain import Chain
 from routing.outages import is_down
 from routing.sandbox.ledger import SandboxLedger
 from routing.sandbox.market import Market

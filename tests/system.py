@@ -64,7 +64,9 @@ class System:
 
     def start(self) -> None:
         """Start and wait until it says it is ready."""
-        environ = {k: v for k, v in os.environ.items() if not k.startswith(PREFIXES) and k not in ("DATABASE_URL", "REDIS_URL")}
+        environ = {
+            k: v for k, v in os.environ.items() if not k.startswith(PREFIXES) and k not in ("DATABASE_URL", "REDIS_URL")
+        }
         environ |= {
             "ENGINE_DATA_DIR": str(self.data_dir),
             "ENGINE_PORT": str(self.port),
@@ -82,7 +84,10 @@ class System:
         assert self.process is not None
         assert self.process.poll() is None, (self.data_dir / "up.log").read_text()[-3000:]
         try:
-            return "ready in" in (self.data_dir / "up.log").read_text() and httpx.get(f"{self.url}/readyz").status_code == 200
+            return (
+                "ready in" in (self.data_dir / "up.log").read_text()
+                and httpx.get(f"{self.url}/readyz").status_code == 200
+            )
         except httpx.HTTPError:
             return False
 
@@ -116,8 +121,15 @@ class System:
 
     def manage(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a management command against it."""
-        environ = {k: v for k, v in os.environ.items() if not k.startswith(PREFIXES) and k not in ("DATABASE_URL", "REDIS_URL")}
-        environ |= {"ENGINE_DATA_DIR": str(self.data_dir), "ENGINE_PORT": str(self.port), "ENGINE_NO_VENV": "1", **self.settings}
+        environ = {
+            k: v for k, v in os.environ.items() if not k.startswith(PREFIXES) and k not in ("DATABASE_URL", "REDIS_URL")
+        }
+        environ |= {
+            "ENGINE_DATA_DIR": str(self.data_dir),
+            "ENGINE_PORT": str(self.port),
+            "ENGINE_NO_VENV": "1",
+            **self.settings,
+        }
         command = [sys.executable, "manage.py", *arguments]
         return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=False)
 

@@ -1,6 +1,7 @@
 """JSON as this API reads it: decimals exact, and no input that can do worse than a 400."""
 
 import json
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import IO, Any
 
@@ -10,6 +11,10 @@ from orders.api.errors import Invalid
 
 BODY_MAX = 64 * 1024
 """Bytes of a request body."""
+DEPTH_MAX = 16
+"""Objects and arrays within one another; an order needs one.  Whatever walks the answer later recurses as deep."""
+DIGITS_MAX = 100
+"""Digits of a whole number."""
 
 
 class StrictJSONParser(BaseParser):
@@ -28,16 +33,42 @@ class StrictJSONParser(BaseParser):
 def loads(text: bytes | str) -> Any:
     """Read JSON: numbers with a point as Decimal, no NaN, no repeated names.
 
-    Raises Invalid for anything that is not JSON, is nested too deeply, or is too large.
+    Raises Invalid for anything that is not JSON in UTF-8, is nested too deeply, or is too large.
     """
     if len(text) > BODY_MAX:
         raise Invalid(f"the body is larger than {BODY_MAX} bytes", code="too_large")
     try:
-        return json.loads(text, parse_float=exact, parse_constant=refuse_constant, object_pairs_hook=once)
+        decoded = text if isinstance(text, str) else text.decode("utf-8")
+        found = DECODER.decode(decoded)
     except RecursionError:
-        raise Invalid("the body is nested too deeply", code="not_json") from None
+        raise too_deep() from None
     except ValueError as reason:
         raise Invalid(f"the body is not JSON: {str(reason)[:200]}", code="not_json") from None
+    if depth(found) > DEPTH_MAX:
+        raise too_deep()
+    return found
+
+
+def too_deep() -> Invalid:
+    """Say that nesting has a limit."""
+    return Invalid(f"the body is nested more than {DEPTH_MAX} levels deep", code="not_json")
+
+
+def depth(found: Any) -> int:
+    """Count the levels of objects and arrays, without recursion; stop counting past DEPTH_MAX."""
+    level = 0
+    values = [found]
+    while values and level <= DEPTH_MAX:
+        values = [inner for value in values for inner in inside(value)]
+        level += bool(values)
+    return level
+
+
+def inside(value: Any) -> Iterable[Any]:
+    """Return what an object or array holds."""
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def exact(text: str) -> Decimal:
@@ -46,6 +77,13 @@ def exact(text: str) -> Decimal:
         return Decimal(text)
     except ArithmeticError:
         raise ValueError(f"{text[:40]} is not a number this API can hold") from None
+
+
+def whole(text: str) -> int:
+    """Read a whole number; beyond any use its digits are refused before they are computed."""
+    if len(text) > DIGITS_MAX:
+        raise ValueError(f"{text[:40]}... has more than {DIGITS_MAX} digits")
+    return int(text)
 
 
 def refuse_constant(word: str) -> Any:
@@ -61,3 +99,8 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"field {twice[:40]!r} appears twice")
     return found
+
+
+DECODER = json.JSONDecoder(
+    parse_int=whole, parse_float=exact, parse_constant=refuse_constant, object_pairs_hook=once
+)

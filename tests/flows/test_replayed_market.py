@@ -27,7 +27,12 @@ def recorded() -> list[tuple[Decimal, Decimal]]:
 def test_orders_execute_within_the_venues_stated_variation_of_the_replayed_price():
     minutes = recorded()
     start = 1_700_000_000
-    settings = {**NO_DELAYS, "MARKET_REPLAY": str(CSV), "MARKET_REPLAY_SPEED": str(SPEED), "MARKET_REPLAY_START": str(start)}
+    settings = {
+        **NO_DELAYS,
+        "MARKET_REPLAY": str(CSV),
+        "MARKET_REPLAY_SPEED": str(SPEED),
+        "MARKET_REPLAY_START": str(start),
+    }
     with system(settings) as engine:
         eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 30, "the first quotes")
         for _ in range(20):

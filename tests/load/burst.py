@@ -1,6 +1,6 @@
 """A burst of market orders over many connections: rate, CPU per order by process, and every order checked at the end.
 
-    .venv/bin/python -m tests.load.burst --orders 10000 --connections 64
+.venv/bin/python -m tests.load.burst --orders 10000 --connections 64
 """
 
 import argparse
@@ -68,7 +68,9 @@ async def check_all(engine: System, ids: list[str], connections: int) -> None:
     async def client(session: aiohttp.ClientSession) -> None:
         for order_id in todo:
             async with session.ws_connect(f"{engine.ws}/ws/{order_id}") as socket:
-                streamed = [json.loads(message.data) async for message in socket if message.type is aiohttp.WSMsgType.TEXT]
+                streamed = [
+                    json.loads(message.data) async for message in socket if message.type is aiohttp.WSMsgType.TEXT
+                ]
             async with session.get(f"{engine.url}/api/orders/{order_id}/events") as answer:
                 shown = (await answer.json())["events"]
             assert streamed == shown, (order_id, streamed, shown)
@@ -88,8 +90,8 @@ def check_postgres(engine: System, orders: int) -> None:
             " FROM orders_orderevent GROUP BY order_id) t GROUP BY 1"
         ).fetchall()
         attempts = db.execute(
-            "SELECT n, landed, count(*) FROM (SELECT order_id, count(*) n, count(*) FILTER (WHERE state = 'landed') landed"
-            " FROM orders_attempt GROUP BY order_id) t GROUP BY 1, 2"
+            "SELECT n, landed, count(*) FROM (SELECT order_id, count(*) n,"
+            " count(*) FILTER (WHERE state = 'landed') landed FROM orders_attempt GROUP BY order_id) t GROUP BY 1, 2"
         ).fetchall()
     assert confirmed == (orders,), confirmed
     assert stages == [(STAGES, orders)], stages

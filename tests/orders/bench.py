@@ -14,8 +14,8 @@ from engine.orders import Order, OrderType
 from engine.quotes import Pair, Quote
 from orders import archive, execution, intake, live, models, settlement
 from orders.intake import NewOrder
-from routing import models as routing_models
 from routing import asking, quotes, wiring
+from routing import models as routing_models
 from routing.catalogue import catalogue
 from routing.store import now_ms, redis
 from routing.venues import FEE_BPS, VENUES
@@ -30,7 +30,12 @@ PAIRS = ("SOL-USDC", "USDC-SOL", "JUP-USDC")
 
 def seed_catalogue() -> None:
     """Put tokens and pairs where a flushed database has none."""
-    rows = {name: routing_models.Token.objects.get_or_create(mint=t.mint, defaults={"symbol": t.symbol, "decimals": t.decimals})[0] for name, t in TOKENS.items()}
+    rows = {
+        name: routing_models.Token.objects.get_or_create(
+            mint=t.mint, defaults={"symbol": t.symbol, "decimals": t.decimals}
+        )[0]
+        for name, t in TOKENS.items()
+    }
     for name in PAIRS:
         sold, bought = name.split("-")
         routing_models.Pair.objects.get_or_create(token_in=rows[sold], token_out=rows[bought])
@@ -63,7 +68,9 @@ class Bench:
         for venue in VENUES:
             self.quote(venue, age_ms)
 
-    def order(self, amount: int = 1_500_000_000, slippage_bps: int = 50, client_order_id: str | None = None) -> NewOrder:
+    def order(
+        self, amount: int = 1_500_000_000, slippage_bps: int = 50, client_order_id: str | None = None
+    ) -> NewOrder:
         """Make a market order to sell SOL; `amount` in lamports."""
         return NewOrder(Order(intake.new_id(), OrderType.MARKET, self.pair, amount, slippage_bps, client_order_id))
 
@@ -122,4 +129,3 @@ def forget_wiring() -> None:
     """Build market, venues and chain anew, by the settings of the next test."""
     for made in (wiring.market, wiring.venues, wiring.chain, wiring.wallet, asking.asker):
         made.cache_clear()
-

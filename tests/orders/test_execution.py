@@ -38,7 +38,12 @@ def test_each_event_states_its_facts(bench):
     got, expected = float(confirmed["amountOut"]), float(building["expectedOut"])
     assert float(confirmed["slippageBps"]) == pytest.approx((expected - got) / expected * 10_000, abs=0.01)
     assert float(confirmed["executedPrice"]) == pytest.approx(got / 1.5, rel=1e-9)
-    assert confirmed["fees"] == {"venueFeeBps": 20, "venueFee": "0.003", "venueFeeToken": "SOL", "networkFeeLamports": 5000}
+    assert confirmed["fees"] == {
+        "venueFeeBps": 20,
+        "venueFee": "0.003",
+        "venueFeeToken": "SOL",
+        "networkFeeLamports": 5000,
+    }
 
 
 def test_a_second_wake_up_changes_nothing(bench):
