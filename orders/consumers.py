@@ -1,6 +1,8 @@
 """The WebSocket door: an order's events to whoever asks, and orders placed over the socket itself."""
 
 import asyncio
+from collections.abc import Coroutine
+from contextlib import aclosing, suppress
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -20,10 +22,13 @@ from orders.tail import UnknownOrder, tail
 log = structlog.get_logger(__name__)
 
 DONE = 1000
+FAILED = 1011
+UNAVAILABLE = 1013
 BAD_REQUEST = 4400
 UNKNOWN = 4404
 CONFLICT = 4409
-UNAVAILABLE = 1013
+CODES = {400: BAD_REQUEST, 409: CONFLICT, 503: UNAVAILABLE}
+"""Close codes by the HTTP status of the same refusal."""
 FIRST_MESSAGE_S = 30.0
 """How long a socket may be open without placing its order."""
 
@@ -33,33 +38,59 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     # Events come from the tail; a channel of its own would cost each socket a subscription.
     channel_layer_alias = ""
-    pump: "asyncio.Task[None] | None" = None
+    beside: "asyncio.Task[None] | None" = None
+    """What goes on while the socket listens: waiting for the order, or streaming its events."""
 
-    def start(self, order_id: str, after: int) -> None:
-        """Stream from here on beside whatever the socket receives."""
-        self.pump = asyncio.create_task(self.stream(order_id, after))
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this beside listening, instead of what was done so far."""
+        self.stop()
+        self.beside = asyncio.create_task(work)
+
+    def stop(self) -> None:
+        """End what goes on beside listening."""
+        if self.beside:
+            self.beside.cancel()
 
     async def stream(self, order_id: str, after: int) -> None:
         """Send every event past `after`, then close."""
+        structlog.contextvars.bind_contextvars(order_id=order_id)
         try:
-            async for event in tail().follow(order_id, after):
-                await self.send(text_data=event)
-            await self.close(DONE)
+            async with aclosing(tail().follow(order_id, after)) as events:
+                async for event in events:
+                    await self.send(text_data=event)
         except UnknownOrder:
             await self.refuse(UNKNOWN, body("not_found", f"there is no order {order_id}"))
         except Exception as reason:
-            log.warning("stream broken off", order_id=order_id, reason=repr(reason))
-            await self.close(UNAVAILABLE)
+            await self.break_off(reason)
+        else:
+            await self.leave(DONE)
+
+    async def break_off(self, reason: Exception) -> None:
+        """Close a stream that cannot go on; the client comes back with `?after=`."""
+        expected = describe(reason)
+        if expected:
+            log.warning("stream broken off", reason=repr(reason))
+            await self.refuse(CODES.get(expected[0], FAILED), expected[1])
+        elif isinstance(reason, OSError | RuntimeError):
+            log.info("client gone in mid-stream", reason=repr(reason))
+        else:
+            log.error("stream failed", exc_info=reason)
+            await self.leave(FAILED)
 
     async def refuse(self, code: int, error: dict[str, Any]) -> None:
         """Say what is wrong, in the one error shape, and close."""
-        await self.send(text_data=live.encode(error))
-        await self.close(code)
+        with suppress(OSError, RuntimeError):
+            await self.send(text_data=live.encode(error))
+        await self.leave(code)
+
+    async def leave(self, code: int) -> None:
+        """Close; to a client that has gone already there is nothing to say."""
+        with suppress(OSError, RuntimeError):
+            await self.close(code)
 
     async def disconnect(self, code: int) -> None:
-        """Stop streaming to a client that has gone."""
-        if self.pump:
-            self.pump.cancel()
+        """Do no more for a client that has gone."""
+        self.stop()
 
 
 class OrderEvents(EventStream):
@@ -69,45 +100,46 @@ class OrderEvents(EventStream):
         """Start to stream, or say why not."""
         await self.accept()
         order_id = uuid_or_none(self.scope["url_route"]["kwargs"]["order_id"])
-        after = parse_qs(self.scope["query_string"].decode("latin-1")).get("after", ["0"])[0]
+        query = parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        after = query.get("after", ["0"])[-1]
         if order_id is None:
             await self.refuse(UNKNOWN, body("not_found", "there is no such order"))
         elif not (after.isascii() and after.isdigit() and len(after) <= 9):
             await self.refuse(BAD_REQUEST, body("invalid", f"after={after[:40]!r} is not the seq of an event"))
         else:
-            self.start(order_id, int(after))
+            self.start(self.stream(order_id, int(after)))
 
 
 class PlaceAndStream(EventStream):
     """`/api/orders/execute`: the first message places an order, whose events follow on the same socket."""
 
     placing = False
-    deadline: "asyncio.TimerHandle | None" = None
 
     async def connect(self) -> None:
         """Wait for the order, but not for ever."""
         await self.accept()
-        loop = asyncio.get_running_loop()
-        self.deadline = loop.call_later(FIRST_MESSAGE_S, lambda: loop.create_task(self.give_up()))
+        self.start(self.give_up(FIRST_MESSAGE_S))
 
-    async def give_up(self) -> None:
-        """Close a socket that never placed an order."""
-        if not self.placing:
-            await self.refuse(BAD_REQUEST, body("no_order", f"no order came within {FIRST_MESSAGE_S:.0f} s"))
+    async def give_up(self, after_s: float) -> None:
+        """Close a socket on which no order was placed in time."""
+        await asyncio.sleep(after_s)
+        await self.refuse(BAD_REQUEST, body("no_order", f"no order came within {after_s:g} s"))
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Place the order the first message asks for."""
         if self.placing:
-            await self.send(text_data=live.encode(body("one_order", "this socket has its order; open another for the next")))
+            with suppress(OSError, RuntimeError):
+                await self.send(text_data=live.encode(ONE_ORDER))
             return
         self.placing = True
+        self.stop()
         try:
             asked = await parse(text_data if text_data is not None else bytes_data or b"")
             accepted = await gate().accept(asked)
         except Exception as reason:
             await self.refuse_order(reason)
             return
-        self.start(accepted.order_id, 0)
+        self.start(self.stream(accepted.order_id, 0))
 
     async def refuse_order(self, reason: Exception) -> None:
         """Say why the order was not accepted."""
@@ -115,14 +147,10 @@ class PlaceAndStream(EventStream):
         if answer is None:
             log.error("order not accepted", exc_info=reason)
             answer = 500, body("internal", "the engine failed on this order; the log has the details")
-        codes = {400: BAD_REQUEST, 409: CONFLICT, 503: UNAVAILABLE}
-        await self.refuse(codes.get(answer[0], 1011), answer[1])
+        await self.refuse(CODES.get(answer[0], FAILED), answer[1])
 
-    async def disconnect(self, code: int) -> None:
-        """Stop waiting and streaming."""
-        if self.deadline:
-            self.deadline.cancel()
-        await super().disconnect(code)
+
+ONE_ORDER = body("one_order", "this socket has its order; open another for the next")
 
 
 async def parse(text: bytes | str) -> NewOrder:

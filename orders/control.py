@@ -1,7 +1,6 @@
 """What is rare and concerns every server process, over the channel layer: so far, that the catalogue was edited."""
 
 import asyncio
-from functools import cache
 from typing import Any
 
 import structlog
@@ -9,6 +8,7 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
+from orders.aside import one_per_loop
 from routing.catalogue import catalogue
 
 log = structlog.get_logger(__name__)
@@ -56,7 +56,7 @@ class Listener:
             catalogue.forget()
 
 
-@cache
+@one_per_loop
 def listener() -> Listener:
-    """Return the process's listener."""
+    """Return this server's listener."""
     return Listener()

@@ -2,13 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 
-from django.db import close_old_connections
+import structlog
 
 from orders import intake
+from orders.aside import on, one_per_loop
 from orders.intake import Accepted, Conflict, NewOrder
+
+log = structlog.get_logger(__name__)
 
 GROUP_MAX = 128
 WAITING_MAX = 5_000
@@ -38,7 +41,7 @@ class Gate:
             raise Overloaded
         answer: asyncio.Future[Accepted | Conflict] = asyncio.get_running_loop().create_future()
         self.waiting.append((asked, answer))
-        if self.writer is None:
+        if self.writer is None or self.writer.done():
             self.writer = asyncio.create_task(self.write_groups())
         result = await answer
         if isinstance(result, Conflict):
@@ -51,7 +54,6 @@ class Gate:
             group, self.waiting = self.waiting[:GROUP_MAX], self.waiting[GROUP_MAX:]
             await self.write([pair for pair in group if not pair[1].done()])
             await self.linger(len(group))
-        self.writer = None
 
     async def linger(self, size: int) -> None:
         """Wait for as much company as the last group had, if it had any."""
@@ -64,7 +66,8 @@ class Gate:
         if not group:
             return
         try:
-            answers = await asyncio.get_running_loop().run_in_executor(self.thread, commit, [asked for asked, _ in group])
+            answers: Sequence[Accepted | Exception] = await on(self.thread, intake.place, [asked for asked, _ in group])
+            tell([asked for asked, _ in group], answers)
         except Exception as reason:
             # Whatever it was, each client must hear of it; nothing may wait for ever.
             answers = [reason] * len(group)
@@ -77,15 +80,20 @@ class Gate:
                 future.set_result(answer)
 
 
-def commit(asked: list[NewOrder]) -> list[Accepted | Conflict]:
-    """Write a group on the gate's thread; its connection goes back to the pool afterwards."""
-    try:
-        return intake.place(asked)
-    finally:
-        close_old_connections()
+def tell(group: Sequence[NewOrder], answers: Sequence[Accepted | Exception]) -> None:
+    """Log a group in one line: at thousands of orders a second a line for each would cost more than accepting it."""
+    new = [
+        one.order
+        for one, answer in zip(group, answers, strict=True)
+        if isinstance(answer, Accepted) and not answer.repeat
+    ]
+    if new:
+        log.info("orders accepted", count=len(new), order_id=new[0].id, last_order_id=new[-1].id)
+    for order in new:
+        log.debug("order accepted", order_id=order.id, client_order_id=order.client_order_id, pair=order.pair.name)
 
 
-@cache
+@one_per_loop
 def gate() -> Gate:
-    """Return the process's gate."""
+    """Return this server's gate."""
     return Gate()

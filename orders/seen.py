@@ -29,8 +29,9 @@ def history(order_id: str, after: int = 0) -> History | None:
     """Return an order's events past `after`: from Redis while they are there, from Postgres otherwise; None if unknown."""
     try:
         found = live.statuses([order_id]).get(order_id)
-        if found:
-            texts = live.events([order_id], after).get(order_id, [])
+        texts = live.events([order_id], after).get(order_id, []) if found else []
+        # The two expire together, but not in one instant.
+        if found and after + len(texts) >= found[1]:
             return History(tuple(enumerate(texts, after + 1)), finished_at(found, after + len(texts)))
     except StoreError as reason:
         log.warning("live state unreachable, reading the archive", order_id=order_id, reason=str(reason))

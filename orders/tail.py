@@ -6,9 +6,8 @@ the order's own events again.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 
 import structlog
 from django.conf import settings
@@ -17,7 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from orders import live, seen
-from orders.aside import aside
+from orders.aside import aside, one_per_loop
 from routing.store import StoreError
 
 log = structlog.get_logger(__name__)
@@ -42,7 +41,7 @@ class Tail:
         self.followers: defaultdict[str, set[asyncio.Queue[Heard]]] = defaultdict(set)
         self.reader: asyncio.Task[None] | None = None
 
-    async def follow(self, order_id: str, after: int = 0) -> AsyncIterator[str]:
+    async def follow(self, order_id: str, after: int = 0) -> AsyncGenerator[str, None]:
         """Yield the JSON of every event past `after`, once and in order; return after the last.
 
         Raises UnknownOrder.
@@ -56,11 +55,12 @@ class Tail:
                     yield text
                 if past.finished:
                     return
-                async for number, final, text in until_gap(inbox, seq):
-                    seq = number
-                    yield text
-                    if final:
-                        return
+                async with aclosing(until_gap(inbox, seq)) as heard:
+                    async for number, final, text in heard:
+                        seq = number
+                        yield text
+                        if final:
+                            return
 
     @contextmanager
     def inbox(self, order_id: str) -> Iterator["asyncio.Queue[Heard]"]:
@@ -92,6 +92,7 @@ class Tail:
                         position = await self.read(redis, position)
                         wait = RECONNECT_S[0]
             except (StoreError, OSError) as reason:
+                # Connecting again is all there is to do; the followers read for themselves until then.
                 log.warning("event feed unreachable, reconnecting", reason=str(reason), in_s=wait)
                 await asyncio.sleep(wait)
                 wait = min(RECONNECT_S[1], wait * 2)
@@ -101,15 +102,18 @@ class Tail:
         answer = await redis.xread({live.FEED: position}, count=100, block=BLOCK_MS)
         for _, entries in answer or []:
             for position, fields in entries:  # noqa: B020, PLR1704
-                self.hand_on(fields["b"])
+                self.hand_on(fields.get("b", ""))
         return position
 
     def hand_on(self, batch: str) -> None:
         """Give each event of an entry to its order's followers."""
         for line in batch.split("\n"):
-            order_id, seq, final, text = line.split(" ", 3)
-            for inbox in self.followers.get(order_id, ()):
-                inbox.put_nowait((int(seq), final == "1", text))
+            order_id, _, rest = line.partition(" ")
+            followers = self.followers.get(order_id)
+            if followers:
+                heard = read_line(rest)
+                for inbox in followers:
+                    inbox.put_nowait(heard)
 
     def ring(self) -> None:
         """Have every follower read for itself."""
@@ -122,18 +126,29 @@ RING: Heard = (2**31, False, "")
 """A seq that is past any other, and so always a gap."""
 
 
-async def until_gap(inbox: "asyncio.Queue[Heard]", seq: int) -> AsyncIterator[Heard]:
-    """Yield events that follow one another from `seq`; end at a gap, or after REREAD_S of silence."""
+def read_line(rest: str) -> Heard:
+    """Read what follows the order id in a line of the feed; a line that says nothing sensible is a reason to look."""
+    try:
+        seq, final, text = rest.split(" ", 2)
+        return int(seq), final == "1", text
+    except ValueError:
+        return RING
+
+
+async def until_gap(inbox: "asyncio.Queue[Heard]", seq: int) -> AsyncGenerator[Heard, None]:
+    """Yield events that follow one another from `seq`; end when it is time to look: a gap, or REREAD_S of silence."""
     while True:
         try:
-            heard = await asyncio.wait_for(inbox.get(), REREAD_S)
+            async with asyncio.timeout(REREAD_S):
+                number, final, text = await inbox.get()
         except TimeoutError:
             return
-        if heard[0] > seq + 1:
+        # A last event that was read before its status was, or that `after` lies beyond, is not news but the end.
+        if number > seq + 1 or (final and number <= seq):
             return
-        if heard[0] == seq + 1:
-            seq += 1
-            yield heard
+        if number == seq + 1:
+            seq = number
+            yield number, final, text
 
 
 async def history(order_id: str, after: int) -> seen.History:
@@ -165,7 +180,7 @@ def client() -> "Redis":
     )
 
 
-@cache
+@one_per_loop
 def tail() -> Tail:
-    """Return the process's tail."""
+    """Return this server's tail."""
     return Tail()

@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 SHOWN_MAX = 120
 """Characters of a client's own value that an error repeats."""
+FIELDS_MAX = 20
+"""Fields one error lists; a client who sends more wrong ones has enough to go on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def shown(value: object) -> str | None:
 
 def body(code: str, message: str, fields: Sequence[Field] = ()) -> dict[str, Any]:
     """Build the one error shape."""
-    return {"error": {"code": code, "message": message, "fields": [asdict(field) for field in fields]}}
+    return {"error": {"code": code, "message": message, "fields": [asdict(field) for field in fields[:FIELDS_MAX]]}}
 
 
 def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:
@@ -102,7 +104,8 @@ def handle(reason: Exception, context: dict[str, Any]) -> Response | None:
 
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
     """Answer what Django itself refused."""
-    return JsonResponse(body("bad_request", str(exception) or "the request is malformed"), status=status.HTTP_400_BAD_REQUEST)
+    message = shown(str(exception)) or "the request is malformed"
+    return JsonResponse(body("bad_request", message), status=status.HTTP_400_BAD_REQUEST)
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> JsonResponse:

@@ -14,16 +14,17 @@ from typing import Annotated, Any, Literal
 import msgspec
 import structlog
 from django.conf import settings
+from django.db import DatabaseError
 from django.http.request import split_domain_port, validate_host
 
 from engine.money import BadAmount, to_units
 from engine.orders import CLIENT_ORDER_ID_MAX, SLIPPAGE_DEFAULT_BPS, SLIPPAGE_MAX_BPS
 from orders.api.errors import describe
-from orders.api.links import links
+from orders.api.links import acknowledgement
 from orders.api.serializers import order_from, traded
 from orders.aside import aside
 from orders.gate import gate
-from orders.intake import Accepted, NewOrder
+from orders.intake import NewOrder
 from routing.catalogue import Catalogue, catalogue
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,10 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+EXPECTED = frozenset({b"host", b"content-type"})
+"""Headers of a plain request that matter here; each at most once."""
+TELLING = EXPECTED | {b"idempotency-key", b"content-encoding"}
+"""Headers that change what a request means."""
 AMOUNT = re.compile(rb'"?(\d{1,20}(?:\.\d{1,20})?)"?')
 
 
@@ -42,7 +47,7 @@ class Plain(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     token_in: str
     token_out: str
     amount: msgspec.Raw
-    slippage_bps: Annotated[int, msgspec.Meta(ge=0, le=SLIPPAGE_MAX_BPS)] = SLIPPAGE_DEFAULT_BPS
+    slippage_bps: Annotated[int, msgspec.Meta(ge=0, le=SLIPPAGE_MAX_BPS)] | msgspec.UnsetType = msgspec.UNSET
     client_order_id: (
         Annotated[str, msgspec.Meta(pattern=rf"^[A-Za-z0-9._:\-]{{1,{CLIENT_ORDER_ID_MAX}}}\Z")] | msgspec.UnsetType
     ) = msgspec.UNSET
@@ -54,17 +59,29 @@ ENCODER = msgspec.json.Encoder()
 
 def recognise(body: bytes, known: Catalogue) -> NewOrder | None:
     """Return the order a plain, correct request asks for; None for everything else."""
+    # Without escapes a quotation mark is never inside a string, and the marks can be counted below.
+    if b"\\" in body:
+        return None
     try:
         plain = DECODER.decode(body)
         number = AMOUNT.fullmatch(plain.amount)
         pair = traded(known, plain.token_in, plain.token_out)
-        if number is None or isinstance(pair, str):
+        if number is None or isinstance(pair, str) or body.count(b'"') != quotation_marks(plain, number[0]):
             return None
         units = to_units(Decimal(number[1].decode()), pair.token_in)
-    except (msgspec.DecodeError, msgspec.ValidationError, BadAmount, KeyError, UnicodeDecodeError):
+    except (msgspec.DecodeError, RecursionError, BadAmount, KeyError):
         return None
+    slippage_bps = SLIPPAGE_DEFAULT_BPS if plain.slippage_bps is msgspec.UNSET else plain.slippage_bps
     client_order_id = None if plain.client_order_id is msgspec.UNSET else plain.client_order_id
-    return order_from(plain.type, pair, units, plain.slippage_bps, client_order_id)
+    return order_from(plain.type, pair, units, slippage_bps, client_order_id)
+
+
+def quotation_marks(plain: Plain, amount: bytes) -> int:
+    """Count the marks of a body that names each field once: the decoder would silently take the last of two."""
+    four_names_three_texts = 14
+    slippage = 0 if plain.slippage_bps is msgspec.UNSET else 2
+    client_order_id = 0 if plain.client_order_id is msgspec.UNSET else 4
+    return four_names_three_texts + amount.count(b'"') + slippage + client_order_id
 
 
 class Execute:
@@ -76,11 +93,11 @@ class Execute:
     async def __call__(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Accept the order in `body`, already read, or hand everything on; `receive` yields the body again."""
         host = plain_host(scope)
+        asked = host and await recognised(body)
+        if not (host and asked):
+            await self.otherwise(scope, receive, send)
+            return
         try:
-            asked = recognise(body, catalogue.recent() or await aside(catalogue)) if host else None
-            if asked is None or host is None:
-                await self.otherwise(scope, receive, send)
-                return
             accepted = await gate().accept(asked)
         except Exception as reason:
             await answer_failure(reason, send)
@@ -88,14 +105,12 @@ class Execute:
         await respond(send, 202, acknowledgement(accepted, scope["scheme"], host))
 
 
-def acknowledgement(accepted: Accepted, scheme: str, host: str) -> dict[str, Any]:
-    """Build the answer to an accepted order."""
-    return {
-        "orderId": accepted.order_id,
-        "status": accepted.status,
-        "createdAt": accepted.created_at,
-        "links": links(scheme, host, accepted.order_id),
-    }
+async def recognised(body: bytes) -> NewOrder | None:
+    """Recognise by the catalogue at hand; without one the view says what is the matter."""
+    try:
+        return recognise(body, catalogue.recent() or await aside(catalogue))
+    except DatabaseError:
+        return None
 
 
 async def answer_failure(reason: Exception, send: Send) -> None:
@@ -117,20 +132,19 @@ async def respond(send: Send, status: int, body: Any) -> None:
 
 def plain_host(scope: Scope) -> str | None:
     """Return the Host of a request with a JSON body and nothing unusual about it, else None."""
-    host = None
-    as_json = False
+    found: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
-        if name == b"host":
-            host = value.decode("latin-1")
-        elif name == b"content-type":
-            as_json = value.partition(b";")[0].strip().lower() == b"application/json"
-        elif name in (b"idempotency-key", b"content-encoding"):
-            return None
-    return host if as_json and host and allowed(host) else None
+        if name in TELLING:
+            if name in found or name not in EXPECTED:
+                return None
+            found[name] = value
+    as_json = found.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"application/json"
+    host = found.get(b"host", b"").decode("latin-1")
+    return host if as_json and host and allowed(host, tuple(settings.ALLOWED_HOSTS)) else None
 
 
 @lru_cache(maxsize=256)
-def allowed(host: str) -> bool:
+def allowed(host: str, hosts: tuple[str, ...]) -> bool:
     """Tell whether the engine answers to this host, by Django's own rule."""
     domain, _ = split_domain_port(host)
-    return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
+    return bool(domain) and validate_host(domain, hosts)

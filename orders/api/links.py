@@ -1,4 +1,8 @@
-"""Addresses of one order, absolute, as the client reached us."""
+"""What an accepted order is answered with: where it is to be found, absolute, as the client reached us."""
+
+from typing import Any
+
+from orders.intake import Accepted
 
 
 def links(scheme: str, host: str, order_id: str) -> dict[str, str]:
@@ -6,3 +10,13 @@ def links(scheme: str, host: str, order_id: str) -> dict[str, str]:
     base = f"{scheme}://{host}/api/orders/{order_id}"
     socket = "wss" if scheme == "https" else "ws"
     return {"self": base, "events": f"{base}/events", "ws": f"{socket}://{host}/ws/{order_id}"}
+
+
+def acknowledgement(accepted: Accepted, scheme: str, host: str) -> dict[str, Any]:
+    """Build the answer to an accepted order."""
+    return {
+        "orderId": accepted.order_id,
+        "status": accepted.status,
+        "createdAt": accepted.created_at,
+        "links": links(scheme, host, accepted.order_id),
+    }

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from rest_framework import serializers
@@ -11,7 +12,7 @@ from engine.money import BadAmount, to_units
 from engine.orders import CLIENT_ORDER_ID_MAX, SLIPPAGE_DEFAULT_BPS, SLIPPAGE_MAX_BPS, Order, OrderType
 from engine.quotes import Pair
 from orders import intake
-from orders.api.errors import Field, Invalid, shown
+from orders.api.errors import FIELDS_MAX, Field, Invalid, shown
 from orders.intake import NewOrder
 from routing.catalogue import Catalogue, catalogue
 
@@ -76,6 +77,17 @@ class ExecuteSerializer(serializers.Serializer[Any]):
     )
     clientOrderId = Text(help_text=ACCEPTED["clientOrderId"], required=False)
 
+    @cached_property
+    def known(self) -> Catalogue:
+        """Read the catalogue once: an edit between two fields must not make them contradict each other."""
+        return catalogue()
+
+    def known_token(self, value: str) -> str:
+        """Pass a token of the catalogue."""
+        if value not in self.known.tokens:
+            raise serializers.ValidationError("is not a token this engine trades")
+        return value
+
     def validate_type(self, value: str) -> str:
         """Accept a known type."""
         if value not in list(OrderType):
@@ -84,11 +96,11 @@ class ExecuteSerializer(serializers.Serializer[Any]):
 
     def validate_tokenIn(self, value: str) -> str:  # noqa: N802 - DRF derives the name from the field's
         """Accept a known token."""
-        return known_token(value)
+        return self.known_token(value)
 
     def validate_tokenOut(self, value: str) -> str:  # noqa: N802
         """Accept a known token."""
-        return known_token(value)
+        return self.known_token(value)
 
     def validate_clientOrderId(self, value: str) -> str:  # noqa: N802
         """Accept an id that is safe in logs and URLs."""
@@ -98,10 +110,7 @@ class ExecuteSerializer(serializers.Serializer[Any]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Check what fields say together: the pair is traded, the amount fits the token."""
-        unknown = set(self.initial_data) - set(self.fields)
-        if unknown:
-            raise serializers.ValidationError({name: "is not a field of an order" for name in sorted(unknown)})
-        pair = traded(catalogue(), attrs["tokenIn"], attrs["tokenOut"])
+        pair = traded(self.known, attrs["tokenIn"], attrs["tokenOut"])
         if isinstance(pair, str):
             raise serializers.ValidationError({"tokenOut": pair})
         try:
@@ -109,13 +118,6 @@ class ExecuteSerializer(serializers.Serializer[Any]):
         except BadAmount as reason:
             raise serializers.ValidationError({"amount": str(reason)}) from None
         return {**attrs, "pair": pair, "units": units}
-
-
-def known_token(value: str) -> str:
-    """Pass a token of the catalogue."""
-    if value not in catalogue().tokens:
-        raise serializers.ValidationError("is not a token this engine trades")
-    return value
 
 
 def traded(known: Catalogue, token_in: str, token_out: str) -> Pair | str:
@@ -134,9 +136,13 @@ def parse(data: Any, idempotency_key: str | None = None) -> NewOrder:
     """
     if not isinstance(data, Mapping):
         raise Invalid("the body must be a JSON object")
-    serializer = ExecuteSerializer(data=with_key(data, idempotency_key))
+    asked = with_key(data, idempotency_key)
+    serializer = ExecuteSerializer(data=asked)
+    errors = {name: ["is not a field of an order"] for name in sorted(set(asked) - set(serializer.fields))}
     if not serializer.is_valid():
-        raise refusal(serializer.errors, data)
+        errors = {**serializer.errors, **errors}
+    if errors:
+        raise refusal(errors, asked)
     good = serializer.validated_data
     return order_from(good["type"], good["pair"], good["units"], good["slippageBps"], good.get("clientOrderId"))
 
@@ -155,15 +161,15 @@ def with_key(data: Mapping[str, Any], idempotency_key: str | None) -> dict[str, 
         return dict(data)
     if data.get("clientOrderId", idempotency_key) != idempotency_key:
         message = "differs from clientOrderId"
-        raise Invalid(f"Idempotency-Key {message}", [Field("Idempotency-Key", shown(idempotency_key), message, "either, or both alike")])
+        wrong = Field("Idempotency-Key", shown(idempotency_key), message, "either, or both alike")
+        raise Invalid(f"Idempotency-Key {message}", [wrong])
     return {**data, "clientOrderId": idempotency_key}
 
 
 def refusal(errors: Mapping[str, Any], data: Mapping[str, Any]) -> Invalid:
     """Word a serializer's errors in the one error shape."""
-    fields = [
-        Field(shown(name) or "", shown(data.get(name)), str(messages[0]), accepted(name)) for name, messages in errors.items()
-    ]
+    listed = list(errors.items())[:FIELDS_MAX]
+    fields = [Field(shown(name) or "", shown(data.get(name)), str(told[0]), accepted(name)) for name, told in listed]
     return Invalid("; ".join(f"{field.field} {field.message}" for field in fields), fields)
 
 
