@@ -3,7 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import ParseResult
+from urllib.parse import ParseResult, urlparse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -11,23 +11,21 @@ from django.core.asgi import get_asgi_application
 
 django = get_asgi_application()
 
-import structlog
 from channels.routing import URLRouter
-from channels.security.websocket import OriginValidator
+from channels.security.websocket import OriginValidator, WebsocketDenier
 from django.conf import settings
 from django.urls import re_path
 
 from orders.api import fast
 from orders.api.errors import body as error_body
 from orders.api.parsers import BODY_MAX
-from orders.consumers import OrderEvents, PlaceAndStream
+from orders.consumers import NoSuchSocket, OrderEvents, PlaceAndStream
 from orders.control import listener
 
 Message = MutableMapping[str, Any]
 
 FORM_MAX = 1024 * 1024
 """Bytes of a body outside the API: the admin's forms."""
-
 
 
 class OurOrigins(OriginValidator):  # type: ignore[misc]
@@ -37,6 +35,22 @@ class OurOrigins(OriginValidator):  # type: ignore[misc]
         """Accept an origin on one of our hosts, or none at all."""
         return parsed_origin is None or bool(super().valid_origin(parsed_origin))
 
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Refuse what is no origin like one that is not ours: reading it raises ValueError."""
+        if not all(is_origin(value) for name, value in scope["headers"] if name == b"origin"):
+            await WebsocketDenier()(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
+
+
+def is_origin(value: bytes) -> bool:
+    """Tell whether an Origin header can be read: scheme, host and a port that exists."""
+    try:
+        parsed = urlparse(value.decode("latin-1"))
+        return bool(parsed.hostname) and (parsed.port is None or parsed.port > 0)
+    except ValueError:
+        return False
+
 
 execute = fast.Execute(otherwise=django)
 # Any site's script may open a WebSocket to this address from a visitor's browser; only ours may place orders with it.
@@ -45,6 +59,7 @@ sockets = OurOrigins(
         [
             re_path(r"^ws/(?P<order_id>[^/]{1,64})/?$", OrderEvents.as_asgi()),
             re_path(r"^api/orders/execute/?$", PlaceAndStream.as_asgi()),
+            re_path("", NoSuchSocket.as_asgi()),
         ]
     ),
     settings.ALLOWED_HOSTS,
@@ -68,11 +83,13 @@ async def application(
 async def serve_http(scope: Any, receive: Any, send: Any) -> None:
     """Read the body, limited, before anything else looks at it: Django would spool all of it to disk first."""
     listener().ensure_listening()
-    structlog.contextvars.clear_contextvars()
     limit = BODY_MAX if scope["path"].startswith("/api/") else FORM_MAX
-    body = await read_body(receive, limit)
-    if body is None:
+    try:
+        body = await read_body(receive, limit)
+    except TooLarge:
         await fast.respond(send, 400, error_body("too_large", f"the body is larger than {limit} bytes"))
+        return
+    if body is None:
         return
     again = replaying(body, receive)
     if scope["path"] == "/api/orders/execute" and scope["method"] == "POST":
@@ -81,17 +98,24 @@ async def serve_http(scope: Any, receive: Any, send: Any) -> None:
         await django(scope, again, send)
 
 
+class TooLarge(Exception):
+    """The body exceeds its limit."""
+
+
 async def read_body(receive: Any, limit: int) -> bytes | None:
-    """Return the whole body, or None as soon as it exceeds the limit."""
+    """Return the whole body, or None when the client left before its end: half an order is not an order.
+
+    Raises TooLarge as soon as it exceeds the limit.
+    """
     parts, size = [], 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return b"".join(parts)
+            return None
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > limit:
-            return None
+            raise TooLarge
         if not message.get("more_body", False):
             return b"".join(parts)
 
@@ -107,11 +131,6 @@ def replaying(body: bytes, receive: Any) -> Callable[[], Awaitable[Message]]:
 
 
 async def serve_socket(scope: Any, receive: Any, send: Any) -> None:
-    """Serve a WebSocket; an address that does not exist is refused at the handshake."""
+    """Serve a WebSocket."""
     listener().ensure_listening()
-    try:
-        await sockets(scope, receive, send)
-    except ValueError as reason:
-        if "No route found" not in str(reason):
-            raise
-        await send({"type": "websocket.close", "code": 4404})
+    await sockets(scope, receive, send)

@@ -150,6 +150,16 @@ class PlaceAndStream(EventStream):
         await self.refuse(CODES.get(answer[0], FAILED), answer[1])
 
 
+class NoSuchSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """Any other address: refused at the handshake."""
+
+    channel_layer_alias = ""
+
+    async def connect(self) -> None:
+        """Close before accepting."""
+        await self.close(UNKNOWN)
+
+
 ONE_ORDER = body("one_order", "this socket has its order; open another for the next")
 
 

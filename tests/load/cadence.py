@@ -15,7 +15,6 @@ from redis import Redis
 
 from tests.system import eventually, system
 
-
 QUOTE = re.compile(
     r"(?P<key>quotes:\{[A-Z-]+\}:(RAYDIUM|METEORA)) .*?requested_at\W+(?P<requested_at>\d+)",
 )
