@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from engine.lifecycle import Status
@@ -25,6 +26,7 @@ class Fill:
     fee_lamports: int
 
 
+@lru_cache(maxsize=256)
 def moment(epoch_ms: int) -> str:
     """Write epoch milliseconds as RFC 3339 in UTC with milliseconds."""
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

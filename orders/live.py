@@ -230,11 +230,17 @@ return {hints, missing}
 """
 )
 
+# Each signature's next look is put off as it is taken: by ARGV[2] ms, or longer when so many are open that looking
+# them all up would exceed ARGV[3] a second.
 WATCH_DUE = script(
     CLOCK
     + """
 local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
-for _, member in ipairs(found) do redis.call('ZADD', KEYS[1], now + ARGV[2], member) end
+if #found == 0 then return found end
+local put_off = math.max(tonumber(ARGV[2]), redis.call('ZCARD', KEYS[1]) * 1000 / tonumber(ARGV[3]))
+local args = {}
+for i, member in ipairs(found) do args[2*i-1], args[2*i] = now + put_off, member end
+redis.call('ZADD', KEYS[1], unpack(args))
 return found
 """
 )
@@ -397,15 +403,10 @@ def watch(signatures: Iterable[str], in_ms: int, now: int) -> None:
         redis().zadd(WATCHED, members)
 
 
-def watched(limit: int, next_look_ms: int) -> list[str]:
+def watched(limit: int, next_look_ms: int, looks_per_s: int) -> list[str]:
     """Take signatures whose look-up is due, and put their next one off, so that replicas share the work."""
-    found: list[str] = WATCH_DUE()([WATCHED], [limit, next_look_ms])
+    found: list[str] = WATCH_DUE()([WATCHED], [limit, next_look_ms, looks_per_s])
     return found
-
-
-def watching() -> int:
-    """Count the signatures being watched."""
-    return int(redis().zcard(WATCHED))
 
 
 def unwatch(signatures: Sequence[str]) -> None:

@@ -57,8 +57,7 @@ def watch(signatures: Sequence[str]) -> None:
 
 def look() -> int:
     """Look up the watched signatures that are due, at most LOOKUP_LIMIT; return how many were looked up."""
-    spread_ms = live.watching() * 1000 // LOOKS_PER_SECOND
-    due = live.watched(LOOKUP_LIMIT, max(settings.CONFIRM_POLL_MS, spread_ms))
+    due = live.watched(LOOKUP_LIMIT, settings.CONFIRM_POLL_MS, LOOKS_PER_SECOND)
     if due:
         conclude(decided(chain().look(due)))
     return len(due)

@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import Future
-from functools import cache
+from functools import cache, partial
 
 import structlog
 from django.conf import settings
@@ -19,6 +19,9 @@ log = structlog.get_logger(__name__)
 
 POLL_MS = 500
 """How often polls come; beat's schedule (workers/migrations) has the same number."""
+
+Question = tuple[str, str]
+"""A venue and a pair, by name."""
 
 
 @cache
@@ -37,10 +40,10 @@ class Asker:
         self.timeout_s = timeout_ms / 1000
         # A venue that never answers has this many questions open, and not one more.
         self.in_flight_max = -(-timeout_ms // poll_ms) + 1
-        self.in_flight: Counter[tuple[str, str]] = Counter()
+        self.in_flight: Counter[Question] = Counter()
         self.direct: dict[str, Future[list[Quote]]] = {}
         self.lock = threading.Lock()
-        self.tasks: set[asyncio.Task[object]] = set()
+        self.tasks: set[asyncio.Task[Quote | None]] = set()
         self.failing: set[str] = set()
 
     def poll(self, pairs: Iterable[Pair]) -> None:
@@ -52,9 +55,20 @@ class Asker:
         for pair in pairs:
             for venue in self.venues:
                 if self.in_flight[venue.name, pair.name] < self.in_flight_max:
-                    task: asyncio.Task[object] = asyncio.ensure_future(self.ask_venue(venue, pair))
-                    self.tasks.add(task)
-                    task.add_done_callback(self.tasks.discard)
+                    self.start(venue, pair)
+
+    def start(self, venue: Venue, pair: Pair) -> "asyncio.Task[Quote | None]":
+        """Put one question; it counts as open from now on, also before the loop comes to it."""
+        task = asyncio.ensure_future(self.ask_venue(venue, pair))
+        self.in_flight[venue.name, pair.name] += 1
+        self.tasks.add(task)
+        task.add_done_callback(partial(self.end, (venue.name, pair.name)))
+        return task
+
+    def end(self, question: Question, task: "asyncio.Task[Quote | None]") -> None:
+        """Count a question as closed, however it ended."""
+        self.in_flight[question] -= 1
+        self.tasks.discard(task)
 
     def ask(self, pair: Pair) -> "Future[list[Quote]]":
         """Ask all venues for one pair at once; callers who ask while the question is open share its answer."""
@@ -68,20 +82,21 @@ class Asker:
 
     async def ask_all(self, pair: Pair) -> list[Quote]:
         """Return what the venues that answered said."""
-        answers = await asyncio.gather(*(self.ask_venue(venue, pair) for venue in self.venues))
+        answers = await asyncio.gather(*(self.start(venue, pair) for venue in self.venues))
         return [quote for quote in answers if quote]
 
     async def ask_venue(self, venue: Venue, pair: Pair) -> Quote | None:
         """Ask one venue within the time limit and cache its answer; None when it has none."""
-        self.in_flight[venue.name, pair.name] += 1
         try:
             async with asyncio.timeout(self.timeout_s):
                 quote = await venue.quote(pair)
         except (VenueDown, TimeoutError) as reason:
             self.note_failure(venue.name, pair.name, reason)
             return None
-        finally:
-            self.in_flight[venue.name, pair.name] -= 1
+        except Exception:
+            # What a venue answers is not ours to trust: nonsense from one must not take the other's quote away.
+            log.exception("venue's answer not understood", venue=venue.name, pair=pair.name)
+            return None
         self.note_answer(venue.name)
         try:
             quotes.store(quote)

@@ -1,13 +1,13 @@
 """Keeping quotes current: a poll every half second, and a watchdog for when nobody asks for one."""
 
 import threading
-import time
 
 import structlog
+from django.db import close_old_connections
 
 from routing.asking import POLL_MS, asker
 from routing.catalogue import catalogue
-from routing.store import StoreError, now_ms, redis
+from routing.store import now_ms, redis
 
 log = structlog.get_logger(__name__)
 
@@ -25,8 +25,8 @@ def poll() -> bool:
 
 def start() -> bool:
     """Start one poll of all venues and active pairs, unless another worker has just done so."""
-    # Shorter than the interval by more than beat's jitter, so that a message that comes twice polls once.
-    if not redis().set(TICK, "1", nx=True, px=POLL_MS * 7 // 10):
+    # Half the interval: a message that comes twice polls once, and one that comes late does not swallow the next.
+    if not redis().set(TICK, "1", nx=True, px=POLL_MS // 2):
         return False
     asker().poll(catalogue().active.values())
     return True
@@ -37,23 +37,29 @@ class Watchdog(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="quote watchdog", daemon=True)
+        self.stopping = threading.Event()
 
     def run(self) -> None:
         """Look now and then whether polls are still asked for."""
-        while True:
-            time.sleep(WATCHDOG_S)
+        while not self.stopping.wait(WATCHDOG_S):
             try:
                 self.stand_in()
-            except StoreError:
-                continue
+            except Exception as reason:
+                # It watches over everything else, so it must outlive any store's outage.
+                log.warning("watchdog failed, will look again", reason=repr(reason))
+            finally:
+                close_old_connections()
 
     def stand_in(self) -> None:
         """Poll at the usual pace until somebody asks for polls again."""
         if silent():
             log.warning("no poll was asked for, polling directly", silent_s=WATCHDOG_S)
-        while silent():
+        while silent() and not self.stopping.wait(POLL_MS / 1000):
             start()
-            time.sleep(POLL_MS / 1000)
+
+    def stop(self) -> None:
+        """End at the next look."""
+        self.stopping.set()
 
 
 def silent() -> bool:

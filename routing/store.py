@@ -16,13 +16,15 @@ StoreError = RedisError
 
 @cache
 def redis() -> Redis:
-    """Return the process's client: strings in and out, every call limited to 2 s.
+    r"""Return the process's client: strings in and out, every call limited to 2 s.
 
-    One retry, on a fresh connection: every script sent through it is idempotent.
+    One retry, on a fresh connection: every script sent through it is idempotent.  Bytes that are no text come in as
+    `\xff`, so that one bad record cannot make a whole reply unreadable.
     """
     return Redis.from_url(
         settings.REDIS_URL,
         decode_responses=True,
+        encoding_errors="backslashreplace",
         protocol=2,
         socket_timeout=2,
         socket_connect_timeout=1,

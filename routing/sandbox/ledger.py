@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any
 
+import msgspec
 from django.db import InterfaceError, OperationalError, connection
 
 from routing.chain import LOOKUP_LIMIT, Blockhash, ChainUnreachable, Finding, Landing, Look, TransactionRefused
@@ -22,8 +23,8 @@ WRITE = """
 INSERT INTO routing_ledgerentry (signature, slot, lands_at, landing, amount_out, fee_lamports, error_code, error)
 SELECT signature, lands_ms / %s, to_timestamp(lands_ms / 1000.0), landing, amount_out, %s,
        error_code, error
-FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::numeric[], %s::text[], %s::text[])
-     AS sent (signature, lands_ms, expires_ms, landing, amount_out, error_code, error)
+FROM json_to_recordset(%s) AS sent (signature text, lands_ms bigint, expires_ms bigint, landing text,
+                                    amount_out numeric, error_code text, error text)
 WHERE expires_ms >= extract(epoch FROM clock_timestamp()) * 1000
 ORDER BY signature
 ON CONFLICT (signature) DO NOTHING
@@ -116,17 +117,20 @@ def _now_ms() -> int:
 def _write(entries: Sequence[Entry]) -> None:
     if not entries:
         return
-    columns: list[Any] = [
-        [entry.signature for entry in entries],
-        [entry.lands_ms for entry in entries],
-        [entry.expires_ms for entry in entries],
-        [entry.outcome.landing.value for entry in entries],
-        [entry.outcome.amount_out for entry in entries],
-        [entry.outcome.error_code for entry in entries],
-        [entry.outcome.error for entry in entries],
+    rows = [
+        {
+            "signature": entry.signature,
+            "lands_ms": entry.lands_ms,
+            "expires_ms": entry.expires_ms,
+            "landing": entry.outcome.landing,
+            "amount_out": entry.outcome.amount_out,
+            "error_code": entry.outcome.error_code,
+            "error": entry.outcome.error,
+        }
+        for entry in entries
     ]
     with _reachable(), connection.cursor() as cursor:
-        cursor.execute(WRITE, [SLOT_MS, FEE_LAMPORTS, *columns])
+        cursor.execute(WRITE, [SLOT_MS, FEE_LAMPORTS, msgspec.json.encode(rows).decode()])
 
 
 def _rows(statement: str, values: list[Any]) -> list[tuple[Any, ...]]:
