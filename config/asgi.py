@@ -1,8 +1,10 @@
 """The ASGI application: the hot route, Django for the rest of HTTP, Channels for WebSockets."""
 
+# ruff: noqa: E402 - Django is set up before what needs it is imported
+
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import ParseResult, urlparse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -52,12 +54,12 @@ def is_origin(value: bytes) -> bool:
         return False
 
 
-execute = fast.Execute(otherwise=django)
+execute = fast.Execute(otherwise=cast(fast.Application, django))
 # Any site's script may open a WebSocket to this address from a visitor's browser; only ours may place orders with it.
 sockets = OurOrigins(
     URLRouter(
         [
-            re_path(r"^ws/(?P<order_id>[^/]{1,64})/?$", OrderEvents.as_asgi()),
+            re_path(r"^ws/(?P<order_id>[^/]+)/?$", OrderEvents.as_asgi()),
             re_path(r"^api/orders/execute/?$", PlaceAndStream.as_asgi()),
             re_path("", NoSuchSocket.as_asgi()),
         ]

@@ -1,7 +1,8 @@
 """Celery's Redis transport with one client per channel.
 
 kombu makes a new `Redis` object for every publish, acknowledgement and event; with redis-py 8 each builds a table of
-some two hundred response callbacks, which costs more than the command.  A client on a pool serves any number of threads.
+some two hundred response callbacks, which costs more than the command.  A client on a pool
+serves any number of threads.
 """
 
 from functools import cached_property
@@ -11,19 +12,21 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as stock
 
 
-class Channel(stock.Channel):  # type: ignore[misc]
+class Channel(stock.Channel):
     """Keeps the client for commands that answer at once."""
 
     @cached_property
     def shared_client(self) -> Any:
         """Make the client on first use."""
-        return super()._create_client()
+        return super()._create_client()  # type: ignore[misc]
 
     def _create_client(self, asynchronous: bool = False) -> Any:
-        return super()._create_client(asynchronous=True) if asynchronous else self.shared_client
+        if asynchronous:
+            return super()._create_client(asynchronous=True)  # type: ignore[misc]
+        return self.shared_client
 
 
-class Transport(stock.Transport):  # type: ignore[misc]
+class Transport(stock.Transport):
     """The stock transport with that channel."""
 
     Channel = Channel

@@ -58,7 +58,7 @@ app.conf.update(
     beat_max_loop_interval=1,
     timezone="UTC",
 )
-app.autodiscover_tasks(["workers.order", "workers.stream", "workers.dbsync", "workers.dlq"], related_name=None)
+app.autodiscover_tasks(["workers.order", "workers.stream", "workers.dbsync", "workers.dlq"], related_name=None)  # type: ignore[arg-type]
 
 
 @signals.setup_logging.connect

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIXES = ("ENGINE_", "MOCK_", "MARKET_", "CONFIRM_", "QUOTE_", "ORDER_")
@@ -20,6 +21,9 @@ PREFIXES = ("ENGINE_", "MOCK_", "MARKET_", "CONFIRM_", "QUOTE_", "ORDER_")
 
 class BadSetting(Exception):
     """A setting is unknown or malformed; the message names it, its value and what it accepts."""
+
+    def __str__(self) -> str:
+        return f"setting error: {super().__str__()}"
 
 
 @dataclass(frozen=True)
@@ -99,11 +103,19 @@ def url(*schemes: str) -> Callable[[str], str]:
     """Accept an address with one of these schemes."""
 
     def parse(text: str) -> str:
-        if text.partition("://")[0] not in schemes or not text.partition("://")[2]:
+        if text.partition("://")[0] not in schemes or not text.partition("://")[2] or not has_sound_port(text):
             raise ValueError(f"an address that begins with {' or '.join(s + '://' for s in schemes)}")
         return text
 
     return parse
+
+
+def has_sound_port(address: str) -> bool:
+    """Tell whether an address has no port or one that exists."""
+    try:
+        return urlsplit(address).port != 0
+    except ValueError:
+        return False
 
 
 def switch(text: str) -> bool:
@@ -141,13 +153,20 @@ TABLE: dict[str, Setting] = {
     "ENGINE_ALLOWED_HOSTS": Setting(names, "localhost,127.0.0.1,[::1]", "host names the API answers to"),
     "ENGINE_SECRET_KEY": Setting(filled, None, "Django's secret key; made and kept in the data dir when not given"),
     "ENGINE_DEBUG": Setting(switch, "0", "Django's debug pages; never in production"),
-    "ENGINE_LOG_LEVEL": Setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "least severe line that is logged"),
+    "ENGINE_LOG_LEVEL": Setting(
+        one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "least severe line that is logged"
+    ),
     "ENGINE_LOG_FORMAT": Setting(one_of("auto", "json", "text"), "auto", "auto: text on a terminal, JSON otherwise"),
     "ENGINE_WORKER_THREADS": Setting(whole(1, 64), "4", "tasks one worker process runs at once"),
+    "ENGINE_NO_VENV": Setting(
+        one_of("0", "1"), "0", "1: manage.py keeps to the interpreter it is started with; not from .env"
+    ),
     "ENGINE_ROLE": Setting(filled, "shell", "which process this is; set by whatever starts it"),
     "DATABASE_URL": Setting(url("postgres", "postgresql"), None, "PostgreSQL; embedded when not given"),
     "REDIS_URL": Setting(url("redis", "rediss"), None, "Redis 7 or Valkey; embedded when not given"),
-    "ORDER_MAX_IMPACT_BPS": Setting(whole(1, 10_000), "1000", "worst price impact of its own size an order may have, bps"),
+    "ORDER_MAX_IMPACT_BPS": Setting(
+        whole(1, 10_000), "1000", "worst price impact of its own size an order may have, bps"
+    ),
     "ORDER_LIVE_TTL_S": Setting(whole(1, 604_800), "3600", "how long a finished order stays in Redis, seconds"),
     "ORDER_LEASE_MS": Setting(whole(500, 600_000), "5000", "how long a silent worker keeps an order to itself"),
     "MAX_ATTEMPTS": Setting(whole(1, 10), "3", "tries before an order fails"),
@@ -198,7 +217,7 @@ def value_of(name: str, setting: Setting, text: str | None) -> Any:
 def refuse_unknown(given: Mapping[str, str]) -> None:
     """Stop on a variable that carries one of our prefixes and means nothing to us."""
     for name in sorted(given):
-        if name.startswith(PREFIXES) and name not in TABLE and name != "ENGINE_NO_VENV":
+        if name.startswith(PREFIXES) and name not in TABLE:
             near = difflib.get_close_matches(name, TABLE, n=1)
             hint = f"; did you mean {near[0]}?" if near else "; the README lists all settings"
             raise BadSetting(f"{name} is not a setting of this engine{hint}")
@@ -211,8 +230,12 @@ def dotenv(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         return {}
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise BadSetting(f"{path.name} is not UTF-8 text") from None
     found = {}
-    for number_, line in enumerate(path.read_text().splitlines(), 1):
+    for number_, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, equals, value = line.removeprefix("export ").partition("=")
@@ -227,10 +250,20 @@ def running_stores(values: Mapping[str, Any]) -> dict[str, str]:
     wanted = [name for name in ("DATABASE_URL", "REDIS_URL") if values[name] is None]
     try:
         running = json.loads((values["ENGINE_DATA_DIR"] / "run.json").read_text())
-        os.kill(running["pid"], 0)
-    except (OSError, ValueError, KeyError):
+        return {name: running[name] for name in wanted if name in running} if is_alive(running["pid"]) else {}
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return {name: running[name] for name in wanted if name in running}
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process exists, another user's included."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def secret_key(data_dir: Path) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 import structlog
 import structlog.tracebacks
 
-
 WITHOUT_LOCALS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 """Local variables hold passwords and keys; a log does not."""
 

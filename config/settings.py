@@ -1,11 +1,17 @@
 """Django's settings, all of them derived from the table in config/env.py."""
 
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from config import env, logs
 
-ENV = env.load()
+try:
+    ENV = env.load()
+except env.BadSetting as problem:
+    # Whatever imports the settings, a management command, a server or a worker, ends with one line and no traceback.
+    print(problem, file=sys.stderr)  # noqa: T201
+    sys.exit(2)
 BASE_DIR = env.ROOT
 
 ROLE: str = ENV["ENGINE_ROLE"]

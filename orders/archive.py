@@ -7,9 +7,12 @@ twice: an event row that exists is left, an order row never goes back to an earl
 import os
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -21,33 +24,42 @@ from redis.exceptions import ResponseError
 from engine.lifecycle import FINAL, Status
 from orders import dispatch, live
 from orders.models import SetAside
-from orders.rows import fetch
-from routing.store import redis
+from orders.rows import fetch, recordset
+from routing.store import now_ms, redis
 
 log = structlog.get_logger(__name__)
 
 GROUP = "dbsync"
 NUDGED = "dbsync:nudged"
+
+Entry = tuple[str, dict[str, str]]
+"""One entry of the feed: its id and its fields."""
+
 ENTRIES = 200
 """Feed entries of one round; each holds the events of one batch."""
 EVENTS = 2_000
 """Event rows in one statement."""
 TAKE_OVER_MS = 10_000
 """How long an entry may stay with a reader that does not finish it."""
+KEEP_MS = 5_000
+"""How long written entries stay for the servers, which read the feed too; a slower one reads the orders' own events."""
+TRIM_EVERY_S = 0.5
 READER = f"{socket.gethostname()}-{os.getpid()}"
 RECORD_MAX = 100_000
 """Characters kept of a record that is set aside."""
 
+FINALS = [status.value for status in FINAL]
+
 draining = threading.Lock()
+wanted = threading.Event()
+trimmed_at = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One event, read and checked: `event` is its JSON, `line` the feed's line it came in."""
 
-    order_id: UUID
-    seq: int
-    status: Status
+    wire: "Wire"
     event: str
     line: str
 
@@ -57,13 +69,15 @@ class BadRecord(ValueError):
 
 
 class Wire(msgspec.Struct, rename="camel"):
-    """The part of an event that every event has."""
+    """The part of an event that every event has, and the facts that an order's row keeps."""
 
     order_id: UUID
     seq: int
     status: Status
     at: datetime
     attempt: int
+    venue: str | None = None
+    tx_hash: str | None = None
 
 
 COMMON = ("orderId", "seq", "status", "at", "attempt")
@@ -78,27 +92,64 @@ def nudge() -> None:
 
 def drain() -> int:
     """Write the feed to Postgres until it is empty; return how many events were read."""
-    # A second drain in this process would only contend with the first, which looks at the nudge again before it ends.
-    if not draining.acquire(blocking=False):
-        return 0
-    try:
-        return sum(drain_round(entries) for entries in rounds())
-    finally:
-        draining.release()
+    count = 0
+    wanted.set()
+    # A second drain in this process would only contend with the first, which goes on when it finds another was wanted.
+    while wanted.is_set() and draining.acquire(blocking=False):
+        try:
+            wanted.clear()
+            count += sum(drain_round(entries) for entries in rounds())
+        finally:
+            draining.release()
+    return count
 
 
-def rounds() -> Iterator[list[tuple[str, dict[str, str]]]]:
-    """Yield batches of feed entries: first those a dead reader left, then new ones until none are left."""
-    ensure_group()
-    _, abandoned, *_ = redis().xautoclaim(live.FEED, GROUP, READER, TAKE_OVER_MS, count=ENTRIES)
-    if abandoned:
-        yield abandoned
+def rounds() -> Iterator[list[Entry]]:
+    """Yield batches of feed entries: those a dead reader left, those this one could not write, then new ones.
+
+    A round must be acknowledged before the next is asked for.
+    """
+    take_over()
+    for start in ("0", ">"):
+        while entries := next_round(start):
+            yield entries
+
+
+def take_over() -> None:
+    """Make the entries of readers that do not finish them our own."""
+    start = "0-0"
     while True:
-        redis().delete(NUDGED)
-        answer = redis().xreadgroup(GROUP, READER, {live.FEED: ">"}, count=ENTRIES)
-        if not answer:
+        ensure_group()
+        try:
+            start, taken, *_ = redis().xautoclaim(live.FEED, GROUP, READER, TAKE_OVER_MS, start, count=ENTRIES)
+        except ResponseError as reason:
+            refuse_unless_emptied(reason)
             return
-        yield answer[0][1]
+        if taken:
+            log.warning("feed entries taken over", entries=len(taken))
+        if start == "0-0":
+            return
+
+
+def next_round(start: str) -> list[Entry]:
+    """Read entries: our own unacknowledged ones from `0`, new ones from `>`."""
+    # Before reading: a nudge for what comes during this read must not be lost.
+    redis().delete(NUDGED)
+    while True:
+        try:
+            answer = redis().xreadgroup(GROUP, READER, {live.FEED: start}, count=ENTRIES)
+        except ResponseError as reason:
+            refuse_unless_emptied(reason)
+            ensure_group()
+        else:
+            entries: list[Entry] = answer[0][1] if answer else []  # type: ignore[index, assignment]
+            return entries
+
+
+def refuse_unless_emptied(reason: ResponseError) -> None:
+    """Let the absence of our group pass: Redis was emptied under us.  Raises any other reason."""
+    if "NOGROUP" not in str(reason) and "no such key" not in str(reason):
+        raise reason
 
 
 def ensure_group() -> None:
@@ -110,12 +161,38 @@ def ensure_group() -> None:
             raise
 
 
-def drain_round(entries: Sequence[tuple[str, dict[str, str]]]) -> int:
+def drain_round(entries: Sequence[Entry]) -> int:
     """Write one round of entries, then acknowledge them."""
-    texts = [line for _, fields in entries for line in fields.get("b", "").split("\n")]
+    # One that was trimmed away before it was written comes without fields; the sweep feeds its orders again.
+    texts = [line for _, fields in entries if fields for line in fields.get("b", "").split("\n")]
     write(texts)
     redis().xack(live.FEED, GROUP, *(entry_id for entry_id, _ in entries))
+    trim()
     return len(texts)
+
+
+def trim() -> None:
+    """Drop entries that are written and that every server has had KEEP_MS to read, at most every TRIM_EVERY_S."""
+    global trimmed_at  # noqa: PLW0603 - one feed, one drain at a time
+    if time.monotonic() - trimmed_at < TRIM_EVERY_S:
+        return
+    trimmed_at = time.monotonic()
+    try:
+        # Whatever is read after these two answers is newer than they are.
+        waiting = redis().xpending(live.FEED, GROUP)
+        delivered = [group["last-delivered-id"] for group in redis().xinfo_groups(live.FEED) if group["name"] == GROUP]
+    except ResponseError as reason:
+        refuse_unless_emptied(reason)
+        return
+    written = [waiting["min"]] if waiting["pending"] else delivered
+    old = f"{now_ms() - KEEP_MS}-0"
+    redis().xtrim(live.FEED, minid=min([*written, old], key=position), approximate=False)
+
+
+def position(entry_id: str) -> tuple[int, int]:
+    """Read an entry's id so that it compares as Redis compares it."""
+    ms, _, number = entry_id.partition("-")
+    return int(ms), int(number)
 
 
 def write(lines: Iterable[str]) -> None:
@@ -126,11 +203,13 @@ def write(lines: Iterable[str]) -> None:
             rows.append(read(line))
         except BadRecord as reason:
             bad.append((line, str(reason)))
+    # One order of writing for all readers: two that hold events of the same orders cannot deadlock.
+    rows.sort(key=attrgetter("line"))
     for start in range(0, len(rows), EVENTS):
         bad += store(rows[start : start + EVENTS])
     set_aside(bad)
-    kept = {line for line, _ in bad}
-    finished = {str(row.order_id) for row in rows if row.status in FINAL and row.line not in kept}
+    refused = {line for line, _ in bad}
+    finished = {str(row.wire.order_id) for row in rows if row.wire.status in FINAL and row.line not in refused}
     live.forget(finished, settings.ORDER_LIVE_TTL_S)
 
 
@@ -144,12 +223,9 @@ def read(line: str) -> Row:
         raise BadRecord(f"not `id seq final event`: {len(parts)} parts")
     try:
         wire = DECODER.decode(parts[3])
-    except (msgspec.DecodeError, UnicodeEncodeError) as reason:
+    except (msgspec.DecodeError, RecursionError) as reason:
         raise BadRecord(str(reason)) from None
-    # Postgres' jsonb holds no NUL character.
-    if "\\u0000" in parts[3]:
-        raise BadRecord("holds a NUL character, which jsonb refuses")
-    return Row(wire.order_id, wire.seq, wire.status, parts[3], line)
+    return Row(wire, parts[3], line)
 
 
 def store(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -159,33 +235,26 @@ def store(rows: Sequence[Row]) -> list[tuple[str, str]]:
     try:
         with transaction.atomic():
             pin_plan()
-            insert_events(rows)
-            update_orders(latest_of(rows))
+            strays = unknown_orders(rows, update_orders(latest_of(rows)))
+            insert_events([row for row in rows if row.wire.order_id not in strays])
     except (DataError, IntegrityError) as reason:
         if len(rows) == 1:
             return [(rows[0].line, str(reason).strip())]
         middle = len(rows) // 2
         return store(rows[:middle]) + store(rows[middle:])
-    return []
+    return [(row.line, "no such order") for row in rows if row.wire.order_id in strays]
 
 
 def pin_plan() -> None:
     """Keep to index look-ups: on a table never analysed the planner would read all of it for every batch."""
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off")
+        cursor.execute(
+            "SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off"
+        )
 
 
-EVENT = """
-    SELECT (e->>'orderId')::uuid AS order_id, (e->>'seq')::int AS seq, e->>'status' AS status,
-           (e->>'at')::timestamptz AS at, (e->>'attempt')::int AS attempt,
-           e - '{orderId,seq,status,at,attempt}'::text[] AS facts
-    FROM jsonb_array_elements(%s) AS e
-"""
-
-
-def document(rows: Iterable[Row]) -> str:
-    """Join events into one JSON array."""
-    return f"[{','.join(row.event for row in rows)}]"
+FACTS = "- '{orderId,seq,status,at,attempt}'::text[]"
+"""What is left of an event's JSON without the part every event has."""
 
 
 def insert_events(rows: Sequence[Row]) -> None:
@@ -193,48 +262,81 @@ def insert_events(rows: Sequence[Row]) -> None:
     fetch(
         f"""
         INSERT INTO orders_orderevent (order_id, seq, status, at, attempt, facts)
-        SELECT order_id, seq, status, at, attempt, facts FROM ({EVENT}) v ON CONFLICT DO NOTHING
+        SELECT (e->>'orderId')::uuid, (e->>'seq')::int, e->>'status', (e->>'at')::timestamptz, (e->>'attempt')::int,
+               e {FACTS}
+        FROM jsonb_array_elements(%s) AS e ON CONFLICT DO NOTHING
         """,  # noqa: S608 - a constant of this module
-        document(rows),
+        f"[{','.join(row.event for row in rows)}]",
     )
 
 
-def latest_of(rows: Iterable[Row]) -> list[Row]:
-    """Keep the last event of each order."""
-    last: dict[UUID, Row] = {}
-    for row in rows:
-        if row.order_id not in last or last[row.order_id].seq < row.seq:
-            last[row.order_id] = row
-    return list(last.values())
+def latest_of(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Fold the events of each order into its last one, with the last venue and signature that any of them names."""
+    last: dict[UUID, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: row.wire.seq):
+        wire = row.wire
+        known = last.get(wire.order_id, {})
+        last[wire.order_id] = {
+            "order_id": wire.order_id,
+            "event": msgspec.Raw(row.event.encode()),
+            "venue": wire.venue or known.get("venue"),
+            "tx_hash": wire.tx_hash or known.get("tx_hash"),
+        }
+    return [last[order_id] for order_id in sorted(last)]
 
 
-def update_orders(rows: Sequence[Row]) -> None:
-    """Bring order rows up to their last event."""
-    fetch(
+def update_orders(latest: Sequence[dict[str, Any]]) -> set[UUID]:
+    """Bring order rows up to their last event; return those that went ahead.
+
+    A final event ends the row whatever its seq: a life begun anew after Redis was lost may be the shorter one.
+    """
+    rows = fetch(
         f"""
         UPDATE orders_order o
-        SET status = v.status, seq = v.seq, attempt = v.attempt, updated_at = v.at, result = v.facts,
-            venue = coalesce(v.facts->>'venue', o.venue), tx_hash = coalesce(v.facts->>'txHash', o.tx_hash)
-        FROM ({EVENT}) v WHERE o.id = v.order_id AND o.seq < v.seq
+        SET status = v.event->>'status', seq = (v.event->>'seq')::int, attempt = (v.event->>'attempt')::int,
+            updated_at = (v.event->>'at')::timestamptz, result = v.event {FACTS},
+            venue = coalesce(v.venue, o.venue), tx_hash = coalesce(v.tx_hash, o.tx_hash)
+        FROM jsonb_to_recordset(%s) AS v(order_id uuid, event jsonb, venue text, tx_hash text)
+        WHERE o.id = v.order_id
+          AND (o.seq < (v.event->>'seq')::int OR (v.event->>'status' = ANY(%s) AND o.status <> ALL(%s)))
+        RETURNING o.id
         """,  # noqa: S608 - a constant of this module
-        document(rows),
+        recordset(latest),
+        FINALS,
+        FINALS,
+    )
+    return {order_id for (order_id,) in rows}
+
+
+def unknown_orders(rows: Iterable[Row], known: Collection[UUID]) -> set[UUID]:
+    """Return the orders of these events, beside those known, that have no row."""
+    doubtful = {row.wire.order_id for row in rows}.difference(known)
+    if not doubtful:
+        return set()
+    return doubtful.difference(
+        order_id for (order_id,) in fetch("SELECT id FROM orders_order WHERE id = ANY(%s)", list(doubtful))
     )
 
 
 def set_aside(bad: Sequence[tuple[str, str]]) -> None:
-    """Keep records that could not be written, with the reason."""
-    for line, reason in bad:
-        log.error("record set aside", record=line[:500], reason=reason)
-    SetAside.objects.bulk_create(
-        SetAside(record=line[:RECORD_MAX].replace("\0", "\\0"), reason=reason) for line, reason in bad
-    )
+    """Keep records that could not be written, with the reason; each once, however often it is fed."""
+    reasons = {line[:RECORD_MAX].replace("\0", "\\0"): reason for line, reason in bad}
+    for record in SetAside.objects.filter(record__in=reasons).values_list("record", flat=True):
+        reasons.pop(record, None)
+    for record, reason in reasons.items():
+        log.error("record set aside", record=record[:500], reason=reason)
+    SetAside.objects.bulk_create(SetAside(record=record, reason=reason) for record, reason in reasons.items())
 
 
 def backlog() -> int:
-    """Count feed entries not yet written."""
+    """Count feed entries not yet written; those of a feed nobody has begun to read included."""
     try:
         groups = redis().xinfo_groups(live.FEED)
     except ResponseError:
         return 0
-    ours = [group for group in groups if group["name"] == GROUP]
-    return sum((group["lag"] or 0) + group["pending"] for group in ours)
+    for group in groups:
+        if group["name"] == GROUP:
+            # Redis cannot count after some kinds of trimming; whether anything is left it still knows.
+            unread = redis().xinfo_stream(live.FEED)["last-generated-id"] != group["last-delivered-id"]
+            return int(group["pending"] + (int(unread) if group["lag"] is None else group["lag"]))
+    return int(redis().xlen(live.FEED))

@@ -43,7 +43,10 @@ async def on(pool: ThreadPoolExecutor, function: Callable[P, R], *args: P.args, 
 
 
 def one_per_loop(make: Callable[[], R]) -> Callable[[], R]:
-    """Have `make` called once for each event loop: a server has one, tests have many, and none may see another's tasks."""
+    """Have `make` called once for each event loop.
+
+    A server has one; tests have many, and none may meet another's tasks.
+    """
     made: dict[asyncio.AbstractEventLoop, R] = {}
 
     @wraps(make)

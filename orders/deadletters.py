@@ -11,6 +11,7 @@ from engine.lifecycle import OPEN_ATTEMPT, AttemptState, Status
 from orders import intake, live, models, recovery
 from orders.intake import NewOrder
 from orders.models import DeadLetter, Verdict
+from orders.rows import fetch, recordset
 
 log = structlog.get_logger(__name__)
 
@@ -22,12 +23,29 @@ class NotSafe(Exception):
 def keep(order_ids: Sequence[str]) -> int:
     """Write the dead letters of failed orders that have none yet; return how many were new."""
     rows = models.Order.objects.filter(pk__in=order_ids, dead_letter=None).prefetch_related("events", "attempts")
-    histories = {str(row.id): told(row) for row in rows}
-    letters = [letter(row, histories[str(row.id)]) for row in rows if failed(histories[str(row.id)])]
-    made = DeadLetter.objects.bulk_create(letters, ignore_conflicts=True)
-    for one in made:
-        log.warning("dead letter kept", order_id=str(one.order_id), code=one.code, verdict=one.verdict)
-    return len(made)
+    told_of = [(row, told(row)) for row in rows]
+    letters = [letter(row, history, end) for row, history in told_of if (end := failure(row, history))]
+    new = insert(letters) if letters else set()
+    for one in letters:
+        if one["order_id"] in new:
+            log.warning("dead letter kept", order_id=one["order_id"], code=one["code"], verdict=one["verdict"])
+    return len(new)
+
+
+def insert(letters: Sequence[dict[str, Any]]) -> set[str]:
+    """Write letters; return the orders whose letter is new."""
+    rows = fetch(
+        """
+        INSERT INTO orders_deadletter (order_id, code, reason, replay_may_help, history, verdict)
+        SELECT order_id, code, reason, replay_may_help, history, verdict
+        FROM json_to_recordset(%s) AS l(order_id uuid, code text, reason text, replay_may_help bool, history jsonb,
+                                        verdict text)
+        ON CONFLICT DO NOTHING
+        RETURNING order_id::text
+        """,
+        recordset(letters),
+    )
+    return {order_id for (order_id,) in rows}
 
 
 def told(row: models.Order) -> list[dict[str, Any]]:
@@ -36,22 +54,27 @@ def told(row: models.Order) -> list[dict[str, Any]]:
     return [live.decode(text) for text in texts] if texts else recovery.history(row)
 
 
-def failed(history: Sequence[dict[str, Any]]) -> bool:
-    """Tell whether this life ended in failure."""
-    return history[-1]["status"] == Status.FAILED
+def failure(row: models.Order, history: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the facts of an order's failure; None when it did not fail.
+
+    The row knows them too: a history with a gap must not keep a letter from being written.
+    """
+    if history[-1]["status"] == Status.FAILED:
+        return history[-1]
+    facts: dict[str, Any] | None = row.result if row.status == Status.FAILED else None
+    return facts
 
 
-def letter(row: models.Order, history: Sequence[dict[str, Any]]) -> DeadLetter:
+def letter(row: models.Order, history: Sequence[dict[str, Any]], end: dict[str, Any]) -> dict[str, Any]:
     """Make the dead letter of a failed order."""
-    end = history[-1]
-    return DeadLetter(
-        order=row,
-        code=end["code"],
-        reason=end["message"],
-        replay_may_help=end["replayMayHelp"],
-        history=list(history),
-        verdict=verdict([attempt.state for attempt in row.attempts.all()]),
-    )
+    return {
+        "order_id": str(row.id),
+        "code": end["code"],
+        "reason": end["message"],
+        "replay_may_help": end["replayMayHelp"],
+        "history": history,
+        "verdict": verdict([attempt.state for attempt in row.attempts.all()]),
+    }
 
 
 def verdict(states: Sequence[str]) -> Verdict:
@@ -73,7 +96,8 @@ def replay(order_id: str, by: str) -> str:
     Raises DeadLetter.DoesNotExist, or NotSafe with the reason.
     """
     with transaction.atomic():
-        one = DeadLetter.objects.select_for_update().select_related("order").get(order_id=order_id)
+        letters = DeadLetter.objects.select_for_update(of=("self",)).select_related("order")
+        one = letters.get(order_id=order_id)
         states = list(one.order.attempts.values_list("state", flat=True))
         one.verdict = verdict(states)
         one.save(update_fields=["verdict"])

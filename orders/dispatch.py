@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import structlog
 from celery import current_app
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
+
+from routing.store import redis
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +34,7 @@ def send(task: str, order_ids: Sequence[str] = (), expires_s: float | None = Non
     try:
         for group in groups:
             wake(task, group, expires_s)
-    except (OperationalError, OSError) as reason:
+    except (KombuError, OSError) as reason:
         log.warning("worker not woken, the sweep will", task=task, orders=len(order_ids), reason=str(reason))
         return False
     return True
@@ -48,3 +50,8 @@ def wake(task: str, order_ids: Sequence[str], expires_s: float | None) -> None:
         ignore_result=True,
         retry=False,
     )
+
+
+def waiting(queue: str) -> int:
+    """Count the messages no worker has taken yet."""
+    return int(redis().llen(queue))

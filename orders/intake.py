@@ -76,7 +76,9 @@ def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict]:
     announce(new)
     taken = standing([one for one in asked if one.order.id not in inserted])
     return [
-        Accepted(one.order.id, Status.PENDING, inserted[one.order.id]) if one.order.id in inserted else taken[one.order.id]
+        Accepted(one.order.id, Status.PENDING, inserted[one.order.id])
+        if one.order.id in inserted
+        else taken[one.order.id]
         for one in asked
     ]
 
@@ -137,8 +139,8 @@ def standing(repeats: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
         [one.order.client_order_id for one in repeats],
         [one.replay_of for one in repeats],
     )
-    by_client = {row[4]: row for row in rows if row[4]} | {row[5]: row for row in rows if row[5]}
-    return {one.order.id: verdict(one, by_client[one.replay_of or one.order.client_order_id]) for one in repeats}
+    found = {(row[4], row[5]): row for row in rows}
+    return {one.order.id: verdict(one, found[one.order.client_order_id, one.replay_of]) for one in repeats}
 
 
 def verdict(asked: NewOrder, row: tuple[str, str, datetime, str, str, str]) -> Accepted | Conflict:

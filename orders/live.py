@@ -27,8 +27,8 @@ from routing.catalogue import catalogue
 from routing.store import redis, script
 
 FEED = "orders:events"
-FEED_MAX = 200_000
-"""Entries kept in the feed; DBSync and servers read it within moments, the sweep heals what outlives it."""
+FEED_MAX = 20_000
+"""Entries the feed keeps at most; DBSync trims it long before, and recovery feeds again what was cut off unread."""
 OPEN = "orders:open"
 REBUILT = "orders:rebuilt"
 WATCHED = "attempts:open"
@@ -102,7 +102,7 @@ CLOCK = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] 
 PLACE = script(
     CLOCK
     + """
-local placed, feed, i = {}, {}, 1
+local placed, feed, i = {}, {}, 2
 while i <= #ARGV do
   local id, status, attempt, look_in, final, body, n =
     ARGV[i], ARGV[i+1], ARGV[i+2], tonumber(ARGV[i+3]), ARGV[i+4], ARGV[i+5], tonumber(ARGV[i+6])
@@ -120,7 +120,7 @@ while i <= #ARGV do
   end
   i = i + 7 + n
 end
-if #feed > 0 then redis.call('XADD', 'orders:events', 'MAXLEN', '~', KEYS[1], '*', 'b', table.concat(feed, '\\n')) end
+if #feed > 0 then redis.call('XADD', 'orders:events', 'MAXLEN', '~', ARGV[1], '*', 'b', table.concat(feed, '\\n')) end
 return placed
 """
 )
@@ -166,7 +166,7 @@ end
 ADVANCE = script(
     CLOCK
     + """
-local won, feed, i = {}, {}, 1
+local won, feed, i = {}, {}, 2
 while i <= #ARGV do
   local id, status, seq, fence, to, look_in, mode, n =
     ARGV[i], ARGV[i+1], tonumber(ARGV[i+2]), ARGV[i+3], ARGV[i+4], tonumber(ARGV[i+5]), ARGV[i+6], tonumber(ARGV[i+7])
@@ -193,7 +193,7 @@ while i <= #ARGV do
   end
   i = i + 8 + n
 end
-if #feed > 0 then redis.call('XADD', 'orders:events', 'MAXLEN', '~', KEYS[1], '*', 'b', table.concat(feed, '\\n')) end
+if #feed > 0 then redis.call('XADD', 'orders:events', 'MAXLEN', '~', ARGV[1], '*', 'b', table.concat(feed, '\\n')) end
 return won
 """
 )
@@ -290,11 +290,11 @@ def encode(event: Mapping[str, Any]) -> str:
 
 def place(placements: Iterable[Placement]) -> set[str]:
     """Put orders into Redis, each unless it is already there; return the ids placed."""
-    args: list[Any] = []
+    args: list[Any] = [FEED_MAX]
     for p in placements:
         final = "1" if p.status in FINAL else "0"
         args += [p.order.id, p.status, p.attempt, p.look_in_ms, final, dumps(p.order), len(p.events), *p.events]
-    return set(PLACE()([FEED_MAX], args)) if args else set()
+    return set(PLACE()([], args)) if len(args) > 1 else set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,11 +336,11 @@ def hold(claims: Sequence[Claim], ms: int) -> None:
 
 def advance(swaps: Sequence[Swap]) -> set[str]:
     """Carry out compare-and-sets in one step and return the ids that won; only orders/progress.py calls this."""
-    args: list[Any] = []
+    args: list[Any] = [FEED_MAX]
     for s in swaps:
         mode = "final" if s.to in FINAL else "keep" if s.keep else "release"
         args += [s.order_id, s.status, s.seq, s.fence, s.to, s.look_in_ms, mode, len(s.events), *s.events]
-    return set(ADVANCE()([FEED_MAX], args)) if args else set()
+    return set(ADVANCE()([], args)) if len(args) > 1 else set()
 
 
 def due(limit: int) -> tuple[list[str], list[str]]:

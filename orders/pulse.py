@@ -20,7 +20,7 @@ COMPLAIN_EVERY_S = 5.0
 
 @dataclass
 class Duty:
-    """Something done every `every_s` seconds; one that found a full batch goes on at once."""
+    """Something done every `every_s` seconds; one that found a full batch is due again at once."""
 
     name: str
     every_s: float
@@ -43,6 +43,12 @@ class Duty:
         self.due_at = 0.0 if full else now + self.every_s
 
 
+def tidy() -> int:
+    """Give the thread's database connection back to the pool."""
+    close_old_connections()
+    return 0
+
+
 def notice_loss() -> int:
     """Rebuild the live state if Redis was emptied."""
     if live.was_emptied():
@@ -57,6 +63,7 @@ def duties() -> list[Duty]:
         Duty("sweep", 0.1, recovery.sweep),
         Duty("audit", settings.CONFIRM_RESEND_MS / 1000, settlement.audit),
         Duty("notice loss", 0.5, notice_loss),
+        Duty("tidy", TICK_S, tidy),
     ]
 
 
@@ -72,10 +79,11 @@ class Pulse(threading.Thread):
         todo = duties()
         while not self.stopping.is_set():
             for duty in todo:
-                duty.run(time.monotonic())
-            close_old_connections()
+                if not self.stopping.is_set():
+                    duty.run(time.monotonic())
             self.stopping.wait(TICK_S)
 
-    def stop(self) -> None:
-        """End after the duty in hand."""
+    def stop(self, within_s: float = 0) -> None:
+        """End after the duty in hand; wait for that."""
         self.stopping.set()
+        self.join(within_s)

@@ -5,6 +5,8 @@ The sweep is the guarantee behind every lost message; rebuilding is the guarante
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import count, takewhile
+from operator import attrgetter
 from typing import Any
 
 import structlog
@@ -15,8 +17,7 @@ from engine.lifecycle import FINAL, Status
 from engine.orders import Order, OrderType
 from orders import archive, dispatch, live, models
 from orders.live import Placement
-from routing.catalogue import catalogue
-from routing.store import redis
+from routing.catalogue import UnknownPair, catalogue
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +31,7 @@ SETTLED_IN_S = 2
 
 def sweep() -> int:
     """Wake the order worker for orders whose time has come: retries, lapsed leases, lost wake-ups.  Return how many."""
-    if redis().llen("order") > QUEUE_LONG:
+    if dispatch.waiting("order") > QUEUE_LONG:
         return 0
     hints, missing = live.due(SWEEP_LIMIT)
     if hints:
@@ -43,27 +44,26 @@ def sweep() -> int:
 def recover() -> None:
     """Compare Postgres with Redis and repair Redis: everything after it was emptied, what is missing otherwise."""
     emptied = live.was_emptied()
-    count = sum(repair(page) for page in open_orders(0 if emptied else SETTLED_IN_S))
+    restored = sum(repair(page) for page in open_orders(0 if emptied else SETTLED_IN_S))
     if emptied:
         live.mark_rebuilt()
-        log.warning("live state rebuilt", orders=count)
-    elif count:
-        log.warning("orders missing from redis restored", orders=count)
+        log.warning("live state rebuilt", orders=restored)
+    elif restored:
+        log.warning("orders missing from redis restored", orders=restored)
 
 
 def open_orders(older_than_s: int) -> Iterator[list[str]]:
     """Yield pages of ids of orders that Postgres holds as unfinished."""
-    last = None
-    while True:
-        rows = models.Order.objects.exclude(status__in=models.FINALS)
-        rows = rows.filter(created_at__lt=Now() - timedelta(seconds=older_than_s))
-        rows = rows.filter(pk__gt=last) if last else rows
-        page = [str(pk) for pk in rows.order_by("pk").values_list("pk", flat=True)[:PAGE]]
-        if page:
-            yield page
+    # In the order of the partial index on unfinished orders, so that no plan walks through the finished ones.
+    rows = models.Order.objects.exclude(status__in=models.FINALS).order_by("created_at", "pk")
+    rows = rows.filter(created_at__lt=Now() - timedelta(seconds=older_than_s))
+    further = rows
+    while page := list(further.values_list("pk", "created_at")[:PAGE]):
+        yield [str(pk) for pk, _ in page]
         if len(page) < PAGE:
             return
-        last = page[-1]
+        last, at = page[-1]
+        further = rows.filter(created_at__gte=at).exclude(created_at=at, pk__lte=last)
 
 
 def repair(order_ids: Sequence[str]) -> int:
@@ -83,11 +83,14 @@ def rearchive(finished: Sequence[str]) -> None:
 
 
 def rebuild(order_ids: Sequence[str]) -> None:
-    """Put orders back into Redis as Postgres and their attempts know them; harmless for one that is there."""
+    """Put orders back into Redis as Postgres and their attempts know them; harmless for one that is there.
+
+    One that Postgres holds as finished stays out: whatever its archive lacks, it must never move again.
+    """
     if not order_ids:
         return
-    rows = models.Order.objects.filter(pk__in=order_ids).prefetch_related("events", "attempts")
-    placements = [placement(row, history(row)) for row in rows]
+    rows = models.Order.objects.filter(pk__in=order_ids).exclude(status__in=models.FINALS)
+    placements = [p for p in map(placement, rows.prefetch_related("events", "attempts")) if p]
     placed = live.place(placements)
     log.info("orders rebuilt", orders=len(placed), asked=len(order_ids))
     waiting = [p.order.id for p in placements if p.order.id in placed and p.status not in FINAL]
@@ -95,8 +98,17 @@ def rebuild(order_ids: Sequence[str]) -> None:
         dispatch.send(dispatch.EXECUTE, waiting)
 
 
-def placement(row: models.Order, known: Sequence[dict[str, Any]]) -> Placement:
-    """Make a live order of its row and its events."""
+def placement(row: models.Order) -> Placement | None:
+    """Make a live order of its row and its events; None when its pair is gone, which must not stop the others."""
+    try:
+        return placement_of(row, history(row))
+    except UnknownPair as reason:
+        log.error("order not rebuilt, its pair is not in the catalogue", order_id=str(row.id), pair=str(reason))
+        return None
+
+
+def placement_of(row: models.Order, known: Sequence[dict[str, Any]]) -> Placement:
+    """Make a live order of its row and the events it has."""
     last = known[-1]
     return Placement(
         order=order_of(row),
@@ -122,12 +134,12 @@ def first_event(row: models.Order) -> dict[str, Any]:
 def history(row: models.Order) -> list[dict[str, Any]]:
     """Gather what Postgres knows of an order's events: the archive, the attempts' trails, and event 1; without gaps."""
     known = {1: first_event(row)}
-    for attempt in row.attempts.all():
+    for attempt in sorted(row.attempts.all(), key=attrgetter("number")):
         known |= {event["seq"]: event for event in attempt.trail}
         if attempt.seq == 1 + max(known):
             known[attempt.seq] = submission(row, attempt)
     known |= {event.seq: as_wire(event) for event in row.events.all()}
-    return [known[seq] for seq in range(1, len(known) + 1) if all(s in known for s in range(1, seq + 1))]
+    return [known[seq] for seq in takewhile(known.__contains__, count(1))]
 
 
 def submission(row: models.Order, attempt: models.Attempt) -> dict[str, Any]:

@@ -26,7 +26,10 @@ class History:
 
 
 def history(order_id: str, after: int = 0) -> History | None:
-    """Return an order's events past `after`: from Redis while they are there, from Postgres otherwise; None if unknown."""
+    """Return an order's events past `after`, or None if there is no such order.
+
+    From Redis while they are there, from Postgres otherwise.
+    """
     try:
         found = live.statuses([order_id]).get(order_id)
         texts = live.events([order_id], after).get(order_id, []) if found else []

@@ -8,6 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -51,7 +52,8 @@ class Tail:
             seq = after
             while True:
                 past = await history(order_id, seq)
-                for seq, text in past.events:  # noqa: B020 - the last one yielded is where to go on
+                for number, text in past.events:
+                    seq = number
                     yield text
                 if past.finished:
                     return
@@ -82,13 +84,13 @@ class Tail:
     async def read_for_ever(self) -> None:
         """Read the feed, reconnecting with backoff; what is missed meanwhile the followers find themselves."""
         wait = RECONNECT_S[0]
-        while True:
+        while not told_to_stop():
             try:
                 async with client() as redis:
                     position = await newest(redis)
                     # Whoever came before the position was known may have missed something.
                     self.ring()
-                    while True:
+                    while not told_to_stop():
                         position = await self.read(redis, position)
                         wait = RECONNECT_S[0]
             except (StoreError, OSError) as reason:
@@ -99,9 +101,11 @@ class Tail:
 
     async def read(self, redis: "Redis", position: str) -> str:
         """Take what is new past `position` and hand it on; return the new position."""
-        answer = await redis.xread({live.FEED: position}, count=100, block=BLOCK_MS)
+        # protocol 2: [[stream, [[entry id, fields], ...]]]
+        answer: Any = await redis.xread({live.FEED: position}, count=100, block=BLOCK_MS)
         for _, entries in answer or []:
-            for position, fields in entries:  # noqa: B020, PLR1704
+            for entry_id, fields in entries:
+                position = entry_id
                 self.hand_on(fields.get("b", ""))
         return position
 
@@ -120,6 +124,12 @@ class Tail:
         for inboxes in self.followers.values():
             for inbox in inboxes:
                 inbox.put_nowait(RING)
+
+
+def told_to_stop() -> bool:
+    """Tell whether this task was cancelled: redis-py loses a cancellation that falls together with its time limits."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 RING: Heard = (2**31, False, "")

@@ -47,14 +47,20 @@ class Catalogue:
 
 def read() -> Catalogue:
     """Read the tables."""
-    tokens = {row.pk: Token(row.symbol, row.mint, row.decimals) for row in models.Token.objects.all()}
-    rows = list(models.Pair.objects.all())
-    pairs = [(row.active, Pair(tokens[row.token_in_id], tokens[row.token_out_id])) for row in rows]
+    # A pair comes with its own tokens: one added between two statements would lack them otherwise.
+    rows = models.Pair.objects.select_related("token_in", "token_out")
+    pairs = [(row.active, Pair(token_of(row.token_in), token_of(row.token_out))) for row in rows]
+    tokens = [token_of(row) for row in models.Token.objects.all()]
     return Catalogue(
-        tokens={name: token for token in tokens.values() for name in (token.symbol, token.mint)},
+        tokens={name: token for token in tokens for name in (token.symbol, token.mint)},
         pairs={pair.name: pair for _, pair in pairs},
         active={pair.name: pair for active, pair in pairs if active},
     )
+
+
+def token_of(row: models.Token) -> Token:
+    """Make a token of its row."""
+    return Token(row.symbol, row.mint, row.decimals)
 
 
 class Memory:
@@ -62,7 +68,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.reading: Catalogue | None = None
-        self.read_at = 0.0
+        self.read_at = float("-inf")
         self.reader = threading.Lock()
 
     def recent(self) -> Catalogue | None:
@@ -91,7 +97,7 @@ class Memory:
 
     def forget(self) -> None:
         """Read again on the next use: a token or pair was edited."""
-        self.read_at = 0.0
+        self.read_at = float("-inf")
 
 
 catalogue = Memory()

@@ -43,7 +43,7 @@ class Outages:
     def refresh(self) -> None:
         """Read the states; an unreachable store leaves them as they were."""
         try:
-            self.states = redis().hgetall(KEY)
+            self.states = dict(redis().hgetall(KEY))  # type: ignore[arg-type]
         except StoreError:
             return
 

@@ -17,8 +17,8 @@ from routing.store import redis, script
 from routing.venues import VENUES
 
 TTL_MS = 600_000
-SCALE = 18
-WIDTH = 40
+SCALE = 30
+WIDTH = 56
 """Prices are compared in Lua as zero-padded integers: exact, where Lua's own numbers are not."""
 
 # A later observation never gives way to an earlier one; BEST is chosen in the same step, so it always names a
@@ -36,7 +36,7 @@ redis.call('HINCRBY', venue_key, 'polls', 1)
 redis.call('PEXPIRE', venue_key, ARGV[3])
 local t = redis.call('TIME')
 local oldest = t[1] * 1000 + math.floor(t[2] / 1000) - tonumber(ARGV[4])
-local rank, winner = '', nil
+local rank, winner = ARGV[5], nil
 for i = 3, #KEYS do
   local seen = redis.call('HMGET', KEYS[i], 'rank', 'observed_at')
   if seen[1] and tonumber(seen[2]) >= oldest and seen[1] > rank then rank, winner = seen[1], KEYS[i] end
@@ -46,6 +46,8 @@ if winner then
   redis.call('HSET', best_key, unpack(redis.call('HGETALL', winner)))
   redis.call('HDEL', best_key, 'polls')
   redis.call('PEXPIRE', best_key, ARGV[3])
+else
+  redis.call('DEL', best_key)
 end
 return 1
 """,
@@ -68,7 +70,14 @@ def key(pair: str, name: str) -> str:
 def store(quote: Quote) -> bool:
     """Keep a quote and choose BEST anew; False when a later observation is already there."""
     keys = [key(quote.pair, quote.venue), key(quote.pair, "BEST"), *(key(quote.pair, name) for name in VENUES)]
-    return bool(STORE()(keys, [json.dumps(fields(quote)), quote.observed_at, TTL_MS, settings.QUOTE_FRESH_MS]))
+    return bool(
+        STORE()(keys, [json.dumps(fields(quote)), quote.observed_at, TTL_MS, settings.QUOTE_FRESH_MS, rank(Decimal(0))])
+    )
+
+
+def rank(price: Decimal) -> str:
+    """Write a price so that texts compare as prices do; only one above nothing can be BEST."""
+    return f"{int(price.scaleb(SCALE)):0{WIDTH}d}"
 
 
 def fields(quote: Quote) -> dict[str, str]:
@@ -78,7 +87,7 @@ def fields(quote: Quote) -> dict[str, str]:
         "price": str(quote.price),
         "fee_bps": str(quote.fee_bps),
         "net_price": str(quote.net_price),
-        "rank": f"{int(quote.net_price.scaleb(SCALE)):0{WIDTH}d}",
+        "rank": rank(quote.net_price),
         "pool": json.dumps(quote.pool.as_dict()),
         "requested_at": str(quote.requested_at),
         "observed_at": str(quote.observed_at),

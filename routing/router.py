@@ -60,7 +60,7 @@ def from_cache(pairs: Iterable[str], now: int, fresh_ms: int, stale_ms: int) -> 
 
 
 def basis(cached: Cached, now: int, fresh_ms: int, stale_ms: int) -> Basis | None:
-    """Judge one pair's cache: the fresh quotes, of which BEST is the best; else the last within `stale_ms`; else nothing.
+    """Judge one pair's cache: the fresh quotes, BEST the best of them; else the last within `stale_ms`; else nothing.
 
     A fresh quote excludes older ones: a venue that stopped answering must not win on what it once said.
     """

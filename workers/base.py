@@ -6,7 +6,7 @@ import structlog
 from celery import Task
 
 
-class EngineTask(Task):  # type: ignore[misc]
+class EngineTask(Task):  # type: ignore[type-arg]
     """Binds the task's id to every log line written while it runs."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -8,6 +8,9 @@ from orders import dispatch, execution, recovery
 from orders.pulse import Pulse
 from workers.base import EngineTask
 
+PULSE_ENDS_WITHIN_S = 2.0
+"""A duty in hand when the worker stops; longer ones are waiting for a store and may be cut off."""
+
 
 @shared_task(name=dispatch.EXECUTE, base=EngineTask)
 def execute(*, order_ids: list[str], **_: object) -> None:
@@ -28,3 +31,9 @@ def start_pulse(sender: Any, **_: object) -> None:
         sender.pulse = Pulse()
         sender.pulse.start()
 
+
+@signals.worker_shutdown.connect
+def stop_pulse(sender: Any, **_: object) -> None:
+    """End the heartbeat after the last task and before the process takes its connections away."""
+    if pulse := getattr(sender.consumer, "pulse", None):
+        pulse.stop(PULSE_ENDS_WITHIN_S)

@@ -19,4 +19,12 @@ def poll(**_: object) -> None:
 def start_watchdog(sender: Any, **_: object) -> None:
     """Watch over the polls where this worker's queue is consumed."""
     if "stream" in sender.app.amqp.queues.consume_from:
-        polling.Watchdog().start()
+        sender.watchdog = polling.Watchdog()
+        sender.watchdog.start()
+
+
+@signals.worker_shutdown.connect
+def stop_watchdog(sender: Any, **_: object) -> None:
+    """End the watch with the worker."""
+    if watchdog := getattr(sender.consumer, "watchdog", None):
+        watchdog.stop()

@@ -1,4 +1,7 @@
-"""One shape for every error: `{"error": {"code", "message", "fields": [{"field", "value", "message", "accepted"}]}}`."""
+"""One shape for every error.
+
+`{"error": {"code", "message", "fields": [{"field", "value", "message", "accepted"}]}}`
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -55,7 +58,7 @@ def body(code: str, message: str, fields: Sequence[Field] = ()) -> dict[str, Any
     return {"error": {"code": code, "message": message, "fields": [asdict(field) for field in fields[:FIELDS_MAX]]}}
 
 
-def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:
+def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: PLR0911 - a table, one line a kind
     """Return status and body for an expected failure, or None for a defect."""
     match reason:
         case Invalid():
@@ -88,7 +91,11 @@ def conflict(reason: Conflict) -> dict[str, Any]:
     """Say which order holds the client order id."""
     accepted = "a new id, or exactly the request that first used this one"
     message = f"already names order {reason.order_id}, which is a different one"
-    return body("client_order_id_taken", f"clientOrderId {message}", [Field("clientOrderId", reason.client_order_id, message, accepted)])
+    return body(
+        "client_order_id_taken",
+        f"clientOrderId {message}",
+        [Field("clientOrderId", reason.client_order_id, message, accepted)],
+    )
 
 
 def handle(reason: Exception, context: dict[str, Any]) -> Response | None:
@@ -115,7 +122,9 @@ def forbidden(request: HttpRequest, exception: Exception) -> JsonResponse:
 
 def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
     """Answer an address that does not exist."""
-    return JsonResponse(body("not_found", f"there is nothing at {shown(request.path)}"), status=status.HTTP_404_NOT_FOUND)
+    return JsonResponse(
+        body("not_found", f"there is nothing at {shown(request.path)}"), status=status.HTTP_404_NOT_FOUND
+    )
 
 
 def server_error(request: HttpRequest) -> JsonResponse:

@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 EXPECTED = frozenset({b"host", b"content-type"})
 """Headers of a plain request that matter here; each at most once."""
@@ -69,7 +70,7 @@ def recognise(body: bytes, known: Catalogue) -> NewOrder | None:
         if number is None or isinstance(pair, str) or body.count(b'"') != quotation_marks(plain, number[0]):
             return None
         units = to_units(Decimal(number[1].decode()), pair.token_in)
-    except (msgspec.DecodeError, RecursionError, BadAmount, KeyError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadAmount, KeyError):
         return None
     slippage_bps = SLIPPAGE_DEFAULT_BPS if plain.slippage_bps is msgspec.UNSET else plain.slippage_bps
     client_order_id = None if plain.client_order_id is msgspec.UNSET else plain.client_order_id
@@ -87,7 +88,7 @@ def quotation_marks(plain: Plain, amount: bytes) -> int:
 class Execute:
     """ASGI application for POST /api/orders/execute; `otherwise` serves what it does not recognise."""
 
-    def __init__(self, otherwise: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+    def __init__(self, otherwise: Application) -> None:
         self.otherwise = otherwise
 
     async def __call__(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
@@ -108,7 +109,10 @@ class Execute:
 async def recognised(body: bytes) -> NewOrder | None:
     """Recognise by the catalogue at hand; without one the view says what is the matter."""
     try:
-        return recognise(body, catalogue.recent() or await aside(catalogue))
+        known = catalogue.recent()
+        if known is None:
+            known = await aside(catalogue)
+        return recognise(body, known)
     except DatabaseError:
         return None
 

@@ -1,5 +1,7 @@
 """Choosing orders by query parameters; every parameter that is not understood is refused, never ignored."""
 
+# ruff: noqa: N815 - parameters are spelled as clients send them
+
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -10,16 +12,15 @@ from engine.lifecycle import Status
 from engine.orders import OrderType
 from orders.api.errors import Field, Invalid, shown
 from orders.models import Order
+from routing.catalogue import catalogue
 
-PAGING = ("cursor", "limit")
 
-
-class OrderFilter(django_filters.FilterSet):
+class OrderFilter(django_filters.FilterSet):  # type: ignore[misc]
     """By status, type, pair and time of creation."""
 
     status = django_filters.MultipleChoiceFilter(choices=[(s, s) for s in Status])
     type = django_filters.ChoiceFilter(choices=[(kind, kind) for kind in OrderType])
-    pair = django_filters.CharFilter(max_length=40)
+    pair = django_filters.ChoiceFilter(choices=lambda: [(name, name) for name in catalogue().pairs])
     createdAfter = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
     createdBefore = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
 
@@ -31,7 +32,8 @@ class OrderFilter(django_filters.FilterSet):
         """
         chosen = cls(parameters, queryset=Order.objects.all())
         if not chosen.is_valid():
-            raise Invalid("a filter is wrong", [wrong(name, messages, parameters) for name, messages in chosen.errors.items()])
+            fields = [wrong(name, messages, parameters) for name, messages in chosen.errors.items()]
+            raise Invalid("; ".join(f"{field.field}: {field.message}" for field in fields), fields)
         found: QuerySet[Order] = chosen.qs
         return found
 
@@ -39,7 +41,7 @@ class OrderFilter(django_filters.FilterSet):
 ACCEPTED = {
     "status": f"any of: {', '.join(Status)}; repeat the parameter for several",
     "type": f"one of: {', '.join(OrderType)}",
-    "pair": "a pair such as SOL-USDC",
+    "pair": "a pair such as SOL-USDC; GET /api/pairs lists them",
     "createdAfter": "an RFC 3339 time such as 2026-01-31T12:00:00Z",
     "createdBefore": "an RFC 3339 time such as 2026-01-31T12:00:00Z",
     "limit": "a whole number from 1 to 200",
@@ -59,9 +61,10 @@ def refuse_unknown(parameters: Mapping[str, Any], accepted: Collection[str] = tu
     """
     unknown = sorted(set(parameters) - set(accepted))
     if unknown:
-        only = f"only {', '.join(accepted)}"
+        only = f"only {', '.join(accepted)}" if accepted else "none"
         fields = [Field(shown(name) or "", shown(parameters[name]), "is not a parameter", only) for name in unknown]
         raise Invalid(f"unknown parameter {fields[0].field}", fields)
     for name, value in parameters.items():
         if "\0" in value:
-            raise Invalid(f"{name} holds a NUL character", [Field(name, shown(value), "holds a NUL character", "text without it")])
+            message = "holds a NUL character"
+            raise Invalid(f"{name} {message}", [Field(name, shown(value), message, "text without it")])

@@ -43,7 +43,7 @@ class OrderPages(CursorPagination):
             cursor = super().decode_cursor(request)
         except NotFound:
             raise refused("cursor", text) from None
-        if cursor and cursor.position is not None and uuid_or_none(cursor.position) is None:
+        if cursor and cursor.position is not None and uuid_or_none(str(cursor.position)) is None:
             raise refused("cursor", text)
         return cursor
 

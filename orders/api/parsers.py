@@ -101,6 +101,4 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-DECODER = json.JSONDecoder(
-    parse_int=whole, parse_float=exact, parse_constant=refuse_constant, object_pairs_hook=once
-)
+DECODER = json.JSONDecoder(parse_int=whole, parse_float=exact, parse_constant=refuse_constant, object_pairs_hook=once)

@@ -1,13 +1,17 @@
 """What a client may send, and what it reads: the documented schema, and the wording of every refusal."""
 
+# ruff: noqa: N815 - fields are spelled as clients send and read them
+
 import re
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from engine.lifecycle import Status
 from engine.money import BadAmount, to_units
 from engine.orders import CLIENT_ORDER_ID_MAX, SLIPPAGE_DEFAULT_BPS, SLIPPAGE_MAX_BPS, Order, OrderType
 from engine.quotes import Pair
@@ -16,8 +20,9 @@ from orders.api.errors import FIELDS_MAX, Field, Invalid, shown
 from orders.intake import NewOrder
 from routing.catalogue import Catalogue, catalogue
 
+STATUSES = [(status.value, status.value) for status in Status]
 NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
-CLIENT_ID = re.compile(r"[A-Za-z0-9._:\-]{1,%d}" % CLIENT_ORDER_ID_MAX)
+CLIENT_ID = re.compile(rf"[A-Za-z0-9._:\-]{{1,{CLIENT_ORDER_ID_MAX}}}")
 
 ACCEPTED = {
     "type": "one of: market",
@@ -49,6 +54,7 @@ class Whole(serializers.IntegerField):
         return data
 
 
+@extend_schema_field({"oneOf": [{"type": "string", "format": "decimal"}, {"type": "number"}], "examples": ["1.5"]})
 class Amount(serializers.DecimalField):
     """A decimal as JSON string or number, of any precision; the token decides how many decimals it may have."""
 
@@ -191,7 +197,7 @@ class AcceptedSerializer(serializers.Serializer[Any]):
     """An accepted order."""
 
     orderId = serializers.UUIDField()
-    status = serializers.CharField()
+    status = serializers.ChoiceField(choices=STATUSES)
     createdAt = serializers.DateTimeField()
     links = LinksSerializer()
 
@@ -220,11 +226,11 @@ class ErrorSerializer(serializers.Serializer[Any]):
 
 
 class EventSerializer(serializers.Serializer[Any]):
-    """One event; more facts follow by status."""
+    """One event; more facts follow by status, as the examples show."""
 
     orderId = serializers.UUIDField()
-    seq = serializers.IntegerField(min_value=1)
-    status = serializers.CharField()
+    seq = serializers.IntegerField(min_value=1, help_text="1, 2, 3 ... without gaps.")
+    status = serializers.ChoiceField(choices=STATUSES)
     at = serializers.DateTimeField()
     attempt = serializers.IntegerField(min_value=0)
 
@@ -247,7 +253,7 @@ class OrderSerializer(serializers.Serializer[Any]):
     tokenOut = serializers.CharField()
     amount = serializers.CharField()
     slippageBps = serializers.IntegerField()
-    status = serializers.CharField()
+    status = serializers.ChoiceField(choices=STATUSES)
     seq = serializers.IntegerField()
     attempt = serializers.IntegerField()
     createdAt = serializers.DateTimeField()
@@ -257,6 +263,14 @@ class OrderSerializer(serializers.Serializer[Any]):
     result = serializers.DictField(help_text="Facts of the last event.")
     replayOf = serializers.UUIDField(allow_null=True)
     links = LinksSerializer()
+
+
+class OrdersSerializer(serializers.Serializer[Any]):
+    """A page of orders, newest first."""
+
+    next = serializers.URLField(allow_null=True, help_text="The page after this one; null on the last.")
+    previous = serializers.URLField(allow_null=True)
+    results = OrderSerializer(many=True)
 
 
 class QuoteSerializer(serializers.Serializer[Any]):
@@ -279,9 +293,44 @@ class QuotesSerializer(serializers.Serializer[Any]):
     quotes = QuoteSerializer(many=True)
 
 
+class TokenSerializer(serializers.Serializer[Any]):
+    """A token."""
+
+    symbol = serializers.CharField()
+    mint = serializers.CharField()
+    decimals = serializers.IntegerField()
+
+
 class PairSerializer(serializers.Serializer[Any]):
-    """A pair that is traded."""
+    """A pair that is traded, in this direction."""
 
     pair = serializers.CharField()
-    tokenIn = serializers.DictField()
-    tokenOut = serializers.DictField()
+    tokenIn = TokenSerializer()
+    tokenOut = TokenSerializer()
+
+
+class HealthSerializer(serializers.Serializer[Any]):
+    """The process lives."""
+
+    status = serializers.CharField()
+
+
+class PartsSerializer(serializers.Serializer[Any]):
+    """ "ok", or why a part does not answer."""
+
+    postgres = serializers.CharField()
+    redis = serializers.CharField()
+
+
+class ReadySerializer(serializers.Serializer[Any]):
+    """The process can do its work."""
+
+    status = serializers.CharField()
+    parts = PartsSerializer()
+
+
+class NotReadySerializer(serializers.Serializer[Any]):
+    """A part is away; the error names it."""
+
+    error = ErrorBodySerializer()
+    parts = PartsSerializer()

@@ -1,12 +1,13 @@
 """The API's addresses: each parses, calls one function and answers."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.db import connection
 from django.http import Http404
-from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -14,17 +15,17 @@ from rest_framework.views import APIView
 from engine.money import Token, plain
 from engine.quotes import Quote
 from orders import intake, live, models, seen
+from orders.api import schema
 from orders.api import serializers as shape
-from orders.api.errors import Field, Invalid, shown
+from orders.api.errors import Field, Invalid, body, shown
 from orders.api.filters import OrderFilter, refuse_unknown
-from orders.api.links import links
+from orders.api.links import acknowledgement, links
 from orders.api.paging import OrderPages
-from orders.intake import Accepted
 from routing import quotes
 from routing.catalogue import catalogue
 from routing.store import StoreError, now_ms, redis
 
-ERRORS = {400: shape.ErrorSerializer, 404: shape.ErrorSerializer, 503: shape.ErrorSerializer}
+log = structlog.get_logger(__name__)
 
 
 def links_of(request: Request, order_id: str) -> dict[str, str]:
@@ -32,38 +33,34 @@ def links_of(request: Request, order_id: str) -> dict[str, str]:
     return links(request.scheme or "http", request.get_host(), order_id)
 
 
-def acknowledgement(accepted: Accepted, addresses: dict[str, str]) -> dict[str, Any]:
-    """Build the answer to an accepted order."""
-    return {
-        "orderId": accepted.order_id,
-        "status": accepted.status,
-        "createdAt": accepted.created_at,
-        "links": addresses,
-    }
-
-
 class Execute(APIView):
     """Places orders.  Plain requests are served by orders/api/fast.py before they get here; both do the same."""
 
-    @extend_schema(
-        operation_id="execute_order",
-        request=shape.ExecuteSerializer,
-        responses={202: shape.AcceptedSerializer, 400: shape.ErrorSerializer, 409: shape.ErrorSerializer, 503: shape.ErrorSerializer},
-        parameters=[OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="The same as clientOrderId.")],
-    )
+    @schema.execute_order
     def post(self, request: Request) -> Response:
-        """Place an order; it is committed when this answers."""
+        """Place an order; it is committed when this answers.
+
+        The same `clientOrderId` with the same body returns the same order, however often it is sent; with another
+        body it is refused.  The same JSON as the first message on a WebSocket to this address places the order and
+        streams its events there.
+        """
         asked = shape.parse(request.data, request.headers.get("Idempotency-Key"))
         (accepted,) = intake.accept([asked])
-        return Response(acknowledgement(accepted, links_of(request, accepted.order_id)), status=202)
+        if not accepted.repeat:
+            order = asked.order
+            log.info("order accepted", order_id=order.id, client_order_id=order.client_order_id, pair=order.pair.name)
+        return Response(acknowledgement(accepted, request.scheme or "http", request.get_host()), status=202)
 
 
 class Orders(APIView):
     """Lists orders, newest first."""
 
-    @extend_schema(operation_id="list_orders", responses={200: shape.OrderSerializer(many=True), **ERRORS}, filters=True)
+    @schema.list_orders
     def get(self, request: Request) -> Response:
-        """List orders by status, type, pair and time."""
+        """List orders, newest first, by status, type, pair and time.
+
+        Filters go by the archive, which follows within moments; what is shown of each order is as it stands.
+        """
         refuse_unknown(request.query_params)
         chosen = OrderFilter.chosen(request.query_params)
         pages = OrderPages()
@@ -77,12 +74,14 @@ class Orders(APIView):
 class OneOrder(APIView):
     """Shows one order."""
 
-    @extend_schema(operation_id="get_order", responses={200: shape.OrderSerializer, **ERRORS})
+    @schema.get_order
     def get(self, request: Request, order_id: str) -> Response:
         """Show an order as it stands this moment."""
-        row = models.Order.objects.filter(pk=known(order_id)).first()
+        refuse_unknown(request.query_params, ())
+        order_id = known(order_id)
+        row = models.Order.objects.filter(pk=order_id).first()
         if row is None:
-            raise Http404(f"there is no order {order_id}")
+            raise no_order(order_id)
         last = seen.last_events([str(row.id)]).get(str(row.id))
         return Response(seen.as_json(row, last, links_of(request, str(row.id))))
 
@@ -90,26 +89,32 @@ class OneOrder(APIView):
 class OrderEvents(APIView):
     """Shows an order's events."""
 
-    @extend_schema(
-        operation_id="get_order_events",
-        responses={200: shape.EventsSerializer, **ERRORS},
-        parameters=[OpenApiParameter("after", int, description="Only events with a greater seq.")],
-    )
+    @schema.get_order_events
     def get(self, request: Request, order_id: str) -> Response:
-        """Show what the order's clients have been told, oldest first."""
+        """Show what the order's clients have been told, oldest first.
+
+        The same events are streamed by a WebSocket to `/ws/{orderId}`, from the first or past `?after=`.
+        """
         refuse_unknown(request.query_params, ("after",))
-        found = seen.history(known(order_id), after_of(request.query_params.get("after", "0")))
+        order_id = known(order_id)
+        found = seen.history(order_id, after_of(request.query_params.get("after", "0")))
         if found is None:
-            raise Http404(f"there is no order {order_id}")
+            raise no_order(order_id)
         return Response({"orderId": order_id, "events": [live.decode(text) for _, text in found.events]})
 
 
 def known(order_id: str) -> str:
-    """Pass a well-formed order id; any other cannot name an order."""
+    """Pass a well-formed order id, in its one spelling, to the log as well; any other cannot name an order."""
     found = seen.uuid_or_none(order_id)
     if found is None:
-        raise Http404(f"there is no order {order_id[:60]}")
+        raise no_order(order_id)
+    structlog.contextvars.bind_contextvars(order_id=found)
     return found
+
+
+def no_order(order_id: str) -> Http404:
+    """Say that there is no such order."""
+    return Http404(f"there is no order {shown(order_id)}")
 
 
 def after_of(text: str) -> int:
@@ -126,9 +131,10 @@ def after_of(text: str) -> int:
 class Quotes(APIView):
     """Shows a pair's quotes."""
 
-    @extend_schema(operation_id="get_quotes", responses={200: shape.QuotesSerializer, **ERRORS})
+    @schema.get_quotes
     def get(self, request: Request, pair: str) -> Response:
         """Show the venues' last quotes and BEST, each with its age."""
+        refuse_unknown(request.query_params, ())
         if pair not in catalogue().pairs:
             raise Http404(f"there is no pair {shown(pair)}; GET /api/pairs lists them")
         cached, now = quotes.cached([pair])[pair], now_ms()
@@ -157,9 +163,10 @@ def quote_json(quote: Quote, now: int) -> dict[str, Any]:
 class Pairs(APIView):
     """Shows what is traded."""
 
-    @extend_schema(operation_id="list_pairs", responses={200: shape.PairSerializer(many=True), 503: shape.ErrorSerializer})
+    @schema.list_pairs
     def get(self, request: Request) -> Response:
         """List the directed pairs an order may name."""
+        refuse_unknown(request.query_params, ())
         return Response(
             [
                 {"pair": name, "tokenIn": token_json(pair.token_in), "tokenOut": token_json(pair.token_out)}
@@ -176,7 +183,7 @@ def token_json(token: Token) -> dict[str, Any]:
 class Health(APIView):
     """Says that the process lives."""
 
-    @extend_schema(operation_id="health", responses={200: dict})
+    @schema.health
     def get(self, request: Request) -> Response:
         """Answer as long as the process can."""
         return Response({"status": "ok"})
@@ -185,15 +192,17 @@ class Health(APIView):
 class Ready(APIView):
     """Says whether the process can do its work."""
 
-    @extend_schema(operation_id="readiness", responses={200: dict, 503: dict})
+    @schema.readiness
     def get(self, request: Request) -> Response:
-        """Try each store; 503 names the one that does not answer."""
+        """Try each store; 503 names the part that does not answer."""
         parts = {"postgres": trial(ask_postgres), "redis": trial(ask_redis)}
-        ready = all(answer == "ok" for answer in parts.values())
-        return Response({"status": "ready" if ready else "not ready", "parts": parts}, status=200 if ready else 503)
+        away = [f"{name}: {answer}" for name, answer in parts.items() if answer != "ok"]
+        if away:
+            return Response({**body("not_ready", "; ".join(away)), "parts": parts}, status=503)
+        return Response({"status": "ready", "parts": parts})
 
 
-def trial(ask: Any) -> str:
+def trial(ask: Callable[[], None]) -> str:
     """Return "ok", or why not."""
     try:
         ask()

@@ -1,0 +1,232 @@
+"""Settings: what they accept, and what a wrong one says."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config import env
+from config.env import BadSetting
+
+
+def load(tmp_path, **given):
+    return env.load(given, root=tmp_path)
+
+
+def test_every_setting_has_a_default_that_it_accepts_itself(tmp_path):
+    values = load(tmp_path)
+    assert set(values) == set(env.TABLE)
+    assert values["ENGINE_PORT"] == 8000
+    assert values["MOCK_QUOTE_DELAY_MS"] == (2000, 3000)
+    assert values["MOCK_PRICE_VARIATION_PCT"] == (2, 5)
+    assert values["MAX_ATTEMPTS"] == 3
+    assert values["DATABASE_URL"] is None and values["MARKET_REPLAY"] is None
+    assert values["ENGINE_DATA_DIR"] == tmp_path / ".data"
+
+
+def test_every_setting_says_what_it_is_for():
+    assert all(setting.about for setting in env.TABLE.values())
+
+
+def test_an_empty_value_means_the_default(tmp_path):
+    assert load(tmp_path, ENGINE_PORT="", DATABASE_URL="")["ENGINE_PORT"] == 8000
+
+
+GOOD = {
+    ("ENGINE_PORT", "9000"): 9000,
+    ("MOCK_DROP_RATE", "0.25"): 0.25,
+    ("MOCK_QUOTE_DELAY_MS", "150"): (150, 150),
+    ("MOCK_QUOTE_DELAY_MS", "0"): (0, 0),
+    ("MOCK_QUOTE_DELAY_MS", "100-200"): (100, 200),
+    ("MOCK_VENUES_DOWN", "RAYDIUM, METEORA"): ("RAYDIUM", "METEORA"),
+    ("MOCK_VENUES_DOWN", ""): (),
+    ("ENGINE_SERVER", "daphne"): "daphne",
+    ("ENGINE_DEBUG", "TRUE"): True,
+    ("ENGINE_DEBUG", "0"): False,
+    ("ENGINE_ALLOWED_HOSTS", "a.example, b.example"): ("a.example", "b.example"),
+    ("DATABASE_URL", "postgresql://u:p@db.example:5432/engine?sslmode=require"): (
+        "postgresql://u:p@db.example:5432/engine?sslmode=require"
+    ),
+    ("REDIS_URL", "rediss://:p@cache.example/0"): "rediss://:p@cache.example/0",
+    ("ENGINE_NO_VENV", "1"): "1",
+}
+
+
+@pytest.mark.parametrize(("given", "value"), GOOD.items(), ids=lambda item: "=".join(item) if item in GOOD else "")
+def test_a_well_formed_value_is_read(tmp_path, given, value):
+    name, text = given
+    assert load(tmp_path, **{name: text})[name] == value
+
+
+BAD = [
+    ("ENGINE_PORT", "0", "a whole number from 1 to 65535"),
+    ("ENGINE_PORT", "80a", "a whole number"),
+    ("ENGINE_PORT", "-1", "a whole number"),
+    ("ENGINE_PORT", "٣٣", "a whole number"),
+    ("ENGINE_WORKER_THREADS", "65", "from 1 to 64"),
+    ("MOCK_DROP_RATE", "1.5", "a number from 0 to 1"),
+    ("MOCK_DROP_RATE", "nan", "a number"),
+    ("MOCK_DROP_RATE", "lots", "a number"),
+    ("MARKET_REPLAY_SPEED", "0", "a number from"),
+    ("MOCK_QUOTE_DELAY_MS", "3000-2000", "first number is not above its second"),
+    ("MOCK_QUOTE_DELAY_MS", "1-2-3", "a range such as"),
+    ("MOCK_QUOTE_DELAY_MS", "2000-", "a range such as"),
+    ("MOCK_QUOTE_DELAY_MS", "-5", "a range such as"),
+    ("MOCK_QUOTE_DELAY_MS", "60001", "at most 60000"),
+    ("MOCK_VENUES_DOWN", "ORCA", "any of RAYDIUM, METEORA"),
+    ("ENGINE_SERVER", "gunicorn", "one of uvicorn, daphne"),
+    ("ENGINE_LOG_LEVEL", "info", "one of DEBUG"),
+    ("ENGINE_DEBUG", "yes", "1, 0, true or false"),
+    ("ENGINE_NO_VENV", "yes", "one of 0, 1"),
+    ("DATABASE_URL", "mysql://localhost/x", "postgres:// or postgresql://"),
+    ("DATABASE_URL", "postgres://", "an address"),
+    ("REDIS_URL", "localhost:6379", "redis:// or rediss://"),
+    ("REDIS_URL", "redis://localhost:port/0", "an address"),
+    ("REDIS_URL", "redis://localhost:99999/0", "an address"),
+    ("MARKET_REPLAY", "/no/such/file.csv", "a file that exists"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "accepted"), BAD, ids=[f"{name}={text}" for name, text, _ in BAD])
+def test_a_malformed_value_is_named_with_what_is_accepted(tmp_path, name, text, accepted):
+    with pytest.raises(BadSetting) as refused:
+        load(tmp_path, **{name: text})
+    said = str(refused.value)
+    assert said.startswith(f"setting error: {name}=")
+    assert accepted in said and env.TABLE[name].about in said
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("ENGINE_PROT", "ENGINE_PORT"), ("MOCK_DROPRATE", "MOCK_DROP_RATE"), ("QUOTE_FRESH", "QUOTE_FRESH_MS")],
+)
+def test_an_unknown_name_with_our_prefix_is_named_with_the_nearest_one(tmp_path, name, near):
+    with pytest.raises(BadSetting, match=f"{name} is not a setting of this engine; did you mean {near}?"):
+        load(tmp_path, **{name: "1"})
+
+
+def test_an_unknown_name_near_nothing_points_to_the_list(tmp_path):
+    with pytest.raises(BadSetting, match="the README lists all settings"):
+        load(tmp_path, MOCK_ZZZZZZZZZZZZZZZZZZZ="1")
+
+
+def test_names_of_others_are_none_of_our_business(tmp_path):
+    load(tmp_path, PATH="/bin", ENGINEER="me", HOME="/root")
+
+
+def test_quotes_cannot_be_stale_before_they_stop_being_fresh(tmp_path):
+    with pytest.raises(BadSetting, match="QUOTE_STALE_MS=1000: must not be below QUOTE_FRESH_MS"):
+        load(tmp_path, QUOTE_STALE_MS="1000", QUOTE_FRESH_MS="1001")
+    assert load(tmp_path, QUOTE_STALE_MS="1000", QUOTE_FRESH_MS="1000")["QUOTE_STALE_MS"] == 1000
+
+
+def test_the_dotenv_file_is_read_and_the_environment_wins(tmp_path):
+    (tmp_path / ".env").write_text(
+        "# the desk's own\n\nENGINE_PORT=9001\nexport MOCK_SEED = 7\nENGINE_HOST=\"0.0.0.0\"\nDATABASE_URL='postgres://a/b'\n"
+    )
+    values = load(tmp_path, ENGINE_PORT="9002")
+    assert (values["ENGINE_PORT"], values["MOCK_SEED"]) == (9002, 7)
+    assert (values["ENGINE_HOST"], values["DATABASE_URL"]) == ("0.0.0.0", "postgres://a/b")
+
+
+@pytest.mark.parametrize("line", ["ENGINE_PORT", "ENGINE PORT=1", "=1"])
+def test_a_line_of_the_dotenv_file_that_is_no_setting_is_named(tmp_path, line):
+    (tmp_path / ".env").write_text(f"MOCK_SEED=1\n{line}\n")
+    with pytest.raises(BadSetting, match=r"\.env line 2: .* is not NAME=value"):
+        load(tmp_path)
+
+
+def test_a_dotenv_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / ".env").write_bytes(b"ENGINE_HOST=\xff\n")
+    with pytest.raises(BadSetting, match=r"\.env is not UTF-8"):
+        load(tmp_path)
+
+
+def test_an_unknown_name_in_the_dotenv_file_stops_the_start_too(tmp_path):
+    (tmp_path / ".env").write_text("ENGINE_PROT=1\n")
+    with pytest.raises(BadSetting, match="ENGINE_PROT"):
+        load(tmp_path)
+
+
+def running(tmp_path, content):
+    folder = tmp_path / ".data"
+    folder.mkdir()
+    (folder / "run.json").write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+STORES = {"DATABASE_URL": "postgresql://found/1", "REDIS_URL": "redis://found/1"}
+
+
+def test_the_stores_of_a_running_engine_are_found(tmp_path):
+    running(tmp_path, {"pid": os.getpid(), **STORES})
+    values = load(tmp_path)
+    assert {name: values[name] for name in STORES} == STORES
+
+
+def test_an_address_that_is_given_wins_over_the_one_found(tmp_path):
+    running(tmp_path, {"pid": os.getpid(), **STORES})
+    values = load(tmp_path, REDIS_URL="redis://mine/0")
+    assert (values["REDIS_URL"], values["DATABASE_URL"]) == ("redis://mine/0", STORES["DATABASE_URL"])
+
+
+def test_an_engine_of_another_user_is_running_too(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    running(tmp_path, {"pid": 1, **STORES})
+    monkeypatch.setattr(env.os, "kill", refuse)
+    assert load(tmp_path)["REDIS_URL"] == STORES["REDIS_URL"]
+
+
+def dead_pid():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize(
+    "content", [lambda: {"pid": dead_pid(), **STORES}, lambda: "{", lambda: "[]", lambda: STORES, lambda: {"pid": "1"}]
+)
+def test_what_a_dead_engine_left_or_nobody_can_read_is_ignored(tmp_path, content):
+    running(tmp_path, content())
+    assert load(tmp_path)["REDIS_URL"] is None
+
+
+def test_the_secret_key_is_made_once_for_its_owner_alone(tmp_path):
+    first = env.secret_key(tmp_path / "data")
+    assert env.secret_key(tmp_path / "data") == first and len(first) > 40
+    assert (tmp_path / "data" / "secret-key").stat().st_mode & 0o077 == 0
+
+
+COMMANDS = {
+    "a management command": ["manage.py", "check"],
+    "uvicorn": ["-m", "uvicorn", "config.asgi:application", "--port", "1"],
+    "a worker": ["-m", "celery", "-A", "config.celery", "worker"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
+def test_a_wrong_setting_ends_whatever_starts_with_one_line_and_exit_code_2(command):
+    ended = subprocess.run(
+        [sys.executable, *command],
+        cwd=env.ROOT,
+        env={**os.environ, "ENGINE_NO_VENV": "1", "MOCK_SEED": "many"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = ended.stderr.strip().splitlines()
+    assert ended.returncode == 2
+    assert len(said) == 1 and said[0].startswith("setting error: MOCK_SEED='many': must be a whole number")
+    assert ended.stdout == ""
+
+
+def test_settings_the_rooms_read_are_those_of_the_table():
+    text = Path(env.ROOT / "config" / "settings.py").read_text()
+    for name in env.TABLE:
+        if not name.startswith(("ENGINE_", "DATABASE_", "REDIS_")):
+            assert f'ENV["{name}"]' in text, name

@@ -1,0 +1,76 @@
+"""Both servers, as their own processes: an order over HTTP, its stages over a socket, idle sockets that stay open."""
+
+import asyncio
+import json
+import time
+from contextlib import suppress
+
+import httpx
+import pytest
+import websockets
+
+from tests.system import NO_DELAYS, eventually, system
+
+pytestmark = pytest.mark.system
+
+ORDER = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
+STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
+SLOW_S = 13
+"""Longer than redis-py's own time limits and than any server's idle pings, so that a socket lives through them."""
+
+
+@pytest.fixture(scope="module", params=["uvicorn", "daphne"])
+def engine(request):
+    """An engine on each server, whose chain takes its time."""
+    with system(NO_DELAYS | {"ENGINE_SERVER": request.param, "MOCK_CONFIRM_DELAY_MS": str(SLOW_S * 1000)}) as engine:
+        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 30, "the first quotes")
+        yield engine
+
+
+async def told(url, first=None):
+    """Return every event a socket tells until it closes, when each came, and the close code."""
+    events, times = [], []
+    async with websockets.connect(url) as socket:
+        if first is not None:
+            await socket.send(json.dumps(first))
+        # Any code but 1000 is raised after the last message.
+        with suppress(websockets.ConnectionClosedError):
+            async for message in socket:
+                events.append(json.loads(message))
+                times.append(time.monotonic())
+        return events, times, socket.close_code
+
+
+async def test_stages_come_over_a_socket_that_was_idle_for_longer_than_any_time_limit(engine):
+    async with httpx.AsyncClient(base_url=engine.url) as client:
+        accepted = await client.post("/api/orders/execute", json=ORDER)
+        assert accepted.status_code == 202
+        by_link = told(accepted.json()["links"]["ws"].replace("localhost", "127.0.0.1"))
+        by_placing = told(f"{engine.ws}/api/orders/execute", ORDER)
+        for events, times, code in await asyncio.gather(by_link, by_placing):
+            assert [event["status"] for event in events] == STAGES
+            assert [event["seq"] for event in events] == [1, 2, 3, 4, 5]
+            assert times[-1] - times[-2] > 12
+            assert code == 1000
+        shown = await client.get(f"/api/orders/{accepted.json()['orderId']}")
+        assert shown.json()["status"] == "confirmed"
+
+
+async def test_the_server_refuses_as_the_application_says(engine):
+    async with httpx.AsyncClient(base_url=engine.url) as client:
+        for body in (b"[" * 10_000, b" " * 70_000, b"\xff", b"", b'{"tokenIn":"\\ud800"}'):
+            answer = await client.post(
+                "/api/orders/execute", content=body, headers={"content-type": "application/json"}
+            )
+            assert answer.status_code == 400, (body[:20], answer.text)
+            assert set(answer.json()) == {"error"}
+        assert (await client.get("/api/orders/%ff%00")).status_code == 404
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await websockets.connect(f"{engine.ws}/nothing")
+    assert refused.value.response.status_code == 403
+    with pytest.raises(websockets.InvalidStatus):
+        await websockets.connect(f"{engine.ws}/api/orders/execute", origin="http://evil.example")
+    events, _, code = await told(f"{engine.ws}/ws/not-an-id")
+    assert (events[0]["error"]["code"], code) == ("not_found", 4404)
+    events, _, code = await told(f"{engine.ws}/api/orders/execute", {"type": "swap"})
+    assert (events[0]["error"]["code"], code) == ("invalid", 4400)

@@ -1,0 +1,80 @@
+"""Ways into the engine for tests: HTTP through the ASGI application as a server calls it, and sockets."""
+
+import asyncio
+import json
+import time
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from channels.testing import WebsocketCommunicator
+
+from config.asgi import application
+
+ORDER = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
+HOST = [(b"host", b"localhost")]
+WITHIN_S = 10.0
+
+
+def http(**options: Any) -> httpx.AsyncClient:
+    """Make a client of the ASGI application."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=application), base_url="http://localhost", **options)
+
+
+async def post(body: Any, **headers: str) -> httpx.Response:
+    """Post a body, bytes as they are, to the execute address."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    async with http() as client:
+        return await client.post(
+            "/api/orders/execute", content=content, headers={"content-type": "application/json"} | headers
+        )
+
+
+async def get(path: str) -> httpx.Response:
+    """Get an address."""
+    async with http() as client:
+        return await client.get(path)
+
+
+async def until(check: Any, what: str) -> None:
+    """Return once `check()` is true; fail when it takes too long."""
+    deadline = time.monotonic() + WITHIN_S
+    while not check():
+        assert time.monotonic() < deadline, f"not within {WITHIN_S} s: {what}"
+        await asyncio.sleep(0.005)
+
+
+class Socket:
+    """A client's end of one WebSocket."""
+
+    def __init__(self, path: str, headers: Any = ()) -> None:
+        self.wire = WebsocketCommunicator(application, path, headers=[*HOST, *headers])
+
+    async def send(self, message: Any) -> None:
+        """Send a message, text as it is."""
+        await self.wire.send_to(text_data=message if isinstance(message, str) else json.dumps(message))
+
+    async def event(self) -> dict[str, Any]:
+        """Return the next message."""
+        return json.loads(await self.wire.receive_from(timeout=WITHIN_S))
+
+    async def rest(self) -> tuple[list[dict[str, Any]], int]:
+        """Return every message until the server closes, and the close code."""
+        heard = []
+        while True:
+            message = await self.wire.receive_output(timeout=WITHIN_S)
+            if message["type"] == "websocket.close":
+                return heard, message["code"]
+            heard.append(json.loads(message["text"]))
+
+
+@asynccontextmanager
+async def opened(path: str, headers: Any = ()):
+    """Open a socket for a while."""
+    socket = Socket(path, headers)
+    accepted, code = await socket.wire.connect(timeout=WITHIN_S)
+    assert accepted, code
+    try:
+        yield socket
+    finally:
+        await socket.wire.disconnect(timeout=WITHIN_S)

@@ -1,0 +1,203 @@
+"""Dead letters: kept once, judged by the attempts, replayed when that is safe."""
+
+import threading
+
+import pytest
+from django.db import connection
+
+from orders import deadletters, models
+from orders.deadletters import NotSafe
+from orders.models import DeadLetter, OrderEvent, Verdict
+from routing import outages
+from routing.store import redis
+from tests.factories import AttemptFactory, DeadLetterFactory, OrderFactory
+
+STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
+
+
+@pytest.fixture
+def failed(bench, settings):
+    """An order that failed though a replay may help: its only try was rejected by the chain."""
+    settings.MOCK_REJECT_RATE = 1.0
+    settings.MAX_ATTEMPTS = 1
+    bench.quote_all()
+    (order_id,) = bench.place()
+    bench.run([order_id])
+    assert bench.statuses(order_id)[-1] == "failed"
+    return order_id
+
+
+def test_a_failed_order_becomes_a_letter_with_reason_history_and_verdict(bench, failed):
+    assert deadletters.keep([failed]) == 1
+    one = DeadLetter.objects.get(order_id=failed)
+    end = bench.events(failed)[-1]
+    assert (one.code, one.reason) == (end["code"], end["message"]) == ("program_error", one.reason)
+    assert one.reason and one.replay_may_help is True
+    assert one.history == bench.events(failed)
+    assert one.verdict == Verdict.SAFE
+
+
+def test_a_letter_is_kept_once(bench, failed):
+    assert [deadletters.keep([failed]), deadletters.keep([failed, failed])] == [1, 0]
+    assert DeadLetter.objects.count() == 1
+
+
+def test_letters_kept_by_two_workers_at_once_are_one(bench, failed, monkeypatch):
+    meeting = threading.Barrier(2, timeout=10)
+
+    def insert(letters, real=deadletters.insert):
+        meeting.wait()
+        return real(letters)
+
+    monkeypatch.setattr(deadletters, "insert", insert)
+    assert sorted(at_once(lambda: deadletters.keep([failed]))) == [0, 1]
+    assert DeadLetter.objects.count() == 1
+
+
+def test_an_order_that_did_not_fail_gets_no_letter(bench):
+    bench.quote_all()
+    ids = bench.place(2)
+    bench.run(ids[:1])
+    assert deadletters.keep(ids) == 0
+
+
+def test_a_letter_whose_wake_up_was_lost_is_found(bench, failed):
+    redis().delete("dlq")
+    bench.archive()
+    assert deadletters.missing() == [failed]
+    deadletters.keep(deadletters.missing())
+    assert deadletters.missing() == []
+
+
+def test_a_letter_is_written_from_postgres_when_redis_has_forgotten_the_order(bench, failed):
+    told = bench.events(failed)
+    bench.archive()
+    redis().flushall()
+    deadletters.keep([failed])
+    assert DeadLetter.objects.get(order_id=failed).history == told
+
+
+def test_a_letter_is_written_though_the_archive_has_a_gap(bench, failed):
+    bench.archive()
+    redis().flushall()
+    models.Attempt.objects.all().delete()
+    OrderEvent.objects.filter(order_id=failed, seq=2).delete()
+    deadletters.keep(deadletters.missing())
+    assert DeadLetter.objects.get(order_id=failed).code == "program_error"
+
+
+def test_a_replay_places_the_order_anew_and_links_it(bench, failed, settings):
+    deadletters.keep([failed])
+    settings.MOCK_REJECT_RATE = 0.0
+    new_id = deadletters.replay(failed, by="ada")
+    old, new = bench.row(failed), bench.row(new_id)
+    assert str(new.replay_of_id) == failed and new_id != failed
+    assert (new.pair, new.amount_in, new.slippage_bps) == (old.pair, old.amount_in, old.slippage_bps)
+    one = DeadLetter.objects.get(order_id=failed)
+    assert one.replayed_by == "ada" and one.replayed_at
+    assert bench.statuses(new_id) == ["pending"]
+
+
+def test_after_both_venues_were_down_and_came_back_a_replay_confirms(bench, settings):
+    for venue in ("RAYDIUM", "METEORA"):
+        outages.put(venue, "down")
+    settings.MAX_ATTEMPTS = 1
+    (order_id,) = bench.place()
+    bench.carry([order_id])
+    from orders import execution
+
+    execution.asker().ask(bench.pair).result(5)
+    execution.resumption().shutdown(wait=True)
+    execution.resumption.cache_clear()
+    assert bench.statuses(order_id)[-1] == "failed"
+    deadletters.keep([order_id])
+    bench.quote_all()
+    new_id = deadletters.replay(order_id, by="ada")
+    bench.run([new_id])
+    assert bench.statuses(new_id) == STAGES
+
+
+def test_a_second_replay_returns_the_same_order(bench, failed):
+    deadletters.keep([failed])
+    first = deadletters.replay(failed, by="ada")
+    assert deadletters.replay(failed, by="bob") == first
+    assert models.Order.objects.filter(replay_of=failed).count() == 1
+    assert DeadLetter.objects.get(order_id=failed).replayed_by == "ada"
+
+
+def test_replays_that_race_make_one_order(bench, failed, monkeypatch):
+    deadletters.keep([failed])
+    meeting = threading.Barrier(2, timeout=10)
+
+    def accept(asked, real=deadletters.intake.accept):
+        meeting.wait()
+        return real(asked)
+
+    monkeypatch.setattr(deadletters.intake, "accept", accept)
+    first, second = at_once(lambda: deadletters.replay(failed, by="ada"))
+    assert first == second
+    assert models.Order.objects.filter(replay_of=failed).count() == 1
+
+
+def test_a_replay_that_failed_too_can_be_replayed_itself(bench, failed):
+    deadletters.keep([failed])
+    again = deadletters.replay(failed, by="ada")
+    bench.quote_all()
+    bench.run([again])
+    deadletters.keep([again])
+    third = deadletters.replay(again, by="ada")
+    assert str(bench.row(third).replay_of_id) == again
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict", "word"),
+    [
+        ("landed", Verdict.LANDED, "landed"),
+        ("sent", Verdict.WAIT, "still open"),
+        ("prepared", Verdict.WAIT, "still open"),
+    ],
+)
+def test_the_verdict_is_judged_anew_and_a_replay_that_could_settle_twice_is_refused(bench, state, verdict, word):
+    one = DeadLetterFactory(verdict=Verdict.SAFE)
+    AttemptFactory(order=one.order, state=state)
+    with pytest.raises(NotSafe, match=word):
+        deadletters.replay(str(one.order_id), by="ada")
+    one.refresh_from_db()
+    assert one.verdict == verdict and one.replayed_at is None
+    assert models.Order.objects.count() == 1
+
+
+def test_a_letter_that_had_to_wait_may_be_replayed_once_its_attempt_is_dead(bench):
+    one = DeadLetterFactory(verdict=Verdict.WAIT)
+    AttemptFactory(order=one.order, state="expired")
+    assert deadletters.replay(str(one.order_id), by="ada")
+
+
+def test_a_replay_that_cannot_help_is_refused_with_the_reason(bench):
+    one = DeadLetterFactory(code="price_impact", reason="too large for its pools", replay_may_help=False)
+    with pytest.raises(NotSafe, match=r"price_impact.*too large for its pools"):
+        deadletters.replay(str(one.order_id), by="ada")
+
+
+def test_an_order_without_a_letter_cannot_be_replayed(bench):
+    with pytest.raises(DeadLetter.DoesNotExist):
+        deadletters.replay(str(OrderFactory().id), by="ada")
+
+
+def at_once(act):
+    """Run it on two threads at once; return both answers."""
+    answers = []
+
+    def run():
+        try:
+            answers.append(act())
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(answers) == 2
+    return answers

@@ -1,0 +1,223 @@
+"""The short way in takes nothing the documented one would refuse, and understands it alike."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from config import asgi
+from engine.quotes import Pair
+from orders import models
+from orders.api import fast, parsers, serializers
+from orders.api.errors import Invalid
+from orders.aside import aside
+from routing.catalogue import Catalogue
+from tests.orders.bench import TOKENS
+from tests.orders.doors import ORDER, http
+
+SOL_USDC = Pair(TOKENS["SOL"], TOKENS["USDC"])
+JUP_USDC = Pair(TOKENS["JUP"], TOKENS["USDC"])
+KNOWN = Catalogue(
+    tokens={name: token for token in TOKENS.values() for name in (token.symbol, token.mint)},
+    pairs={pair.name: pair for pair in (SOL_USDC, JUP_USDC)},
+    active={SOL_USDC.name: SOL_USDC},
+)
+VALID = b'{"type":"market","tokenIn":"SOL","tokenOut":"USDC","amount":"1.5"}'
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """A catalogue without a database."""
+    monkeypatch.setattr(serializers, "catalogue", lambda: KNOWN)
+
+
+def documented(body):
+    """Read a body the documented way; None when it is refused."""
+    try:
+        return serializers.parse(parsers.loads(body))
+    except Invalid:
+        return None
+
+
+def agrees(body):
+    """Hold the two ways in together for one body; tell whether the short one took it."""
+    short = fast.recognise(body, KNOWN)
+    if short is None:
+        return False
+    long = documented(body)
+    assert long is not None, body
+    assert replace(long.order, id="") == replace(short.order, id="")
+    assert long.fingerprint == short.fingerprint
+    return True
+
+
+BY_FIELD = {
+    "type": ['"market"', '"Market"', '"limit"', "null"],
+    "tokenIn": ['"SOL"', f'"{TOKENS["SOL"].mint}"', '"\\u0053OL"', '"JUP"', '"USDC"', '"sol"', '"SOL "', "1", "null"],
+    "tokenOut": ['"USDC"', '"SOL"', f'"{TOKENS["USDC"].mint}"', "[]"],
+    "slippageBps": ["0", "50", "5000", "5001", "-0", "-1", "50.0", "5e1", "+5", "05", '"50"', "true", "null", "1" * 30],
+    "clientOrderId": ['"a"', '"a:b.c_d-e"', '""', '"a b"', '"a\\n"', '"é"', f'"{"x" * 64}"', f'"{"x" * 65}"', "null"],
+}
+AMOUNTS = (
+    st.sampled_from(
+        [
+            "1.5",
+            "0",
+            "-0",
+            "-1",
+            "+1",
+            "01",
+            "1.",
+            ".5",
+            "1e3",
+            "1E-3",
+            "1_0",
+            "NaN",
+            "null",
+            "true",
+            "[[[]]]",
+            "{}",
+            "0.0",
+        ]
+    )
+    | st.from_regex(r"\d{1,22}(\.\d{1,22})?", fullmatch=True)
+    | st.decimals(allow_nan=False, allow_infinity=False).map(str)
+    | st.text(st.characters(max_codepoint=255), max_size=4)
+)
+GAPS = st.sampled_from(["", "", "", " ", "\n", "\t\r ", "\x0b", "\x00", "\ufeff", "\xa0"])
+
+
+@st.composite
+def bodies(draw):
+    """Bodies near the border between accepted and refused, written as text: JSON libraries would tidy them."""
+    names = ["type", "tokenIn", "tokenOut", "amount"]
+    names += draw(st.lists(st.sampled_from(["slippageBps", "clientOrderId"]), unique=True))
+    names = draw(st.permutations(names))
+    if draw(st.integers(0, 4)) == 0:
+        names.append(draw(st.sampled_from([*names, "note", "", "token\\u0049n"])))
+    if draw(st.integers(0, 9)) == 0:
+        names.pop(0)
+    fields = []
+    for name in names:
+        value = draw(st.sampled_from(BY_FIELD.get(name, [])[:2] * 4 + BY_FIELD.get(name, []) or ["0"]))
+        if name == "amount":
+            value = draw(AMOUNTS)
+            value = f'"{value}"' if draw(st.booleans()) else value
+        fields.append(f'{draw(GAPS)}"{name}"{draw(GAPS)}:{draw(GAPS)}{value}')
+    return (draw(GAPS) + "{" + ",".join(fields) + draw(GAPS) + "}" + draw(GAPS)).encode("utf-8", "surrogatepass")
+
+
+@settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(body=bodies() | st.binary(max_size=40))
+@example(body=VALID[:-1] + b',"amount":"2"}')
+@example(body=VALID[:-1] + b',"slippageBps":1,"slippageBps":2}')
+@example(body=VALID[:-1] + b',"am\\u006funt":"2"}')
+@example(body=VALID[:-1] + b',"slippageBps":-0}')
+@example(
+    body=b'{"type":"market","tokenIn":"SOL","tokenOut":"USDC","amount":"1.5","clientOrderId":"","clientOrderId":"a"}'
+)
+@example(body=b'{"type":"market","tokenIn":"SOL","tokenOut":"USDC","amount":' + b"[" * 5000 + b"]" * 5000 + b"}")
+def test_whatever_the_short_way_takes_the_documented_way_reads_alike(known, body):
+    agrees(body)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{}, {"amount": 1.5}, {"amount": 2}, {"slippageBps": 0}, {"clientOrderId": "a:1"}, {"tokenIn": TOKENS["SOL"].mint}],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_ordinary_bodies_take_the_short_way(known, extra, indent):
+    body = json.dumps(ORDER | {"slippageBps": 100, "clientOrderId": "mine"} | extra, indent=indent).encode()
+    assert agrees(body)
+    assert agrees(json.dumps(ORDER | extra).encode())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        VALID[:-1] + b',"amount":"1.5"}',
+        VALID[:-1] + b',"slippageBps":50.0}',
+        VALID[:-1] + b',"slippageBps":1,"slippageBps":1}',
+        VALID[:-1] + b',"clientOrderId":"a","clientOrderId":"a"}',
+        VALID.replace(b"SOL", b"\\u0053OL"),
+        VALID.replace(b'"1.5"', b"+1.5"),
+        VALID.replace(b"SOL", b"JUP"),
+        b"\xef\xbb\xbf" + VALID,
+        VALID + b"\0",
+        VALID + b"{}",
+    ],
+)
+def test_unusual_bodies_are_left_to_the_documented_way(known, body):
+    assert fast.recognise(body, KNOWN) is None
+
+
+async def through(short, body, headers, monkeypatch):
+    """Post by one of the two ways."""
+    with monkeypatch.context() as patched:
+        if not short:
+            patched.setattr(fast, "recognise", lambda *_: None)
+        async with http() as client:
+            return await client.post("/api/orders/execute", content=body, headers=headers)
+
+
+SAMPLES = [
+    ORDER,
+    ORDER | {"amount": 2},
+    ORDER | {"clientOrderId": "same", "slippageBps": 10},
+    ORDER | {"clientOrderId": "same", "slippageBps": 11},
+    ORDER | {"tokenIn": TOKENS["JUP"].mint, "amount": "0.000001"},
+    ORDER | {"tokenIn": TOKENS["JUP"].mint, "amount": "0.0000001"},
+    ORDER | {"amount": "-1"},
+    ORDER | {"slippageBps": 1e9},
+    {},
+    [],
+]
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8000", "127.0.0.1", "evil.example", "localhost:x", "[::1]:80"]
+)
+async def test_both_ways_answer_alike(bench, monkeypatch, host):
+    headers = {"content-type": "application/json; charset=utf-8", "host": host}
+    await through(True, json.dumps(SAMPLES[2]).encode(), headers, monkeypatch)
+    for sample in SAMPLES:
+        body = json.dumps(sample).encode()
+        short, long = [await through(way, body, headers, monkeypatch) for way in (True, False)]
+        assert short.status_code == long.status_code
+        assert without_identity(short) == without_identity(long)
+
+
+def without_identity(answer):
+    """Drop what differs between any two orders, keeping its form."""
+    body = answer.json()
+    if "orderId" in body:
+        text = json.dumps(body | {"createdAt": len(body["createdAt"].split(".")[0]) * "0" + body["createdAt"][-1:]})
+        body = json.loads(text.replace(body["orderId"], "ID"))
+    return body
+
+
+@pytest.mark.parametrize(
+    ("headers", "short"),
+    [
+        ([("content-type", "application/json")], True),
+        ([("content-type", "Application/JSON; charset=utf-8")], True),
+        ([("content-type", "application/json"), ("idempotency-key", "k")], False),
+        ([("content-type", "application/json"), ("content-type", "application/json")], False),
+        ([("content-type", "application/json"), ("host", "127.0.0.1")], False),
+        ([("content-type", "text/plain")], False),
+    ],
+)
+async def test_only_plain_headers_take_the_short_way(bench, monkeypatch, headers, short):
+    handed_on = []
+
+    async def otherwise(scope, receive, send):
+        handed_on.append(await receive())
+        await fast.respond(send, 204, None)
+
+    monkeypatch.setattr(asgi.execute, "otherwise", otherwise)
+    async with http() as client:
+        await client.post("/api/orders/execute", content=VALID, headers=[("host", "localhost"), *headers])
+    assert [message["body"] for message in handed_on] == ([] if short else [VALID])
+    assert await aside(models.Order.objects.count) == short

@@ -1,0 +1,140 @@
+"""The workers' tasks: doors to the rooms, and the threads that live beside them."""
+
+import os
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import structlog
+
+from config.celery import app
+from config.env import ROOT
+from orders import archive, deadletters, dispatch, execution, recovery
+from orders.models import DeadLetter
+from orders.pulse import Pulse
+from routing import polling
+from routing.polling import Watchdog
+from tests.system import eventually
+from workers import dbsync, dlq, order, stream
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Record what the tasks call."""
+    found = []
+    for module, name in [
+        (execution, "carry"),
+        (recovery, "recover"),
+        (archive, "drain"),
+        (polling, "poll"),
+        (deadletters, "keep"),
+    ]:
+        monkeypatch.setattr(module, name, lambda *args, called=name: found.append((called, *args)))
+    return found
+
+
+def test_each_task_is_a_door_to_one_function(calls, monkeypatch):
+    monkeypatch.setattr(deadletters, "missing", lambda: ["lost"])
+    order.execute(order_ids=["a", "b"])
+    order.recover()
+    dbsync.drain()
+    stream.poll()
+    dlq.keep(order_ids=["c"])
+    dlq.keep()
+    expected = [("carry", ["a", "b"]), ("recover",), ("drain",), ("poll",), ("keep", ["c"]), ("keep", ["lost"])]
+    assert calls == expected
+
+
+def test_a_task_bears_arguments_of_a_later_version(calls):
+    order.execute(order_ids=["a"], priority=3)
+    order.recover(reason="x")
+    dbsync.drain(reason="x")
+    stream.poll(reason="x")
+    dlq.keep(order_ids=["a"], reason="x")
+    assert len(calls) == 5
+
+
+def test_a_task_binds_its_name_and_id_to_every_line_it_logs(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(archive, "drain", lambda: seen.update(structlog.contextvars.get_contextvars()))
+    dbsync.drain.apply(task_id="t-1", throw=True)
+    assert (seen["task_id"], seen["task"]) == ("t-1", dispatch.DRAIN)
+    assert "task_id" not in structlog.contextvars.get_contextvars()
+
+
+def test_a_dead_letter_is_kept_by_the_task_its_failure_woke(bench):
+    bench.quote_all()
+    (order_id,) = bench.place(amount=10**18)
+    bench.run([order_id])
+    assert bench.messages("dlq") == 1
+    dlq.keep(order_ids=[order_id])
+    assert DeadLetter.objects.filter(order_id=order_id).exists()
+
+
+def consumer(*queues):
+    return SimpleNamespace(app=SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=set(queues)))))
+
+
+def test_the_pulse_beats_beside_the_order_queue_and_ends_with_its_worker(monkeypatch):
+    monkeypatch.setattr("orders.pulse.duties", list)
+    sender = consumer("order")
+    order.start_pulse(sender=sender)
+    assert isinstance(sender.pulse, Pulse) and sender.pulse.is_alive()
+    order.stop_pulse(sender=SimpleNamespace(consumer=sender))
+    assert not sender.pulse.is_alive()
+
+
+def test_the_watchdog_watches_beside_the_stream_queue_and_ends_with_its_worker(monkeypatch):
+    monkeypatch.setattr(polling, "silent", lambda: False)
+    sender = consumer("stream")
+    stream.start_watchdog(sender=sender)
+    assert isinstance(sender.watchdog, Watchdog) and sender.watchdog.is_alive()
+    stream.stop_watchdog(sender=SimpleNamespace(consumer=sender))
+    sender.watchdog.join(5)
+    assert not sender.watchdog.is_alive()
+
+
+@pytest.mark.parametrize("queue", ["dbsync", "dlq"])
+def test_other_workers_have_neither(queue):
+    sender = consumer(queue)
+    order.start_pulse(sender=sender)
+    stream.start_watchdog(sender=sender)
+    assert not hasattr(sender, "pulse") and not hasattr(sender, "watchdog")
+    order.stop_pulse(sender=SimpleNamespace(consumer=sender))
+    stream.stop_watchdog(sender=SimpleNamespace(consumer=sender))
+
+
+@pytest.mark.parametrize(
+    ("queue", "asked"),
+    [("order", signal.SIGINT), ("order", signal.SIGTERM), ("stream", signal.SIGTERM), ("dbsync", signal.SIGINT)],
+)
+def test_a_worker_that_is_asked_to_stop_does_so_without_error_noise(bench, settings, queue, asked, tmp_path):
+    log = tmp_path / "worker.log"
+    name = settings.DATABASES["default"]["NAME"]
+    address = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "config.celery", "worker", "-Q", queue, "--pool", "threads"],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": address, "ENGINE_ROLE": queue, "ENGINE_LOG_FORMAT": "json"},
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        eventually(lambda: " ready." in log.read_text(), 30, f"the worker is ready: {log.read_text()}")
+        process.send_signal(asked)
+        # Celery's own answer to Ctrl-C is 1.
+        assert process.wait(15) == (0 if asked == signal.SIGTERM else 1)
+    finally:
+        process.kill()
+        process.wait()
+    text = log.read_text()
+    assert "Traceback" not in text and '"level": "error"' not in text, text
+
+
+def test_every_worker_file_declares_tasks():
+    app.loader.import_default_modules()
+    prefixes = {name.partition(".")[0] for name in app.tasks if not name.startswith("celery.")}
+    assert prefixes == set(dispatch.QUEUES)
