@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config import env, logs
 
@@ -79,7 +79,7 @@ def database(address: str | None) -> dict[str, object]:
     parts = urlsplit(address or "postgresql://postgres@127.0.0.1:5432/engine")
     limits = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=15000"
     size = POOL_SIZES.get(ROLE, 6)
-    options: dict[str, object] = {"options": limits, "connect_timeout": 3}
+    options: dict[str, object] = {"connect_timeout": 3, **dict(parse_qsl(parts.query)), "options": limits}
     if size:
         options["pool"] = {"min_size": 1, "max_size": size, "timeout": 5}
     return {

@@ -64,7 +64,7 @@ def name_process(name: str) -> None:
         _prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
-def spawn(  # noqa: PLR0913
+def spawn(
     command: Sequence[str | Path], *, log: Path, cwd: Path, account: Account | None, on_orphan: int, feed: str = ""
 ) -> subprocess.Popen[bytes]:
     """Start a server in a session of its own, so that Ctrl-C reaches only the launcher.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from django.db import transaction
 
 from engine.lifecycle import HOLDING_ATTEMPT, OPEN_ATTEMPT, AttemptState
 from orders.rows import as_bytea, fetch, recordset
@@ -57,23 +58,53 @@ class Settled:
 
 
 def prepare(attempts: Sequence[Prepared]) -> set[str]:
-    """Commit attempts; return the ids of the orders whose attempt stands.  The others have one already."""
+    """Commit attempts; return the ids of orders whose attempt stands.  The others have one already, or are closed."""
     if not attempts:
         return set()
     rows = fetch(
         """
+        WITH asked AS (
+            SELECT * FROM json_to_recordset(%s) AS a(
+                order_id uuid, number int, venue text, signature text, raw bytea, last_valid_height bigint,
+                expected_out numeric, minimum_out numeric, fee_bps int, seq int, trail jsonb)
+        ), open_orders AS (
+            -- Waits for a `close` under way, and then reads the row anew.
+            SELECT id FROM orders_order WHERE id IN (SELECT order_id FROM asked) AND closed_at IS NULL
+            ORDER BY id FOR KEY SHARE
+        )
         INSERT INTO orders_attempt (order_id, number, state, venue, signature, raw, last_valid_height,
                                     expected_out, minimum_out, fee_bps, seq, trail)
         SELECT order_id, number, 'prepared', venue, signature, raw, last_valid_height,
                expected_out, minimum_out, fee_bps, seq, trail
-        FROM json_to_recordset(%s) AS a(
-            order_id uuid, number int, venue text, signature text, raw bytea, last_valid_height bigint,
-            expected_out numeric, minimum_out numeric, fee_bps int, seq int, trail jsonb)
+        FROM asked JOIN open_orders ON open_orders.id = asked.order_id
         ON CONFLICT DO NOTHING
         RETURNING order_id::text
         """,
         recordset(as_row(attempt) for attempt in attempts),
     )
+    return {order_id for (order_id,) in rows}
+
+
+def close(order_ids: Sequence[str]) -> set[str]:
+    """See to it that these orders can never have another attempt; return those that have none open or landed.
+
+    A worker that lost its lease long ago may still be about to commit one; only Postgres can stop it.
+    """
+    if not order_ids:
+        return set()
+    with transaction.atomic():
+        # Two statements: only a new one sees what a `prepare` committed while this one waited for its lock.
+        fetch("SELECT 1 FROM orders_order WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE", list(order_ids))
+        rows = fetch(
+            """
+            UPDATE orders_order o SET closed_at = coalesce(closed_at, now())
+            WHERE id = ANY(%s::uuid[]) AND NOT EXISTS (
+                SELECT 1 FROM orders_attempt t WHERE t.order_id = o.id AND t.state = ANY(%s))
+            RETURNING id::text
+            """,
+            list(order_ids),
+            HOLDING,
+        )
     return {order_id for (order_id,) in rows}
 
 

@@ -73,15 +73,16 @@ def letter(row: models.Order, history: Sequence[dict[str, Any]], end: dict[str, 
         "reason": end["message"],
         "replay_may_help": end["replayMayHelp"],
         "history": history,
-        "verdict": verdict([attempt.state for attempt in row.attempts.all()]),
+        "verdict": verdict(row, [attempt.state for attempt in row.attempts.all()]),
     }
 
 
-def verdict(states: Sequence[str]) -> Verdict:
-    """Judge by the order's attempts: landed, still open, or none that could ever settle."""
+def verdict(order: models.Order, states: Sequence[str]) -> Verdict:
+    """Judge by the order's attempts: landed, still open or possible, or none that could ever settle."""
     if AttemptState.LANDED in states:
         return Verdict.LANDED
-    return Verdict.WAIT if set(states) & set(OPEN_ATTEMPT) else Verdict.SAFE
+    possible = order.closed_at is None or set(states) & set(OPEN_ATTEMPT)
+    return Verdict.WAIT if possible else Verdict.SAFE
 
 
 def missing(limit: int = 500) -> list[str]:
@@ -99,7 +100,7 @@ def replay(order_id: str, by: str) -> str:
         letters = DeadLetter.objects.select_for_update(of=("self",)).select_related("order")
         one = letters.get(order_id=order_id)
         states = list(one.order.attempts.values_list("state", flat=True))
-        one.verdict = verdict(states)
+        one.verdict = verdict(one.order, states)
         one.save(update_fields=["verdict"])
     refuse_unsafe(one)
     again = NewOrder.replay(recovery.order_of(one.order))

@@ -104,6 +104,8 @@ def insert(asked: Sequence[NewOrder]) -> dict[str, datetime]:
         SELECT id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of
         FROM json_to_recordset(%s) AS o(id uuid, type text, pair text, amount_in numeric, slippage_bps int,
                                         client_order_id text, fingerprint text, replay_of uuid)
+        -- In one order everywhere: two groups with the same client ids would otherwise wait for each other.
+        ORDER BY client_order_id, replay_of
         ON CONFLICT DO NOTHING
         RETURNING id::text, created_at
         """,

@@ -19,12 +19,15 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
+import structlog
 from django.conf import settings
 
 from engine.lifecycle import FINAL, Status
 from engine.orders import Order, OrderType
-from routing.catalogue import catalogue
+from routing.catalogue import UnknownPair, catalogue
 from routing.store import redis, script
+
+log = structlog.get_logger(__name__)
 
 FEED = "orders:events"
 FEED_MAX = 20_000
@@ -126,15 +129,17 @@ return placed
 )
 
 # Whoever holds a lease that has not run out keeps the order; every claim counts as a try, so a crash does too.
+# A claim repeated after a lost reply finds its own fence, and is answered alike.
 CLAIM = script(
     CLOCK
     + """
 local fence, lease, answers = ARGV[1], tonumber(ARGV[2]), {}
 for i = 3, #ARGV do
   local key = 'order:{' .. ARGV[i] .. '}'
-  local h = redis.call('HMGET', key, 'status', 'seq', 'attempt', 'lease', 'ready', 'order')
+  local h = redis.call('HMGET', key, 'status', 'seq', 'attempt', 'lease', 'ready', 'order', 'fence')
   local status = h[1]
   if not status then answers[#answers+1] = {'missing', ARGV[i]}
+  elseif h[7] == fence then answers[#answers+1] = {'claimed', ARGV[i], status, h[2], h[3], h[6]}
   elseif status == 'submitted' then answers[#answers+1] = {'submitted', ARGV[i]}
   elseif (status == 'pending' or status == 'triggered' or status == 'routing' or status == 'building')
     and tonumber(h[4]) <= now and tonumber(h[5]) <= now then
@@ -310,10 +315,13 @@ def claim(order_ids: Sequence[str]) -> Claimed:
     """Take these orders for this worker, each unless it is finished, submitted, held by another or not ready."""
     fence = uuid4().hex
     answers = CLAIM()([], [fence, settings.ORDER_LEASE_MS, *dict.fromkeys(order_ids)])
-    claims = [
-        Claim(loads(body), Status(status), int(seq), int(attempt), fence)
-        for _, _, status, seq, attempt, body in (answer for answer in answers if answer[0] == "claimed")
-    ]
+    claims = []
+    for _, order_id, status, seq, attempt, body in (answer for answer in answers if answer[0] == "claimed"):
+        try:
+            claims.append(Claim(loads(body), Status(status), int(seq), int(attempt), fence))
+        except UnknownPair as pair:
+            # Pairs are retired by making them inactive; its neighbours must not suffer for one that was deleted.
+            log.error("order left alone, its pair is gone", order_id=order_id, pair=str(pair))
     return Claimed(
         with_trails(claims),
         [answer[1] for answer in answers if answer[0] == "submitted"],

@@ -32,6 +32,9 @@ class Order(models.Model):
     seq = models.IntegerField(db_default=1)
     attempt = models.IntegerField(db_default=0)
     updated_at = models.DateTimeField(db_default=Now())
+    closed_at = models.DateTimeField(
+        null=True, help_text="From here on no attempt may be made; set before anybody is told that it ended unfilled."
+    )
     venue = models.CharField(max_length=16, db_default="")
     tx_hash = models.CharField(max_length=88, db_default="")
     result = models.JSONField(db_default={}, help_text="Facts of its last event.")

@@ -4,13 +4,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from django.conf import settings
 
 from engine import events
 from engine.lifecycle import FINAL, Status, check
-from orders import archive, dispatch, live
+from orders import archive, attempts, dispatch, live
 from orders.live import Swap
-from routing.store import now_ms
+from routing.store import StoreError, now_ms
+
+log = structlog.get_logger(__name__)
+
+UNFILLED = FINAL - {Status.CONFIRMED}
 
 ANY_FENCE = "*"
 """For moves out of `submitted`, which nobody holds: status and seq decide alone."""
@@ -42,13 +47,23 @@ def advance(moves: Sequence[Move]) -> dict[str, tuple[str, ...]]:
     """Check each move against the table, swap the states atomically, append and publish their events.
 
     Returns the JSON events of each order that moved; one that is missing was moved by somebody else, or its fence has
-    changed: whoever asked stops.  Raises IllegalStep for a move the table forbids, StoreError when Redis is away.
+    changed, or it was to end while an attempt of it may still land: whoever asked stops.  Raises IllegalStep for a
+    move the table forbids, StoreError when Redis is away, DatabaseError when Postgres is and an order was to end.
     """
     at = now_ms()
-    swaps = [swap(move, at) for move in moves]
+    swaps = [swap(move, at) for move in closed(moves)]
     won = live.advance(swaps)
     wake_for_finals([move for move in moves if move.order_id in won and move.to in FINAL])
     return {swap.order_id: swap.events for swap in swaps if swap.order_id in won}
+
+
+def closed(moves: Sequence[Move]) -> list[Move]:
+    """Pass moves, those that end an order unfilled only once Postgres allows it no further attempt."""
+    ending = [move.order_id for move in moves if move.to in UNFILLED]
+    shut = attempts.close(ending)
+    for order_id in set(ending) - shut:
+        log.warning("order not ended, an attempt may still land", order_id=order_id)
+    return [move for move in moves if move.to not in UNFILLED or move.order_id in shut]
 
 
 def swap(move: Move, at: int) -> Swap:
@@ -77,7 +92,10 @@ def told(move: Move, at: int) -> Iterator[str]:
 def wake_for_finals(finished: Sequence[Move]) -> None:
     """Announce finished orders to DBSync, and failed ones to the dead-letter worker as well."""
     if finished:
-        archive.nudge()
+        try:
+            archive.nudge()
+        except StoreError as reason:
+            log.warning("dbsync not woken, beat will", reason=str(reason))
     failed = [move.order_id for move in finished if move.to is Status.FAILED]
     if failed:
         dispatch.send(dispatch.KEEP, failed)

@@ -9,6 +9,8 @@ from uuid6 import uuid7
 from orders import models
 from orders.models import Verdict
 
+UNFILLED = ("failed", "cancelled", "expired")
+
 
 class OrderFactory(DjangoModelFactory):
     """A market order for 1.5 SOL, just accepted."""
@@ -25,6 +27,7 @@ class OrderFactory(DjangoModelFactory):
     created_at = factory.LazyFunction(lambda: datetime.now(UTC))
     updated_at = factory.SelfAttribute("created_at")
     status = "pending"
+    closed_at = factory.LazyAttribute(lambda order: order.created_at if order.status in UNFILLED else None)
 
 
 class OrderEventFactory(DjangoModelFactory):

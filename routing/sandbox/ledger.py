@@ -103,7 +103,7 @@ class SandboxLedger:
         return Look(rows[0][0] // SLOT_MS - FINALITY_SLOTS, findings)
 
 
-def _finding(  # noqa: PLR0913, PLR0917 - a row as it comes
+def _finding(
     signature: str, landing: str, slot: int, amount_out: int, fee_lamports: int, error_code: str, error: str
 ) -> Finding:
     return Finding(signature, Landing(landing), slot, int(amount_out), fee_lamports, error_code, error)

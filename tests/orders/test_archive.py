@@ -420,6 +420,6 @@ def test_writing_a_batch_never_reads_the_whole_table(bench):
         )
         plan = " ".join(text for (text,) in cursor.fetchall())
         cursor.execute("ROLLBACK")
-    assert "orders_order_pkey" in plan and "Seq Scan" not in plan
+    assert "Index" in plan and "Seq Scan" not in plan
     assert archive.store(rows) == []
     assert {bench.row(order_id).status for order_id in ids} == {Status.ROUTING}

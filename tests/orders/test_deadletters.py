@@ -173,6 +173,13 @@ def test_a_letter_that_had_to_wait_may_be_replayed_once_its_attempt_is_dead(benc
     assert deadletters.replay(str(one.order_id), by="ada")
 
 
+def test_a_letter_whose_order_may_still_get_an_attempt_must_wait(bench):
+    one = DeadLetterFactory()
+    models.Order.objects.filter(pk=one.order_id).update(closed_at=None)
+    with pytest.raises(NotSafe, match="wait"):
+        deadletters.replay(str(one.order_id), by="ada")
+
+
 def test_a_replay_that_cannot_help_is_refused_with_the_reason(bench):
     one = DeadLetterFactory(code="price_impact", reason="too large for its pools", replay_may_help=False)
     with pytest.raises(NotSafe, match=r"price_impact.*too large for its pools"):

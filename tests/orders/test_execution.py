@@ -1,6 +1,9 @@
 """From a wake-up to the end of an order."""
 
+import threading
+
 import pytest
+from django.db import connection
 
 from engine.lifecycle import AttemptState
 from orders import attempts, execution, live, models, settlement
@@ -272,3 +275,63 @@ def test_a_submitted_order_that_nobody_watches_is_found_by_the_sweep(bench):
     while settlement.look():
         pass
     assert bench.statuses(order_id) == STAGES
+
+
+def test_a_worker_that_wakes_after_its_order_failed_can_commit_no_attempt(bench, settings):
+    settings.MAX_ATTEMPTS = 1
+    bench.quote_all()
+    (order_id,) = bench.place()
+    (stale,) = live.claim([order_id]).claims
+    basis = execution.router.from_cache({"SOL-USDC"}, 0, 10**15, 10**15)
+    (built,) = execution.build(execution.route([stale], basis))
+    bench.pass_time(order_id, 60_000)
+    bench.carry([order_id])
+    assert bench.events(order_id)[-1]["code"] == "attempts_exhausted"
+    execution.submit([built])
+    assert models.Attempt.objects.count() == 0
+    assert bench.statuses(order_id)[-1] == "failed"
+
+
+def test_an_order_with_an_attempt_that_may_land_cannot_end_unfilled(bench):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    (claim,) = live.claim([order_id]).claims
+    (built,) = execution.build(execution.route([claim], execution.router.from_cache({"SOL-USDC"}, 0, 10**15, 10**15)))
+    assert attempts.prepare([built[1]]) == {order_id}
+    execution.fail([(built[0], execution.Failure("any", "whatever", False, True))])
+    assert bench.statuses(order_id)[-1] == "building"
+
+
+def test_closing_an_order_and_committing_its_attempt_at_once_lets_exactly_one_through(bench):
+    bench.quote_all()
+    ids = bench.place(40)
+    claims = live.claim(ids).claims
+    basis = execution.router.from_cache({"SOL-USDC"}, 0, 10**15, 10**15)
+    built = [prepared for _, prepared in execution.build(execution.route(claims, basis))]
+    start = threading.Barrier(2)
+    outcome = {}
+
+    def racing(name, act, items):
+        start.wait(5)
+        try:
+            outcome[name] = set().union(*(act([item]) for item in items))
+        finally:
+            connection.close()
+
+    racers = [
+        threading.Thread(target=racing, args=("committed", attempts.prepare, built)),
+        threading.Thread(target=racing, args=("closed", attempts.close, list(reversed(ids)))),
+    ]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(30)
+    assert outcome["committed"] | outcome["closed"] == set(ids)
+    assert outcome["committed"] & outcome["closed"] == set()
+
+
+def test_a_claim_repeated_after_a_lost_reply_counts_once(bench, monkeypatch):
+    (order_id,) = bench.place()
+    fence = live.uuid4()
+    monkeypatch.setattr(live, "uuid4", lambda: fence)
+    assert [claim.attempt for _ in range(2) for claim in live.claim([order_id]).claims] == [1, 1]
