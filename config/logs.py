@@ -6,6 +6,7 @@
 import logging
 import logging.config
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -15,13 +16,25 @@ WITHOUT_LOCALS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False
 """Local variables hold passwords and keys; a log does not."""
 
 
+process = {"worker": "shell"}
+"""Which process this is; not a context variable, which every new thread would begin without."""
+
+
+def name_process(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Put the process's name on a line."""
+    line.setdefault("worker", process["worker"])
+    return line
+
+
 def configure(*, level: str, form: str, role: str) -> None:
     """Route structlog and the standard library's logging through one formatter."""
+    process["worker"] = role
     # A command's standard output is its answer; its log lines go beside it.
     stream = sys.stderr if role == "shell" else sys.stdout
     as_json = form == "json" or (form == "auto" and not stream.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        name_process,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -51,6 +64,8 @@ def configure(*, level: str, form: str, role: str) -> None:
                 "celery.worker.strategy": {"level": "WARNING"},
                 "celery.beat": {"level": "WARNING"},
                 "django_celery_beat": {"level": "WARNING"},
+                # A client's mistake is answered to the client; a client could fill the log with a line for each.
+                "django.request": {"level": "ERROR"},
                 "httpx": {"level": "WARNING"},
                 "kombu": {"level": "WARNING"},
             },
@@ -62,4 +77,3 @@ def configure(*, level: str, form: str, role: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(worker=role)

@@ -82,6 +82,8 @@ def api(listener: socket.socket, server: str) -> Callable[[Ready], None]:
             http="httptools",
             ws="websockets-sansio",
             ws_per_message_deflate=False,
+            # Above the API's own limit, so that a body just too large is refused in words.
+            ws_max_size=128 * 1024,
             access_log=False,
             log_config=None,
             lifespan="auto",

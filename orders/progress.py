@@ -53,6 +53,9 @@ def advance(moves: Sequence[Move]) -> dict[str, tuple[str, ...]]:
     at = now_ms()
     swaps = [swap(move, at) for move in closed(moves)]
     won = live.advance(swaps)
+    for move in moves:
+        if move.order_id in won:
+            log.debug("order moved", order_id=move.order_id, status=move.to, attempt=move.attempt)
     wake_for_finals([move for move in moves if move.order_id in won and move.to in FINAL])
     return {swap.order_id: swap.events for swap in swaps if swap.order_id in won}
 

@@ -1,0 +1,60 @@
+"""What a log line carries."""
+
+import json
+import subprocess
+import sys
+
+import structlog
+from celery import Celery
+
+from config.env import ROOT
+from workers.base import EngineTask
+
+SCRIPT = """
+import threading, logging, structlog
+from config import logs
+logs.configure(level="INFO", form="json", role="order")
+log = structlog.get_logger("engine")
+def speak():
+    with structlog.contextvars.bound_contextvars(task_id="t-1"):
+        log.info("order routed", order_id="o-1")
+    logging.getLogger("library").warning("a plain line")
+    log.debug("not shown")
+thread = threading.Thread(target=speak); thread.start(); thread.join()
+try:
+    password = "secret"
+    1 / 0
+except ZeroDivisionError:
+    log.exception("it broke")
+"""
+
+
+def lines() -> list[dict]:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_line_names_its_process_its_task_and_its_order_whichever_thread_writes_it():
+    routed, plain, _ = lines()
+    assert routed["event"] == "order routed"
+    assert (routed["worker"], routed["task_id"], routed["order_id"]) == ("order", "t-1", "o-1")
+    assert (plain["worker"], plain["event"]) == ("order", "a plain line")
+
+
+def test_a_traceback_does_not_show_local_variables():
+    broke = lines()[-1]
+    assert broke["exception"][0]["exc_type"] == "ZeroDivisionError"
+    assert "secret" not in json.dumps(broke)
+
+
+def test_a_task_binds_its_id_to_its_lines():
+    seen = []
+    app = Celery("probe", set_as_current=False)
+
+    @app.task(base=EngineTask, bind=True, name="order.probe")
+    def probe(self):
+        seen.append((self.request.id, structlog.contextvars.get_contextvars()))
+
+    probe.apply(task_id="t-9")
+    assert seen == [("t-9", {"task_id": "t-9", "task": "order.probe"})]
+    assert "task_id" not in structlog.contextvars.get_contextvars()
