@@ -16,15 +16,20 @@ log = structlog.get_logger(__name__)
 
 TICK_S = 0.02
 COMPLAIN_EVERY_S = 5.0
+GOOD_MANY = 16
 
 
 @dataclass
 class Duty:
-    """Something done every `every_s` seconds; one that found a full batch is due again at once."""
+    """Something done every `every_s` seconds; one that found a full batch is due again at once.
+
+    One that found a good many waits longer, up to `busy_s`: under load, batches stay large and rounds few.
+    """
 
     name: str
     every_s: float
     act: Callable[[], int]
+    busy_s: float = 0.0
     due_at: float = 0.0
     complained_at: float = float("-inf")
 
@@ -32,15 +37,19 @@ class Duty:
         """Act if it is time; a failure is logged, at most every COMPLAIN_EVERY_S, and tried again at the next turn."""
         if now < self.due_at:
             return
+        found = 0
         try:
-            full = self.act() >= LOOKUP_LIMIT
+            found = self.act()
         except Exception as reason:
             # The loop must outlive any store's outage.
-            full = False
             if now - self.complained_at > COMPLAIN_EVERY_S:
                 self.complained_at = now
                 log.warning("duty failed, will be tried again", duty=self.name, reason=repr(reason))
-        self.due_at = 0.0 if full else now + self.every_s
+        self.due_at = 0.0 if found >= LOOKUP_LIMIT else now + self.pause(found)
+
+    def pause(self, found: int) -> float:
+        """Return the seconds to wait after a turn that found so many."""
+        return max(self.every_s, self.busy_s) if found >= GOOD_MANY else self.every_s
 
 
 def tidy() -> int:
@@ -59,11 +68,11 @@ def notice_loss() -> int:
 def duties() -> list[Duty]:
     """List what the heartbeat does."""
     return [
-        Duty("look", TICK_S, settlement.look),
+        Duty("look", TICK_S, settlement.look, busy_s=0.1),
         Duty("sweep", 0.1, recovery.sweep),
         Duty("audit", settings.CONFIRM_RESEND_MS / 1000, settlement.audit),
         Duty("notice loss", 0.5, notice_loss),
-        Duty("tidy", TICK_S, tidy),
+        Duty("tidy", 1.0, tidy),
     ]
 
 
