@@ -1,7 +1,7 @@
 """Every setting: its name, what it accepts, its default and what it is for.
 
-Read from the environment and from `.env`; the environment wins.  Standard library only, so that the launcher can
-read it before anything else is imported.
+Read from the environment and from `.env`; the environment wins.  Nothing here needs a package to be installed, so that
+the launcher can read it before anything else is imported.
 """
 
 import difflib
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from routing.sandbox.replay import BadReplay, Replay
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIXES = ("ENGINE_", "MOCK_", "MARKET_", "CONFIRM_", "QUOTE_", "ORDER_")
@@ -125,10 +127,14 @@ def switch(text: str) -> bool:
     return text.lower() in ("1", "true")
 
 
-def existing_file(text: str) -> Path:
-    """Accept the path of a file that exists."""
+def recorded_prices(text: str) -> Path:
+    """Accept the path of a file the sandbox market can replay; it is read to the end to be sure."""
     if not Path(text).is_file():
         raise ValueError("the path of a file that exists")
+    try:
+        Replay.load(Path(text))
+    except (BadReplay, OSError) as reason:
+        raise ValueError(f"one-minute prices, but {reason}") from None
     return Path(text).resolve()
 
 
@@ -183,7 +189,7 @@ TABLE: dict[str, Setting] = {
     "MOCK_BLOCKHASH_VALID_MS": Setting(whole(400, 600_000), "60000", "how long a signed transaction can still land"),
     "MOCK_VENUES_DOWN": Setting(some_of("RAYDIUM", "METEORA"), "", "sandbox venues that are down from the start"),
     "MOCK_SEED": Setting(whole(0, 2**63), "1", "decides every sandbox price and outcome"),
-    "MARKET_REPLAY": Setting(existing_file, None, "CSV of one-minute prices the sandbox market follows"),
+    "MARKET_REPLAY": Setting(recorded_prices, None, "CSV of one-minute prices the sandbox market follows"),
     "MARKET_REPLAY_SPEED": Setting(number(0.001, 100_000), "1", "replayed seconds per second"),
     "MARKET_REPLAY_START": Setting(number(0, 1e12), "0", "epoch second at which the replay's first row was now"),
 }
@@ -192,11 +198,17 @@ TABLE: dict[str, Setting] = {
 def load(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[str, Any]:
     """Read and check every setting.
 
-    Raises BadSetting for the first that is unknown or malformed.
+    Raises BadSetting, naming all that are unknown or malformed.
     """
     given = {**dotenv(root / ".env"), **(os.environ if environ is None else environ)}
-    refuse_unknown(given)
-    values = {name: value_of(name, setting, given.get(name)) for name, setting in TABLE.items()}
+    values, wrong = {}, [unknown(name) for name in sorted(given) if is_mistaken(name)]
+    for name, setting in TABLE.items():
+        try:
+            values[name] = value_of(name, setting, given.get(name))
+        except BadSetting as reason:
+            wrong.append(reason.args[0])
+    if wrong:
+        raise BadSetting("\n".join(wrong))
     values["ENGINE_DATA_DIR"] = (root / values["ENGINE_DATA_DIR"]).resolve()
     if values["QUOTE_STALE_MS"] < values["QUOTE_FRESH_MS"]:
         raise BadSetting(f"QUOTE_STALE_MS={values['QUOTE_STALE_MS']}: must not be below QUOTE_FRESH_MS")
@@ -214,13 +226,16 @@ def value_of(name: str, setting: Setting, text: str | None) -> Any:
         raise BadSetting(f"{name}={text!r}: must be {accepted} ({setting.about})") from None
 
 
-def refuse_unknown(given: Mapping[str, str]) -> None:
-    """Stop on a variable that carries one of our prefixes and means nothing to us."""
-    for name in sorted(given):
-        if name.startswith(PREFIXES) and name not in TABLE:
-            near = difflib.get_close_matches(name, TABLE, n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; the README lists all settings"
-            raise BadSetting(f"{name} is not a setting of this engine{hint}")
+def is_mistaken(name: str) -> bool:
+    """Tell whether a variable is meant for this engine and means nothing to it: by its prefix, or by its likeness."""
+    return name not in TABLE and (name.startswith(PREFIXES) or bool(difflib.get_close_matches(name, TABLE, 1, 0.9)))
+
+
+def unknown(name: str) -> str:
+    """Say that there is no such setting, and which one may be meant."""
+    near = difflib.get_close_matches(name, TABLE.keys() - {"ENGINE_ROLE"}, 1)
+    hint = f"; did you mean {near[0]}?" if near else "; the README lists all settings"
+    return f"{name} is not a setting of this engine{hint}"
 
 
 def dotenv(path: Path) -> dict[str, str]:

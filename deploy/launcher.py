@@ -99,6 +99,8 @@ def parse(arguments: list[str]) -> Options:
         parser.error(str(problem))
     if given.replay is not None and not given.replay.is_file():
         parser.error(f"--replay {given.replay}: there is no such file")
+    if given.replay_speed is not None and given.replay is None:
+        parser.error("--replay-speed: goes with --replay FILE")
     if given.replay_speed is not None and not given.replay_speed > 0:
         parser.error("--replay-speed: must be above 0")
     return Options(given.fresh, given.replay, given.replay_speed, scale, given.flower, given.verbose)

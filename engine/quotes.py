@@ -12,6 +12,10 @@ class NoQuote(Exception):
     """No venue can fill this order now; a retry may find one."""
 
 
+class CannotFill(Exception):
+    """The venues quote the pair, but no pool can pay for this amount; asking again will not change that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A directed pair: `token_in` is sold for `token_out`.  Named SOL-USDC."""
@@ -69,7 +73,7 @@ def best(quotes: Iterable[Quote]) -> Quote | None:
 def offers(quotes: Iterable[Quote], amount_in: int) -> list[Offer]:
     """Size the quotes for `amount_in` base units, best first.
 
-    Raises NoQuote when no pool can pay for the amount.
+    Raises NoQuote when there are no quotes, CannotFill when no pool can pay for the amount.
     """
     found, reasons = [], []
     for quote in quotes:
@@ -77,6 +81,8 @@ def offers(quotes: Iterable[Quote], amount_in: int) -> list[Offer]:
             found.append(Offer(quote, quote.pool.out(amount_in, quote.fee_bps)))
         except PoolExhausted as reason:
             reasons.append(f"{quote.venue}: {reason}")
+    if reasons and not found:
+        raise CannotFill("; ".join(reasons))
     if not found:
-        raise NoQuote("; ".join(reasons) or "no venue has quoted this pair")
+        raise NoQuote("no venue has quoted this pair")
     return sorted(found, key=lambda offer: -offer.amount_out)

@@ -14,7 +14,7 @@ from django.db import close_old_connections
 from engine import events
 from engine.lifecycle import AttemptState, Status
 from engine.orders import Order
-from engine.quotes import NoQuote, Pair, Quote
+from engine.quotes import CannotFill, NoQuote, Pair
 from engine.retry import Failure
 from orders import attempts, live, progress, recovery, settlement
 from orders.attempts import Prepared
@@ -26,7 +26,7 @@ from routing.asking import asker
 from routing.chain import Blockhash, ChainUnreachable
 from routing.router import Basis, Route
 from routing.store import now_ms
-from routing.venues import VENUES
+from routing.venues import VENUES, Answer
 from routing.wiring import chain, wallet
 
 log = structlog.get_logger(__name__)
@@ -122,10 +122,10 @@ def ask_for(claims: Sequence[Claim]) -> None:
         asker().ask(pair).add_done_callback(going_on(waiting))
 
 
-def going_on(claims: Sequence[Claim]) -> "Callable[[Future[list[Quote]]], None]":
+def going_on(claims: Sequence[Claim]) -> "Callable[[Future[list[Answer]]], None]":
     """Return what to do with these orders when the answers are in."""
 
-    def go_on(answer: "Future[list[Quote]]") -> None:
+    def go_on(answer: "Future[list[Answer]]") -> None:
         resumption().submit(resume, claims, answer)
 
     return go_on
@@ -137,7 +137,7 @@ def resumption() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(ASKING_THREADS, thread_name_prefix="resume")
 
 
-def resume(claims: Sequence[Claim], answer: "Future[list[Quote]]") -> None:
+def resume(claims: Sequence[Claim], answer: "Future[list[Answer]]") -> None:
     """Go on with orders whose venues have answered."""
     try:
         basis = router.asked(answer.result())
@@ -158,7 +158,9 @@ def route(claims: Iterable[Claim], bases: dict[str, Basis]) -> list[Routed]:
             chosen = affordable(order, router.choose(bases[order.pair.name], order.amount_in))
             routed.append(Routed(claim, chosen, order.minimum_out(chosen.winner.amount_out)))
         except NoQuote as reason:
-            failed.append((claim, Failure("no_quote", f"no venue can fill this order now: {reason}", True, True)))
+            failed.append((claim, Failure("no_quote", f"no venue has a usable quote now: {reason}", True, True)))
+        except CannotFill as reason:
+            failed.append((claim, Failure("cannot_fill", f"no venue can fill this amount: {reason}", False, False)))
         except PriceImpact as reason:
             failed.append((claim, Failure("price_impact", str(reason), False, False)))
     fail(failed)

@@ -10,10 +10,10 @@ from functools import cache, partial
 import structlog
 from django.conf import settings
 
-from engine.quotes import Pair, Quote
+from engine.quotes import Pair
 from routing import quotes, wiring
 from routing.store import StoreError
-from routing.venues import Venue, VenueDown
+from routing.venues import Answer, Silence, Venue, VenueDown
 
 log = structlog.get_logger(__name__)
 
@@ -41,9 +41,9 @@ class Asker:
         # A venue that never answers has this many questions open, and not one more.
         self.in_flight_max = -(-timeout_ms // poll_ms) + 1
         self.in_flight: Counter[Question] = Counter()
-        self.direct: dict[str, Future[list[Quote]]] = {}
+        self.direct: dict[str, Future[list[Answer]]] = {}
         self.lock = threading.Lock()
-        self.tasks: set[asyncio.Task[Quote | None]] = set()
+        self.tasks: set[asyncio.Task[Answer]] = set()
         self.failing: set[str] = set()
 
     def poll(self, pairs: Iterable[Pair]) -> None:
@@ -57,7 +57,7 @@ class Asker:
                 if self.in_flight[venue.name, pair.name] < self.in_flight_max:
                     self.start(venue, pair)
 
-    def start(self, venue: Venue, pair: Pair) -> "asyncio.Task[Quote | None]":
+    def start(self, venue: Venue, pair: Pair) -> "asyncio.Task[Answer]":
         """Put one question; it counts as open from now on, also before the loop comes to it."""
         task = asyncio.ensure_future(self.ask_venue(venue, pair))
         self.in_flight[venue.name, pair.name] += 1
@@ -65,12 +65,12 @@ class Asker:
         task.add_done_callback(partial(self.end, (venue.name, pair.name)))
         return task
 
-    def end(self, question: Question, task: "asyncio.Task[Quote | None]") -> None:
+    def end(self, question: Question, task: "asyncio.Task[Answer]") -> None:
         """Count a question as closed, however it ended."""
         self.in_flight[question] -= 1
         self.tasks.discard(task)
 
-    def ask(self, pair: Pair) -> "Future[list[Quote]]":
+    def ask(self, pair: Pair) -> "Future[list[Answer]]":
         """Ask all venues for one pair at once; callers who ask while the question is open share its answer."""
         with self.lock:
             future = self.direct.get(pair.name)
@@ -80,23 +80,23 @@ class Asker:
                 future.add_done_callback(lambda _: self.direct.pop(pair.name, None))
             return future
 
-    async def ask_all(self, pair: Pair) -> list[Quote]:
-        """Return what the venues that answered said."""
-        answers = await asyncio.gather(*(self.start(venue, pair) for venue in self.venues))
-        return [quote for quote in answers if quote]
+    async def ask_all(self, pair: Pair) -> list[Answer]:
+        """Return what each venue said, or why it said nothing."""
+        return await asyncio.gather(*(self.start(venue, pair) for venue in self.venues))
 
-    async def ask_venue(self, venue: Venue, pair: Pair) -> Quote | None:
-        """Ask one venue within the time limit and cache its answer; None when it has none."""
+    async def ask_venue(self, venue: Venue, pair: Pair) -> Answer:
+        """Ask one venue within the time limit and cache its quote."""
         try:
             async with asyncio.timeout(self.timeout_s):
                 quote = await venue.quote(pair)
         except (VenueDown, TimeoutError) as reason:
-            self.note_failure(venue.name, pair.name, reason)
-            return None
+            said = str(reason) or f"{venue.name} did not answer within {self.timeout_s:g} s"
+            self.note_failure(venue.name, pair.name, said)
+            return Silence(venue.name, said)
         except Exception:
             # What a venue answers is not ours to trust: nonsense from one must not take the other's quote away.
             log.exception("venue's answer not understood", venue=venue.name, pair=pair.name)
-            return None
+            return Silence(venue.name, f"{venue.name} answered what cannot be understood")
         self.note_answer(venue.name)
         try:
             quotes.store(quote)
@@ -104,11 +104,11 @@ class Asker:
             log.warning("quote not cached", venue=venue.name, pair=pair.name, reason=str(reason))
         return quote
 
-    def note_failure(self, venue: str, pair: str, reason: Exception) -> None:
+    def note_failure(self, venue: str, pair: str, reason: str) -> None:
         """Log a venue's first failure, not each of the hundreds that follow."""
         if venue not in self.failing:
             self.failing.add(venue)
-            log.warning("venue stopped answering", venue=venue, pair=pair, reason=str(reason) or "timed out")
+            log.warning("venue stopped answering", venue=venue, pair=pair, reason=reason)
 
     def note_answer(self, venue: str) -> None:
         """Log a venue's return."""

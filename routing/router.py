@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from engine.money import shortfall_bps
-from engine.quotes import Offer, Quote, best, offers
+from engine.quotes import NoQuote, Offer, Quote, best, offers
 from routing import quotes
 from routing.quotes import Cached
+from routing.venues import Answer, Silence
 
 
 class Source(StrEnum):
@@ -27,6 +28,8 @@ class Basis:
 
     source: Source
     quotes: tuple[Quote, ...]
+    silences: tuple[Silence, ...] = ()
+    """Venues that were asked and had no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +77,17 @@ def basis(cached: Cached, now: int, fresh_ms: int, stale_ms: int) -> Basis | Non
 def choose(usable: Basis, amount_in: int) -> Route:
     """Choose the venue that pays most for this amount.
 
-    Raises engine.quotes.NoQuote when none can fill it.
+    Raises engine.quotes.NoQuote when none quotes, CannotFill when none can pay for the amount.
     """
+    if usable.silences and not usable.quotes:
+        raise NoQuote("; ".join(silence.reason for silence in usable.silences))
     return Route(usable.source, tuple(offers(usable.quotes, amount_in)))
 
 
-def asked(answers: Sequence[Quote]) -> Basis:
+def asked(answers: Sequence[Answer]) -> Basis:
     """Make a basis of what the venues just said."""
-    return Basis(Source.ASKED, tuple(answers))
+    return Basis(
+        Source.ASKED,
+        tuple(answer for answer in answers if isinstance(answer, Quote)),
+        tuple(answer for answer in answers if isinstance(answer, Silence)),
+    )

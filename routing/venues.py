@@ -1,5 +1,6 @@
 """The seam to the exchanges: what a venue answers."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from engine.quotes import Pair, Quote
@@ -13,6 +14,17 @@ FEE_BPS = {"RAYDIUM": 25, "METEORA": 20}
 
 class VenueDown(Exception):
     """The venue did not answer or refused; another try may find it well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A venue that was asked and has no quote to give; the reason names it."""
+
+    venue: str
+    reason: str
+
+
+Answer = Quote | Silence
 
 
 class Venue(Protocol):

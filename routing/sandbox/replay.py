@@ -66,10 +66,9 @@ class Replay:
 
 
 def _symbol(path: Path) -> str:
+    """Name the token a file prices: the one its name begins with, as SOLUSDT_1m.csv or JUPUSDC.csv; otherwise SOL."""
     found = QUOTED_IN.fullmatch(path.stem.split("_")[0])
-    if not found:
-        raise BadReplay(f"{path.name}: the name must begin with a symbol and USD, USDT or USDC, as SOLUSDT_1m.csv")
-    return found[1]
+    return found[1] if found else "SOL"
 
 
 def _minutes(lines: Iterable[str], name: str) -> Iterator[tuple[int, int]]:

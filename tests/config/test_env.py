@@ -230,3 +230,21 @@ def test_settings_the_rooms_read_are_those_of_the_table():
     for name in env.TABLE:
         if not name.startswith(("ENGINE_", "DATABASE_", "REDIS_")):
             assert f'ENV["{name}"]' in text, name
+
+
+def test_a_slip_of_the_pen_in_a_name_without_prefix_is_noticed(tmp_path):
+    with pytest.raises(env.BadSetting, match=r"MAX_ATTEMPT is not a setting.*did you mean MAX_ATTEMPTS"):
+        env.load({"MAX_ATTEMPT": "4"}, tmp_path)
+    assert env.load({"MAX_FILES": "4", "TEST_DATABASE_URL": "x"}, tmp_path)["MAX_ATTEMPTS"] == 3
+
+
+def test_all_wrong_settings_are_named_at_once(tmp_path):
+    with pytest.raises(env.BadSetting, match=r"(?s)ENGINE_FOO.*ENGINE_PORT='x'.*MOCK_DROP_RATE='7'"):
+        env.load({"ENGINE_FOO": "1", "ENGINE_PORT": "x", "MOCK_DROP_RATE": "7"}, tmp_path)
+
+
+def test_a_replay_that_cannot_be_read_to_its_end_stops_the_start(tmp_path):
+    prices = tmp_path / "prices.csv"
+    prices.write_text("timestamp,open,high,low,close,volume\n2025-01-01 00:00:00,1,1,1,abc,1\n")
+    with pytest.raises(env.BadSetting, match=r"MARKET_REPLAY=.*line 2.*'abc' is not a price"):
+        env.load({"MARKET_REPLAY": str(prices)}, tmp_path)

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from engine.amm import ConstantProduct
-from engine.quotes import NoQuote, Quote, best, offers
+from engine.quotes import CannotFill, NoQuote, Quote, best, offers
 
 POOL = ConstantProduct(10**12, 10**12)
 
@@ -53,7 +53,7 @@ def test_a_pool_that_cannot_pay_is_left_out_of_the_offers():
 
 
 def test_no_offer_at_all_says_what_each_venue_lacked():
-    with pytest.raises(NoQuote, match="RAYDIUM: the amount is too small"):
+    with pytest.raises(CannotFill, match="RAYDIUM: the amount is too small"):
         offers([quote("RAYDIUM", pool=ConstantProduct(10**12, 1))], 1_000)
     with pytest.raises(NoQuote, match="no venue has quoted"):
         offers([], 1_000)

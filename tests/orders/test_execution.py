@@ -335,3 +335,12 @@ def test_a_claim_repeated_after_a_lost_reply_counts_once(bench, monkeypatch):
     fence = live.uuid4()
     monkeypatch.setattr(live, "uuid4", lambda: fence)
     assert [claim.attempt for _ in range(2) for claim in live.claim([order_id]).claims] == [1, 1]
+
+
+def test_an_amount_no_pool_can_pay_for_fails_at_once_and_is_not_called_replayable(bench):
+    bench.quote_all()
+    (dust,) = bench.place(amount=1)
+    bench.carry([dust])
+    last = bench.events(dust)[-1]
+    assert (last["status"], last["code"], last["replayMayHelp"]) == ("failed", "cannot_fill", False)
+    assert "too small" in last["message"]

@@ -10,7 +10,7 @@ from engine.quotes import Pair, Quote
 from routing import asking, quotes, wiring
 from routing.asking import Asker
 from routing.store import StoreError, now_ms
-from routing.venues import VenueDown
+from routing.venues import Silence, VenueDown
 from tests.orders.bench import TOKENS
 from tests.system import eventually
 
@@ -62,7 +62,7 @@ def prompt(bench):
 
 
 def names(answers):
-    return [quote.venue for quote in answers]
+    return [answer.venue for answer in answers if isinstance(answer, Quote)]
 
 
 def test_both_venues_are_asked_at_once(bench):
@@ -116,7 +116,8 @@ def test_a_venue_that_fails_does_not_take_the_others_quote_away(bench, prompt, f
 
 def test_with_every_venue_down_the_answer_is_empty(bench):
     down = [FakeVenue(name, bench, answer=VenueDown("refused")) for name in ("RAYDIUM", "METEORA")]
-    assert Asker(down, 5_000, 500).ask(SOL_USDC).result(5) == []
+    answers = Asker(down, 5_000, 500).ask(SOL_USDC).result(5)
+    assert answers == [Silence("RAYDIUM", "refused"), Silence("METEORA", "refused")]
 
 
 def test_a_dead_venue_does_not_slow_the_polls_of_the_other(silent, prompt):

@@ -10,6 +10,7 @@ from routing import router
 from routing.quotes import Cached
 from routing.router import Basis, Source
 from routing.store import now_ms
+from routing.venues import Silence
 
 NOW = 1_000_000
 FRESH, STALE = 2_000, 10_000
@@ -75,6 +76,8 @@ def test_a_single_quote_wins_for_want_of_another(bench):
     assert chosen.reason.startswith("only RAYDIUM")
 
 
-def test_without_any_answer_there_is_no_route():
-    with pytest.raises(NoQuote):
-        router.choose(router.asked([]), 1)
+def test_without_any_answer_there_is_no_route_and_each_venues_reason_is_told():
+    with pytest.raises(NoQuote, match="RAYDIUM is down; METEORA did not answer"):
+        router.choose(
+            router.asked([Silence("RAYDIUM", "RAYDIUM is down"), Silence("METEORA", "METEORA did not answer")]), 1
+        )
