@@ -17,6 +17,17 @@ if sys.version_info < (3, 11):  # noqa: UP036
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+HELP = """\
+usage: python3 manage.py COMMAND [options]
+
+  up           start the whole engine on this machine; Ctrl-C stops it
+  test         run the tests, with stores of their own
+  order        place an order and watch its stages live
+  deadletters  list what failed for good, and whether a replay is safe
+  replay       place the order of a dead letter anew
+  sandbox      take a venue of the sandbox down, and bring it back
+
+COMMAND --help explains one.  `python3 manage.py help --commands` lists Django's own commands too."""
 
 
 def main() -> None:
@@ -25,6 +36,10 @@ def main() -> None:
     ENGINE_NO_VENV=1 uses the current interpreter as it is: for containers and for those who bring their own.
     """
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
+    if command in ("help", "--help", "-h") and len(sys.argv) <= 2:
+        # Before the environment is built: who asks what there is need not wait for it.
+        print(HELP)
+        return
     if os.environ.get("ENGINE_NO_VENV") != "1":
         enter_venv(dev=command == "test")
     if command == "up":
@@ -63,7 +78,20 @@ def run_django() -> None:
         sys.exit(2)
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    try:
+        try:
+            execute_from_command_line(sys.argv)
+        finally:
+            # What is still buffered meets a closed pipe here and not in the interpreter's last moments.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        leave_quietly()
+
+
+def leave_quietly() -> None:
+    """End as a program does whose reader, such as `head`, has seen enough: killed by SIGPIPE, without a word."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + 13)
 
 
 if __name__ == "__main__":

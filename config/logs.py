@@ -15,6 +15,11 @@ import structlog.tracebacks
 WITHOUT_LOCALS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 """Local variables hold passwords and keys; a log does not."""
 
+QUIET = {
+    "psycopg.pool": {"level": "ERROR"},
+    **{name: {"level": "WARNING"} for name in ("orders", "routing", "workers", "config")},
+}
+"""A command says itself what it did and what is wrong; log lines around its answer would only hide it."""
 
 process = {"worker": "shell"}
 """Which process this is; not a context variable, which every new thread would begin without."""
@@ -68,6 +73,7 @@ def configure(*, level: str, form: str, role: str) -> None:
                 "django.request": {"level": "ERROR"},
                 "httpx": {"level": "WARNING"},
                 "kombu": {"level": "WARNING"},
+                **(QUIET if role == "shell" else {}),
             },
         },
     )

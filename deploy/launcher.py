@@ -18,6 +18,7 @@ from typing import Any
 
 from config import env
 from deploy import roles
+from deploy.external import Unreachable, reach
 from deploy.servers import StoreFailed, last_lines
 from deploy.stores import Stores
 from deploy.supervisor import Child, Interrupted, NotReady, Signals, Supervisor
@@ -62,7 +63,7 @@ def main(arguments: list[str]) -> int:
         launcher.watch()
     except Interrupted:
         pass
-    except (CannotStart, StoreFailed, NotReady) as problem:
+    except (CannotStart, StoreFailed, Unreachable, NotReady) as problem:
         show(f"\n{explain(problem)}", to=2)
         code = problem.code if isinstance(problem, CannotStart) else 1
     except Exception:
@@ -135,12 +136,13 @@ class Launcher:
         self.began = time.monotonic()
 
     def start(self) -> None:
-        """Bring everything up; raises CannotStart, StoreFailed, NotReady or Interrupted."""
+        """Bring everything up; raises CannotStart, StoreFailed, Unreachable, NotReady or Interrupted."""
         with step("settings"):
             self.settings, external = read_settings(self.options)
             self.stores = Stores(self.settings["ENGINE_DATA_DIR"], external=external)
             self.stores.open()
             self.listener = claim_ports(self.settings, flower=self.options.flower)
+            reach(self.settings, external)
         with step("application") as note:
             os.environ.update(self.stores.begin(fresh=self.options.fresh))
             import_application(self.stores.data_dir)

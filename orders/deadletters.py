@@ -5,11 +5,12 @@ from typing import Any
 
 import structlog
 from django.db import transaction
+from django.db.models import Q, TextChoices
 from django.utils import timezone
 
 from engine.lifecycle import OPEN_ATTEMPT, AttemptState, Status
 from orders import intake, live, models, recovery
-from orders.intake import NewOrder
+from orders.intake import Accepted, NewOrder
 from orders.models import DeadLetter, Verdict
 from orders.rows import fetch, recordset
 
@@ -18,6 +19,31 @@ log = structlog.get_logger(__name__)
 
 class NotSafe(Exception):
     """This dead letter must not be replayed; the message says why."""
+
+
+class Outlook(TextChoices):
+    """What a replay of a dead letter would come to, as far as is known."""
+
+    SAFE = "safe", "safe"
+    CANNOT_HELP = "cannot-help", "cannot help"
+    LANDED = "landed", "landed, do not"
+    WAIT = "wait", "wait"
+
+
+LETTERS = {
+    Outlook.SAFE: Q(verdict=Verdict.SAFE, replay_may_help=True),
+    Outlook.CANNOT_HELP: Q(verdict=Verdict.SAFE, replay_may_help=False),
+    Outlook.LANDED: Q(verdict=Verdict.LANDED),
+    Outlook.WAIT: Q(verdict=Verdict.WAIT),
+}
+"""The letters of each outlook."""
+
+
+def outlook(one: DeadLetter) -> Outlook:
+    """Say what `replay` would make of a letter by its last verdict; replaying judges anew."""
+    if one.verdict != Verdict.SAFE:
+        return Outlook(one.verdict)
+    return Outlook.SAFE if one.replay_may_help else Outlook.CANNOT_HELP
 
 
 def keep(order_ids: Sequence[str]) -> int:
@@ -91,8 +117,8 @@ def missing(limit: int = 500) -> list[str]:
     return [str(pk) for pk in rows.values_list("pk", flat=True)[:limit]]
 
 
-def replay(order_id: str, by: str) -> str:
-    """Place the order of a dead letter anew and return the new order's id; a second replay returns the same id.
+def replay(order_id: str, by: str) -> Accepted:
+    """Place the order of a dead letter anew and return the new order; a second replay returns it as a repeat.
 
     Raises DeadLetter.DoesNotExist, or NotSafe with the reason.
     """
@@ -106,8 +132,9 @@ def replay(order_id: str, by: str) -> str:
     again = NewOrder.replay(recovery.order_of(one.order))
     placed = intake.accept([again])[0]
     DeadLetter.objects.filter(pk=one.pk, replayed_at=None).update(replayed_at=timezone.now(), replayed_by=by)
-    log.info("dead letter replayed", order_id=order_id, replayed_as=placed.order_id, by=by)
-    return placed.order_id
+    if not placed.repeat:
+        log.info("dead letter replayed", order_id=order_id, replayed_as=placed.order_id, by=by)
+    return placed
 
 
 def refuse_unsafe(one: DeadLetter) -> None:

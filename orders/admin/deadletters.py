@@ -19,16 +19,38 @@ from orders.admin.wording import link, moment
 from orders.models import DeadLetter, Order
 
 
+class ByOutlook(admin.SimpleListFilter):
+    """Letters by what a replay would come to."""
+
+    title = parameter_name = "replay"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Name the outlooks."""
+        return [(one.value, str(one.label)) for one in deadletters.Outlook]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
+        """Keep letters of the outlook."""
+        asked = self.value()
+        if asked not in deadletters.Outlook.values:
+            return queryset
+        return queryset.filter(deadletters.LETTERS[deadletters.Outlook(asked)])
+
+
+def may_be_asked(letter: DeadLetter) -> bool:
+    """Tell whether to offer a replay: an open attempt may have ended since, what cannot help never will."""
+    return letter.replayed_at is None and letter.replay_may_help
+
+
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnly):
     """Why each order failed for good, and whether a replay is safe."""
 
-    list_display = ("id", "of", "code", "reason", "verdict", "replay_may_help", "created", "replayed", "replayed_by")
-    list_filter = ("verdict", "replay_may_help", ("replayed_at", admin.EmptyFieldListFilter), "created_at")
+    list_display = ("id", "of", "code", "reason", "replay_is", "created", "replayed", "replayed_by")
+    list_filter = (ByOutlook, ("replayed_at", admin.EmptyFieldListFilter), "created_at")
     list_select_related = ("order",)
     search_fields = ("order",)
     search_help_text = "The beginning of an order id, a client order id or a transaction hash."
-    fields = ("of", "code", "reason", "verdict", "replay_may_help", "created", "replayed", "replayed_by")
+    fields = ("of", "code", "reason", "replay_is", "created", "replayed", "replayed_by")
     readonly_fields = fields
     actions = ("replay_selected",)
 
@@ -57,7 +79,7 @@ class DeadLetterAdmin(ReadOnly):
         """Add the history to the page, and the button."""
         letter: DeadLetter = context["original"]
         context["timeline"] = Timeline(stages(letter.history))
-        context["may_replay"] = self.has_replay_permission(request) and letter.replayed_at is None
+        context["may_replay"] = self.has_replay_permission(request) and may_be_asked(letter)
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.action(description="Replay", permissions=["replay"])
@@ -79,14 +101,22 @@ class DeadLetterAdmin(ReadOnly):
     def replay(self, request: HttpRequest, letter: DeadLetter) -> None:
         """Replay one letter: tell where it went, or why it did not, and put either on record."""
         try:
-            new_id = deadletters.replay(str(letter.order_id), by=request.user.get_username())
+            placed = deadletters.replay(str(letter.order_id), by=request.user.get_username())
         except deadletters.NotSafe as reason:
             self.log_change(request, letter, f"Replay refused: {reason}")
             messages.error(request, f"Not replayed: {reason}.")
             return
-        self.log_change(request, letter, f"Replayed as {new_id}.")
-        again = link(Order(pk=new_id))
+        again = link(Order(pk=placed.order_id))
+        if placed.repeat:
+            messages.info(request, format_html("{} was already replayed as {}.", letter.order_id, again))
+            return
+        self.log_change(request, letter, f"Replayed as {placed.order_id}.")
         messages.success(request, format_html("{} replayed as {}.", letter.order_id, again))
+
+    @admin.display(description="replay")
+    def replay_is(self, letter: DeadLetter) -> str:
+        """Say whether to replay it."""
+        return str(deadletters.outlook(letter).label)
 
     @admin.display(description="order")
     def of(self, letter: DeadLetter) -> SafeString | str:

@@ -3,8 +3,10 @@
 `{"error": {"code", "message", "fields": [{"field", "value", "message", "accepted"}]}}`
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any
 
 import structlog
@@ -49,8 +51,20 @@ def shown(value: object) -> str | None:
     """Repeat a client's value: bounded, and free of what cannot be encoded."""
     if value is None:
         return None
-    text = value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) else spelled(value)
     return text[:SHOWN_MAX].encode("utf-8", "replace").decode()
+
+
+def spelled(value: object) -> str:
+    """Write a value as JSON does, which is how the client sent it; a decimal keeps its digits."""
+    match value:
+        case Decimal():
+            return str(value)
+        case list():
+            return f"[{', '.join(map(spelled, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{spelled(name)}: {spelled(inner)}' for name, inner in value.items())}}}"
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def body(code: str, message: str, fields: Sequence[Field] = ()) -> dict[str, Any]:

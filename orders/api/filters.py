@@ -3,9 +3,12 @@
 # ruff: noqa: N815 - parameters are spelled as clients send them
 
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import django_filters
+import django_filters.fields
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
 from engine.lifecycle import Status
@@ -15,14 +18,32 @@ from orders.models import Order
 from routing.catalogue import catalogue
 
 
+class Moment(django_filters.fields.IsoDateTimeField):  # type: ignore[misc]
+    """A time in UTC: Postgres knows no offset as far as 23:59."""
+
+    def clean(self, value: Any) -> datetime | None:
+        """Read a time, if one is given."""
+        given = super().clean(value)
+        try:
+            return given.astimezone(UTC) if given else None
+        except OverflowError:
+            raise ValidationError("is beyond the calendar") from None
+
+
+class MomentFilter(django_filters.IsoDateTimeFilter):  # type: ignore[misc]
+    """Compares with a Moment."""
+
+    field_class = Moment
+
+
 class OrderFilter(django_filters.FilterSet):  # type: ignore[misc]
     """By status, type, pair and time of creation."""
 
     status = django_filters.MultipleChoiceFilter(choices=[(s, s) for s in Status])
     type = django_filters.ChoiceFilter(choices=[(kind, kind) for kind in OrderType])
     pair = django_filters.ChoiceFilter(choices=lambda: [(name, name) for name in catalogue().pairs])
-    createdAfter = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    createdBefore = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    createdAfter = MomentFilter(field_name="created_at", lookup_expr="gte")
+    createdBefore = MomentFilter(field_name="created_at", lookup_expr="lt")
 
     @classmethod
     def chosen(cls, parameters: Any) -> QuerySet[Order]:

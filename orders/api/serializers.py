@@ -23,6 +23,7 @@ from routing.catalogue import Catalogue, catalogue
 STATUSES = [(status.value, status.value) for status in Status]
 NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
 CLIENT_ID = re.compile(rf"[A-Za-z0-9._:\-]{{1,{CLIENT_ORDER_ID_MAX}}}")
+IDEMPOTENCY_KEY = "Idempotency-Key"
 
 ACCEPTED = {
     "type": "one of: market",
@@ -33,9 +34,25 @@ ACCEPTED = {
     "clientOrderId": f"1 to {CLIENT_ORDER_ID_MAX} letters, digits and . _ : -, unique to this order",
 }
 
+WORDING: dict[str, Any] = {
+    "required": "is missing",
+    "null": "is null",
+    "blank": "is empty",
+    "min_value": "must be at least {min_value}",
+    "max_value": "must be at most {max_value}",
+}
+"""What DRF says in sentences of its own, worded to read on after a field's name."""
+
 
 class Text(serializers.CharField):
     """A JSON string; numbers and booleans are not taken for one."""
+
+    default_error_messages = WORDING
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(trim_whitespace=False, **options)
+        # DRF's are for characters that no token, type or id has; those refuse them in the house's words.
+        self.validators = []
 
     def to_internal_value(self, data: Any) -> str:
         """Accept a string only."""
@@ -46,6 +63,8 @@ class Text(serializers.CharField):
 
 class Whole(serializers.IntegerField):
     """A JSON whole number; strings and booleans are not taken for one."""
+
+    default_error_messages = WORDING
 
     def to_internal_value(self, data: Any) -> int:
         """Accept a whole number only."""
@@ -58,17 +77,25 @@ class Whole(serializers.IntegerField):
 class Amount(serializers.DecimalField):
     """A decimal as JSON string or number, of any precision; the token decides how many decimals it may have."""
 
+    default_error_messages = WORDING
+
     def __init__(self, **options: Any) -> None:
         super().__init__(max_digits=None, decimal_places=None, **options)
 
     def to_internal_value(self, data: Any) -> Decimal:
-        """Accept a decimal written out; no infinities, underscores or spaces."""
+        """Accept a decimal above 0, written out; no infinities, underscores or spaces."""
+        if data == "":
+            self.fail("blank")
         if isinstance(data, bool) or not isinstance(data, (str, int, Decimal)):
             raise serializers.ValidationError("must be a decimal as string or number")
         text = str(data)
         if not NUMBER.fullmatch(text):
             raise serializers.ValidationError("is not a decimal number")
-        return Decimal(text)
+        amount = Decimal(text)
+        # Here as well as in `to_units`, which is asked only once every other field is right.
+        if amount <= 0:
+            raise serializers.ValidationError("must be greater than zero")
+        return amount
 
 
 class ExecuteSerializer(serializers.Serializer[Any]):
@@ -148,7 +175,7 @@ def parse(data: Any, idempotency_key: str | None = None) -> NewOrder:
     if not serializer.is_valid():
         errors = {**serializer.errors, **errors}
     if errors:
-        raise refusal(errors, asked)
+        raise refusal(errors, asked, by_header="clientOrderId" in asked.keys() - data.keys())
     good = serializer.validated_data
     return order_from(good["type"], good["pair"], good["units"], good["slippageBps"], good.get("clientOrderId"))
 
@@ -167,22 +194,33 @@ def with_key(data: Mapping[str, Any], idempotency_key: str | None) -> dict[str, 
         return dict(data)
     if data.get("clientOrderId", idempotency_key) != idempotency_key:
         message = "differs from clientOrderId"
-        wrong = Field("Idempotency-Key", shown(idempotency_key), message, "either, or both alike")
-        raise Invalid(f"Idempotency-Key {message}", [wrong])
+        wrong = Field(IDEMPOTENCY_KEY, shown(idempotency_key), message, "either, or both alike")
+        raise Invalid(f"{IDEMPOTENCY_KEY} {message}", [wrong])
     return {**data, "clientOrderId": idempotency_key}
 
 
-def refusal(errors: Mapping[str, Any], data: Mapping[str, Any]) -> Invalid:
-    """Word a serializer's errors in the one error shape."""
-    listed = list(errors.items())[:FIELDS_MAX]
-    fields = [Field(shown(name) or "", shown(data.get(name)), str(told[0]), accepted(name)) for name, told in listed]
+def refusal(errors: Mapping[str, Any], data: Mapping[str, Any], *, by_header: bool) -> Invalid:
+    """Word a serializer's errors in the one error shape; an id that came as the header is the header's mistake."""
+    called = {"clientOrderId": IDEMPOTENCY_KEY} if by_header else {}
+    fields = [
+        Field(shown(called.get(name, name)) or "", shown(data.get(name)), str(told[0]), accepted(name, data))
+        for name, told in list(errors.items())[:FIELDS_MAX]
+    ]
     return Invalid("; ".join(f"{field.field} {field.message}" for field in fields), fields)
 
 
-def accepted(name: str) -> str:
+def accepted(name: str, data: Mapping[str, Any]) -> str:
     """Say what a field accepts; for tokens, name them."""
     known = ACCEPTED.get(name, f"only {', '.join(ACCEPTED)}")
+    if name == "tokenOut" and (bought := buyable(catalogue(), data.get("tokenIn"))):
+        return f"{known}; with {data['tokenIn']}: {', '.join(bought)}"
     return f"{known}; symbols: {', '.join(catalogue().symbols())}" if name in ("tokenIn", "tokenOut") else known
+
+
+def buyable(known: Catalogue, token_in: Any) -> list[str]:
+    """Name the tokens that can be bought with this one; none when it is no token."""
+    sold = known.tokens.get(token_in) if isinstance(token_in, str) else None
+    return sorted(pair.token_out.symbol for pair in known.active.values() if pair.token_in == sold)
 
 
 class LinksSerializer(serializers.Serializer[Any]):

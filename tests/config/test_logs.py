@@ -41,6 +41,19 @@ def test_a_line_names_its_process_its_task_and_its_order_whichever_thread_writes
     assert (plain["worker"], plain["event"]) == ("order", "a plain line")
 
 
+def test_a_commands_own_info_lines_and_its_pools_warnings_stay_out_of_its_answer():
+    script = """
+import logging
+from config import logs
+logs.configure(level="INFO", form="json", role="shell")
+logging.getLogger("orders.deadletters").info("dead letter replayed")
+logging.getLogger("psycopg.pool").warning("error connecting")
+logging.getLogger("orders.deadletters").warning("worth reading")
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["worth reading"]
+
+
 def test_a_traceback_does_not_show_local_variables():
     broke = lines()[-1]
     assert broke["exception"][0]["exc_type"] == "ZeroDivisionError"

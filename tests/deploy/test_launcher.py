@@ -5,12 +5,14 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from config import env
+from deploy.external import Unreachable, reach
 from deploy.launcher import CannotStart, claim_ports, parse, read_settings
 from deploy.servers import free_port
 from deploy.terminal import Logs, new_lines
@@ -74,9 +76,39 @@ def test_a_wrong_setting_stops_the_start_with_its_name(bare):
     assert refusal.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "scheme", "product"), [("DATABASE_URL", "postgresql", "PostgreSQL"), ("REDIS_URL", "redis", "Redis")]
+)
+def test_an_external_store_that_is_away_stops_the_start_in_one_sentence(bare, tmp_path, name, scheme, product):
+    port = free_port()
+    given = {name: f"{scheme}://me:hush@127.0.0.1:{port}/1", "ENGINE_NO_VENV": "1", "ENGINE_DATA_DIR": str(tmp_path)}
+    ports = {"ENGINE_PORT": str(free_port()), "ENGINE_FLOWER_PORT": str(free_port())}
+    command = [sys.executable, "manage.py", "up"]
+    environment = {**os.environ, **ports, **given}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    said = done.stderr.strip()
+    assert done.returncode == 1
+    assert said.startswith(f"{name}: {product} at 127.0.0.1:{port} cannot be used (")
+    assert "refused" in said and f"correct {name}" in said
+    assert "hush" not in said and "\n" not in said
+
+
+def test_a_server_of_another_kind_is_refused_without_its_password():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        threading.Thread(target=lambda: other.accept()[0].sendall(b"-NO hush\r\n" * 9), daemon=True).start()
+        with pytest.raises(Unreachable, match=rf"REDIS_URL: Redis at 127\.0\.0\.1:{port} .*NO \*\*\*"):
+            reach({"REDIS_URL": f"redis://:hush@127.0.0.1:{port}/0"}, frozenset({"REDIS_URL"}))
+
+
+def test_external_stores_that_answer_let_the_start_go_on():
+    stores = {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL")}
+    reach(stores, frozenset(stores))
+
+
 def test_a_replay_begins_now_for_all_processes(bare, tmp_path):
     prices = tmp_path / "prices.csv"
-    prices.write_text("timestamp,open,high,low,close,volume\n")
+    prices.write_text("timestamp,open,high,low,close,volume\n2025-01-01 00:00:00,1,1,1,1,1\n")
     settings, _ = read_settings(parse(["--replay", str(prices), "--replay-speed", "60"]))
     assert (settings["MARKET_REPLAY"], settings["MARKET_REPLAY_SPEED"]) == (prices.resolve(), 60.0)
     assert float(os.environ["MARKET_REPLAY_START"]) == pytest.approx(time.time(), abs=5)
@@ -114,7 +146,8 @@ def test_roles_are_scaled_by_name():
         (["--scale", "orders=2"], "the roles are api, order"),
         (["--scale", "order=many"], "number from 0 to 32"),
         (["--replay", "missing.csv"], "no such file"),
-        (["--replay-speed", "0"], "above 0"),
+        (["--replay-speed", "2"], "goes with --replay"),
+        (["--replay", __file__, "--replay-speed", "0"], "above 0"),
     ],
 )
 def test_a_wrong_command_line_ends_with_what_is_accepted(arguments, said, capsys):

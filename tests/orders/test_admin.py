@@ -329,12 +329,29 @@ def test_following_a_link_replays_nothing(admin_client):
     assert not Order.objects.filter(replay_of=letter.order).exists()
 
 
-def test_dead_letters_are_filtered_by_verdict_and_found_by_order(admin_client):
+def test_a_second_replay_says_what_the_first_made_of_it_and_is_not_on_record(admin_client):
+    letter = DeadLetterFactory()
+    replay_by_action(admin_client, letter)
+    (said,) = messages_of(replay_by_action(admin_client, letter))
+    assert said.startswith(f"{letter.order_id} was already replayed as <a href")
+    assert LogEntry.objects.filter(object_id=str(letter.pk)).count() == 1
+
+
+def test_a_letter_that_a_replay_cannot_help_is_not_called_safe_and_has_no_button(admin_client):
+    letter = DeadLetterFactory(replay_may_help=False)
+    page = admin_client.get(reverse("admin:orders_deadletter_change", args=[letter.pk])).content.decode()
+    assert reverse("admin:orders_deadletter_replay", args=[letter.pk]) not in page
+    assert "Replay: cannot help" in page_of(admin_client, letter)
+    assert "safe to replay" not in list_of(admin_client, DeadLetter)
+
+
+def test_dead_letters_are_filtered_by_outlook_and_found_by_order(admin_client):
     safe, landed = DeadLetterFactory(), DeadLetterFactory(verdict=Verdict.LANDED)
+    DeadLetterFactory(replay_may_help=False)
     address = reverse("admin:orders_deadletter_changelist")
-    by_verdict = admin_client.get(address, {"verdict__exact": "landed"}).context["cl"].result_list
+    by_outlook = [admin_client.get(address, {"replay": word}).context["cl"].result_list for word in ("landed", "safe")]
     by_order = admin_client.get(address, {"q": str(safe.order_id)}).context["cl"].result_list
-    assert (list(by_verdict), list(by_order)) == ([landed], [safe])
+    assert [*map(list, by_outlook), list(by_order)] == [[landed], [safe], [safe]]
 
 
 @pytest.fixture

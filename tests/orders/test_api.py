@@ -160,11 +160,57 @@ async def test_a_wrong_field_is_refused_by_name_with_its_value_and_what_is_accep
 async def test_each_missing_field_is_named(bench):
     fields = error_of(await post({}))["fields"]
     assert {field["field"] for field in fields} == {"type", "tokenIn", "tokenOut", "amount"}
+    assert {field["message"] for field in fields} == {"is missing"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"type": None}, "type is null"),
+        ({"tokenIn": ""}, "tokenIn is empty"),
+        ({"tokenIn": "SOL\0"}, "tokenIn is not a token this engine trades"),
+        ({"amount": ""}, "amount is empty"),
+        ({"amount": None}, "amount is null"),
+        ({"slippageBps": -1}, "slippageBps must be at least 0"),
+        ({"slippageBps": 5001}, "slippageBps must be at most 5000"),
+        ({"clientOrderId": ""}, "clientOrderId is empty"),
+    ],
+)
+async def test_a_refusal_reads_on_after_the_fields_name(bench, change, message):
+    assert error_of(await post(ORDER | change))["message"] == message
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        (b'"slippageBps":1.5', "1.5"),
+        (b'"slippageBps":50.0', "50.0"),
+        (b'"slippageBps":true', "true"),
+        (b'"slippageBps":[null, 1.50, {"a": false}]', '[null, 1.50, {"a": false}]'),
+        (b'"clientOrderId":["\xc3\xa9"]', '["\u00e9"]'),
+    ],
+)
+async def test_a_wrong_value_is_repeated_as_json_spells_it(bench, change, value):
+    assert field_of(await post(json.dumps(ORDER).encode()[:-1] + b"," + change + b"}"))["value"] == value
+
+
+async def test_for_a_pair_that_is_not_traded_the_tokens_that_can_be_bought_are_named(bench):
+    field = field_of(await post(ORDER | {"tokenIn": "JUP", "tokenOut": "SOL"}))
+    assert field["field"] == "tokenOut"
+    bought = sorted(pair.token_out.symbol for pair in catalogue().active.values() if pair.token_in.symbol == "JUP")
+    assert field["accepted"].endswith(f"; with JUP: {', '.join(bought)}")
+    assert "SOL" not in bought and "USDC" in bought
+
+
+@pytest.mark.parametrize("amount", ["0", -1])
+async def test_an_amount_that_is_not_above_zero_is_named_beside_another_wrong_field(bench, amount):
+    fields = error_of(await post(ORDER | {"amount": amount, "slippageBps": -1}))["fields"]
+    assert {field["field"] for field in fields} == {"amount", "slippageBps"}
 
 
 async def test_an_unknown_field_is_named_beside_a_wrong_one(bench):
     fields = error_of(await post(ORDER | {"amount": 0.0, "note": "x", "type": "x"}))["fields"]
-    assert {field["field"] for field in fields} == {"type", "note"}
+    assert {field["field"] for field in fields} == {"type", "amount", "note"}
 
 
 async def test_an_error_lists_no_more_than_twenty_fields(bench):
@@ -264,7 +310,6 @@ async def test_half_an_order_from_a_client_that_left_is_not_an_order(bench):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
         ("GET", "/nothing/here", 404),
         ("GET", "/api", 404),
         ("GET", "/api/orders/not-an-id", 404),
@@ -288,6 +333,16 @@ async def test_every_refusal_has_the_one_error_shape(bench, method, path, status
         answer = await client.request(method, path)
     assert answer.status_code == status
     assert error_of(answer)["message"]
+
+
+def test_the_root_leads_to_the_documentation(client):
+    answer = client.get("/")
+    assert (answer.status_code, answer["Location"]) == (302, "/api/docs/")
+
+
+@pytest.mark.parametrize("address", ["/api/schema", "/api/schema/"])
+def test_the_description_is_served_with_and_without_a_slash(client, address):
+    assert client.get(address).status_code == 200
 
 
 async def test_a_foreign_host_is_refused_in_the_one_error_shape(bench):
@@ -394,10 +449,12 @@ async def test_a_header_that_contradicts_the_body_is_refused(bench):
     assert field_of(answer)["field"] == "Idempotency-Key"
 
 
-async def test_a_bad_header_is_shown_as_it_came(bench):
+async def test_a_bad_header_is_named_and_shown_as_it_came(bench):
     answer = await post(ORDER, **{"idempotency-key": "not good"})
     assert answer.status_code == 400
-    assert field_of(answer)["value"] == "not good"
+    field = field_of(answer)
+    assert (field["field"], field["value"]) == ("Idempotency-Key", "not good")
+    assert field["accepted"].startswith("1 to 64 letters")
 
 
 async def test_fifty_racing_requests_with_one_client_order_id_make_one_order(bench):
@@ -671,3 +728,10 @@ async def test_a_request_keeps_the_log_context_of_its_process(bench, monkeypatch
     with structlog.contextvars.bound_contextvars(worker="api"):
         await get("/healthz")
     assert seen[0]["worker"] == "api"
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "2026-01-31T12:00:00+23:59"])
+@pytest.mark.usefixtures("bench")
+def test_a_time_at_the_edge_of_the_calendar_is_answered_and_never_breaks_the_list(client, at):
+    answer = client.get("/api/orders", {"createdAfter": at})
+    assert answer.status_code == (200 if at.startswith("2026") else 400), answer.content

@@ -3,19 +3,22 @@
 import _thread
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import uuid4
 
 import pytest
 from django.conf import settings
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, get_commands
 from websockets.sync.server import serve
 
+from deploy.servers import free_port
 from orders.management import client
 from orders.models import DeadLetter, Order, Verdict
 from routing import outages
@@ -91,6 +94,9 @@ class Engine:
             if step == DROP:
                 connection.socket.shutdown(socket.SHUT_RDWR)
                 return
+            if isinstance(step, threading.Event):
+                step.wait(10)
+                continue
             if step == INTERRUPT:
                 _thread.interrupt_main()
             if step in (HOLD, INTERRUPT):
@@ -270,18 +276,22 @@ def test_ctrl_c_says_that_the_order_goes_on_and_exits_130(engine, capsys):
     assert f"Order {ID} goes on without you" in capsys.readouterr().err
 
 
-def test_the_client_needs_neither_store(engine):
-    nowhere = {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
-    command = [sys.executable, "manage.py", "order", "market", "SOL", "USDC", "1.5", "--url", engine.url, "--json"]
-    done = subprocess.run(
-        command,
+def manage(*words, **environment):
+    """Run manage.py as a process of its own."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *words],
         cwd=settings.BASE_DIR,
-        env={**os.environ, **nowhere, "ENGINE_NO_VENV": "1"},
+        env={**os.environ, **environment, "ENGINE_NO_VENV": "1"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_the_client_needs_neither_store(engine):
+    nowhere = {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    done = manage("order", "market", "SOL", "USDC", "1.5", "--url", engine.url, "--json", **nowhere)
     assert (done.returncode, done.stderr) == (0, "")
     assert [json.loads(line) for line in done.stdout.splitlines()] == LIFE
 
@@ -300,6 +310,16 @@ def test_replay_places_the_order_anew_and_puts_the_name_on_record(fresh_catalogu
     letter.refresh_from_db()
     assert letter.replayed_by == "night shift"
     assert f"{letter.order_id} replayed as {again.pk}" in capsys.readouterr().out
+
+
+def test_a_second_replay_says_what_the_first_made_of_it(fresh_catalogue, capsys):
+    letter = DeadLetterFactory()
+    run("replay", str(letter.order_id))
+    again = Order.objects.get(replay_of=letter.order)
+    capsys.readouterr()
+    assert run("replay", str(letter.order_id)) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == [f"{letter.order_id} already replayed as {again.pk}", "0 replayed, 0 refused, 1 already replayed"]
 
 
 def test_replay_refuses_what_landed_and_says_so(fresh_catalogue, capsys):
@@ -350,12 +370,72 @@ def test_deadletters_lists_the_newest_first_with_verdict_and_replay(fresh_catalo
     assert str(again.pk) in oldest
 
 
-def test_deadletters_can_be_narrowed_to_one_verdict(fresh_catalogue, capsys):
+def test_deadletters_can_be_narrowed_to_one_outlook(fresh_catalogue, capsys):
     safe, landed = DeadLetterFactory(), DeadLetterFactory(verdict=Verdict.LANDED)
-    run("deadletters", "--verdict", "safe")
+    useless = DeadLetterFactory(replay_may_help=False)
+    run("deadletters", "--replay", "safe")
     listed = capsys.readouterr().out
     assert str(safe.order_id) in listed
     assert str(landed.order_id) not in listed
+    assert str(useless.order_id) not in listed
+
+
+def test_deadletters_says_of_each_what_a_replay_would_come_to(fresh_catalogue, capsys):
+    DeadLetterFactory(reason="-")
+    DeadLetterFactory(reason="-", replay_may_help=False)
+    DeadLetterFactory(reason="-", verdict=Verdict.WAIT)
+    DeadLetterFactory(reason="-", verdict=Verdict.LANDED)
+    run("deadletters")
+    _, *lines = capsys.readouterr().out.splitlines()
+    words = [re.split(r" {2,}", line)[2] for line in lines]
+    assert words == ["landed, do not", "wait", "cannot help", "safe"]
+
+
+@pytest.mark.parametrize("command", [["deadletters"], ["replay", "--all-safe"]])
+def test_without_postgres_a_command_says_so_at_once_and_nothing_else(command):
+    began = time.monotonic()
+    done = manage(*command, DATABASE_URL=f"postgresql://nobody@127.0.0.1:{free_port()}/none")
+    assert done.returncode == 2
+    first, reason, *_ = done.stderr.splitlines()
+    assert first == "CommandError: Postgres cannot be reached; is `manage.py up` running?"
+    assert "refused" in reason
+    # Starting Django takes the most of it; the pool alone would have tried for 5 s.
+    assert time.monotonic() - began < 5
+    assert '"event"' not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("words", [[], ["help"], ["--help"]])
+def test_without_a_command_our_own_come_first_and_then_how_to_see_djangos(words):
+    said = manage(*words).stdout
+    places = [said.index(f"\n  {name} ") for name in ("up", "test", "order", "deadletters", "replay", "sandbox")]
+    assert places == sorted(places)
+    assert "help --commands" in said.splitlines()[-1]
+
+
+def test_every_command_of_ours_is_in_the_help():
+    ours = {name for name, app in get_commands().items() if app in ("orders", "routing", "workers")}
+    listed = {line.split()[0] for line in manage().stdout.splitlines() if line.startswith("  ")}
+    assert listed == ours | {"up", "test"}
+
+
+def test_an_order_whose_reader_has_seen_enough_ends_without_a_word(engine):
+    gone = threading.Event()
+    engine.sockets = [[PENDING, gone, *LIFE[1:]]]
+    words = ["order", "market", "SOL", "USDC", "1.5", "--url", engine.url]
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", *words],
+        cwd=settings.BASE_DIR,
+        env={**os.environ, "ENGINE_NO_VENV": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == f"order {ID}\n"
+    process.stdout.close()
+    gone.set()
+    assert process.stderr.read() == ""
+    assert process.wait(20) == 128 + signal.SIGPIPE
+    process.stderr.close()
 
 
 def test_without_dead_letters_it_says_so(fresh_catalogue, capsys):

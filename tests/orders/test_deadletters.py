@@ -4,9 +4,10 @@ import threading
 
 import pytest
 from django.db import connection
+from structlog.testing import capture_logs
 
 from orders import deadletters, models
-from orders.deadletters import NotSafe
+from orders.deadletters import LETTERS, NotSafe, Outlook
 from orders.models import DeadLetter, OrderEvent, Verdict
 from routing import outages
 from routing.store import redis
@@ -89,7 +90,7 @@ def test_a_letter_is_written_though_the_archive_has_a_gap(bench, failed):
 def test_a_replay_places_the_order_anew_and_links_it(bench, failed, settings):
     deadletters.keep([failed])
     settings.MOCK_REJECT_RATE = 0.0
-    new_id = deadletters.replay(failed, by="ada")
+    new_id = deadletters.replay(failed, by="ada").order_id
     old, new = bench.row(failed), bench.row(new_id)
     assert str(new.replay_of_id) == failed and new_id != failed
     assert (new.pair, new.amount_in, new.slippage_bps) == (old.pair, old.amount_in, old.slippage_bps)
@@ -112,15 +113,19 @@ def test_after_both_venues_were_down_and_came_back_a_replay_confirms(bench, sett
     assert bench.statuses(order_id)[-1] == "failed"
     deadletters.keep([order_id])
     bench.quote_all()
-    new_id = deadletters.replay(order_id, by="ada")
+    new_id = deadletters.replay(order_id, by="ada").order_id
     bench.run([new_id])
     assert bench.statuses(new_id) == STAGES
 
 
-def test_a_second_replay_returns_the_same_order(bench, failed):
+def test_a_second_replay_returns_the_same_order_as_a_repeat_and_logs_nothing(bench, failed):
     deadletters.keep([failed])
     first = deadletters.replay(failed, by="ada")
-    assert deadletters.replay(failed, by="bob") == first
+    with capture_logs() as lines:
+        second = deadletters.replay(failed, by="bob")
+    assert (first.repeat, second.repeat) == (False, True)
+    assert first.order_id == second.order_id
+    assert not [line for line in lines if line["event"] == "dead letter replayed"]
     assert models.Order.objects.filter(replay_of=failed).count() == 1
     assert DeadLetter.objects.get(order_id=failed).replayed_by == "ada"
 
@@ -135,17 +140,18 @@ def test_replays_that_race_make_one_order(bench, failed, monkeypatch):
 
     monkeypatch.setattr(deadletters.intake, "accept", accept)
     first, second = at_once(lambda: deadletters.replay(failed, by="ada"))
-    assert first == second
+    assert first.order_id == second.order_id
+    assert sorted([first.repeat, second.repeat]) == [False, True]
     assert models.Order.objects.filter(replay_of=failed).count() == 1
 
 
 def test_a_replay_that_failed_too_can_be_replayed_itself(bench, failed):
     deadletters.keep([failed])
-    again = deadletters.replay(failed, by="ada")
+    again = deadletters.replay(failed, by="ada").order_id
     bench.quote_all()
     bench.run([again])
     deadletters.keep([again])
-    third = deadletters.replay(again, by="ada")
+    third = deadletters.replay(again, by="ada").order_id
     assert str(bench.row(third).replay_of_id) == again
 
 
@@ -184,6 +190,21 @@ def test_a_replay_that_cannot_help_is_refused_with_the_reason(bench):
     one = DeadLetterFactory(code="price_impact", reason="too large for its pools", replay_may_help=False)
     with pytest.raises(NotSafe, match=r"price_impact.*too large for its pools"):
         deadletters.replay(str(one.order_id), by="ada")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "may_help", "outlook"),
+    [
+        (Verdict.SAFE, True, Outlook.SAFE),
+        (Verdict.SAFE, False, Outlook.CANNOT_HELP),
+        (Verdict.LANDED, True, Outlook.LANDED),
+        (Verdict.WAIT, False, Outlook.WAIT),
+    ],
+)
+def test_the_outlook_calls_safe_only_what_replay_lets_pass_and_finds_its_letters(bench, verdict, may_help, outlook):
+    one = DeadLetterFactory(verdict=verdict, replay_may_help=may_help)
+    assert deadletters.outlook(one) == outlook
+    assert [found for found in Outlook if DeadLetter.objects.filter(LETTERS[found]).exists()] == [outlook]
 
 
 def test_an_order_without_a_letter_cannot_be_replayed(bench):

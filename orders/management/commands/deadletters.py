@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 from django.db import OperationalError
 
-from orders.models import DeadLetter, Verdict
+from orders import deadletters
+from orders.management import postgres
+from orders.models import DeadLetter
 
 ROWS = 50
 REASON_WIDTH = 80
@@ -18,22 +20,22 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare what may be asked."""
-        parser.add_argument("--verdict", choices=Verdict.values, help="only these")
+        parser.add_argument("--replay", choices=deadletters.Outlook.values, help="only those whose replay is this")
         parser.add_argument("--limit", type=int, default=ROWS, help="how many (default: %(default)s)")
 
-    def handle(self, *, verdict: str | None, limit: int, **options: Any) -> None:
+    def handle(self, *, replay: str | None, limit: int, **options: Any) -> None:
         """Write the table."""
+        postgres.reach()
         letters = DeadLetter.objects.select_related("order").prefetch_related("order__replayed_as").order_by("-pk")
-        letters = letters.filter(verdict=verdict) if verdict else letters
+        letters = letters.filter(deadletters.LETTERS[deadletters.Outlook(replay)]) if replay else letters
         try:
             rows = [row(letter) for letter in letters[: max(1, limit)]]
         except OperationalError as reason:
-            message = f"Postgres cannot be reached; is `manage.py up` running?\n{reason}"
-            raise CommandError(message, returncode=2) from None
+            raise postgres.unreachable(reason) from None
         if not rows:
-            self.stdout.write("There are no dead letters" + (f" with the verdict {verdict}." if verdict else "."))
+            self.stdout.write("There are no dead letters" + (f" whose replay is: {replay}." if replay else "."))
             return
-        head = ("order", "failed at (UTC)", "verdict", "replay helps", "code", "replayed as", "reason")
+        head = ("order", "failed at (UTC)", "replay", "code", "replayed as", "reason")
         self.stdout.write(table([head, *rows]))
 
 
@@ -43,8 +45,7 @@ def row(letter: DeadLetter) -> tuple[str, ...]:
     return (
         str(letter.order_id),
         f"{letter.created_at:%Y-%m-%d %H:%M:%S}",
-        letter.verdict,
-        "yes" if letter.replay_may_help else "no",
+        str(deadletters.outlook(letter).label),
         letter.code,
         str(again or "-"),
         letter.reason[:REASON_WIDTH],

@@ -2,6 +2,7 @@
 
 import getpass
 import sys
+from collections import Counter
 from typing import Any
 from uuid import UUID
 
@@ -9,10 +10,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 
 from orders import deadletters
-from orders.models import DeadLetter, Verdict
+from orders.deadletters import LETTERS, Outlook
+from orders.management import postgres
+from orders.models import DeadLetter
 
 ALL_MAX = 1_000
 """Letters that one run with --all-safe replays."""
+REPLAYED, REFUSED, ALREADY = "replayed", "refused", "already replayed"
 
 
 class Command(BaseCommand):
@@ -20,7 +24,7 @@ class Command(BaseCommand):
 
     help = (
         "Replay dead letters as new orders. "
-        "Exit codes: 0 every one was replayed; 1 some were refused; 2 there is no such letter, or no store."
+        "Exit codes: 0 all are replayed, now or already; 1 some were refused; 2 there is no such letter, or no store."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -33,36 +37,43 @@ class Command(BaseCommand):
         parser.add_argument("--by", default=user(), help="whom to put on record (default: %(default)s)")
 
     def handle(self, *, order_id: UUID | None, by: str, **options: Any) -> None:
-        """Replay, name each outcome, and exit with whether all went."""
+        """Replay, name each outcome, and exit with whether none was refused."""
+        postgres.reach()
         try:
-            outcomes = [self.replay(one, by) for one in ([str(order_id)] if order_id else safe())]
+            outcomes = Counter(self.replay(one, by) for one in ([str(order_id)] if order_id else safe()))
         except OperationalError as reason:
-            message = f"Postgres cannot be reached; is `manage.py up` running?\n{reason}"
-            raise CommandError(message, returncode=2) from None
-        self.stdout.write(f"{sum(outcomes)} replayed, {len(outcomes) - sum(outcomes)} refused")
-        if len(outcomes) == ALL_MAX:
+            raise postgres.unreachable(reason) from None
+        self.stdout.write(summary(outcomes))
+        if outcomes.total() == ALL_MAX:
             self.stdout.write(f"Stopped at {ALL_MAX}; run it again for the rest.")
-        if not all(outcomes):
+        if outcomes[REFUSED]:
             sys.exit(1)
 
-    def replay(self, order_id: str, by: str) -> bool:
-        """Replay one letter; False, with the reason on standard error, when that would not be right."""
+    def replay(self, order_id: str, by: str) -> str:
+        """Replay one letter and tell what became of it; a refusal's reason goes to standard error."""
         try:
-            new_id = deadletters.replay(order_id, by)
+            placed = deadletters.replay(order_id, by)
         except DeadLetter.DoesNotExist:
             raise CommandError(
                 f"order {order_id} has no dead letter; `manage.py deadletters` lists those there are", returncode=2
             ) from None
         except deadletters.NotSafe as reason:
             self.stderr.write(f"refused: {reason}")
-            return False
-        self.stdout.write(f"{order_id} replayed as {new_id}")
-        return True
+            return REFUSED
+        outcome = ALREADY if placed.repeat else REPLAYED
+        self.stdout.write(f"{order_id} {outcome} as {placed.order_id}")
+        return outcome
+
+
+def summary(outcomes: Counter[str]) -> str:
+    """Count what was done; repeats, which are rare, only if there were any."""
+    words = [REPLAYED, REFUSED, *([ALREADY] if outcomes[ALREADY] else [])]
+    return ", ".join(f"{outcomes[word]} {word}" for word in words)
 
 
 def safe() -> list[str]:
     """Return orders whose letters may be replayed as far as is known; replaying judges each anew."""
-    letters = DeadLetter.objects.filter(verdict=Verdict.SAFE, replay_may_help=True, replayed_at=None).order_by("pk")
+    letters = DeadLetter.objects.filter(LETTERS[Outlook.SAFE], replayed_at=None).order_by("pk")
     return [str(order_id) for order_id in letters.values_list("order_id", flat=True)[:ALL_MAX]]
 
 

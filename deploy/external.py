@@ -1,0 +1,63 @@
+"""Stores of the user's own: tried once before anything starts, so that a wrong address is one sentence."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+PATIENCE_S = 3
+REASON_MAX = 300
+
+
+class Unreachable(Exception):
+    """A store that a setting names does not answer; the message names the setting, the server and the reason."""
+
+
+def reach(settings: Mapping[str, Any], external: frozenset[str]) -> None:
+    """Ask every external store once.
+
+    Raises Unreachable for the first that does not answer.
+    """
+    for name in sorted(external):
+        try:
+            ASK[name](settings[name])
+        # Whatever the store's client raises is the reason.
+        except Exception as problem:
+            raise Unreachable(sentence(name, settings[name], problem)) from None
+
+
+def ask_postgres(address: str) -> None:
+    """Log in, once."""
+    import psycopg
+
+    psycopg.connect(address, connect_timeout=PATIENCE_S).close()
+
+
+def ask_redis(address: str) -> None:
+    """Ping, once."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    once = Retry(NoBackoff(), 0)
+    limits: dict[str, Any] = {"socket_timeout": PATIENCE_S, "socket_connect_timeout": PATIENCE_S, "retry": once}
+    with redis.Redis.from_url(address, **limits) as client:
+        client.ping()
+
+
+ASK: dict[str, Callable[[str], None]] = {"DATABASE_URL": ask_postgres, "REDIS_URL": ask_redis}
+SERVER = {"DATABASE_URL": ("PostgreSQL", 5432), "REDIS_URL": ("Redis", 6379)}
+
+
+def sentence(name: str, address: str, problem: Exception) -> str:
+    """Say which setting leads nowhere, why, and what to do; an address holds a password, so it is never repeated."""
+    parts = urlsplit(address)
+    product, port = SERVER[name]
+    # libpq's further lines ask what its first has said.
+    reason = str(problem).strip().partition("\n")[0] or type(problem).__name__
+    for secret in {parts.password, unquote(parts.password or "")} - {None, ""}:
+        reason = reason.replace(str(secret), "***")
+    where = f"{parts.hostname or 'localhost'}:{parts.port or port}"
+    return (
+        f"{name}: {product} at {where} cannot be used ({reason[:REASON_MAX].rstrip('.')}). "
+        f"Start that server or correct {name}; without it the engine runs a {product} of its own."
+    )
