@@ -3,6 +3,7 @@
 import importlib
 import os
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -127,10 +128,27 @@ def beat(ready: Ready) -> None:
     """The clock that sends the periodic tasks kept in the database."""
     become("beat")
     from celery import signals
+    from celery.apps.beat import Beat
+
+    class Clock(Beat):
+        """Beat that ends between two ticks.
+
+        The stock handler writes the schedule from within the signal: one that comes during a query waits for ever for
+        the connection that its own thread holds.
+        """
+
+        def install_sync_handler(self, service: Any) -> None:
+            """Have SIGTERM and SIGINT end the loop, which writes the schedule on its way out."""
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: service.stop())
 
     signals.beat_init.connect(lambda **_: ready(), weak=False)
-    celery_app().Beat(
-        scheduler="django_celery_beat.schedulers:DatabaseScheduler", loglevel="INFO", pidfile=None, quiet=True
+    Clock(
+        app=celery_app(),
+        scheduler="django_celery_beat.schedulers:DatabaseScheduler",
+        loglevel="INFO",
+        pidfile=None,
+        quiet=True,
     ).run()
 
 
