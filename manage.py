@@ -22,10 +22,14 @@ usage: python3 manage.py COMMAND [options]
 
   up           start the whole engine on this machine; Ctrl-C stops it
   test         run the tests, with stores of their own
-  order        place an order and watch its stages live
+  order        place a market, limit or sniper order and watch its stages live
+  orders       list orders: what rests, and how far its price is
+  watch        follow an order that is there already
+  amend        change an order that rests
+  cancel       cancel an order that rests, or all of a pair
   deadletters  list what failed for good, and whether a replay is safe
   replay       place the order of a dead letter anew
-  sandbox      take a venue of the sandbox down, and bring it back
+  sandbox      take a venue down, launch a token, have it traded
 
 COMMAND --help explains one.  `python3 manage.py help --commands` lists Django's own commands too."""
 

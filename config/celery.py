@@ -1,4 +1,4 @@
-"""The Celery application: four workers now, one queue each, tuned for a broker that may lose and repeat messages.
+"""The Celery application: six workers, one queue each, tuned for a broker that may lose and repeat messages.
 
 The reasons for the less common settings are in the README under "Decisions".
 """
@@ -58,7 +58,7 @@ app.conf.update(
     beat_max_loop_interval=1,
     timezone="UTC",
 )
-app.autodiscover_tasks(["workers.order", "workers.stream", "workers.dbsync", "workers.dlq"], related_name=None)  # type: ignore[arg-type]
+app.autodiscover_tasks([f"workers.{name}" for name in QUEUES], related_name=None)  # type: ignore[arg-type]
 
 
 @signals.setup_logging.connect

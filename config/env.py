@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from routing.sandbox.replay import BadReplay, Replay
 
 ROOT = Path(__file__).resolve().parent.parent
-PREFIXES = ("ENGINE_", "MOCK_", "MARKET_", "CONFIRM_", "QUOTE_", "ORDER_")
+PREFIXES = ("ENGINE_", "MOCK_", "MARKET_", "CONFIRM_", "QUOTE_", "ORDER_", "LIMIT_", "SNIPE_")
 """A variable with one of these that is not in the table below is a mistake and stops the start."""
 
 
@@ -179,6 +179,17 @@ TABLE: dict[str, Setting] = {
     "QUOTE_FRESH_MS": Setting(whole(100, 60_000), "2000", "age up to which BEST is routed on at once"),
     "QUOTE_STALE_MS": Setting(whole(100, 600_000), "10000", "age up to which a venue's last quote may still be used"),
     "QUOTE_TIMEOUT_MS": Setting(whole(100, 60_000), "5000", "how long a venue may take to quote"),
+    "LIMIT_QUOTE_AGE_MS": Setting(whole(100, 60_000), "2000", "age past which a quote fires no limit order"),
+    "LIMIT_HOLD_POLLS": Setting(whole(1, 20), "1", "polls for which a price must hold before it fires limit orders"),
+    "LIMIT_VENUES_APART_MAX_BPS": Setting(
+        whole(1, 1_000_000), "2500", "venues further apart than this fire no limit order: one of them is wrong"
+    ),
+    "SNIPE_LIQUIDITY_MIN_USD": Setting(
+        whole(0, 10**12), "10000", "least a token's pools must be worth before a sniper order buys it"
+    ),
+    "SNIPE_TOP_HOLDER_MAX_BPS": Setting(
+        whole(0, 10_000), "3000", "largest share of one holder in a token a sniper order buys"
+    ),
     "CONFIRM_POLL_MS": Setting(whole(10, 10_000), "200", "how often open attempts are looked up"),
     "CONFIRM_RESEND_MS": Setting(whole(100, 60_000), "2000", "how often an unconfirmed transaction is sent again"),
     "MOCK_QUOTE_DELAY_MS": Setting(span(60_000), "2000-3000", "how long a sandbox venue takes to quote"),
@@ -189,6 +200,9 @@ TABLE: dict[str, Setting] = {
     "MOCK_BLOCKHASH_VALID_MS": Setting(whole(400, 600_000), "60000", "how long a signed transaction can still land"),
     "MOCK_VENUES_DOWN": Setting(some_of("RAYDIUM", "METEORA"), "", "sandbox venues that are down from the start"),
     "MOCK_SEED": Setting(whole(0, 2**63), "1", "decides every sandbox price and outcome"),
+    "MOCK_LAUNCH_EVERY_S": Setting(
+        whole(0, 86_400), "120", "seconds between launches of a new sandbox token; 0 for never"
+    ),
     "MARKET_REPLAY": Setting(recorded_prices, None, "CSV of one-minute prices the sandbox market follows"),
     "MARKET_REPLAY_SPEED": Setting(number(0.001, 100_000), "1", "replayed seconds per second"),
     "MARKET_REPLAY_START": Setting(number(0, 1e12), "0", "epoch second at which the replay's first row was now"),

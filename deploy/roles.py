@@ -15,7 +15,7 @@ from typing import Any
 from deploy.postgres import write_secret
 from deploy.supervisor import Ready
 
-WORKERS = ("order", "stream", "dbsync", "dlq")
+WORKERS = ("order", "limit", "sniper", "stream", "dbsync", "dlq")
 """One queue, one file in workers/ and one process each; more with --scale."""
 SINGLE = ("beat", "flower")
 """Two beats would send every tick twice; two Flowers would want one port."""

@@ -11,6 +11,7 @@ from engine.money import BPS, plain, price_of, shortfall_bps, shown
 from engine.orders import Order
 from engine.quotes import Offer, Pair, Quote
 from engine.retry import Failure
+from engine.triggers import Sighting
 
 Facts = dict[str, Any]
 
@@ -44,7 +45,64 @@ def pending(order: Order) -> Facts:
         "pair": order.pair.name,
         "amountIn": shown(order.amount_in, order.pair.token_in),
         "slippageBps": order.slippage_bps,
+        **terms(order),
     }
+
+
+def terms(order: Order) -> Facts:
+    """State what a waiting order waits for, and how long; nothing for a market order."""
+    if not order.waits:
+        return {}
+    stated = {
+        "limitPrice": order.limit_price and plain(order.limit_price),
+        "maxPrice": order.max_price and plain(order.max_price),
+        "timeInForce": order.time_in_force,
+        "expiresAt": order.expires_at and moment(order.expires_at),
+        "trigger": [condition.as_dict() for condition in order.trigger] or None,
+        "allowUnknown": order.allow_unknown or None,
+    }
+    return {name: value for name, value in stated.items() if value is not None}
+
+
+def price_seen(order: Order, seen: Sighting) -> Facts:
+    """Give the evidence on which a limit order fired: BEST, how old it was, and for how many polls it had held."""
+    return {
+        "trigger": {
+            "kind": "price",
+            "venue": seen.venue,
+            "price": plain(seen.price),
+            "limitPrice": plain(order.limit_price) if order.limit_price else None,
+            "observedAt": moment(seen.observed_at),
+            "ageMs": max(0, seen.seen_at - seen.observed_at),
+            "polls": seen.polls,
+        }
+    }
+
+
+def amended(before: Order, after: Order) -> Facts:
+    """Say what of a resting order was changed, from what to what."""
+    old, new = pending(before), pending(after)
+    changed = [name for name in AMENDABLE if old.get(name) != new.get(name)]
+    return {"amended": {name: {"from": old.get(name), "to": new.get(name)} for name in changed}}
+
+
+AMENDABLE = ("amountIn", "limitPrice", "maxPrice", "expiresAt")
+"""Facts of `pending` that an amendment may change."""
+
+
+def returned(code: str, message: str, wait_ms: int) -> Facts:
+    """Say why an order that had fired rests again, and for how long it cannot fire."""
+    return {"returned": {"code": code, "message": message, "inMs": wait_ms}}
+
+
+def cancelled(reason: str) -> Facts:
+    """Say who or what cancelled the order."""
+    return {"reason": reason}
+
+
+def expired(order: Order) -> Facts:
+    """Name the time that has passed."""
+    return {"reason": "expiresAt has passed", "expiresAt": moment(order.expires_at or 0)}
 
 
 def quoted(quote: Quote, now: int, amount_out: str) -> Facts:

@@ -18,14 +18,16 @@ class Status(StrEnum):
 
 
 NEXT: dict[Status, frozenset[Status]] = {
+    # To itself when it is amended.
     Status.PENDING: frozenset(
-        {Status.TRIGGERED, Status.ROUTING, Status.CANCELLED, Status.EXPIRED, Status.FAILED},
+        {Status.PENDING, Status.TRIGGERED, Status.ROUTING, Status.CANCELLED, Status.EXPIRED, Status.FAILED},
     ),
-    Status.TRIGGERED: frozenset({Status.ROUTING, Status.CANCELLED, Status.FAILED}),
-    Status.ROUTING: frozenset({Status.BUILDING, Status.ROUTING, Status.CANCELLED, Status.FAILED}),
-    Status.BUILDING: frozenset({Status.SUBMITTED, Status.ROUTING, Status.CANCELLED, Status.FAILED}),
-    # Back to routing only when the open attempt is proven dead; orders/settlement holds that rule.
-    Status.SUBMITTED: frozenset({Status.CONFIRMED, Status.FAILED, Status.ROUTING}),
+    # From here on, back to `pending` is a waiting order whose price has gone: it rests again.
+    Status.TRIGGERED: frozenset({Status.PENDING, Status.ROUTING, Status.CANCELLED, Status.FAILED}),
+    Status.ROUTING: frozenset({Status.PENDING, Status.BUILDING, Status.ROUTING, Status.CANCELLED, Status.FAILED}),
+    Status.BUILDING: frozenset({Status.PENDING, Status.SUBMITTED, Status.ROUTING, Status.CANCELLED, Status.FAILED}),
+    # Back only when the open attempt is proven dead; orders/settlement holds that rule.
+    Status.SUBMITTED: frozenset({Status.CONFIRMED, Status.FAILED, Status.ROUTING, Status.PENDING, Status.CANCELLED}),
     Status.CONFIRMED: frozenset(),
     Status.FAILED: frozenset(),
     Status.CANCELLED: frozenset(),

@@ -25,11 +25,15 @@ class BadAmount(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token by its mint; `decimals` base-unit digits make one whole token."""
+    """A token by its mint; `decimals` base-unit digits make one whole token.
+
+    One that is not `listed` yet is known by its mint alone, which is its symbol too; its decimals mean nothing.
+    """
 
     symbol: str
     mint: str
     decimals: int
+    listed: bool = True
 
 
 def to_units(amount: Decimal, token: Token) -> int:

@@ -1,16 +1,28 @@
 """The order itself."""
 
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
 
-from engine.money import less_bps
+from engine.money import MATHS, less_bps
 from engine.quotes import Pair
+from engine.triggers import Condition
 
 
 class OrderType(StrEnum):
     """How an order decides when to execute."""
 
     MARKET = "market"
+    LIMIT = "limit"
+    SNIPER = "sniper"
+
+
+class TimeInForce(StrEnum):
+    """How long an order waits: until it is cancelled, until a date, or not at all."""
+
+    GTC = "gtc"
+    GTD = "gtd"
+    IOC = "ioc"
 
 
 SLIPPAGE_DEFAULT_BPS = 50
@@ -18,9 +30,17 @@ SLIPPAGE_MAX_BPS = 5_000
 CLIENT_ORDER_ID_MAX = 64
 
 
+def waits(kind: OrderType) -> bool:
+    """Tell whether orders of this type wait for something before they execute."""
+    return kind is not OrderType.MARKET
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a client asked for; `amount_in` is in base units of `pair.token_in`."""
+    """What a client asked for; `amount_in` is in base units of `pair.token_in`, `expires_at` in epoch milliseconds.
+
+    `limit_price` is whole tokens out per whole token in, `max_price` the reverse: what one token out may cost.
+    """
 
     id: str
     type: OrderType
@@ -28,7 +48,34 @@ class Order:
     amount_in: int
     slippage_bps: int
     client_order_id: str | None = None
+    limit_price: Decimal | None = None
+    max_price: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    expires_at: int | None = None
+    trigger: tuple[Condition, ...] = ()
+    allow_unknown: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether the order waits for something before it executes."""
+        return waits(self.type)
+
+    @property
+    def floor_out(self) -> int:
+        """Return the least its price allows, in base units of `pair.token_out`, rounded up; 0 when it names none."""
+        if self.limit_price is not None:
+            return self._units_out(MATHS.multiply(Decimal(self.amount_in), self.limit_price))
+        if self.max_price is not None:
+            return self._units_out(MATHS.divide(Decimal(self.amount_in), self.max_price))
+        return 0
+
+    def _units_out(self, scaled: Decimal) -> int:
+        exact = MATHS.scaleb(scaled, self.pair.token_out.decimals - self.pair.token_in.decimals)
+        return int(exact.to_integral_value(ROUND_CEILING))
 
     def minimum_out(self, expected_out: int) -> int:
-        """Return the least this order accepts, in base units of `pair.token_out`, rounded down; at least 1."""
-        return max(1, less_bps(expected_out, self.slippage_bps))
+        """Return the least this order accepts, in base units of `pair.token_out`; at least 1.
+
+        The tighter of its slippage, rounded down, and its price, rounded up: never worse than the price it named.
+        """
+        return max(1, less_bps(expected_out, self.slippage_bps), self.floor_out)

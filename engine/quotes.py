@@ -1,11 +1,14 @@
 """Quotes, their age, and which of them is the best."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from engine.amm import Pool, PoolExhausted
 from engine.money import BPS, MATHS, PRICE_DIGITS, Token, from_units
+
+TICK_DEFAULT = Decimal("0.000000001")
+"""For a pair nobody has given one."""
 
 
 class NoQuote(Exception):
@@ -18,10 +21,14 @@ class CannotFill(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A directed pair: `token_in` is sold for `token_out`.  Named SOL-USDC."""
+    """A directed pair: `token_in` is sold for `token_out`.  Named SOL-USDC.
+
+    A limit price is a whole number of `tick`s.
+    """
 
     token_in: Token
     token_out: Token
+    tick: Decimal = field(default=TICK_DEFAULT, compare=False)
 
     @property
     def name(self) -> str:

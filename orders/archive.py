@@ -22,7 +22,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 from redis.exceptions import ResponseError
 
 from engine.lifecycle import FINAL, Status
-from orders import dispatch, live
+from orders import dispatch, live, terms
 from orders.models import SetAside
 from orders.rows import fetch, recordset
 from routing.store import now_ms, redis
@@ -49,6 +49,7 @@ RECORD_MAX = 100_000
 """Characters kept of a record that is set aside."""
 
 FINALS = [status.value for status in FINAL]
+UNFILLED = [status.value for status in FINAL - {Status.CONFIRMED}]
 
 draining = threading.Lock()
 wanted = threading.Event()
@@ -78,6 +79,7 @@ class Wire(msgspec.Struct, rename="camel"):
     attempt: int
     venue: str | None = None
     tx_hash: str | None = None
+    amended: dict[str, Any] | None = None
 
 
 COMMON = ("orderId", "seq", "status", "at", "attempt")
@@ -236,7 +238,8 @@ def store(rows: Sequence[Row]) -> list[tuple[str, str]]:
         with transaction.atomic():
             pin_plan()
             strays = unknown_orders(rows, update_orders(latest_of(rows)))
-            insert_events([row for row in rows if row.wire.order_id not in strays])
+            insert_events([row.event for row in rows if row.wire.order_id not in strays])
+            terms.catch_up([amendment(row) for row in rows if row.wire.amended and row.wire.order_id not in strays])
     except (DataError, IntegrityError) as reason:
         if len(rows) == 1:
             return [(rows[0].line, str(reason).strip())]
@@ -257,8 +260,13 @@ FACTS = "- '{orderId,seq,status,at,attempt}'::text[]"
 """What is left of an event's JSON without the part every event has."""
 
 
-def insert_events(rows: Sequence[Row]) -> None:
-    """Insert events; one that is there stays as it is."""
+def amendment(row: Row) -> terms.Amendment:
+    """Say what an `amended` event changed."""
+    return str(row.wire.order_id), row.wire.seq, row.wire.amended or {}
+
+
+def insert_events(texts: Sequence[str]) -> None:
+    """Insert events, given as JSON; one that is there stays as it is."""
     fetch(
         f"""
         INSERT INTO orders_orderevent (order_id, seq, status, at, attempt, facts)
@@ -266,7 +274,7 @@ def insert_events(rows: Sequence[Row]) -> None:
                e {FACTS}
         FROM jsonb_array_elements(%s) AS e ON CONFLICT DO NOTHING
         """,  # noqa: S608 - a constant of this module
-        f"[{','.join(row.event for row in rows)}]",
+        f"[{','.join(texts)}]",
     )
 
 
@@ -295,12 +303,14 @@ def update_orders(latest: Sequence[dict[str, Any]]) -> set[UUID]:
         UPDATE orders_order o
         SET status = v.event->>'status', seq = (v.event->>'seq')::int, attempt = (v.event->>'attempt')::int,
             updated_at = (v.event->>'at')::timestamptz, result = v.event {FACTS},
+            closed_at = CASE WHEN v.event->>'status' = ANY(%s) THEN coalesce(o.closed_at, now()) ELSE o.closed_at END,
             venue = coalesce(v.venue, o.venue), tx_hash = coalesce(v.tx_hash, o.tx_hash)
         FROM jsonb_to_recordset(%s) AS v(order_id uuid, event jsonb, venue text, tx_hash text)
         WHERE o.id = v.order_id
           AND (o.seq < (v.event->>'seq')::int OR (v.event->>'status' = ANY(%s) AND o.status <> ALL(%s)))
         RETURNING o.id
         """,  # noqa: S608 - a constant of this module
+        UNFILLED,
         recordset(latest),
         FINALS,
         FINALS,

@@ -3,7 +3,8 @@
 The partial unique index `one_open_or_landed_attempt_per_order` holds that whatever the code believes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 from django.db import transaction
 
 from engine.lifecycle import HOLDING_ATTEMPT, OPEN_ATTEMPT, AttemptState
+from engine.orders import OrderType
 from orders.rows import as_bytea, fetch, recordset
 from routing.chain import Finding
 
@@ -34,6 +36,7 @@ class Prepared:
     seq: int
     trail: tuple[str, ...]
     state: AttemptState
+    tries: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,11 @@ class Settled:
     """An attempt the chain has decided, with what its order's last event needs."""
 
     order_id: str
+    type: OrderType
     pair: str
     amount_in: int
     number: int
+    tries: int
     state: AttemptState
     venue: str
     signature: str
@@ -65,16 +70,16 @@ def prepare(attempts: Sequence[Prepared]) -> set[str]:
         """
         WITH asked AS (
             SELECT * FROM json_to_recordset(%s) AS a(
-                order_id uuid, number int, venue text, signature text, raw bytea, last_valid_height bigint,
+                order_id uuid, number int, tries int, venue text, signature text, raw bytea, last_valid_height bigint,
                 expected_out numeric, minimum_out numeric, fee_bps int, seq int, trail jsonb)
         ), open_orders AS (
-            -- Waits for a `close` under way, and then reads the row anew.
+            -- Waits for a `closing` under way, and then reads the row anew.
             SELECT id FROM orders_order WHERE id IN (SELECT order_id FROM asked) AND closed_at IS NULL
             ORDER BY id FOR KEY SHARE
         )
-        INSERT INTO orders_attempt (order_id, number, state, venue, signature, raw, last_valid_height,
+        INSERT INTO orders_attempt (order_id, number, tries, state, venue, signature, raw, last_valid_height,
                                     expected_out, minimum_out, fee_bps, seq, trail)
-        SELECT order_id, number, 'prepared', venue, signature, raw, last_valid_height,
+        SELECT order_id, number, tries, 'prepared', venue, signature, raw, last_valid_height,
                expected_out, minimum_out, fee_bps, seq, trail
         FROM asked JOIN open_orders ON open_orders.id = asked.order_id
         ON CONFLICT DO NOTHING
@@ -85,16 +90,32 @@ def prepare(attempts: Sequence[Prepared]) -> set[str]:
     return {order_id for (order_id,) in rows}
 
 
-def close(order_ids: Sequence[str]) -> set[str]:
-    """See to it that these orders can never have another attempt; return those that have none open or landed.
+@dataclass(slots=True)
+class Closing:
+    """Orders being closed; `shut` have no attempt open or landed, and can have none while this goes on."""
+
+    shut: set[str]
+    newly: set[str]
+
+    def reopen(self, order_ids: Collection[str]) -> None:
+        """Leave open, of those that were, the orders that did not end after all."""
+        back = [order_id for order_id in order_ids if order_id in self.newly]
+        if back:
+            fetch("UPDATE orders_order SET closed_at = NULL WHERE id = ANY(%s::uuid[])", back)
+
+
+@contextmanager
+def closing(order_ids: Sequence[str]) -> Iterator[Closing]:
+    """See to it that these orders never have another attempt, once this ends; meanwhile nobody can commit one.
 
     A worker that lost its lease long ago may still be about to commit one; only Postgres can stop it.
     """
-    if not order_ids:
-        return set()
     with transaction.atomic():
         # Two statements: only a new one sees what a `prepare` committed while this one waited for its lock.
-        fetch("SELECT 1 FROM orders_order WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE", list(order_ids))
+        locked = fetch(
+            "SELECT id::text FROM orders_order WHERE id = ANY(%s::uuid[]) AND closed_at IS NULL ORDER BY id FOR UPDATE",
+            list(order_ids),
+        )
         rows = fetch(
             """
             UPDATE orders_order o SET closed_at = coalesce(closed_at, now())
@@ -105,7 +126,8 @@ def close(order_ids: Sequence[str]) -> set[str]:
             list(order_ids),
             HOLDING,
         )
-    return {order_id for (order_id,) in rows}
+        shut = {order_id for (order_id,) in rows}
+        yield Closing(shut, {order_id for (order_id,) in locked} & shut)
 
 
 def as_row(attempt: Prepared) -> dict[str, Any]:
@@ -113,6 +135,7 @@ def as_row(attempt: Prepared) -> dict[str, Any]:
     return {
         "order_id": attempt.order_id,
         "number": attempt.number,
+        "tries": attempt.tries,
         "venue": attempt.venue,
         "signature": attempt.signature,
         "raw": as_bytea(attempt.raw),
@@ -176,7 +199,7 @@ def take_over(attempts: Sequence[Prepared]) -> None:
 
 
 SETTLED_COLUMNS = """
-    o.id::text, o.pair, o.amount_in, t.number, t.state, t.venue, t.signature, t.expected_out,
+    o.id::text, o.type, o.pair, o.amount_in, t.number, t.tries, t.state, t.venue, t.signature, t.expected_out,
     t.fee_bps, t.seq, coalesce(t.slot, 0), coalesce(t.amount_out, 0), coalesce(t.fee_lamports, 0),
     t.error_code, t.error
 """
@@ -184,10 +207,11 @@ SETTLED_COLUMNS = """
 
 def settled_from(row: tuple[Any, ...]) -> Settled:
     """Read SETTLED_COLUMNS."""
-    (order_id, pair, amount_in, number, state, venue, signature, expected, fee, seq, slot, out, lamports) = row[:13]
+    (order_id, kind, pair, amount_in, number, tries, state, venue, signature, expected, fee, seq, slot) = row[:13]
+    out, lamports, error_code, error = row[13:]
     return Settled(
-        order_id, pair, int(amount_in), number, AttemptState(state), venue, signature, int(expected), fee, seq,
-        slot, int(out), lamports, row[13], row[14],
+        order_id, OrderType(kind), pair, int(amount_in), number, tries, AttemptState(state), venue, signature,
+        int(expected), fee, seq, slot, int(out), lamports, error_code, error,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from django.db.models import Q, TextChoices
 from django.utils import timezone
 
 from engine.lifecycle import OPEN_ATTEMPT, AttemptState, Status
-from orders import intake, live, models, recovery
+from orders import intake, live, models, recovery, terms
 from orders.intake import Accepted, NewOrder
 from orders.models import DeadLetter, Verdict
 from orders.rows import fetch, recordset
@@ -129,7 +129,7 @@ def replay(order_id: str, by: str) -> Accepted:
         one.verdict = verdict(one.order, states)
         one.save(update_fields=["verdict"])
     refuse_unsafe(one)
-    again = NewOrder.replay(recovery.order_of(one.order))
+    again = NewOrder.replay(terms.order_of(one.order))
     placed = intake.accept([again])[0]
     DeadLetter.objects.filter(pk=one.pk, replayed_at=None).update(replayed_at=timezone.now(), replayed_by=by)
     if not placed.repeat:

@@ -13,11 +13,16 @@ from routing.store import redis
 
 log = structlog.get_logger(__name__)
 
-QUEUES = ("order", "stream", "dbsync", "dlq")
+QUEUES = ("order", "limit", "sniper", "stream", "dbsync", "dlq")
 """Prefix of the task's name = queue = file in workers/ = process."""
 
 EXECUTE = "order.execute"
 RECOVER = "order.recover"
+FIRE = "limit.fire"
+CHECK = "limit.check"
+AUDIT = "limit.audit"
+MATCH = "sniper.match"
+EVALUATE = "sniper.evaluate"
 POLL = "stream.poll"
 DRAIN = "dbsync.drain"
 KEEP = "dlq.keep"
@@ -25,28 +30,28 @@ KEEP = "dlq.keep"
 ORDERS_PER_TASK = 100
 
 
-def send(task: str, order_ids: Sequence[str] = (), expires_s: float | None = None) -> bool:
-    """Wake the task's worker, with the orders to look at in groups; False when the broker cannot be reached.
+def send(task: str, order_ids: Sequence[str] = (), pairs: Sequence[str] = ()) -> bool:
+    """Wake the task's worker, with the orders or pairs to look at; False when the broker cannot be reached.
 
     Failing is not an error for the caller: the sweep finds whatever was not announced.
     """
     groups = [order_ids[i : i + ORDERS_PER_TASK] for i in range(0, len(order_ids), ORDERS_PER_TASK)] or [()]
     try:
         for group in groups:
-            wake(task, group, expires_s)
+            wake(task, group, pairs)
     except (KombuError, OSError) as reason:
         log.warning("worker not woken, the sweep will", task=task, orders=len(order_ids), reason=str(reason))
         return False
     return True
 
 
-def wake(task: str, order_ids: Sequence[str], expires_s: float | None) -> None:
+def wake(task: str, order_ids: Sequence[str], pairs: Sequence[str]) -> None:
     """Publish one message."""
+    named = {"order_ids": list(order_ids), "pairs": list(pairs)}
     current_app.send_task(
         task,
-        kwargs={"order_ids": list(order_ids)} if order_ids else {},
+        kwargs={name: values for name, values in named.items() if values},
         queue=task.partition(".")[0],
-        expires=expires_s,
         ignore_result=True,
         retry=False,
     )

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -13,12 +14,14 @@ from django.db import close_old_connections
 
 from engine import events
 from engine.lifecycle import AttemptState, Status
+from engine.money import MATHS, shown
 from engine.orders import Order
 from engine.quotes import CannotFill, NoQuote, Pair
 from engine.retry import Failure
-from orders import attempts, live, progress, recovery, settlement
+from engine.triggers import LEVEL_MAX, level
+from orders import attempts, endings, live, progress, recovery, settlement
 from orders.attempts import Prepared
-from orders.endings import ending
+from orders.endings import Tried
 from orders.live import Claim
 from orders.progress import Move
 from routing import router, transactions
@@ -103,12 +106,12 @@ def catching_up(claim: Claim, prepared: Prepared) -> Steps:
 
 def within_attempts(claims: Sequence[Claim]) -> list[Claim]:
     """End orders that have used up their tries; crashes count, so a poisonous order ends too."""
-    spent = [claim for claim in claims if claim.attempt > settings.MAX_ATTEMPTS]
+    spent = [claim for claim in claims if claim.tries > settings.MAX_ATTEMPTS]
     fail(
         (claim, Failure("attempts_exhausted", f"not submitted in {settings.MAX_ATTEMPTS} attempts", False, True))
         for claim in spent
     )
-    return [claim for claim in claims if claim.attempt <= settings.MAX_ATTEMPTS]
+    return [claim for claim in claims if claim.tries <= settings.MAX_ATTEMPTS]
 
 
 def ask_for(claims: Sequence[Claim]) -> None:
@@ -151,12 +154,14 @@ def resume(claims: Sequence[Claim], answer: "Future[list[Answer]]") -> None:
 
 def route(claims: Iterable[Claim], bases: dict[str, Basis]) -> list[Routed]:
     """Choose a venue and the least amount out for each order; one that cannot be routed is retried or ends."""
-    routed, failed = [], []
+    routed, failed, gone = [], [], []
     for claim in claims:
         order = claim.order
         try:
-            chosen = affordable(order, router.choose(bases[order.pair.name], order.amount_in))
+            chosen = good_enough(order, affordable(order, router.choose(bases[order.pair.name], order.amount_in)))
             routed.append(Routed(claim, chosen, order.minimum_out(chosen.winner.amount_out)))
+        except PriceGone as reason:
+            gone.append((claim, reason))
         except NoQuote as reason:
             failed.append((claim, Failure("no_quote", f"no venue has a usable quote now: {reason}", True, True)))
         except CannotFill as reason:
@@ -164,7 +169,48 @@ def route(claims: Iterable[Claim], bases: dict[str, Basis]) -> list[Routed]:
         except PriceImpact as reason:
             failed.append((claim, Failure("price_impact", str(reason), False, False)))
     fail(failed)
+    progress.advance([rest_again(claim, reason) for claim, reason in gone])
     return routed
+
+
+class PriceGone(Exception):
+    """The best venue would not fill the order at the price it named; `needed` is the price, less fee, that would."""
+
+    def __init__(self, message: str, needed: Decimal) -> None:
+        super().__init__(message)
+        self.needed = needed
+
+
+def good_enough(order: Order, chosen: Route) -> Route:
+    """Pass a route that fills the order at its own price or better.
+
+    Raises PriceGone.
+    """
+    offer = chosen.winner
+    if offer.amount_out >= order.floor_out:
+        return chosen
+    token = order.pair.token_out
+    raise PriceGone(
+        f"{offer.quote.venue}, the best venue, would pay {shown(offer.amount_out, token)} {token.symbol}, "
+        f"less than the {shown(order.floor_out, token)} of the order's own price",
+        # What the order's size costs at this depth, it will cost at the next price too.
+        MATHS.divide(MATHS.multiply(offer.quote.net_price, order.floor_out), Decimal(offer.amount_out)),
+    )
+
+
+def rest_again(claim: Claim, gone: PriceGone) -> Move:
+    """Send an order back to the book, to fire no earlier than at a price that can fill its size."""
+    order, failure = claim.order, Failure("price_gone", str(gone), True, True)
+    if order.limit_price is None:
+        return endings.back(tried(claim), order, claim.returns, failure)
+    ticks = max(level(gone.needed, order.pair.tick) + 1, level(order.limit_price, order.pair.tick))
+    body = live.dumps(order, claim.since, MATHS.multiply(order.pair.tick, min(ticks, LEVEL_MAX)))
+    return endings.back(tried(claim), order, claim.returns, failure, body)
+
+
+def tried(claim: Claim) -> Tried:
+    """Say which order it is whose try failed."""
+    return Tried(claim.order.id, claim.status, claim.seq, claim.attempt, claim.tries, claim.fence)
 
 
 class PriceImpact(Exception):
@@ -243,6 +289,7 @@ def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
         seq=claim.seq + 1,
         trail=claim.trail,
         state=AttemptState.PREPARED,
+        tries=claim.tries,
     )
 
 
@@ -288,5 +335,12 @@ def advance(going: Sequence[tuple[Claim, Steps]]) -> dict[str, Claim]:
 
 
 def fail(failures: Iterable[tuple[Claim, Failure]]) -> None:
-    """Let each order be tried again after its backoff, or end it."""
-    progress.advance([ending(c.order.id, c.status, c.seq, c.attempt, failure, c.fence) for c, failure in failures])
+    """Let each order be tried again after its backoff, or end it; one that waits for a price goes on waiting."""
+    progress.advance([after(claim, failure) for claim, failure in failures])
+
+
+def after(claim: Claim, failure: Failure) -> Move:
+    """Decide what one failed try means."""
+    if claim.order.waits and failure.code in endings.NO_FILL:
+        return endings.back(tried(claim), claim.order, claim.returns, failure)
+    return endings.ending(tried(claim), failure)

@@ -10,12 +10,13 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from django.db import DatabaseError
 from uuid6 import uuid7
 
 from engine import events
 from engine.lifecycle import Status
 from engine.orders import Order
-from orders import dispatch, live
+from orders import dispatch, live, terms, waiting
 from orders.live import Placement
 from orders.rows import fetch, recordset
 from routing.store import StoreError
@@ -40,7 +41,8 @@ class NewOrder:
         """Hash what was asked: equal for a repeat, different for another order under the same client id."""
         order = self.order
         asked = (order.type, order.pair.token_in.mint, order.pair.token_out.mint, order.amount_in, order.slippage_bps)
-        return hashlib.sha256(repr(asked).encode()).hexdigest()
+        stated = events.terms(order)
+        return hashlib.sha256(repr((*asked, stated) if stated else asked).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +102,15 @@ def insert(asked: Sequence[NewOrder]) -> dict[str, datetime]:
     """Commit the rows; return when each new one was created, by the store's clock."""
     rows = fetch(
         """
-        INSERT INTO orders_order (id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of_id)
-        SELECT id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of
+        INSERT INTO orders_order (id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of_id,
+                                  limit_price, max_price, time_in_force, expires_at, trigger, allow_unknown)
+        SELECT id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of,
+               limit_price, max_price, coalesce(time_in_force, 'gtc'), expires_at, coalesce(trigger, '[]'),
+               coalesce(allow_unknown, false)
         FROM json_to_recordset(%s) AS o(id uuid, type text, pair text, amount_in numeric, slippage_bps int,
-                                        client_order_id text, fingerprint text, replay_of uuid)
+                                        client_order_id text, fingerprint text, replay_of uuid, limit_price numeric,
+                                        max_price numeric, time_in_force text, expires_at timestamptz, trigger jsonb,
+                                        allow_unknown bool)
         -- In one order everywhere: two groups with the same client ids would otherwise wait for each other.
         ORDER BY client_order_id, replay_of
         ON CONFLICT DO NOTHING
@@ -117,7 +124,7 @@ def insert(asked: Sequence[NewOrder]) -> dict[str, datetime]:
 def as_row(asked: NewOrder) -> dict[str, Any]:
     """Write an order for its table."""
     order = asked.order
-    return {
+    row = {
         "id": order.id,
         "type": order.type,
         "pair": order.pair.name,
@@ -127,6 +134,10 @@ def as_row(asked: NewOrder) -> dict[str, Any]:
         "fingerprint": asked.fingerprint,
         "replay_of": asked.replay_of,
     }
+    if order.waits:
+        row |= {**terms.as_columns(order), "allow_unknown": order.allow_unknown}
+        row["trigger"] = [condition.as_dict() for condition in order.trigger]
+    return row
 
 
 def standing(repeats: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
@@ -162,11 +173,24 @@ def announce(new: Sequence[tuple[NewOrder, datetime]]) -> None:
     except StoreError as reason:
         log.warning("live state not written, the sweep will", orders=len(new), reason=str(reason))
         return
-    dispatch.send(dispatch.EXECUTE, [one.order.id for one, _ in new])
+    try:
+        wake([one.order for one, _ in new])
+    except (StoreError, DatabaseError) as reason:
+        log.warning("nobody woken, the sweep or beat will", orders=len(new), reason=str(reason))
+
+
+def wake(accepted: Sequence[Order]) -> None:
+    """Have somebody look at new orders: at once, or in the book if the market has something for them already."""
+    market = [order.id for order in accepted if not order.waits]
+    if market:
+        dispatch.send(dispatch.EXECUTE, market)
+    if len(market) < len(accepted):
+        waiting.look([order for order in accepted if order.waits])
 
 
 def placement(order: Order, created_at: datetime) -> Placement:
-    """Make the live state of an order just accepted."""
-    at = int(created_at.timestamp() * 1000)
+    """Make the live state of an order just accepted; one that only rests needs nobody's look."""
+    at = terms.epoch_ms(created_at)
     first = events.event(order.id, 1, Status.PENDING, at, 0, events.pending(order))
-    return Placement(order, Status.PENDING, 0, (live.encode(first),), live.GRACE_MS)
+    look_in_ms = 0 if waiting.only_rests(order) else live.GRACE_MS
+    return Placement(order, Status.PENDING, 0, (live.encode(first),), look_in_ms, since=at)

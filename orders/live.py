@@ -2,7 +2,7 @@
 
 | key | type | holds |
 |---|---|---|
-| `order:{id}` | hash | status, seq, attempt, fence, lease, the order itself |
+| `order:{id}` | hash | status, seq, attempt, fence, lease, the order itself; where in the book it rests |
 | `order:{id}:events` | stream | the order's events; entry ids are `<seq>-0` |
 | `orders:events` | stream | every event of every order, a batch per entry, for servers and DBSync |
 | `orders:open` | sorted set | unfinished orders by when somebody must look at them |
@@ -23,7 +23,10 @@ import structlog
 from django.conf import settings
 
 from engine.lifecycle import FINAL, Status
-from engine.orders import Order, OrderType
+from engine.money import plain
+from engine.orders import Order, OrderType, TimeInForce
+from engine.triggers import Condition, condition_from, level
+from orders import book
 from routing.catalogue import UnknownPair, catalogue
 from routing.store import redis, script
 
@@ -43,8 +46,8 @@ SUBMITTED_GRACE_MS = 15_000
 BACKOFF_MAX_MS = 60_000
 
 
-class Body(msgspec.Struct, rename="camel"):
-    """The order as its live hash keeps it."""
+class Body(msgspec.Struct, rename="camel", omit_defaults=True):
+    """The order as its live hash keeps it; what follows `allow_unknown` is for the book's scripts."""
 
     id: str
     type: str
@@ -52,6 +55,19 @@ class Body(msgspec.Struct, rename="camel"):
     amount_in: str
     slippage_bps: int
     client_order_id: str | None = None
+    limit_price: str | None = None
+    max_price: str | None = None
+    time_in_force: str = TimeInForce.GTC
+    expires_at: int | None = None
+    trigger: tuple[dict[str, Any], ...] = ()
+    allow_unknown: bool = False
+    since: int = 0
+    level: int | None = None
+    rest_price: str | None = None
+    rest_level: int | None = None
+    mint: str | None = None
+    watch: str | None = None
+    watch_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +79,19 @@ class Claim:
     seq: int
     attempt: int
     fence: str
+    base: int = 0
+    """Attempts made before it last rested; they do not count against those it may make."""
+    returns: int = 0
+    """How often it has fired in vain."""
+    since: int = 0
+    """Its turn in the book, if it waits: epoch milliseconds."""
     trail: tuple[str, ...] = ()
     """The JSON of its events after the first, oldest first."""
+
+    @property
+    def tries(self) -> int:
+        """Count the attempts since the order last rested, this one included."""
+        return self.attempt - self.base
 
     def after(self, status: Status, events: tuple[str, ...]) -> "Claim":
         """Return the claim these events later."""
@@ -86,17 +113,50 @@ class Swap:
     """When somebody must look again; ignored when `to` is final."""
     keep: bool
     """Whether the claim goes on; otherwise anyone may claim the order once `look_in_ms` have passed."""
+    body: str = ""
+    """The order's new terms, if it goes back to `pending` with others."""
+
+    @property
+    def mode(self) -> str:
+        """Name what becomes of the order's claim; see ADVANCE."""
+        if self.to in FINAL:
+            return "final"
+        if self.to is Status.PENDING:
+            return "wait"
+        if self.to is Status.TRIGGERED:
+            return "free"
+        return "keep" if self.keep else "release"
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """An order to put into Redis, with the events it already has."""
+    """An order to put into Redis, with the events it already has.
+
+    One that waits rests in the book from then on, in its turn of `since` (epoch ms); with `look_in_ms` above 0 somebody
+    looks at it all the same.
+    """
 
     order: Order
     status: Status
     attempt: int
     events: tuple[str, ...]
     look_in_ms: int
+    since: int = 0
+    base: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An order as it stands, without a claim on it; `level` is the one at which it rests, `place` where in the book."""
+
+    order: Order
+    status: Status
+    seq: int
+    attempt: int
+    returns: int
+    since: int
+    level: int | None
+    place: str
 
 
 CLOCK = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
@@ -104,24 +164,36 @@ CLOCK = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] 
 # An order that is already there is left as it is: placing is harmless twice.
 PLACE = script(
     CLOCK
+    + book.LUA
     + """
 local placed, feed, i = {}, {}, 2
 while i <= #ARGV do
   local id, status, attempt, look_in, final, body, n =
     ARGV[i], ARGV[i+1], ARGV[i+2], tonumber(ARGV[i+3]), ARGV[i+4], ARGV[i+5], tonumber(ARGV[i+6])
+  local waits, base = ARGV[i+7], ARGV[i+8]
   local key = 'order:{' .. id .. '}'
   if redis.call('EXISTS', key) == 0 then
     redis.call('HSET', key, 'status', status, 'seq', n, 'attempt', attempt, 'fence', '', 'lease', 0, 'ready', 0,
       'order', body)
     redis.call('DEL', key .. ':events')
     for s = 1, n do
-      redis.call('XADD', key .. ':events', s .. '-0', 'e', ARGV[i+6+s])
-      feed[#feed+1] = id .. ' ' .. s .. ' ' .. ((final == '1' and s == n) and '1' or '0') .. ' ' .. ARGV[i+6+s]
+      redis.call('XADD', key .. ':events', s .. '-0', 'e', ARGV[i+8+s])
+      feed[#feed+1] = id .. ' ' .. s .. ' ' .. ((final == '1' and s == n) and '1' or '0') .. ' ' .. ARGV[i+8+s]
     end
-    if final ~= '1' then redis.call('ZADD', 'orders:open', now + look_in, id) end
+    local resting = false
+    if waits ~= '' then
+      redis.call('HSET', key, 'waits', waits, 'base', base)
+      if status == 'pending' then
+        local order = cjson.decode(body)
+        redis.call('HSET', key, 'place', rest(id, order))
+        if order.expiresAt then expire_at(id, order.expiresAt) end
+        resting = look_in == 0
+      end
+    end
+    if final ~= '1' and not resting then redis.call('ZADD', 'orders:open', now + look_in, id) end
     placed[#placed+1] = id
   end
-  i = i + 7 + n
+  i = i + 9 + n
 end
 if #feed > 0 then redis.call('XADD', 'orders:events', 'MAXLEN', '~', ARGV[1], '*', 'b', table.concat(feed, '\\n')) end
 return placed
@@ -129,6 +201,7 @@ return placed
 )
 
 # Whoever holds a lease that has not run out keeps the order; every claim counts as a try, so a crash does too.
+# An order that waits is nobody's to execute before it has fired.
 # A claim repeated after a lost reply finds its own fence, and is answered alike.
 CLAIM = script(
     CLOCK
@@ -136,17 +209,19 @@ CLAIM = script(
 local fence, lease, answers = ARGV[1], tonumber(ARGV[2]), {}
 for i = 3, #ARGV do
   local key = 'order:{' .. ARGV[i] .. '}'
-  local h = redis.call('HMGET', key, 'status', 'seq', 'attempt', 'lease', 'ready', 'order', 'fence')
+  local h = redis.call('HMGET', key, 'status', 'seq', 'attempt', 'lease', 'ready', 'order', 'fence', 'waits', 'base',
+    'returns')
   local status = h[1]
   if not status then answers[#answers+1] = {'missing', ARGV[i]}
-  elseif h[7] == fence then answers[#answers+1] = {'claimed', ARGV[i], status, h[2], h[3], h[6]}
+  elseif h[7] == fence then
+    answers[#answers+1] = {'claimed', ARGV[i], status, h[2], h[3], h[6], h[9] or 0, h[10] or 0}
   elseif status == 'submitted' then answers[#answers+1] = {'submitted', ARGV[i]}
-  elseif (status == 'pending' or status == 'triggered' or status == 'routing' or status == 'building')
+  elseif ((status == 'pending' and not h[8]) or status == 'triggered' or status == 'routing' or status == 'building')
     and tonumber(h[4]) <= now and tonumber(h[5]) <= now then
     local attempt = redis.call('HINCRBY', key, 'attempt', 1)
     redis.call('HSET', key, 'fence', fence, 'lease', now + lease, 'sweeps', 0)
     redis.call('ZADD', 'orders:open', now + lease, ARGV[i])
-    answers[#answers+1] = {'claimed', ARGV[i], status, h[2], attempt, h[6]}
+    answers[#answers+1] = {'claimed', ARGV[i], status, h[2], attempt, h[6], h[9] or 0, h[10] or 0}
   end
 end
 return answers
@@ -168,35 +243,59 @@ end
 
 # The one place where a status changes.  A swap repeated after a lost reply finds its own event and counts as won.
 # While a claim is kept the order stays where it is in orders:open: a look that comes early finds the lease and goes.
+# Modes: `keep` the claim; `release` it until the next look; `free` it at once; `wait` in the book, or beside it until
+# the next look; `final`.
 ADVANCE = script(
     CLOCK
+    + book.LUA
     + """
 local won, feed, i = {}, {}, 2
 while i <= #ARGV do
-  local id, status, seq, fence, to, look_in, mode, n =
-    ARGV[i], ARGV[i+1], tonumber(ARGV[i+2]), ARGV[i+3], ARGV[i+4], tonumber(ARGV[i+5]), ARGV[i+6], tonumber(ARGV[i+7])
+  local id, status, seq, fence, to, look_in, mode, body, n = ARGV[i], ARGV[i+1], tonumber(ARGV[i+2]), ARGV[i+3],
+    ARGV[i+4], tonumber(ARGV[i+5]), ARGV[i+6], ARGV[i+7], tonumber(ARGV[i+8])
   local key = 'order:{' .. id .. '}'
   local stream = key .. ':events'
-  local h = redis.call('HMGET', key, 'status', 'seq', 'fence')
+  local h = redis.call('HMGET', key, 'status', 'seq', 'fence', 'place', 'waits')
   if h[1] == status and tonumber(h[2]) == seq and (fence == '*' or h[3] == fence) then
+    if h[4] and h[4] ~= '' then
+      leave(id, h[4])
+      redis.call('HSET', key, 'place', '')
+    end
+    if h[5] and status == 'pending' and mode ~= 'wait' then expire_at(id, nil) end
     if mode == 'keep' then
       redis.call('HSET', key, 'status', to, 'seq', seq + n, 'lease', now + look_in)
+    elseif mode == 'free' then
+      redis.call('HSET', key, 'status', to, 'seq', seq + n, 'lease', 0, 'ready', 0, 'sweeps', 0)
+      redis.call('ZADD', 'orders:open', now + look_in, id)
+    elseif mode == 'wait' then
+      if body ~= '' then redis.call('HSET', key, 'order', body) end
+      local order = cjson.decode(redis.call('HGET', key, 'order'))
+      expire_at(id, order.expiresAt)
+      local place = ''
+      if look_in == 0 then
+        place = rest(id, order)
+        redis.call('ZREM', 'orders:open', id)
+      else redis.call('ZADD', 'orders:open', now + look_in, id) end
+      if status == 'pending' then redis.call('HSET', key, 'returns', 0)
+      else redis.call('HINCRBY', key, 'returns', 1) end
+      redis.call('HSET', key, 'status', to, 'seq', seq + n, 'lease', 0, 'ready', 0, 'sweeps', 0, 'place', place,
+        'base', redis.call('HGET', key, 'attempt'))
     else
       redis.call('HSET', key, 'status', to, 'seq', seq + n, 'lease', 0, 'ready', now + look_in, 'sweeps', 0)
       if mode == 'final' then redis.call('ZREM', 'orders:open', id)
       else redis.call('ZADD', 'orders:open', now + look_in, id) end
     end
     for s = 1, n do
-      local event = ARGV[i+7+s]
+      local event = ARGV[i+8+s]
       redis.call('XADD', stream, (seq + s) .. '-0', 'e', event)
       feed[#feed+1] = id .. ' ' .. (seq + s) .. ((mode == 'final' and s == n) and ' 1 ' or ' 0 ') .. event
     end
     won[#won+1] = id
   elseif h[1] == to and tonumber(h[2]) == seq + n then
     local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
-    if #last > 0 and last[1][2][2] == ARGV[i+7+n] then won[#won+1] = id end
+    if #last > 0 and last[1][2][2] == ARGV[i+8+n] then won[#won+1] = id end
   end
-  i = i + 8 + n
+  i = i + 9 + n
 end
 if #feed > 0 then redis.call('XADD', 'orders:events', 'MAXLEN', '~', ARGV[1], '*', 'b', table.concat(feed, '\\n')) end
 return won
@@ -218,20 +317,58 @@ DUE = script(
     CLOCK
     + """
 local ids = redis.call('ZRANGEBYSCORE', 'orders:open', '-inf', now, 'LIMIT', 0, ARGV[1])
-local hints, missing = {}, {}
+local hints, missing, waiting = {}, {}, {}
 for _, id in ipairs(ids) do
   local key = 'order:{' .. id .. '}'
-  if redis.call('EXISTS', key) == 1 then
+  local h = redis.call('HMGET', key, 'status', 'waits')
+  if h[1] then
     local sweeps = redis.call('HINCRBY', key, 'sweeps', 1)
     local put_off = math.min(tonumber(ARGV[2]) * 2 ^ math.min(sweeps - 1, 10), tonumber(ARGV[3]))
     redis.call('ZADD', 'orders:open', now + put_off, id)
-    hints[#hints+1] = id
+    if h[1] == 'pending' and h[2] then waiting[#waiting+1] = id else hints[#hints+1] = id end
   else
     redis.call('ZREM', 'orders:open', id)
     missing[#missing+1] = id
   end
 end
-return {hints, missing}
+return {hints, missing, waiting}
+"""
+)
+
+# Waiting orders that stand beside the book go into it.
+REST = script(
+    book.LUA
+    + """
+local rested = {}
+for i = 1, #ARGV do
+  local key = 'order:{' .. ARGV[i] .. '}'
+  local h = redis.call('HMGET', key, 'status', 'waits', 'order', 'place')
+  if h[1] == 'pending' and h[2] then
+    if h[4] and h[4] ~= '' then leave(ARGV[i], h[4]) end
+    local order = cjson.decode(h[3])
+    redis.call('HSET', key, 'place', rest(ARGV[i], order))
+    expire_at(ARGV[i], order.expiresAt)
+    redis.call('ZREM', 'orders:open', ARGV[i])
+    rested[#rested+1] = ARGV[i]
+  end
+end
+return rested
+"""
+)
+
+# A sniper order watches for the condition that is not met yet.
+WATCH_FOR = script(
+    book.LUA
+    + """
+for i = 1, #ARGV, 4 do
+  local key = 'order:{' .. ARGV[i] .. '}'
+  local h = redis.call('HMGET', key, 'status', 'place')
+  if h[1] == 'pending' then
+    if h[2] and h[2] ~= '' then leave(ARGV[i], h[2]) end
+    redis.call('HSET', key, 'place', watch(ARGV[i], ARGV[i+1], ARGV[i+2], ARGV[i+3]))
+    redis.call('ZREM', 'orders:open', ARGV[i])
+  end
+end
 """
 )
 
@@ -256,8 +393,13 @@ def key(order_id: str) -> str:
     return f"order:{{{order_id}}}"
 
 
-def dumps(order: Order) -> str:
-    """Write the order for its hash."""
+def dumps(order: Order, since: int = 0, rest_price: Decimal | None = None) -> str:
+    """Write the order for its hash; `rest_price` is where a limit order rests, if not at its limit."""
+    return msgspec.json.encode(body_of(order, since, rest_price)).decode()
+
+
+def body_of(order: Order, since: int, rest_price: Decimal | None) -> Body:
+    """Write the order, and for one that waits what the book's scripts need."""
     body = Body(
         id=order.id,
         type=order.type,
@@ -266,12 +408,25 @@ def dumps(order: Order) -> str:
         slippage_bps=order.slippage_bps,
         client_order_id=order.client_order_id,
     )
-    return msgspec.json.encode(body).decode()
+    if not order.waits:
+        return body
+    body.time_in_force, body.expires_at, body.since = order.time_in_force, order.expires_at, since
+    if order.limit_price is not None:
+        body.limit_price, body.level = plain(order.limit_price), level(order.limit_price, order.pair.tick)
+    if order.max_price is not None:
+        body.max_price = plain(order.max_price)
+    if rest_price is not None:
+        body.rest_price, body.rest_level = plain(rest_price), level(rest_price, order.pair.tick)
+    if order.trigger:
+        body.trigger = tuple(condition.as_dict() for condition in order.trigger)
+        body.mint, first = order.pair.token_out.mint, order.trigger[0]
+        body.watch, body.watch_at = first.watched, first.at_least
+        body.allow_unknown = order.allow_unknown
+    return body
 
 
-def loads(text: str) -> Order:
-    """Read the order from its hash."""
-    body = msgspec.json.decode(text, type=Body)
+def order_from(body: Body) -> Order:
+    """Read the order from its body."""
     return Order(
         id=body.id,
         type=OrderType(body.type),
@@ -279,6 +434,12 @@ def loads(text: str) -> Order:
         amount_in=int(Decimal(body.amount_in)),
         slippage_bps=body.slippage_bps,
         client_order_id=body.client_order_id,
+        limit_price=Decimal(body.limit_price) if body.limit_price else None,
+        max_price=Decimal(body.max_price) if body.max_price else None,
+        time_in_force=TimeInForce(body.time_in_force),
+        expires_at=body.expires_at,
+        trigger=tuple(map(condition_from, body.trigger)),
+        allow_unknown=body.allow_unknown,
     )
 
 
@@ -298,7 +459,9 @@ def place(placements: Iterable[Placement]) -> set[str]:
     args: list[Any] = [FEED_MAX]
     for p in placements:
         final = "1" if p.status in FINAL else "0"
-        args += [p.order.id, p.status, p.attempt, p.look_in_ms, final, dumps(p.order), len(p.events), *p.events]
+        waits = p.order.type if p.order.waits else ""
+        args += [p.order.id, p.status, p.attempt, p.look_in_ms, final, dumps(p.order, p.since), len(p.events)]
+        args += [waits, p.base, *p.events]
     return set(PLACE()([], args)) if len(args) > 1 else set()
 
 
@@ -316,9 +479,13 @@ def claim(order_ids: Sequence[str]) -> Claimed:
     fence = uuid4().hex
     answers = CLAIM()([], [fence, settings.ORDER_LEASE_MS, *dict.fromkeys(order_ids)])
     claims = []
-    for _, order_id, status, seq, attempt, body in (answer for answer in answers if answer[0] == "claimed"):
+    for _, order_id, status, seq, attempt, body, base, returns in (one for one in answers if one[0] == "claimed"):
         try:
-            claims.append(Claim(loads(body), Status(status), int(seq), int(attempt), fence))
+            known = msgspec.json.decode(body, type=Body)
+            order = to_execute(known)
+            claims.append(
+                Claim(order, Status(status), int(seq), int(attempt), fence, int(base), int(returns), known.since)
+            )
         except UnknownPair as pair:
             # Pairs are retired by making them inactive; its neighbours must not suffer for one that was deleted.
             log.error("order left alone, its pair is gone", order_id=order_id, pair=str(pair))
@@ -327,6 +494,24 @@ def claim(order_ids: Sequence[str]) -> Claimed:
         [answer[1] for answer in answers if answer[0] == "submitted"],
         [answer[1] for answer in answers if answer[0] == "missing"],
     )
+
+
+def to_execute(body: Body) -> Order:
+    """Read an order whose token must be listed by now: the catalogue is read anew if it does not say so yet.
+
+    Raises UnknownPair.
+    """
+    try:
+        order = order_from(body)
+        if order.pair.name in catalogue().pairs:
+            return order
+    except UnknownPair:
+        pass
+    catalogue.forget()
+    order = order_from(body)
+    if order.pair.name not in catalogue().pairs:
+        raise UnknownPair(order.pair.name)
+    return order
 
 
 def with_trails(claims: list[Claim]) -> list[Claim]:
@@ -346,15 +531,52 @@ def advance(swaps: Sequence[Swap]) -> set[str]:
     """Carry out compare-and-sets in one step and return the ids that won; only orders/progress.py calls this."""
     args: list[Any] = [FEED_MAX]
     for s in swaps:
-        mode = "final" if s.to in FINAL else "keep" if s.keep else "release"
-        args += [s.order_id, s.status, s.seq, s.fence, s.to, s.look_in_ms, mode, len(s.events), *s.events]
+        args += [s.order_id, s.status, s.seq, s.fence, s.to, s.look_in_ms, s.mode, s.body, len(s.events), *s.events]
     return set(ADVANCE()([], args)) if len(args) > 1 else set()
 
 
-def due(limit: int) -> tuple[list[str], list[str]]:
-    """Return orders whose time has come and put them off: (those that are here, those whose state is gone)."""
-    hints, missing = DUE()([], [limit, GRACE_MS, BACKOFF_MAX_MS])
-    return hints, missing
+def due(limit: int) -> tuple[list[str], list[str], list[str]]:
+    """Return orders whose time has come and put them off: (to execute, those whose state is gone, those that wait)."""
+    hints, missing, waiting = DUE()([], [limit, GRACE_MS, BACKOFF_MAX_MS])
+    return hints, missing, waiting
+
+
+def rest(order_ids: Sequence[str]) -> list[str]:
+    """Put waiting orders into the book, where they belong; return those that still wait."""
+    rested: list[str] = REST()([], order_ids) if order_ids else []
+    return rested
+
+
+def watch_for(orders: Iterable[tuple[Order, Condition]]) -> None:
+    """Have armed sniper orders watch for these conditions."""
+    args: list[Any] = []
+    for order, condition in orders:
+        args += [order.id, order.pair.token_out.mint, condition.watched, condition.at_least]
+    if args:
+        WATCH_FOR()([], args)
+
+
+def standing(order_ids: Sequence[str]) -> dict[str, Standing]:
+    """Return how those orders stand that have live state; one whose pair is gone is left out."""
+    pipe = redis().pipeline(transaction=False)
+    for order_id in order_ids:
+        pipe.hmget(key(order_id), "status", "seq", "attempt", "returns", "place", "order")
+    answers = pipe.execute() if order_ids else []
+    found = {}
+    for order_id, (status, seq, attempt, returns, place, text) in zip(order_ids, answers, strict=True):
+        if status is None:
+            continue
+        body = msgspec.json.decode(text, type=Body)
+        at_level = body.level if body.rest_level is None else body.rest_level
+        try:
+            order = order_from(body)
+        except UnknownPair as pair:
+            log.error("order left alone, its pair is gone", order_id=order_id, pair=str(pair))
+            continue
+        found[order_id] = Standing(
+            order, Status(status), int(seq), int(attempt), int(returns or 0), body.since, at_level, place or ""
+        )
+    return found
 
 
 def events(order_ids: Sequence[str], after: int = 0) -> dict[str, list[str]]:

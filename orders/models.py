@@ -8,9 +8,13 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from engine.lifecycle import FINAL, HOLDING_ATTEMPT, OPEN_ATTEMPT, AttemptState, Status
-from engine.orders import OrderType
+from engine.orders import OrderType, TimeInForce
 
 FINALS = sorted(FINAL)
+WAITING = Q(status=Status.PENDING) & ~Q(type=OrderType.MARKET)
+"""Orders that rest until their price or their event comes, as the archive knows them."""
+MOVING = ~Q(status__in=FINALS) & (Q(type=OrderType.MARKET) | ~Q(status=Status.PENDING))
+"""Unfinished orders that do not rest."""
 
 
 class Order(models.Model):
@@ -18,9 +22,16 @@ class Order(models.Model):
 
     id = models.UUIDField(primary_key=True)
     type = models.CharField(max_length=10, choices=[(kind, kind) for kind in OrderType])
-    pair = models.CharField(max_length=40)
+    pair = models.CharField(max_length=64, help_text="As it was asked for; by mint when the token had no name yet.")
     amount_in = models.DecimalField(max_digits=20, decimal_places=0)
     slippage_bps = models.IntegerField()
+    limit_price = models.DecimalField(max_digits=40, decimal_places=18, null=True)
+    max_price = models.DecimalField(max_digits=40, decimal_places=18, null=True)
+    time_in_force = models.CharField(max_length=3, choices=[(t, t) for t in TimeInForce], db_default=TimeInForce.GTC)
+    expires_at = models.DateTimeField(null=True)
+    trigger = models.JSONField(db_default=[], help_text="Conditions of a sniper order.")
+    allow_unknown = models.BooleanField(db_default=False)
+    terms_seq = models.IntegerField(db_default=1, help_text="Sequence number of the event that last set the terms.")
     client_order_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 - absent is not empty
     fingerprint = models.CharField(max_length=64, help_text="Hash of what was asked; tells a repeat from a conflict.")
     replay_of = models.ForeignKey(
@@ -41,8 +52,10 @@ class Order(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["created_at"], name="orders_open", condition=~Q(status__in=FINALS)),
+            models.Index(fields=["created_at"], name="orders_moving", condition=MOVING),
             models.Index(fields=["pair", "id"], name="orders_pair"),
+            models.Index(fields=["id"], name="orders_waiting", condition=WAITING),
+            models.Index(fields=["pair", "id"], name="orders_waiting_by_pair", condition=WAITING),
             models.Index(fields=["id"], name="orders_failed", condition=Q(status=Status.FAILED)),
         ]
         constraints = [
@@ -80,6 +93,7 @@ class Attempt(models.Model):
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="attempts")
     number = models.IntegerField()
+    tries = models.IntegerField(db_default=1, help_text="Which try since the order last rested; these are limited.")
     state = models.CharField(max_length=10, choices=[(s, s) for s in AttemptState])
     venue = models.CharField(max_length=16)
     signature = models.CharField(max_length=88, unique=True)

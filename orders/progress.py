@@ -36,6 +36,8 @@ class Move:
     """Whether the mover goes on working on the order."""
     look_in_ms: int = 0
     """When it may be claimed again, if it is let go."""
+    body: str = ""
+    """What `live.dumps` made of the order, if it goes back to `pending` with other terms or in another place."""
 
     @property
     def to(self) -> Status:
@@ -51,8 +53,9 @@ def advance(moves: Sequence[Move]) -> dict[str, tuple[str, ...]]:
     move the table forbids, StoreError when Redis is away, DatabaseError when Postgres is and an order was to end.
     """
     at = now_ms()
-    swaps = [swap(move, at) for move in closed(moves)]
-    won = live.advance(swaps)
+    swaps = [swap(move, at) for move in moves]
+    ending = [move.order_id for move in moves if move.to in UNFILLED]
+    won = end(swaps, ending) if ending else live.advance(swaps)
     for move in moves:
         if move.order_id in won:
             log.debug("order moved", order_id=move.order_id, status=move.to, attempt=move.attempt)
@@ -60,13 +63,27 @@ def advance(moves: Sequence[Move]) -> dict[str, tuple[str, ...]]:
     return {swap.order_id: swap.events for swap in swaps if swap.order_id in won}
 
 
-def closed(moves: Sequence[Move]) -> list[Move]:
-    """Pass moves, those that end an order unfilled only once Postgres allows it no further attempt."""
-    ending = [move.order_id for move in moves if move.to in UNFILLED]
-    shut = attempts.close(ending)
-    for order_id in set(ending) - shut:
-        log.warning("order not ended, an attempt may still land", order_id=order_id)
-    return [move for move in moves if move.to not in UNFILLED or move.order_id in shut]
+def end(swaps: Sequence[Swap], ending: Sequence[str]) -> set[str]:
+    """Carry out swaps of which some end orders unfilled: those only if Postgres allows them no further attempt.
+
+    Whoever wants to commit an attempt meanwhile waits for the outcome.
+    """
+    trouble: StoreError | None = None
+    won: set[str] = set()
+    with attempts.closing(ending) as closing:
+        for order_id in set(ending) - closing.shut:
+            log.warning("order not ended, an attempt may still land", order_id=order_id)
+        barred = set(ending) - closing.shut
+        try:
+            won = live.advance([swap for swap in swaps if swap.order_id not in barred])
+        except StoreError as reason:
+            # Whether they ended is unknown: they stay closed, which is harmless, where an attempt would not be.
+            trouble = reason
+        else:
+            closing.reopen(closing.shut - won)
+    if trouble:
+        raise trouble
+    return won
 
 
 def swap(move: Move, at: int) -> Swap:
@@ -80,6 +97,7 @@ def swap(move: Move, at: int) -> Swap:
         events=tuple(told(move, at)),
         look_in_ms=settings.ORDER_LEASE_MS if move.keep else move.look_in_ms,
         keep=move.keep,
+        body=move.body,
     )
 
 

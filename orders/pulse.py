@@ -1,4 +1,4 @@
-"""The order worker's heartbeat: a thread that keeps settlement and the sweep going beside the tasks."""
+"""A worker's heartbeat: a thread that keeps going beside the tasks what must not wait for a message."""
 
 import threading
 import time
@@ -9,7 +9,8 @@ import structlog
 from django.conf import settings
 from django.db import close_old_connections
 
-from orders import live, recovery, settlement
+from orders import live, recovery, settlement, waiting
+from orders.sweep import sweep
 from routing.chain import LOOKUP_LIMIT
 
 log = structlog.get_logger(__name__)
@@ -65,29 +66,34 @@ def notice_loss() -> int:
     return 0
 
 
-def duties() -> list[Duty]:
-    """List what the heartbeat does."""
+def order_duties() -> list[Duty]:
+    """List what the order worker's heartbeat does."""
     return [
         Duty("look", TICK_S, settlement.look, busy_s=0.1),
-        Duty("sweep", 0.1, recovery.sweep),
+        Duty("sweep", 0.1, sweep),
         Duty("audit", settings.CONFIRM_RESEND_MS / 1000, settlement.audit),
         Duty("notice loss", 0.5, notice_loss),
         Duty("tidy", 1.0, tidy),
     ]
 
 
+def limit_duties() -> list[Duty]:
+    """List what the limit worker's heartbeat does: waiting orders expire on time whatever becomes of beat."""
+    return [Duty("expire", 0.2, waiting.expire), Duty("tidy", 1.0, tidy)]
+
+
 class Pulse(threading.Thread):
     """Runs the duties until told to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, duties: list[Duty]) -> None:
         super().__init__(name="pulse", daemon=True)
+        self.duties = duties
         self.stopping = threading.Event()
 
     def run(self) -> None:
         """Do what is due, then wait a tick."""
-        todo = duties()
         while not self.stopping.is_set():
-            for duty in todo:
+            for duty in self.duties:
                 if not self.stopping.is_set():
                     duty.run(time.monotonic())
             self.stopping.wait(TICK_S)

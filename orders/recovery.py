@@ -1,10 +1,7 @@
-"""Finding what was left behind: the sweep, and rebuilding Redis from Postgres.
-
-The sweep is the guarantee behind every lost message; rebuilding is the guarantee behind a lost Redis.
-"""
+"""Rebuilding Redis from Postgres: the guarantee behind a lost Redis, as the sweep is behind every lost message."""
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count, takewhile
 from operator import attrgetter
 from typing import Any
@@ -14,37 +11,30 @@ from django.db.models.functions import Now
 
 from engine import events
 from engine.lifecycle import FINAL, Status
-from engine.orders import Order, OrderType
-from orders import archive, dispatch, live, models
+from engine.orders import OrderType, TimeInForce
+from orders import archive, dispatch, live, models, terms
 from orders.live import Placement
-from routing.catalogue import UnknownPair, catalogue
+from routing.catalogue import UnknownPair
 
 log = structlog.get_logger(__name__)
 
-SWEEP_LIMIT = 500
-QUEUE_LONG = 200
-"""Messages in the order queue past which the sweep holds still: its hints are among them."""
 PAGE = 1_000
+SOON_MS = 1
+MOVES_BACK = {"limitPrice", "amountIn"}
+"""Amendments that send an order to the back of the queue at its price; less of the same at the same price is rare."""
 SETTLED_IN_S = 2
 """Age from which an order open in Postgres ought to be in Redis."""
 
 
-def sweep() -> int:
-    """Wake the order worker for orders whose time has come: retries, lapsed leases, lost wake-ups.  Return how many."""
-    if dispatch.waiting("order") > QUEUE_LONG:
-        return 0
-    hints, missing = live.due(SWEEP_LIMIT)
-    if hints:
-        dispatch.send(dispatch.EXECUTE, hints)
-    if missing:
-        rebuild(missing)
-    return len(hints) + len(missing)
-
-
 def recover() -> None:
-    """Compare Postgres with Redis and repair Redis: everything after it was emptied, what is missing otherwise."""
+    """Compare Postgres with Redis and repair Redis: everything after it was emptied, what is missing otherwise.
+
+    Orders that rest may be a million: unless Redis was emptied, orders/stocktaking.py looks after them, at leisure.
+    """
     emptied = live.was_emptied()
-    restored = sum(repair(page) for page in open_orders(0 if emptied else SETTLED_IN_S))
+    restored = sum(map(repair, moving(0 if emptied else SETTLED_IN_S)))
+    if emptied:
+        restored += sum(map(repair, waiting()))
     if emptied:
         live.mark_rebuilt()
         log.warning("live state rebuilt", orders=restored)
@@ -52,10 +42,10 @@ def recover() -> None:
         log.warning("orders missing from redis restored", orders=restored)
 
 
-def open_orders(older_than_s: int) -> Iterator[list[str]]:
-    """Yield pages of ids of orders that Postgres holds as unfinished."""
-    # In the order of the partial index on unfinished orders, so that no plan walks through the finished ones.
-    rows = models.Order.objects.exclude(status__in=models.FINALS).order_by("created_at", "pk")
+def moving(older_than_s: int) -> Iterator[list[str]]:
+    """Yield pages of ids of orders that Postgres holds as unfinished and that do not rest."""
+    # In the order of the partial index on these orders, so that no plan walks through the others.
+    rows = models.Order.objects.filter(models.MOVING).order_by("created_at", "pk")
     rows = rows.filter(created_at__lt=Now() - timedelta(seconds=older_than_s))
     further = rows
     while page := list(further.values_list("pk", "created_at")[:PAGE]):
@@ -64,6 +54,15 @@ def open_orders(older_than_s: int) -> Iterator[list[str]]:
             return
         last, at = page[-1]
         further = rows.filter(created_at__gte=at).exclude(created_at=at, pk__lte=last)
+
+
+def waiting() -> Iterator[list[str]]:
+    """Yield pages of ids of orders that rest, as far as Postgres knows."""
+    rows = models.Order.objects.filter(models.WAITING).order_by("pk").values_list("pk", flat=True)
+    page = list(rows[:PAGE])
+    while page:
+        yield [str(pk) for pk in page]
+        page = list(rows.filter(pk__gt=page[-1])[:PAGE])
 
 
 def repair(order_ids: Sequence[str]) -> int:
@@ -93,9 +92,14 @@ def rebuild(order_ids: Sequence[str]) -> None:
     placements = [p for p in map(placement, rows.prefetch_related("events", "attempts")) if p]
     placed = live.place(placements)
     log.info("orders rebuilt", orders=len(placed), asked=len(order_ids))
-    waiting = [p.order.id for p in placements if p.order.id in placed and p.status not in FINAL]
-    if waiting:
-        dispatch.send(dispatch.EXECUTE, waiting)
+    going = [p.order.id for p in placements if p.order.id in placed and p.status not in FINAL and not rests(p)]
+    if going:
+        dispatch.send(dispatch.EXECUTE, going)
+
+
+def rests(one: Placement) -> bool:
+    """Tell whether a placed order waits, which is the book's business."""
+    return one.order.waits and one.status is Status.PENDING
 
 
 def placement(row: models.Order) -> Placement | None:
@@ -109,32 +113,35 @@ def placement(row: models.Order) -> Placement | None:
 
 def placement_of(row: models.Order, known: Sequence[dict[str, Any]]) -> Placement:
     """Make a live order of its row and the events it has."""
-    last = known[-1]
+    last, order = known[-1], terms.order_of(row)
     return Placement(
-        order=order_of(row),
+        order=order,
         status=Status(last["status"]),
         attempt=int(last["attempt"]),
         events=tuple(live.encode(event) for event in known),
-        look_in_ms=0,
+        # A limit order rests until its price comes; of the others somebody must look what has come already.
+        look_in_ms=0 if order.type is OrderType.LIMIT and order.time_in_force is not TimeInForce.IOC else SOON_MS,
+        since=turn(row, known),
+        base=max(event["attempt"] for event in known if event["status"] == Status.PENDING),
     )
 
 
-def order_of(row: models.Order) -> Order:
-    """Read the engine's order from its row."""
-    pair = catalogue().pair(row.pair)
-    return Order(str(row.id), OrderType(row.type), pair, int(row.amount_in), row.slippage_bps, row.client_order_id)
+def turn(row: models.Order, known: Sequence[dict[str, Any]]) -> int:
+    """Return an order's turn in the book: since when it has asked for this price and no less, in epoch milliseconds."""
+    moved = [event["at"] for event in known if MOVES_BACK & event.get("amended", {}).keys()]
+    return terms.epoch_ms(datetime.fromisoformat(moved[-1]) if moved else row.created_at)
 
 
 def first_event(row: models.Order) -> dict[str, Any]:
     """Make event 1, which the row alone determines."""
     at = int(row.created_at.timestamp() * 1000)
-    return events.event(str(row.id), 1, Status.PENDING, at, 0, events.pending(order_of(row)))
+    return events.event(str(row.id), 1, Status.PENDING, at, 0, events.pending(terms.order_of(row)))
 
 
 def history(row: models.Order) -> list[dict[str, Any]]:
     """Gather what Postgres knows of an order's events: the archive, the attempts' trails, and event 1; without gaps."""
     known = {1: first_event(row)}
-    for attempt in sorted(row.attempts.all(), key=attrgetter("number")):
+    for attempt in sorted(row.attempts.all(), key=attrgetter("seq")):
         known |= {event["seq"]: event for event in attempt.trail}
         if attempt.seq == 1 + max(known):
             known[attempt.seq] = submission(row, attempt)

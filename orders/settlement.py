@@ -13,10 +13,12 @@ from django.conf import settings
 from engine import events
 from engine.events import Fill
 from engine.lifecycle import AttemptState, Status
+from engine.orders import waits
 from engine.retry import Failure
-from orders import attempts, live, progress
+from orders import attempts, endings, live, progress
 from orders.attempts import Prepared, Settled
-from orders.endings import ending
+from orders.endings import NO_FILL, Tried
+from orders.live import Standing
 from orders.progress import Move
 from routing.catalogue import catalogue
 from routing.chain import LOOKUP_LIMIT, ChainUnreachable, Finding, Landing, Look, TransactionRefused
@@ -99,21 +101,30 @@ def decided(seen: Look) -> list[Settled]:
 
 
 def conclude(settled: Sequence[Settled]) -> None:
-    """Move the orders of decided attempts: confirmed, another try, or failed."""
-    progress.advance([move(attempt) for attempt in settled])
+    """Move the orders of decided attempts: confirmed, another try, back to the book, or failed."""
+    vain = [attempt.order_id for attempt in settled if fired_in_vain(attempt)]
+    waiting = live.standing(vain)
+    progress.advance([move(attempt, waiting.get(attempt.order_id)) for attempt in settled])
     # Those that did not move were moved before, or still stand before `submitted`: their claim or the sweep goes on.
     live.unwatch([attempt.signature for attempt in settled])
 
 
-def move(attempt: Settled) -> Move:
-    """Decide what a settled attempt means for its order."""
+def fired_in_vain(attempt: Settled) -> bool:
+    """Tell whether the price was gone when a waiting order's transaction came to be executed."""
+    return attempt.state is AttemptState.REJECTED and attempt.error_code in NO_FILL and waits(attempt.type)
+
+
+def move(attempt: Settled, waiting: Standing | None) -> Move:
+    """Decide what a settled attempt means for its order; `waiting` is given for one that fired in vain."""
+    tried = Tried(attempt.order_id, Status.SUBMITTED, attempt.seq, attempt.number, attempt.tries)
     if attempt.state is AttemptState.LANDED:
-        step = (Status.CONFIRMED, confirmed_facts(attempt))
-        return Move(attempt.order_id, Status.SUBMITTED, attempt.seq, attempt.number, (step,))
+        return endings.move(tried, (Status.CONFIRMED, confirmed_facts(attempt)))
     failure = Failure(
         attempt.error_code, f"transaction {attempt.signature} {attempt.state}: {attempt.error}", True, True
     )
-    return ending(attempt.order_id, Status.SUBMITTED, attempt.seq, attempt.number, failure)
+    if waiting:
+        return endings.back(tried, waiting.order, waiting.returns, failure)
+    return endings.ending(tried, failure)
 
 
 def confirmed_facts(attempt: Settled) -> events.Facts:

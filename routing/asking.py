@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import cache, partial
 
@@ -45,6 +45,8 @@ class Asker:
         self.lock = threading.Lock()
         self.tasks: set[asyncio.Task[Answer]] = set()
         self.failing: set[str] = set()
+        self.stored: Callable[[str], None] | None = None
+        """Told the pair's name after each quote that was stored; must return at once."""
 
     def poll(self, pairs: Iterable[Pair]) -> None:
         """Ask every venue for every pair, and return at once; a venue with too many open questions is passed over."""
@@ -99,7 +101,8 @@ class Asker:
             return Silence(venue.name, f"{venue.name} answered what cannot be understood")
         self.note_answer(venue.name)
         try:
-            quotes.store(quote)
+            if quotes.store(quote) and self.stored:
+                self.stored(pair.name)
         except StoreError as reason:
             log.warning("quote not cached", venue=venue.name, pair=pair.name, reason=str(reason))
         return quote

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import structlog
 from django.db import DatabaseError
+from solders.pubkey import Pubkey
 
-from engine.money import Token
+from engine.money import MATHS, Token
 from engine.quotes import Pair
 from routing import models
 
@@ -31,14 +32,18 @@ class Catalogue:
     active: dict[str, Pair] = field(default_factory=dict)
 
     def pair(self, name: str) -> Pair:
-        """Return a pair by name.
+        """Return a pair by name; one that was named by mint before its token was listed comes with the token's name.
 
-        Raises UnknownPair.
+        While the token is still not listed, so says the pair's.  Raises UnknownPair.
         """
-        try:
+        if name in self.pairs:
             return self.pairs[name]
-        except KeyError:
-            raise UnknownPair(name) from None
+        sold, _, mint = name.partition("-")
+        if sold not in self.tokens or not is_mint(mint):
+            raise UnknownPair(name)
+        bought = self.tokens.get(mint) or unlisted(mint)
+        pair = Pair(self.tokens[sold], bought)
+        return self.pairs.get(pair.name, pair)
 
     def symbols(self) -> list[str]:
         """Name the tokens that can be traded."""
@@ -49,13 +54,28 @@ def read() -> Catalogue:
     """Read the tables."""
     # A pair comes with its own tokens: one added between two statements would lack them otherwise.
     rows = models.Pair.objects.select_related("token_in", "token_out")
-    pairs = [(row.active, Pair(token_of(row.token_in), token_of(row.token_out))) for row in rows]
+    pairs = [
+        (row.active, Pair(token_of(row.token_in), token_of(row.token_out), MATHS.normalize(row.tick))) for row in rows
+    ]
     tokens = [token_of(row) for row in models.Token.objects.all()]
     return Catalogue(
         tokens={name: token for token in tokens for name in (token.symbol, token.mint)},
         pairs={pair.name: pair for _, pair in pairs},
         active={pair.name: pair for active, pair in pairs if active},
     )
+
+
+def is_mint(text: str) -> bool:
+    """Tell whether a text is a Solana address."""
+    try:
+        return bool(Pubkey.from_string(text))
+    except ValueError:
+        return False
+
+
+def unlisted(mint: str) -> Token:
+    """Make the token of a mint that is not in the catalogue yet."""
+    return Token(mint, mint, 0, listed=False)
 
 
 def token_of(row: models.Token) -> Token:

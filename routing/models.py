@@ -1,7 +1,11 @@
 """Which tokens and pairs are traded, and what the sandbox chain executed."""
 
-from django.core.validators import MaxValueValidator
+from decimal import Decimal
+
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+
+from engine.quotes import TICK_DEFAULT
 
 MINT_MAX = 44
 """Base58 characters of a 32-byte public key, at most."""
@@ -10,12 +14,25 @@ DECIMALS_MAX = 12
 """Mints in use have 0 to 9; a Q64.64 price needs the two tokens of a pair not too far apart."""
 
 
+TICK_MIN = Decimal("1e-18")
+
+
 class Token(models.Model):
     """A token by its mint."""
 
     mint = models.CharField(max_length=MINT_MAX, primary_key=True)
     symbol = models.CharField(max_length=16, unique=True)
     decimals = models.PositiveSmallIntegerField(validators=[MaxValueValidator(DECIMALS_MAX)])
+    # What a sniper order's gates ask; null is unknown.
+    mint_authority = models.CharField(  # noqa: DJ001 - unknown is not empty
+        max_length=MINT_MAX, null=True, blank=True, help_text="Who may mint more; empty when nobody can, null: unknown."
+    )
+    freeze_authority = models.CharField(  # noqa: DJ001
+        max_length=MINT_MAX, null=True, blank=True, help_text="Who may freeze holdings; empty when nobody can."
+    )
+    top_holder_bps = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MaxValueValidator(10_000)], help_text="The largest holder's share, in bps."
+    )
 
     class Meta:
         ordering = ["symbol"]
@@ -33,12 +50,20 @@ class Pair(models.Model):
     token_in = models.ForeignKey(Token, models.PROTECT, related_name="sold_in")
     token_out = models.ForeignKey(Token, models.PROTECT, related_name="bought_in")
     active = models.BooleanField(default=True)
+    tick = models.DecimalField(
+        max_digits=30,
+        decimal_places=18,
+        default=TICK_DEFAULT,
+        validators=[MinValueValidator(TICK_MIN)],
+        help_text="A limit price is a whole number of these: tokens out per token in.",
+    )
 
     class Meta:
         ordering = ["token_in__symbol", "token_out__symbol"]
         constraints = [
             models.UniqueConstraint(fields=["token_in", "token_out"], name="pair_once_per_direction"),
             models.CheckConstraint(condition=~models.Q(token_in=models.F("token_out")), name="pair_of_two_tokens"),
+            models.CheckConstraint(condition=models.Q(tick__gt=0), name="pair_tick_above_zero"),
         ]
 
     def __str__(self) -> str:

@@ -1,12 +1,14 @@
 """Keeping quotes current: a poll every half second, and a watchdog for when nobody asks for one."""
 
 import threading
+from collections.abc import Callable, Iterable
 
 import structlog
 from django.db import close_old_connections
 
 from routing.asking import POLL_MS, asker
 from routing.catalogue import catalogue
+from routing.sandbox import stage
 from routing.store import now_ms, redis
 
 log = structlog.get_logger(__name__)
@@ -17,26 +19,47 @@ WATCHDOG_S = 2.0
 """Silence after which quotes are polled directly, whoever is at fault."""
 
 
-def poll() -> bool:
+Names = Callable[[], Iterable[str]]
+"""Returns the names of pairs somebody waits for, whether or not they still take new orders."""
+
+
+def nobody() -> Iterable[str]:
+    """Return no pair."""
+    return ()
+
+
+def poll(awaited: Names = nobody) -> bool:
     """Poll because beat says so; False when another worker has just done so."""
     redis().set(ASKED_AT, now_ms())
-    return start()
+    return start(awaited)
 
 
-def start() -> bool:
-    """Start one poll of all venues and active pairs, unless another worker has just done so."""
+def start(awaited: Names = nobody) -> bool:
+    """Start one poll of all venues, active pairs and those awaited, unless another worker has just done so."""
     # Half the interval: a message that comes twice polls once, and one that comes late does not swallow the next.
     if not redis().set(TICK, "1", nx=True, px=POLL_MS // 2):
         return False
-    asker().poll(catalogue().active.values())
+    known = catalogue()
+    waited_for = {name: known.pairs[name] for name in awaited() if name in known.pairs}
+    asker().poll({**known.active, **waited_for}.values())
+    let_the_market_act()
     return True
+
+
+def let_the_market_act() -> None:
+    """Have the sandbox tell what happened since the last poll; whatever fails there must not stop the quotes."""
+    try:
+        stage.emit(now_ms())
+    except Exception as reason:
+        log.warning("sandbox market not told", reason=repr(reason))
 
 
 class Watchdog(threading.Thread):
     """Polls when no poll came for WATCHDOG_S: beat, the broker or the queue is stuck, and orders need prices."""
 
-    def __init__(self) -> None:
+    def __init__(self, awaited: Names = nobody) -> None:
         super().__init__(name="quote watchdog", daemon=True)
+        self.awaited = awaited
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -55,7 +78,7 @@ class Watchdog(threading.Thread):
         if silent():
             log.warning("no poll was asked for, polling directly", silent_s=WATCHDOG_S)
         while silent() and not self.stopping.wait(POLL_MS / 1000):
-            start()
+            start(self.awaited)
 
     def stop(self) -> None:
         """End at the next look."""

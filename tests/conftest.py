@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import pytest
+import structlog
 from hypothesis import settings as hypothesis_settings
 
 from routing.store import redis
@@ -9,6 +10,12 @@ from tests.orders.bench import Bench, forget_wiring, seed_catalogue
 # An example's time says how busy the machine is, not whether the code is right.
 hypothesis_settings.register_profile("engine", deadline=None)
 hypothesis_settings.load_profile("engine")
+
+
+@pytest.fixture(autouse=True)
+def own_log_context():
+    """Let no test's lines carry what another bound."""
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture

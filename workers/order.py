@@ -5,7 +5,7 @@ from typing import Any
 from celery import shared_task, signals
 
 from orders import dispatch, execution, recovery
-from orders.pulse import Pulse
+from orders.pulse import Pulse, order_duties
 from workers.base import EngineTask
 
 PULSE_ENDS_WITHIN_S = 2.0
@@ -28,7 +28,7 @@ def recover(**_: object) -> None:
 def start_pulse(sender: Any, **_: object) -> None:
     """Start the heartbeat where this worker's queue is consumed."""
     if "order" in sender.app.amqp.queues.consume_from:
-        sender.pulse = Pulse()
+        sender.pulse = Pulse(order_duties())
         sender.pulse.start()
 
 

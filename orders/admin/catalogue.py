@@ -1,39 +1,105 @@
 """Tokens and pairs: what is traded.  They belong to routing, but a change is announced by orders.control."""
 
+from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.core.validators import RegexValidator
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
-from solders.pubkey import Pubkey
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 
+from engine.money import plain
+from engine.quotes import Pair as TradedPair
+from engine.triggers import usd
 from orders import control
+from orders.admin.wording import link
+from routing import tape
+from routing.catalogue import is_mint, token_of
 from routing.models import Pair, Token
+from routing.sandbox import stage
+from routing.store import StoreError, now_ms
 
 # A symbol is half of a pair's name (SOL-USDC), which is part of addresses and of Redis keys.
 SYMBOL = RegexValidator(r"^[A-Za-z0-9]+\Z", "A symbol is letters and digits.")
 
 
+UNKNOWN = "unknown"
+NOBODY = "nobody"
+"""How the forms write an authority that has been given up: their empty field is one that nobody knows."""
+
+TRADE_CENTS = 25_000_00
+LIQUIDITY_CENTS = 100_000_00
+"""What the actions have a token be traded for and be worth, in US cents."""
+
+
 class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
     """A token whose mint is a Solana address."""
+
+    mint_authority = forms.CharField(
+        required=False, help_text=f"Who may mint more: an address, or {NOBODY}; empty when that is unknown."
+    )
+    freeze_authority = forms.CharField(
+        required=False, help_text=f"Who may freeze holdings: an address, or {NOBODY}; empty when that is unknown."
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("mint_authority", "freeze_authority"):
+            if self.initial.get(name) == "":
+                self.initial[name] = NOBODY
 
     def clean_mint(self) -> str:
         """Let a public key pass."""
         mint = str(self.cleaned_data["mint"])
-        try:
-            Pubkey.from_string(mint)
-        except ValueError:
-            raise forms.ValidationError("A mint is a Solana address: 32 bytes in base58.") from None
+        if not is_mint(mint):
+            raise forms.ValidationError("A mint is a Solana address: 32 bytes in base58.")
         return mint
+
+    def clean_mint_authority(self) -> str | None:
+        """Read who may mint more."""
+        return self.authority("mint_authority")
+
+    def clean_freeze_authority(self) -> str | None:
+        """Read who may freeze holdings."""
+        return self.authority("freeze_authority")
+
+    def authority(self, name: str) -> str | None:
+        """Read an authority: None is unknown, empty is given up."""
+        said = str(self.cleaned_data[name])
+        if said and said != NOBODY and not is_mint(said):
+            raise forms.ValidationError(f"An authority is a Solana address, or {NOBODY}; empty when it is unknown.")
+        return "" if said == NOBODY else said or None
 
     def clean_symbol(self) -> str:
         """Let a symbol pass that can stand in a pair's name."""
         symbol = str(self.cleaned_data["symbol"])
         SYMBOL(symbol)
         return symbol
+
+
+class PairForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A pair whose tick is chosen when none is given."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "tick" in self.fields:
+            self.fields["tick"].required = False
+            self.fields["tick"].initial = None
+            self.fields["tick"].help_text += "  Left empty: a power of ten, about a ten-thousandth of the price."
+
+    def clean(self) -> dict[str, Any]:
+        """Choose a tick."""
+        given = super().clean() or self.cleaned_data
+        sold, bought = given.get("token_in"), given.get("token_out")
+        if sold and bought and sold != bought and "tick" in given and given["tick"] is None:
+            given["tick"] = stage.tick_for(TradedPair(token_of(sold), token_of(bought)))
+        return given
 
 
 class Announced(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -60,31 +126,120 @@ class TokenAdmin(Announced):
     """Tokens by mint; one that a pair trades stays as it is and cannot be deleted."""
 
     form = TokenForm
-    list_display = ("symbol", "mint", "decimals")
+    list_display = ("symbol", "mint", "decimals", "minted_by", "frozen_by", "top_holder")
     search_fields = ("symbol", "mint")
+    fields = ("mint", "symbol", "decimals", "mint_authority", "freeze_authority", "top_holder_bps", "worth")
+    actions = ("trade", "read_liquidity")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Token | None = None) -> tuple[str, ...]:
         """Fix the mint for good; symbol and decimals too, once orders may be kept under them."""
         if obj is None:
-            return ()
+            return ("worth",)
         traded = Pair.objects.filter(Q(token_in=obj) | Q(token_out=obj)).exists()
-        return ("mint", "symbol", "decimals") if traded else ("mint",)
+        return ("mint", "symbol", "decimals", "worth") if traded else ("mint", "worth")
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the address the button above the list posts to."""
+        view = self.admin_site.admin_view(self.launch_view)
+        return [path("launch/", view, name="routing_token_launch"), *super().get_urls()]
+
+    def launch_view(self, request: HttpRequest) -> HttpResponse:
+        """Launch a token made up here, announce it, and return to the list."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        try:
+            launched = stage.launch()
+        except StoreError as reason:
+            messages.error(
+                request, f"Redis cannot be reached; a token may be listed that the market has not heard of: {reason}"
+            )
+        else:
+            row = Token.objects.get(mint=launched.token.mint)
+            self.log_addition(request, row, f"Launched with a pool of {usd(stage.LIQUIDITY)} USD.")
+            messages.success(request, format_html("{} launched: {}.", link(row), ", ".join(launched.pairs)))
+        control.catalogue_changed()
+        return HttpResponseRedirect(reverse("admin:routing_token_changelist"))
+
+    @admin.action(description=f"Emit a trade of {TRADE_CENTS // 100:,} USD", permissions=["change"])
+    def trade(self, request: HttpRequest, queryset: QuerySet[Token]) -> None:
+        """Have so much of these tokens be traded."""
+        self.tell(request, queryset, stage.volume, TRADE_CENTS, "A trade of {} USD was emitted.")
+
+    @admin.action(description=f"Emit liquidity {LIQUIDITY_CENTS // 100:,} USD", permissions=["change"])
+    def read_liquidity(self, request: HttpRequest, queryset: QuerySet[Token]) -> None:
+        """Have the pools of each of these tokens be worth so much."""
+        self.tell(request, queryset, stage.liquidity, LIQUIDITY_CENTS, "A liquidity of {} USD was emitted.")
+
+    def tell(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Token],
+        event: Callable[[str, int], object],
+        cents: int,
+        sentence: str,
+    ) -> None:
+        """Put an event of each token on the tape, and on record."""
+        said = sentence.format(usd(cents))
+        # The list offers "select all": a market has seldom that much to say at once.
+        for token in queryset[: self.list_per_page]:
+            try:
+                event(token.mint, cents)
+            except StoreError as reason:
+                messages.error(request, f"{token}: Redis cannot be reached: {reason}")
+                return
+            self.log_change(request, token, said)
+            messages.success(request, f"{token}: {said}")
+
+    @admin.display(description="mint authority")
+    def minted_by(self, token: Token) -> str:
+        """Show who may mint more."""
+        return authority(token.mint_authority)
+
+    @admin.display(description="freeze authority")
+    def frozen_by(self, token: Token) -> str:
+        """Show who may freeze holdings."""
+        return authority(token.freeze_authority)
+
+    @admin.display(description="top holder", ordering="top_holder_bps")
+    def top_holder(self, token: Token) -> str:
+        """Show what the largest holder has."""
+        return UNKNOWN if token.top_holder_bps is None else f"{plain(Decimal(token.top_holder_bps).scaleb(-2))} %"
+
+    @admin.display(description="liquidity")
+    def worth(self, token: Token) -> str:
+        """Show what the market last said the token's pools are worth."""
+        try:
+            liquidity = tape.states({token.mint: ()}, now_ms())[token.mint].liquidity
+        except StoreError:
+            return UNKNOWN
+        return UNKNOWN if liquidity is None else f"{usd(liquidity)} USD"
+
+
+def authority(holder: str | None) -> str:
+    """Write an authority."""
+    return UNKNOWN if holder is None else holder or NOBODY
 
 
 @admin.register(Pair)
 class PairAdmin(Announced):
     """Directed pairs, traded while active; orders are kept under a pair's name, so none is deleted or renamed."""
 
-    list_display = ("name", "active")
+    form = PairForm
+    list_display = ("name", "active", "price_tick")
     list_filter = ("active",)
     list_select_related = ("token_in", "token_out")
     search_fields = ("token_in__symbol", "token_out__symbol")
-    fields = ("token_in", "token_out", "active")
     actions = ("activate", "deactivate")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Pair | None = None) -> tuple[str, ...]:
-        """Fix the tokens once the pair exists."""
-        return ("token_in", "token_out") if obj else ()
+        """Fix the tokens once the pair exists, and the tick that resting limit orders sit on."""
+        return ("token_in", "token_out", "price_tick") if obj else ()
+
+    def get_fields(self, request: HttpRequest, obj: Pair | None = None) -> tuple[str, ...]:
+        """Ask for a tick once."""
+        return ("token_in", "token_out", "price_tick" if obj else "tick", "active")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: an order may outlive its pair's activity, not its pair."""
@@ -94,6 +249,11 @@ class PairAdmin(Announced):
     def name(self, pair: Pair) -> str:
         """Show the pair as clients write it."""
         return str(pair)
+
+    @admin.display(description="tick", ordering="tick")
+    def price_tick(self, pair: Pair) -> str:
+        """Show what a limit price is a whole number of."""
+        return plain(pair.tick)
 
     @admin.action(description="Activate", permissions=["change"])
     def activate(self, request: HttpRequest, queryset: QuerySet[Pair]) -> None:

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from engine.lifecycle import FINAL
+from engine.money import MATHS, plain
 from orders.admin import search, timeline
 from orders.admin.attempts import AttemptRows
 from orders.admin.filters import ByAge, ByPair
@@ -26,7 +27,7 @@ class OrderAdmin(ReadOnly):
     search_fields = ("id",)
     search_help_text = "The beginning of an order id, a client order id or a transaction hash."
     fields = (
-        *("id", "type", "pair", "amount", "slippage_bps", "client_order_id", "created"),
+        *("id", "type", "pair", "amount", "slippage_bps", "waits_for", "expires", "client_order_id", "created"),
         *("replays", "replayed", "dead"),
     )
     readonly_fields = fields
@@ -49,6 +50,20 @@ class OrderAdmin(ReadOnly):
     def amount(self, order: Order) -> str:
         """Show the amount sold in whole tokens."""
         return sold(order.amount_in, order.pair)
+
+    @admin.display(description="waits for")
+    def waits_for(self, order: Order) -> str:
+        """Show the price or the events an order waits for."""
+        if order.limit_price is not None:
+            return f"a price of {plain(MATHS.normalize(order.limit_price))} or better, {order.time_in_force}"
+        asked = [", ".join(map(str, condition.values())) for condition in order.trigger]
+        most = [f"at most {plain(MATHS.normalize(order.max_price))} each"] if order.max_price is not None else []
+        return "; ".join([*asked, *most]) or NOTHING
+
+    @admin.display(description="expires (UTC)")
+    def expires(self, order: Order) -> str:
+        """Show until when it waits."""
+        return moment(order.expires_at)
 
     @admin.display(description="created (UTC)")
     def created(self, order: Order) -> str:

@@ -19,6 +19,7 @@ from rest_framework.response import Response
 
 from orders.gate import Overloaded
 from orders.intake import Conflict
+from orders.waiting import Changed, NotResting
 from routing.store import StoreError
 
 log = structlog.get_logger(__name__)
@@ -45,6 +46,14 @@ class Invalid(Exception):
     def __init__(self, message: str, fields: Sequence[Field] = (), code: str = "invalid") -> None:
         super().__init__(message)
         self.message, self.fields, self.code = message, tuple(fields), code
+
+
+KNOWN_ETAG = 'the order\'s ETag, such as "7"'
+RESTING_ONLY = "pending; a market order only to cancel it"
+
+
+class Unconditional(Exception):
+    """The request would change an order without saying which state of it the client knows."""
 
 
 def shown(value: object) -> str | None:
@@ -79,6 +88,8 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
             return 400, body(reason.code, reason.message, reason.fields)
         case Conflict():
             return 409, conflict(reason)
+        case NotResting() | Changed() | Unconditional():
+            return unchanged(reason)
         case Overloaded():
             return 503, body("overloaded", "more orders are waiting than can be accepted now; try again in a second")
         case APIException():
@@ -109,6 +120,21 @@ def conflict(reason: Conflict) -> dict[str, Any]:
         "client_order_id_taken",
         f"clientOrderId {message}",
         [Field("clientOrderId", reason.client_order_id, message, accepted)],
+    )
+
+
+def unchanged(reason: NotResting | Changed | Unconditional) -> tuple[int, dict[str, Any]]:
+    """Say why an order was left as it is."""
+    match reason:
+        case NotResting():
+            message = f"the order is {reason.status}; only a resting order can be cancelled or amended"
+            field = Field("status", reason.status, f"is {reason.status}", RESTING_ONLY)
+            return 409, body("not_resting", message, [field])
+        case Changed():
+            message = f"names another seq than the order's, which is {reason.seq}"
+            return 412, body("changed", f"If-Match {message}", [Field("If-Match", None, message, KNOWN_ETAG)])
+    return 428, body(
+        "precondition_required", "If-Match is missing", [Field("If-Match", None, "is missing", KNOWN_ETAG)]
     )
 
 

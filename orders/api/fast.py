@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from decimal import Decimal
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 import structlog
@@ -18,10 +18,12 @@ from django.db import DatabaseError
 from django.http.request import split_domain_port, validate_host
 
 from engine.money import BadAmount, to_units
-from engine.orders import CLIENT_ORDER_ID_MAX, SLIPPAGE_DEFAULT_BPS, SLIPPAGE_MAX_BPS
+from engine.orders import CLIENT_ORDER_ID_MAX, SLIPPAGE_DEFAULT_BPS, SLIPPAGE_MAX_BPS, OrderType
+from engine.quotes import Pair
 from orders.api.errors import describe
 from orders.api.links import acknowledgement
-from orders.api.serializers import order_from, traded
+from orders.api.rules import BadTerm, on_the_tick, traded
+from orders.api.serializers import order_from
 from orders.aside import aside
 from orders.gate import gate
 from orders.intake import NewOrder
@@ -38,13 +40,15 @@ EXPECTED = frozenset({b"host", b"content-type"})
 """Headers of a plain request that matter here; each at most once."""
 TELLING = EXPECTED | {b"idempotency-key", b"content-encoding"}
 """Headers that change what a request means."""
-AMOUNT = re.compile(rb'"?(\d{1,20}(?:\.\d{1,20})?)"?')
+NUMBER = re.compile(rb'"?(\d{1,20}(?:\.\d{1,20})?)"?')
 
 
-class Plain(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """A correct request, decoded; the amount is taken as it is written."""
+class Market(msgspec.Struct, forbid_unknown_fields=True, rename="camel", tag_field="type", tag="market"):
+    """A correct request for a market order, decoded; the amount is taken as it is written."""
 
-    type: Literal["market"]
+    MARKS: ClassVar[int] = 14
+    """Quotation marks about four names and three texts."""
+
     token_in: str
     token_out: str
     amount: msgspec.Raw
@@ -53,36 +57,85 @@ class Plain(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
         Annotated[str, msgspec.Meta(pattern=rf"^[A-Za-z0-9._:\-]{{1,{CLIENT_ORDER_ID_MAX}}}\Z")] | msgspec.UnsetType
     ) = msgspec.UNSET
 
+    @property
+    def marks(self) -> int:
+        """Count the marks of a body that names each field once: the decoder would silently take the last of two."""
+        slippage = 0 if self.slippage_bps is msgspec.UNSET else 2
+        client_order_id = 0 if self.client_order_id is msgspec.UNSET else 4
+        return self.MARKS + bytes(self.amount).count(b'"') + slippage + client_order_id
 
-DECODER = msgspec.json.Decoder(Plain)
+    def terms(self, pair: Pair) -> dict[str, Any]:
+        """Return what the order has beside a market order's fields, by the engine's names: nothing."""
+        return {}
+
+
+class Limit(Market, tag="limit", kw_only=True):
+    """A correct request for a limit order that waits until it is cancelled; the price is taken as it is written."""
+
+    MARKS: ClassVar[int] = 16
+    """Quotation marks about five names and three texts."""
+
+    limit_price: msgspec.Raw
+    time_in_force: Literal["gtc"] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def marks(self) -> int:
+        """Count the marks of a body that names each field once."""
+        time_in_force = 0 if self.time_in_force is msgspec.UNSET else 4
+        return super().marks + bytes(self.limit_price).count(b'"') + time_in_force
+
+    def terms(self, pair: Pair) -> dict[str, Any]:
+        """Return the price.
+
+        Raises BadTerm, Unusual.
+        """
+        return {"limit_price": on_the_tick(number(self.limit_price), pair)}
+
+
+class Unusual(ValueError):
+    """Not written as a plain request is; the documented way has the word."""
+
+
+DECODER = msgspec.json.Decoder(Market | Limit)
 ENCODER = msgspec.json.Encoder()
 
 
 def recognise(body: bytes, known: Catalogue) -> NewOrder | None:
     """Return the order a plain, correct request asks for; None for everything else."""
-    # Without escapes a quotation mark is never inside a string, and the marks can be counted below.
+    # Without escapes a quotation mark is never inside a string, and the marks can be counted.
     if b"\\" in body:
         return None
     try:
         plain = DECODER.decode(body)
-        number = AMOUNT.fullmatch(plain.amount)
         pair = traded(known, plain.token_in, plain.token_out)
-        if number is None or isinstance(pair, str) or body.count(b'"') != quotation_marks(plain, number[0]):
+        if isinstance(pair, str) or body.count(b'"') != plain.marks:
             return None
-        units = to_units(Decimal(number[1].decode()), pair.token_in)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadAmount, KeyError):
+        return order_of(plain, pair)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadAmount, BadTerm, Unusual, KeyError):
         return None
+
+
+def order_of(plain: Market | Limit, pair: Pair) -> NewOrder:
+    """Make the order.
+
+    Raises BadAmount, BadTerm, Unusual.
+    """
+    units = to_units(number(plain.amount), pair.token_in)
     slippage_bps = SLIPPAGE_DEFAULT_BPS if plain.slippage_bps is msgspec.UNSET else plain.slippage_bps
     client_order_id = None if plain.client_order_id is msgspec.UNSET else plain.client_order_id
-    return order_from(plain.type, pair, units, slippage_bps, client_order_id)
+    kind = OrderType.LIMIT if isinstance(plain, Limit) else OrderType.MARKET
+    return order_from(kind, pair, units, slippage_bps, client_order_id, **plain.terms(pair))
 
 
-def quotation_marks(plain: Plain, amount: bytes) -> int:
-    """Count the marks of a body that names each field once: the decoder would silently take the last of two."""
-    four_names_three_texts = 14
-    slippage = 0 if plain.slippage_bps is msgspec.UNSET else 2
-    client_order_id = 0 if plain.client_order_id is msgspec.UNSET else 4
-    return four_names_three_texts + amount.count(b'"') + slippage + client_order_id
+def number(written: msgspec.Raw) -> Decimal:
+    """Read a number, in quotation marks or not.
+
+    Raises Unusual.
+    """
+    found = NUMBER.fullmatch(bytes(written))
+    if found is None:
+        raise Unusual
+    return Decimal(found[1].decode())
 
 
 class Execute:

@@ -2,20 +2,22 @@
 
 # ruff: noqa: N815 - parameters are spelled as clients send them
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import django_filters
 import django_filters.fields
+from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.http import QueryDict
 
 from engine.lifecycle import Status
 from engine.orders import OrderType
 from orders.api.errors import Field, Invalid, shown
 from orders.models import Order
-from routing.catalogue import catalogue
+from routing.catalogue import UnknownPair, catalogue
 
 
 class Moment(django_filters.fields.IsoDateTimeField):  # type: ignore[misc]
@@ -36,12 +38,32 @@ class MomentFilter(django_filters.IsoDateTimeFilter):  # type: ignore[misc]
     field_class = Moment
 
 
+class PairName(forms.CharField):
+    """A pair an order may have: of the catalogue, or by the mint of a token that was not listed."""
+
+    def clean(self, value: Any) -> str:
+        """Read a name, if one is given."""
+        name: str = super().clean(value)
+        try:
+            if name:
+                catalogue().pair(name)
+        except UnknownPair:
+            raise ValidationError("is not a pair this engine trades") from None
+        return name
+
+
+class PairFilter(django_filters.CharFilter):  # type: ignore[misc]
+    """Compares with a PairName."""
+
+    field_class = PairName
+
+
 class OrderFilter(django_filters.FilterSet):  # type: ignore[misc]
     """By status, type, pair and time of creation."""
 
     status = django_filters.MultipleChoiceFilter(choices=[(s, s) for s in Status])
     type = django_filters.ChoiceFilter(choices=[(kind, kind) for kind in OrderType])
-    pair = django_filters.ChoiceFilter(choices=lambda: [(name, name) for name in catalogue().pairs])
+    pair = PairFilter()
     createdAfter = MomentFilter(field_name="created_at", lookup_expr="gte")
     createdBefore = MomentFilter(field_name="created_at", lookup_expr="lt")
 
@@ -89,3 +111,35 @@ def refuse_unknown(parameters: Mapping[str, Any], accepted: Collection[str] = tu
         if "\0" in value:
             message = "holds a NUL character"
             raise Invalid(f"{name} {message}", [Field(name, shown(value), message, "text without it")])
+
+
+KINDS = {kind.value: kind for kind in OrderType if kind is not OrderType.MARKET}
+"""Types of order that wait."""
+
+
+def pair_and_type(parameters: QueryDict) -> tuple[str, OrderType | None]:
+    """Read whose orders are meant: a pair's, of one type that waits or of all.
+
+    Raises Invalid; whoever cancels says exactly what.
+    """
+    wrong = [one for name in ("pair", "type") if (one := unclear(name, parameters.getlist(name)))]
+    if wrong:
+        raise Invalid("; ".join(f"{field.field} {field.message}" for field in wrong), wrong)
+    return str(parameters["pair"]), KINDS.get(str(parameters.get("type")))
+
+
+def unclear(name: str, given: Sequence[str]) -> Field | None:
+    """Say what is wrong with one of the parameters that choose what is cancelled."""
+    accepted = ACCEPTED["pair"] if name == "pair" else f"one of: {', '.join(KINDS)}; without it, both"
+    if len(given) > 1:
+        return Field(name, shown(given[-1]), "is given more than once", accepted)
+    if name == "type":
+        bad = given and given[0] not in KINDS
+        return Field(name, shown(given[0]), "is not a type of order that waits", accepted) if bad else None
+    if not given:
+        return Field(name, None, "is missing", accepted)
+    try:
+        catalogue().pair(given[0])
+    except UnknownPair:
+        return Field(name, shown(given[0]), "is not a pair this engine trades", accepted)
+    return None

@@ -1,132 +1,124 @@
 """The OpenAPI description of each operation: answers, errors, parameters and examples."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
 from engine.lifecycle import Status
 from engine.orders import OrderType
-from orders.api import serializers as shape
-from orders.api.filters import ACCEPTED
+from orders.api import answers as read
+from orders.api import examples
+from orders.api import serializers as sent
+from orders.api.errors import KNOWN_ETAG, RESTING_ONLY
+from orders.api.filters import ACCEPTED, KINDS
 from orders.api.paging import LIMIT_MAX, OrderPages
-
-ORDER_ID = "019d3f0e-6a51-7c4e-9b1a-2f5f0a8d2c11"
-AT = "2026-11-22T12:00:00.000Z"
-ADDRESSES = {
-    "self": f"http://localhost:8000/api/orders/{ORDER_ID}",
-    "events": f"http://localhost:8000/api/orders/{ORDER_ID}/events",
-    "ws": f"ws://localhost:8000/ws/{ORDER_ID}",
-}
-ASKED = {
-    "type": "market",
-    "tokenIn": "SOL",
-    "tokenOut": "USDC",
-    "amount": "1.5",
-    "slippageBps": 50,
-    "clientOrderId": "rebalance-2026-11-22",
-}
-FACTS: tuple[tuple[str, int, dict[str, Any]], ...] = (
-    ("pending", 0, {"type": "market", "pair": "SOL-USDC", "amountIn": "1.5", "slippageBps": 50}),
-    (
-        "routing",
-        1,
-        {
-            "venue": "METEORA",
-            "reason": "METEORA pays 0.21 % more than RAYDIUM after fees",
-            "source": "best",
-            "quotes": [
-                {
-                    "venue": "METEORA",
-                    "price": "155.2",
-                    "feeBps": 20,
-                    "netPrice": "154.8896",
-                    "ageMs": 310,
-                    "amountOut": "232.33",
-                },
-                {
-                    "venue": "RAYDIUM",
-                    "price": "154.95",
-                    "feeBps": 25,
-                    "netPrice": "154.562625",
-                    "ageMs": 280,
-                    "amountOut": "231.84",
-                },
-            ],
-            "missing": [],
-        },
-    ),
-    ("building", 1, {"venue": "METEORA", "expectedOut": "232.33", "minimumOut": "231.16", "quotedPrice": "154.88"}),
-    ("submitted", 1, {"venue": "METEORA", "txHash": "5h…", "lastValidBlockHeight": 1150}),
-    (
-        "confirmed",
-        1,
-        {
-            "venue": "METEORA",
-            "txHash": "5h…",
-            "slot": 1003,
-            "amountIn": "1.5",
-            "amountOut": "232.31",
-            "executedPrice": "154.873333333",
-            "slippageBps": "0.86",
-            "fees": {"venueFeeBps": 20, "venueFee": "0.003", "venueFeeToken": "SOL", "networkFeeLamports": 5000},
-        },
-    ),
-)
-EVENTS = [
-    {"orderId": ORDER_ID, "seq": seq, "status": status, "at": AT, "attempt": attempt, **facts}
-    for seq, (status, attempt, facts) in enumerate(FACTS, 1)
-]
 
 
 def error(said: str, code: str, message: str, *fields: dict[str, str | None]) -> OpenApiResponse:
     """Describe an error answer by example."""
     value = {"error": {"code": code, "message": message, "fields": list(fields)}}
-    return OpenApiResponse(shape.ErrorSerializer, said, [OpenApiExample(code, value)])
+    return OpenApiResponse(read.ErrorSerializer, said, [OpenApiExample(code, value)])
 
 
-def answer(serializer: Any, said: str, value: Any) -> OpenApiResponse:
-    """Describe a good answer by example."""
-    return OpenApiResponse(serializer, said, [OpenApiExample(said, value)])
+def answer(serializer: Any, said: str, values: Mapping[str, Any]) -> OpenApiResponse:
+    """Describe a good answer by examples, each with its name."""
+    return OpenApiResponse(serializer, said, [OpenApiExample(name, value) for name, value in values.items()])
+
+
+def asking(values: Mapping[str, Any]) -> list[OpenApiExample]:
+    """Give examples of a request, each with its name."""
+    return [OpenApiExample(name, value, request_only=True) for name, value in values.items()]
+
+
+def field(name: str, value: str | None, message: str, accepted: str) -> dict[str, str | None]:
+    """Write what is wrong with one field."""
+    return {"field": name, "value": value, "message": message, "accepted": accepted}
 
 
 INVALID = error(
     "The request is wrong; nothing was done.",
     "invalid",
     "amount must be greater than zero",
-    {"field": "amount", "value": "-1", "message": "must be greater than zero", "accepted": shape.ACCEPTED["amount"]},
+    field("amount", "-1", "must be greater than zero", sent.ACCEPTED["amount"]),
 )
 BAD_PARAMETER = error(
     "A parameter is wrong.",
     "invalid",
     "limit is not acceptable",
-    {"field": "limit", "value": "0", "message": "is not acceptable", "accepted": ACCEPTED["limit"]},
+    field("limit", "0", "is not acceptable", ACCEPTED["limit"]),
 )
-NO_ORDER = error("There is no such order.", "not_found", f"there is no order {ORDER_ID}")
+TICKS = "is not on the tick of 0.01; the nearest are 158.50 and 158.51"
+OFF_TICK = error(
+    "The request is wrong; nothing was changed.",
+    "invalid",
+    f"limitPrice {TICKS}",
+    field("limitPrice", "158.505", TICKS, sent.ACCEPTED["limitPrice"]),
+)
+NO_PAIR_NAMED = error(
+    "A parameter is wrong; nothing was cancelled.",
+    "invalid",
+    "pair is missing",
+    field("pair", None, "is missing", ACCEPTED["pair"]),
+)
+BAD_BATCH = error(
+    "The batch is wrong as a whole; nothing was done.",
+    "invalid",
+    f"orders must be {sent.BATCH}",
+    field("orders", "[]", f"must be {sent.BATCH}", sent.BATCH),
+)
+NO_ORDER = error("There is no such order.", "not_found", f"there is no order {examples.ORDER_ID}")
 NO_PAIR = error("There is no such pair.", "not_found", "there is no pair SOL-DOGE; GET /api/pairs lists them")
+ALREADY = f"already names order {examples.ORDER_ID}, which is a different one"
 TAKEN = error(
     "The clientOrderId names a different order.",
     "client_order_id_taken",
-    f"clientOrderId already names order {ORDER_ID}, which is a different one",
-    {
-        "field": "clientOrderId",
-        "value": "rebalance-2026-11-22",
-        "message": f"already names order {ORDER_ID}, which is a different one",
-        "accepted": "a new id, or exactly the request that first used this one",
-    },
+    f"clientOrderId {ALREADY}",
+    field(
+        "clientOrderId",
+        "rebalance-2026-11-22",
+        ALREADY,
+        "a new id, or exactly the request that first used this one",
+    ),
+)
+NOT_RESTING = error(
+    "The order does not rest, or no longer; nothing was done.",
+    "not_resting",
+    "the order is confirmed; only a resting order can be cancelled or amended",
+    field("status", "confirmed", "is confirmed", RESTING_ONLY),
+)
+MOVED_ON = "names another seq than the order's, which is 8"
+CHANGED = error(
+    "The order has moved on; nothing was changed.",
+    "changed",
+    f"If-Match {MOVED_ON}",
+    field("If-Match", None, MOVED_ON, KNOWN_ETAG),
+)
+UNCONDITIONAL = error(
+    "If-Match is missing; nothing was changed.",
+    "precondition_required",
+    "If-Match is missing",
+    field("If-Match", None, "is missing", KNOWN_ETAG),
 )
 MEDIA_TYPE = error("The body is not declared as application/json.", "unsupported_media_type", "Unsupported media type")
 AWAY = error("A store is away, or too many orders wait.", "store_unreachable", "the order store does not answer")
 
+ETAG = OpenApiParameter(
+    "ETag", str, OpenApiParameter.HEADER, response=[200], description="The order's seq, in quotation marks."
+)
+
 execute_order = extend_schema(
     operation_id="execute_order",
     summary="Place an order",
-    request=shape.ExecuteSerializer,
-    examples=[OpenApiExample("A market order", ASKED, request_only=True)],
+    request=sent.ExecuteSerializer,
+    examples=asking(
+        {"A market order": examples.MARKET, "A limit order": examples.LIMIT, "A sniper order": examples.SNIPER}
+    ),
     responses={
         202: answer(
-            shape.AcceptedSerializer,
-            "The order is committed and on its way.",
-            {"orderId": ORDER_ID, "status": "pending", "createdAt": AT, "links": ADDRESSES},
+            read.AcceptedSerializer,
+            "The order is committed and on its way, or rests.",
+            {"The order is committed": examples.ACKNOWLEDGED},
         ),
         400: INVALID,
         409: TAKEN,
@@ -137,10 +129,35 @@ execute_order = extend_schema(
         OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="Stands for clientOrderId.")
     ],
 )
+execute_batch = extend_schema(
+    operation_id="execute_batch",
+    summary="Place many orders",
+    request=sent.BatchSerializer,
+    examples=asking({"Two orders": examples.BATCH}),
+    responses={
+        200: answer(
+            read.VerdictsSerializer,
+            "What became of each order, in the order they came.",
+            {
+                "One accepted, one refused": {
+                    "results": [
+                        {"status": 202, "order": examples.ACKNOWLEDGED},
+                        {"status": 400, **INVALID.examples[0].value},
+                    ],
+                    "accepted": 1,
+                    "refused": 1,
+                }
+            },
+        ),
+        400: BAD_BATCH,
+        415: MEDIA_TYPE,
+        503: AWAY,
+    },
+)
 list_orders = extend_schema(
     operation_id="list_orders",
     summary="List orders",
-    responses={200: shape.OrdersSerializer, 400: BAD_PARAMETER, 503: AWAY},
+    responses={200: read.OrdersSerializer, 400: BAD_PARAMETER, 503: AWAY},
     parameters=[
         OpenApiParameter("status", str, enum=list(Status), many=True, description=ACCEPTED["status"]),
         OpenApiParameter("type", str, enum=list(OrderType), description=ACCEPTED["type"]),
@@ -155,17 +172,85 @@ list_orders = extend_schema(
         OpenApiParameter("cursor", str, description=ACCEPTED["cursor"]),
     ],
 )
+cancel_orders = extend_schema(
+    operation_id="cancel_orders",
+    summary="Cancel all resting orders of a pair",
+    responses={
+        200: answer(
+            read.CancelledSerializer,
+            "What became of them.",
+            {"All are cancelled": {"pair": "SOL-USDC", "cancelled": 12, "lost": 0, "complete": True}},
+        ),
+        400: NO_PAIR_NAMED,
+        503: AWAY,
+    },
+    parameters=[
+        OpenApiParameter("pair", str, required=True, description=ACCEPTED["pair"]),
+        OpenApiParameter("type", str, enum=list(KINDS), description="Only orders of this type."),
+    ],
+)
 get_order = extend_schema(
     operation_id="get_order",
     summary="Show an order",
-    responses={200: shape.OrderSerializer, 400: BAD_PARAMETER, 404: NO_ORDER, 503: AWAY},
+    responses={
+        200: answer(read.OrderSerializer, "The order as it stands.", {"A limit order that rests": examples.RESTING}),
+        400: BAD_PARAMETER,
+        404: NO_ORDER,
+        503: AWAY,
+    },
+    parameters=[ETAG],
+)
+amend_order = extend_schema(
+    operation_id="amend_order",
+    summary="Change a resting order",
+    request=sent.AmendSerializer,
+    examples=asking({"Another price and no expiry": examples.AMENDMENT}),
+    responses={
+        200: answer(read.OrderSerializer, "The order as it stands now.", {"Its price was changed": examples.AMENDED}),
+        400: OFF_TICK,
+        404: NO_ORDER,
+        409: NOT_RESTING,
+        412: CHANGED,
+        415: MEDIA_TYPE,
+        428: UNCONDITIONAL,
+        503: AWAY,
+    },
+    parameters=[
+        ETAG,
+        OpenApiParameter(
+            "If-Match",
+            str,
+            OpenApiParameter.HEADER,
+            required=True,
+            description='The ETag the order was read with: its seq, such as "7".',
+        ),
+    ],
+)
+cancel_order = extend_schema(
+    operation_id="cancel_order",
+    summary="Cancel an order",
+    responses={
+        200: answer(read.OrderSerializer, "The order as it stands now.", {"It is cancelled": examples.CANCELLED}),
+        400: BAD_PARAMETER,
+        404: NO_ORDER,
+        409: NOT_RESTING,
+        503: AWAY,
+    },
+    parameters=[ETAG],
 )
 get_order_events = extend_schema(
     operation_id="get_order_events",
     summary="Show an order's events",
     responses={
         200: answer(
-            shape.EventsSerializer, "What the order's clients have been told.", {"orderId": ORDER_ID, "events": EVENTS}
+            read.EventsSerializer,
+            "What the order's clients have been told.",
+            {
+                "A market order, filled": examples.told(examples.FILLED),
+                "A limit order, amended, fired in vain, cancelled": examples.told(examples.RETURNED),
+                "A limit order, expired": examples.told(examples.EXPIRED),
+                "A sniper order, refused by a gate": examples.told(examples.REFUSED),
+            },
         ),
         400: BAD_PARAMETER,
         404: NO_ORDER,
@@ -182,16 +267,16 @@ get_order_events = extend_schema(
 get_quotes = extend_schema(
     operation_id="get_quotes",
     summary="Show a pair's quotes",
-    responses={200: shape.QuotesSerializer, 400: BAD_PARAMETER, 404: NO_PAIR, 503: AWAY},
+    responses={200: read.QuotesSerializer, 400: BAD_PARAMETER, 404: NO_PAIR, 503: AWAY},
 )
 list_pairs = extend_schema(
     operation_id="list_pairs",
     summary="List what is traded",
-    responses={200: shape.PairSerializer(many=True), 400: BAD_PARAMETER, 503: AWAY},
+    responses={200: read.PairSerializer(many=True), 400: BAD_PARAMETER, 503: AWAY},
 )
-health = extend_schema(operation_id="health", summary="Say that the process lives", responses=shape.HealthSerializer)
+health = extend_schema(operation_id="health", summary="Say that the process lives", responses=read.HealthSerializer)
 readiness = extend_schema(
     operation_id="readiness",
     summary="Say whether the process can do its work",
-    responses={200: shape.ReadySerializer, 503: shape.NotReadySerializer},
+    responses={200: read.ReadySerializer, 503: read.NotReadySerializer},
 )

@@ -1,101 +1,56 @@
-"""What a client may send, and what it reads: the documented schema, and the wording of every refusal."""
+"""What a client may send: the documented schema of each request, and the wording of every refusal."""
 
-# ruff: noqa: N815 - fields are spelled as clients send and read them
+# ruff: noqa: N815 - fields are spelled as clients send them
 
 import re
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from engine.lifecycle import Status
 from engine.money import BadAmount, to_units
-from engine.orders import CLIENT_ORDER_ID_MAX, SLIPPAGE_DEFAULT_BPS, SLIPPAGE_MAX_BPS, Order, OrderType
+from engine.orders import CLIENT_ORDER_ID_MAX, SLIPPAGE_DEFAULT_BPS, SLIPPAGE_MAX_BPS, Order, OrderType, TimeInForce
 from engine.quotes import Pair
-from orders import intake
+from engine.triggers import WINDOW_MAX_S
+from orders import intake, models
 from orders.api.errors import FIELDS_MAX, Field, Invalid, shown
+from orders.api.fields import AHEAD_MAX, CONDITIONS_MAX, Amount, Flag, Later, MaxPrice, Price, Text, Trigger, Whole
+from orders.api.rules import NEEDS, BadTerm, inapplicable, lifetime, may_be_bought, on_the_tick, pair_of, payable
 from orders.intake import NewOrder
 from routing.catalogue import Catalogue, catalogue
 
-STATUSES = [(status.value, status.value) for status in Status]
-NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
 CLIENT_ID = re.compile(rf"[A-Za-z0-9._:\-]{{1,{CLIENT_ORDER_ID_MAX}}}")
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
 ACCEPTED = {
-    "type": "one of: market",
+    "type": f"one of: {', '.join(OrderType)}",
     "tokenIn": "a token by symbol or mint",
     "tokenOut": "a token by symbol or mint, other than tokenIn",
     "amount": 'tokenIn to sell, in whole tokens: a decimal above 0 as string or number, such as "1.5"',
     "slippageBps": f"a whole number from 0 to {SLIPPAGE_MAX_BPS}; {SLIPPAGE_DEFAULT_BPS} when absent",
     "clientOrderId": f"1 to {CLIENT_ORDER_ID_MAX} letters, digits and . _ : -, unique to this order",
+    "limitPrice": "of a limit order: the least tokenOut per tokenIn to sell at, a decimal above 0 on the pair's tick",
+    "timeInForce": "of a limit or sniper order: gtc, until it is cancelled, which is the default; gtd, until "
+    "expiresAt; of a limit order: ioc, at once or not at all",
+    "expiresAt": "of a limit or sniper order: an RFC 3339 time with its offset, such as 2026-12-24T12:00:00Z, "
+    f"later than now and at most {AHEAD_MAX.days} days ahead",
+    "trigger": f"of a sniper order: one condition, or a list of 1 to {CONDITIONS_MAX}, each of another kind: "
+    '{"kind": "launch"}, {"kind": "liquidity", "atLeast": "50000"} or '
+    '{"kind": "volume", "atLeast": "10000", "windowS": 60}; '
+    f"atLeast in US dollars, above 0, with at most 2 decimals; windowS a whole number from 1 to {WINDOW_MAX_S}",
+    "maxPrice": "of a sniper order: the most tokenIn that one tokenOut may cost, a decimal above 0 with at most 18 "
+    "decimals",
+    "allowUnknown": "of a sniper order: true or false, whether what is not known of the token may pass; false when "
+    "absent",
 }
+AMENDABLE = ("limitPrice", "amount", "expiresAt", "maxPrice")
+"""What an amendment may change."""
 
-WORDING: dict[str, Any] = {
-    "required": "is missing",
-    "null": "is null",
-    "blank": "is empty",
-    "min_value": "must be at least {min_value}",
-    "max_value": "must be at most {max_value}",
-}
-"""What DRF says in sentences of its own, worded to read on after a field's name."""
-
-
-class Text(serializers.CharField):
-    """A JSON string; numbers and booleans are not taken for one."""
-
-    default_error_messages = WORDING
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(trim_whitespace=False, **options)
-        # DRF's are for characters that no token, type or id has; those refuse them in the house's words.
-        self.validators = []
-
-    def to_internal_value(self, data: Any) -> str:
-        """Accept a string only."""
-        if not isinstance(data, str):
-            raise serializers.ValidationError("must be a string")
-        return data
-
-
-class Whole(serializers.IntegerField):
-    """A JSON whole number; strings and booleans are not taken for one."""
-
-    default_error_messages = WORDING
-
-    def to_internal_value(self, data: Any) -> int:
-        """Accept a whole number only."""
-        if not isinstance(data, int) or isinstance(data, bool):
-            raise serializers.ValidationError("must be a whole number")
-        return data
-
-
-@extend_schema_field({"oneOf": [{"type": "string", "format": "decimal"}, {"type": "number"}], "examples": ["1.5"]})
-class Amount(serializers.DecimalField):
-    """A decimal as JSON string or number, of any precision; the token decides how many decimals it may have."""
-
-    default_error_messages = WORDING
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(max_digits=None, decimal_places=None, **options)
-
-    def to_internal_value(self, data: Any) -> Decimal:
-        """Accept a decimal above 0, written out; no infinities, underscores or spaces."""
-        if data == "":
-            self.fail("blank")
-        if isinstance(data, bool) or not isinstance(data, (str, int, Decimal)):
-            raise serializers.ValidationError("must be a decimal as string or number")
-        text = str(data)
-        if not NUMBER.fullmatch(text):
-            raise serializers.ValidationError("is not a decimal number")
-        amount = Decimal(text)
-        # Here as well as in `to_units`, which is asked only once every other field is right.
-        if amount <= 0:
-            raise serializers.ValidationError("must be greater than zero")
-        return amount
+ORDERS_MAX = 100
+"""Orders of a batch; written without line breaks, so many of the longest stay below a body's limit."""
+BATCH = f"a list of 1 to {ORDERS_MAX} orders"
 
 
 class ExecuteSerializer(serializers.Serializer[Any]):
@@ -109,17 +64,17 @@ class ExecuteSerializer(serializers.Serializer[Any]):
         help_text=ACCEPTED["slippageBps"], min_value=0, max_value=SLIPPAGE_MAX_BPS, default=SLIPPAGE_DEFAULT_BPS
     )
     clientOrderId = Text(help_text=ACCEPTED["clientOrderId"], required=False)
+    limitPrice = Price(help_text=ACCEPTED["limitPrice"], required=False)
+    timeInForce = Text(help_text=ACCEPTED["timeInForce"], required=False)
+    expiresAt = Later(help_text=ACCEPTED["expiresAt"], required=False)
+    trigger = Trigger(help_text=ACCEPTED["trigger"], required=False)
+    maxPrice = MaxPrice(help_text=ACCEPTED["maxPrice"], required=False)
+    allowUnknown = Flag(help_text=ACCEPTED["allowUnknown"], required=False)
 
     @cached_property
     def known(self) -> Catalogue:
         """Read the catalogue once: an edit between two fields must not make them contradict each other."""
         return catalogue()
-
-    def known_token(self, value: str) -> str:
-        """Pass a token of the catalogue."""
-        if value not in self.known.tokens:
-            raise serializers.ValidationError("is not a token this engine trades")
-        return value
 
     def validate_type(self, value: str) -> str:
         """Accept a known type."""
@@ -128,12 +83,16 @@ class ExecuteSerializer(serializers.Serializer[Any]):
         return value
 
     def validate_tokenIn(self, value: str) -> str:  # noqa: N802 - DRF derives the name from the field's
-        """Accept a known token."""
-        return self.known_token(value)
+        """Accept a token of the catalogue."""
+        if value not in self.known.tokens:
+            raise serializers.ValidationError("is not a token this engine trades")
+        return value
 
     def validate_tokenOut(self, value: str) -> str:  # noqa: N802
-        """Accept a known token."""
-        return self.known_token(value)
+        """Accept a token of the catalogue; for a sniper order, any mint."""
+        if not may_be_bought(self.known, value, self.initial_data.get("type")):
+            raise serializers.ValidationError("is not a token this engine trades")
+        return value
 
     def validate_clientOrderId(self, value: str) -> str:  # noqa: N802
         """Accept an id that is safe in logs and URLs."""
@@ -141,25 +100,65 @@ class ExecuteSerializer(serializers.Serializer[Any]):
             raise serializers.ValidationError("has a character or a length that is not allowed")
         return value
 
+    def validate_timeInForce(self, value: str) -> TimeInForce:  # noqa: N802
+        """Accept a known word."""
+        if value not in list(TimeInForce):
+            raise serializers.ValidationError("is not a time in force")
+        return TimeInForce(value)
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Check what fields say together: the pair is traded, the amount fits the token."""
-        pair = traded(self.known, attrs["tokenIn"], attrs["tokenOut"])
-        if isinstance(pair, str):
-            raise serializers.ValidationError({"tokenOut": pair})
+        """Check what fields say together, and make an order of them."""
         try:
-            units = to_units(attrs["amount"], pair.token_in)
-        except BadAmount as reason:
-            raise serializers.ValidationError({"amount": str(reason)}) from None
-        return {**attrs, "pair": pair, "units": units}
+            return {"order": new_order(self.known, attrs)}
+        except BadTerm as reason:
+            raise serializers.ValidationError({reason.field: reason.message}) from None
 
 
-def traded(known: Catalogue, token_in: str, token_out: str) -> Pair | str:
-    """Return the active pair of two known tokens, or what is wrong with it."""
-    sold, bought = known.tokens[token_in], known.tokens[token_out]
-    if sold == bought:
-        return "is the same token as tokenIn"
-    name = f"{sold.symbol}-{bought.symbol}"
-    return known.active.get(name) or f"cannot be bought with {sold.symbol}: {name} is not a traded pair"
+def new_order(known: Catalogue, good: Mapping[str, Any]) -> NewOrder:
+    """Make a new order of fields that are right, each for itself.
+
+    Raises BadTerm for one that does not fit the others.
+    """
+    kind = OrderType(good["type"])
+    pair = pair_of(known, good["tokenIn"], good["tokenOut"])
+    expires_at = good.get("expiresAt")
+    terms: dict[str, Any] = {
+        "max_price": good.get("maxPrice"),
+        "time_in_force": lifetime(good.get("timeInForce"), expires_at, kind),
+        "expires_at": expires_at,
+        "trigger": good.get("trigger", ()),
+        "allow_unknown": good.get("allowUnknown", False),
+    }
+    if "limitPrice" in good:
+        terms["limit_price"] = on_the_tick(good["limitPrice"], pair)
+    units = units_of(good["amount"], pair)
+    return order_from(kind, pair, units, good["slippageBps"], good.get("clientOrderId"), **terms)
+
+
+def units_of(amount: Any, pair: Pair) -> int:
+    """Turn the amount to sell into base units.
+
+    Raises BadTerm.
+    """
+    try:
+        return to_units(amount, pair.token_in)
+    except BadAmount as reason:
+        raise BadTerm("amount", str(reason)) from None
+
+
+def order_from(
+    kind: OrderType, pair: Pair, units: int, slippage_bps: int, client_order_id: str | None, **terms: Any
+) -> NewOrder:
+    """Make a new order of checked values; `terms` are the engine's names of what a waiting order has beside them.
+
+    Raises BadTerm.
+    """
+    order = Order(intake.new_id(), kind, pair, units, slippage_bps, client_order_id, **terms)
+    return NewOrder(payable(order, NEEDS_PRICE.get(kind, "amount")))
+
+
+NEEDS_PRICE = {OrderType.LIMIT: "limitPrice", OrderType.SNIPER: "maxPrice"}
+"""The field that holds the price of an order of this type."""
 
 
 def parse(data: Any, idempotency_key: str | None = None) -> NewOrder:
@@ -171,18 +170,103 @@ def parse(data: Any, idempotency_key: str | None = None) -> NewOrder:
         raise Invalid("the body must be a JSON object")
     asked = with_key(data, idempotency_key)
     serializer = ExecuteSerializer(data=asked)
-    errors = {name: ["is not a field of an order"] for name in sorted(set(asked) - set(serializer.fields))}
+    errors = unfit(asked)
     if not serializer.is_valid():
         errors = {**serializer.errors, **errors}
-    if errors:
+    order: NewOrder | None = again(asked, serializer.errors) if errors else serializer.validated_data["order"]
+    if order is None:
         raise refusal(errors, asked, by_header="clientOrderId" in asked.keys() - data.keys())
-    good = serializer.validated_data
-    return order_from(good["type"], good["pair"], good["units"], good["slippageBps"], good.get("clientOrderId"))
+    return order
 
 
-def order_from(kind: str, pair: Pair, units: int, slippage_bps: int, client_order_id: str | None) -> NewOrder:
-    """Make a new order of checked values."""
-    return NewOrder(Order(intake.new_id(), OrderType(kind), pair, units, slippage_bps, client_order_id))
+def again(asked: Mapping[str, Any], errors: Mapping[str, Any]) -> NewOrder | None:
+    """Return an order that is only late, if it stands already: it is sent again, however long after."""
+    codes = {name: [one.code for one in told] for name, told in errors.items() if isinstance(told, list)}
+    if codes != {"expiresAt": ["late"]} or "clientOrderId" not in asked or unfit(asked):
+        return None
+    serializer = ExecuteSerializer(data=asked, context={"late": True})
+    if not serializer.is_valid():
+        return None
+    order: NewOrder = serializer.validated_data["order"]
+    rows = models.Order.objects.filter(client_order_id=asked["clientOrderId"], fingerprint=order.fingerprint)
+    return order if rows.exists() else None
+
+
+def unfit(asked: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Tell, by the type of an order alone, which fields it cannot have and which it lacks."""
+    errors = {name: ["is not a field of an order"] for name in sorted(set(asked) - set(ACCEPTED))}
+    if (kind := asked.get("type")) in list(OrderType):
+        wrong = ((name, inapplicable(name, OrderType(kind))) for name in asked)
+        errors |= {name: [message] for name, message in wrong if message}
+        if (needed := NEEDS.get(OrderType(kind), "type")) not in asked:
+            errors[needed] = [f"is missing: a {kind} order needs it"]
+    return errors
+
+
+class BatchSerializer(serializers.Serializer[Any]):
+    """Orders to execute, each judged by itself."""
+
+    orders = serializers.ListField(child=ExecuteSerializer(), min_length=1, max_length=ORDERS_MAX, help_text=BATCH)
+
+
+class AmendSerializer(serializers.Serializer[Any]):
+    """What is to be changed of a resting order; at least one field."""
+
+    limitPrice = Price(help_text=ACCEPTED["limitPrice"], required=False)
+    amount = Amount(help_text=ACCEPTED["amount"], required=False)
+    expiresAt = Later(help_text=f"{ACCEPTED['expiresAt']}; null: no longer", required=False, allow_null=True)
+    maxPrice = MaxPrice(help_text=f"{ACCEPTED['maxPrice']}; null: no longer", required=False, allow_null=True)
+
+
+def amendment(order: Order, data: Any) -> dict[str, Any]:
+    """Turn decoded JSON into what is to be changed of an order, by the engine's names.
+
+    Raises Invalid, naming each field that is wrong, its value and what is accepted.
+    """
+    if not isinstance(data, Mapping) or not data:
+        raise Invalid(f"the body must be a JSON object with at least one of: {', '.join(AMENDABLE)}")
+    serializer = AmendSerializer(data=data)
+    errors = unamendable(order.type, data)
+    if not serializer.is_valid():
+        errors = {**serializer.errors, **errors}
+    if not errors:
+        try:
+            return changes(order, serializer.validated_data)
+        except BadTerm as reason:
+            errors = {reason.field: [reason.message]}
+    raise refusal(errors, data, AMENDABLE)
+
+
+def unamendable(kind: OrderType, data: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Tell which fields an amendment of an order of this type cannot have."""
+    errors = {}
+    for name in data:
+        if name not in ACCEPTED:
+            errors[name] = ["is not a field of an order"]
+        elif message := inapplicable(name, kind):
+            errors[name] = [message]
+        elif name not in AMENDABLE:
+            errors[name] = ["cannot be amended"]
+    return errors
+
+
+def changes(order: Order, good: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn fields that are right, each for itself, into changes that fit the order.
+
+    Raises BadTerm.
+    """
+    found: dict[str, Any] = {}
+    if "amount" in good:
+        found["amount_in"] = units_of(good["amount"], order.pair)
+    if "limitPrice" in good:
+        found["limit_price"] = on_the_tick(good["limitPrice"], order.pair)
+    if "maxPrice" in good:
+        found["max_price"] = good["maxPrice"]
+    if "expiresAt" in good:
+        found["expires_at"] = good["expiresAt"]
+        found["time_in_force"] = lifetime(None, good["expiresAt"], order.type)
+    payable(replace(order, **found), next(name for name in ("limitPrice", "maxPrice", *good) if name in good))
+    return found
 
 
 def with_key(data: Mapping[str, Any], idempotency_key: str | None) -> dict[str, Any]:
@@ -199,19 +283,28 @@ def with_key(data: Mapping[str, Any], idempotency_key: str | None) -> dict[str, 
     return {**data, "clientOrderId": idempotency_key}
 
 
-def refusal(errors: Mapping[str, Any], data: Mapping[str, Any], *, by_header: bool) -> Invalid:
-    """Word a serializer's errors in the one error shape; an id that came as the header is the header's mistake."""
+def refusal(
+    errors: Mapping[str, Any],
+    data: Mapping[str, Any],
+    only: Collection[str] = tuple(ACCEPTED),
+    *,
+    by_header: bool = False,
+) -> Invalid:
+    """Word a serializer's errors in the one error shape; an id that came as the header is the header's mistake.
+
+    `only` are the fields there could have been.
+    """
     called = {"clientOrderId": IDEMPOTENCY_KEY} if by_header else {}
     fields = [
-        Field(shown(called.get(name, name)) or "", shown(data.get(name)), str(told[0]), accepted(name, data))
+        Field(shown(called.get(name, name)) or "", shown(data.get(name)), str(told[0]), accepted(name, data, only))
         for name, told in list(errors.items())[:FIELDS_MAX]
     ]
     return Invalid("; ".join(f"{field.field} {field.message}" for field in fields), fields)
 
 
-def accepted(name: str, data: Mapping[str, Any]) -> str:
+def accepted(name: str, data: Mapping[str, Any], only: Collection[str]) -> str:
     """Say what a field accepts; for tokens, name them."""
-    known = ACCEPTED.get(name, f"only {', '.join(ACCEPTED)}")
+    known = ACCEPTED[name] if name in only else f"only {', '.join(only)}"
     if name == "tokenOut" and (bought := buyable(catalogue(), data.get("tokenIn"))):
         return f"{known}; with {data['tokenIn']}: {', '.join(bought)}"
     return f"{known}; symbols: {', '.join(catalogue().symbols())}" if name in ("tokenIn", "tokenOut") else known
@@ -221,154 +314,3 @@ def buyable(known: Catalogue, token_in: Any) -> list[str]:
     """Name the tokens that can be bought with this one; none when it is no token."""
     sold = known.tokens.get(token_in) if isinstance(token_in, str) else None
     return sorted(pair.token_out.symbol for pair in known.active.values() if pair.token_in == sold)
-
-
-class LinksSerializer(serializers.Serializer[Any]):
-    """Where to go on from here."""
-
-    self = serializers.URLField()
-    events = serializers.URLField()
-    ws = serializers.CharField(help_text="WebSocket that streams the order's events from the first.")
-
-
-class AcceptedSerializer(serializers.Serializer[Any]):
-    """An accepted order."""
-
-    orderId = serializers.UUIDField()
-    status = serializers.ChoiceField(choices=STATUSES)
-    createdAt = serializers.DateTimeField()
-    links = LinksSerializer()
-
-
-class FieldErrorSerializer(serializers.Serializer[Any]):
-    """What is wrong with one field."""
-
-    field = serializers.CharField()
-    value = serializers.CharField(allow_null=True)
-    message = serializers.CharField()
-    accepted = serializers.CharField()
-
-
-class ErrorBodySerializer(serializers.Serializer[Any]):
-    """What went wrong."""
-
-    code = serializers.CharField()
-    message = serializers.CharField()
-    fields = FieldErrorSerializer(many=True)  # type: ignore[assignment]
-
-
-class ErrorSerializer(serializers.Serializer[Any]):
-    """Every error of this API."""
-
-    error = ErrorBodySerializer()
-
-
-class EventSerializer(serializers.Serializer[Any]):
-    """One event; more facts follow by status, as the examples show."""
-
-    orderId = serializers.UUIDField()
-    seq = serializers.IntegerField(min_value=1, help_text="1, 2, 3 ... without gaps.")
-    status = serializers.ChoiceField(choices=STATUSES)
-    at = serializers.DateTimeField()
-    attempt = serializers.IntegerField(min_value=0)
-
-
-class EventsSerializer(serializers.Serializer[Any]):
-    """An order's events, oldest first."""
-
-    orderId = serializers.UUIDField()
-    events = EventSerializer(many=True)
-
-
-class OrderSerializer(serializers.Serializer[Any]):
-    """An order as it stands."""
-
-    orderId = serializers.UUIDField()
-    clientOrderId = serializers.CharField(allow_null=True)
-    type = serializers.CharField()
-    pair = serializers.CharField()
-    tokenIn = serializers.CharField()
-    tokenOut = serializers.CharField()
-    amount = serializers.CharField()
-    slippageBps = serializers.IntegerField()
-    status = serializers.ChoiceField(choices=STATUSES)
-    seq = serializers.IntegerField()
-    attempt = serializers.IntegerField()
-    createdAt = serializers.DateTimeField()
-    updatedAt = serializers.DateTimeField()
-    venue = serializers.CharField(allow_null=True)
-    txHash = serializers.CharField(allow_null=True)
-    result = serializers.DictField(help_text="Facts of the last event.")
-    replayOf = serializers.UUIDField(allow_null=True)
-    links = LinksSerializer()
-
-
-class OrdersSerializer(serializers.Serializer[Any]):
-    """A page of orders, newest first."""
-
-    next = serializers.URLField(allow_null=True, help_text="The page after this one; null on the last.")
-    previous = serializers.URLField(allow_null=True)
-    results = OrderSerializer(many=True)
-
-
-class QuoteSerializer(serializers.Serializer[Any]):
-    """A venue's last quote."""
-
-    venue = serializers.CharField()
-    price = serializers.CharField()
-    feeBps = serializers.IntegerField()
-    netPrice = serializers.CharField()
-    observedAt = serializers.DateTimeField()
-    ageMs = serializers.IntegerField()
-
-
-class QuotesSerializer(serializers.Serializer[Any]):
-    """What is known of a pair."""
-
-    pair = serializers.CharField()
-    best = QuoteSerializer(allow_null=True)
-    fresh = serializers.BooleanField(help_text="Whether BEST is young enough to route on.")
-    quotes = QuoteSerializer(many=True)
-
-
-class TokenSerializer(serializers.Serializer[Any]):
-    """A token."""
-
-    symbol = serializers.CharField()
-    mint = serializers.CharField()
-    decimals = serializers.IntegerField()
-
-
-class PairSerializer(serializers.Serializer[Any]):
-    """A pair that is traded, in this direction."""
-
-    pair = serializers.CharField()
-    tokenIn = TokenSerializer()
-    tokenOut = TokenSerializer()
-
-
-class HealthSerializer(serializers.Serializer[Any]):
-    """The process lives."""
-
-    status = serializers.CharField()
-
-
-class PartsSerializer(serializers.Serializer[Any]):
-    """ "ok", or why a part does not answer."""
-
-    postgres = serializers.CharField()
-    redis = serializers.CharField()
-
-
-class ReadySerializer(serializers.Serializer[Any]):
-    """The process can do its work."""
-
-    status = serializers.CharField()
-    parts = PartsSerializer()
-
-
-class NotReadySerializer(serializers.Serializer[Any]):
-    """A part is away; the error names it."""
-
-    error = ErrorBodySerializer()
-    parts = PartsSerializer()

@@ -7,6 +7,7 @@ from orders.api import views
 
 urlpatterns = [
     path("api/orders/execute", views.Execute.as_view()),
+    path("api/orders/batch", views.Batch.as_view()),
     path("api/orders", views.Orders.as_view()),
     path("api/orders/<str:order_id>", views.OneOrder.as_view()),
     path("api/orders/<str:order_id>/events", views.OrderEvents.as_view()),

@@ -1,6 +1,6 @@
 """The API's addresses: each parses, calls one function and answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,13 +12,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from engine.lifecycle import Status
 from engine.money import Token, plain
+from engine.orders import TimeInForce
 from engine.quotes import Quote
-from orders import intake, live, models, seen
-from orders.api import schema
+from orders import intake, live, models, seen, terms, waiting
+from orders.api import batch, conditions, schema
 from orders.api import serializers as shape
 from orders.api.errors import Field, Invalid, body, shown
-from orders.api.filters import OrderFilter, refuse_unknown
+from orders.api.filters import OrderFilter, pair_and_type, refuse_unknown
 from orders.api.links import acknowledgement, links
 from orders.api.paging import OrderPages
 from routing import quotes
@@ -44,7 +46,7 @@ class Execute(APIView):
         body it is refused.  The same JSON as the first message on a WebSocket to this address places the order and
         streams its events there.
         """
-        asked = shape.parse(request.data, request.headers.get("Idempotency-Key"))
+        asked = shape.parse(request.data, request.headers.get(shape.IDEMPOTENCY_KEY))
         (accepted,) = intake.accept([asked])
         if not accepted.repeat:
             order = asked.order
@@ -52,8 +54,23 @@ class Execute(APIView):
         return Response(acknowledgement(accepted, request.scheme or "http", request.get_host()), status=202)
 
 
+class Batch(APIView):
+    """Places many orders at once."""
+
+    @schema.execute_batch
+    def post(self, request: Request) -> Response:
+        """Place up to 100 orders, each with its own verdict, in the order they came.
+
+        One that is refused does not touch the others.  To send a batch again after its answer was lost, give each
+        order a `clientOrderId`: those that were accepted are answered as they stand.
+        """
+        refuse_unknown(request.query_params, ())
+        asked = batch.orders_of(request.data, request.headers.get(shape.IDEMPOTENCY_KEY))
+        return Response(batch.place(asked, request.scheme or "http", request.get_host()))
+
+
 class Orders(APIView):
-    """Lists orders, newest first."""
+    """Lists orders, newest first, and cancels those of a pair that rest."""
 
     @schema.list_orders
     def get(self, request: Request) -> Response:
@@ -65,25 +82,82 @@ class Orders(APIView):
         chosen = OrderFilter.chosen(request.query_params)
         pages = OrderPages()
         page = pages.paginate_queryset(chosen, request, view=self) or []
-        last = seen.last_events([str(row.id) for row in page])
-        return pages.get_paginated_response(
-            [seen.as_json(row, last.get(str(row.id)), links_of(request, str(row.id))) for row in page]
+        return pages.get_paginated_response(described(request, page))
+
+    @schema.cancel_orders
+    def delete(self, request: Request) -> Response:
+        """Cancel every order of a pair that waits: limit and sniper orders, or those of one type."""
+        refuse_unknown(request.query_params, ("pair", "type"))
+        pair, kind = pair_and_type(request.query_params)
+        done = waiting.cancel_all(pair, kind)
+        return Response(
+            {"pair": pair, "cancelled": done.cancelled, "lost": done.lost, "complete": done.complete},
         )
 
 
 class OneOrder(APIView):
-    """Shows one order."""
+    """Shows one order, changes it and cancels it."""
 
     @schema.get_order
     def get(self, request: Request, order_id: str) -> Response:
-        """Show an order as it stands this moment."""
+        """Show an order as it stands this moment; its ETag is its seq."""
         refuse_unknown(request.query_params, ())
-        order_id = known(order_id)
-        row = models.Order.objects.filter(pk=order_id).first()
-        if row is None:
-            raise no_order(order_id)
-        last = seen.last_events([str(row.id)]).get(str(row.id))
-        return Response(seen.as_json(row, last, links_of(request, str(row.id))))
+        return standing(request, row_of(order_id))
+
+    @schema.amend_order
+    def patch(self, request: Request, order_id: str) -> Response:
+        """Change a limit or sniper order that rests: price, amount or expiry.
+
+        `If-Match` names the state the change is meant for, by the ETag it was read with; if the order has moved on
+        meanwhile, nothing is changed.
+        """
+        refuse_unknown(request.query_params, ())
+        row = row_of(order_id)
+        seq = conditions.seq_of(request.headers.get("If-Match"))
+        changes = shape.amendment(terms.order_of(row), request.data)
+        refuse_impatient(row)
+        waiting.amend(str(row.id), seq, changes)
+        return standing(request, row_of(order_id))
+
+    @schema.cancel_order
+    def delete(self, request: Request, order_id: str) -> Response:
+        """Cancel an order that has not begun to execute."""
+        refuse_unknown(request.query_params, ())
+        row = row_of(order_id)
+        waiting.cancel(str(row.id))
+        return standing(request, row)
+
+
+def refuse_impatient(row: models.Order) -> None:
+    """Refuse to amend an order that is filled at once or not at all: the moment in which it is pending is no rest.
+
+    Raises NotResting.
+    """
+    if row.time_in_force == TimeInForce.IOC:
+        (now,) = seen.shown([row], lambda _: {})
+        raise waiting.NotResting(str(row.id), Status(now["status"]), now["seq"])
+
+
+def described(request: Request, rows: Sequence[models.Order]) -> list[dict[str, Any]]:
+    """Describe orders as they stand."""
+    return seen.shown(rows, lambda order_id: links_of(request, order_id))
+
+
+def standing(request: Request, row: models.Order) -> Response:
+    """Answer with an order as it stands; the ETag is what an amendment must name."""
+    (order,) = described(request, [row])
+    return Response(order, headers={"ETag": f'"{order["seq"]}"'})
+
+
+def row_of(order_id: str) -> models.Order:
+    """Return an order's row.
+
+    Raises Http404.
+    """
+    row = models.Order.objects.filter(pk=known(order_id)).first()
+    if row is None:
+        raise no_order(order_id)
+    return row
 
 
 class OrderEvents(APIView):

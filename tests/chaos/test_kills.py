@@ -7,37 +7,14 @@ import time
 import httpx
 import pytest
 
+from tests.chaos.ledgers import nothing_lost_or_doubled, quoted
 from tests.load.burst import post_all
-from tests.system import NO_DELAYS, System, eventually, is_settled, system
+from tests.system import NO_DELAYS, System, eventually, system
 
 pytestmark = pytest.mark.system
 
 QUICK = {**NO_DELAYS, "MOCK_CONFIRM_DELAY_MS": "100-600", "CONFIRM_RESEND_MS": "500"}
 BODY = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
-
-
-def quoted(engine: System) -> None:
-    eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 30, "the first quotes")
-
-
-def nothing_lost_or_doubled(engine: System, count: int) -> None:
-    """Every order is final, has gapless events up to its status, and at most one attempt landed."""
-    eventually(is_settled(engine, count), 60, f"{count} orders are final")
-    with engine.postgres() as db:
-        assert db.execute("SELECT count(*) FROM orders_order").fetchone() == (count,)
-        doubled = db.execute(
-            "SELECT order_id FROM orders_attempt WHERE state = 'landed' GROUP BY order_id HAVING count(*) > 1"
-        ).fetchall()
-        assert doubled == []
-        landed = db.execute("SELECT count(*) FROM orders_attempt WHERE state = 'landed'").fetchone()
-        confirmed = db.execute("SELECT count(*) FROM orders_order WHERE status = 'confirmed'").fetchone()
-        assert landed == confirmed
-        gaps = db.execute(
-            "SELECT o.id, o.seq, array_agg(e.seq ORDER BY e.seq) FROM orders_order o"
-            " LEFT JOIN orders_orderevent e ON e.order_id = o.id GROUP BY o.id, o.seq"
-            " HAVING array_agg(e.seq ORDER BY e.seq) IS DISTINCT FROM array(SELECT generate_series(1, o.seq))"
-        ).fetchall()
-        assert gaps == []
 
 
 def test_the_order_worker_killed_amid_500_orders_loses_none_and_settles_none_twice():

@@ -15,7 +15,10 @@ from orders import dispatch
 from routing.asking import POLL_MS
 from routing.store import redis
 
-TASKS = [dispatch.EXECUTE, dispatch.RECOVER, dispatch.POLL, dispatch.DRAIN, dispatch.KEEP]
+TASKS = [
+    *(dispatch.EXECUTE, dispatch.RECOVER, dispatch.POLL, dispatch.DRAIN, dispatch.KEEP),
+    *(dispatch.FIRE, dispatch.CHECK, dispatch.AUDIT, dispatch.MATCH, dispatch.EVALUATE),
+]
 
 
 def import_tasks():
@@ -54,11 +57,6 @@ def test_wake_ups_arrive_after_redis_was_emptied(bench):
     redis().flushall()
     dispatch.send(dispatch.EXECUTE, ["b"])
     assert bench.messages("order") == 1
-
-
-def test_a_message_that_expires_says_so(bench):
-    dispatch.send(dispatch.POLL, expires_s=1)
-    assert json.loads(redis().lindex("stream", 0))["headers"]["expires"]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +109,7 @@ def test_beat_wakes_each_periodic_task_once_at_its_pace(schedule):
 def test_what_beat_sends_goes_to_the_tasks_queue_and_expires(schedule):
     for name, task in schedule.items():
         assert task.queue == name.partition(".")[0]
-        assert 0 < task.expire_seconds <= 10
+        assert 0 < task.expire_seconds <= 60
         assert task.enabled
 
 

@@ -71,7 +71,7 @@ def up():
 
 
 def test_everything_is_ready_and_the_printed_curl_places_an_order(up):
-    roles = {"postgres", "valkey", "order", "stream", "dbsync", "dlq", "api", "beat", "flower"}
+    roles = {"postgres", "valkey", "order", "limit", "sniper", "stream", "dbsync", "dlq", "api", "beat", "flower"}
     assert set(up.processes()) == roles
     curl = re.search(r"^  (curl .*)$", up.said(), flags=re.MULTILINE)[1]
     answer = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, timeout=20, check=False)

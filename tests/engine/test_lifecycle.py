@@ -7,17 +7,17 @@ import pytest
 from engine.lifecycle import FINAL, HOLDING_ATTEMPT, NEXT, AttemptState, IllegalStep, Status, check
 
 LEGAL = {
-    "pending": "triggered routing cancelled expired failed",
-    "triggered": "routing cancelled failed",
-    "routing": "building routing cancelled failed",
-    "building": "submitted routing cancelled failed",
-    "submitted": "confirmed failed routing",
+    "pending": "pending triggered routing cancelled expired failed",
+    "triggered": "pending routing cancelled failed",
+    "routing": "pending building routing cancelled failed",
+    "building": "pending submitted routing cancelled failed",
+    "submitted": "confirmed failed routing pending cancelled",
     "confirmed": "",
     "failed": "",
     "cancelled": "",
     "expired": "",
 }
-"""Design, section 2."""
+"""Design, section 2, and what a waiting order adds: amended it stays, its price gone it goes back."""
 
 
 @pytest.mark.parametrize(("current", "to"), list(product(Status, Status)))

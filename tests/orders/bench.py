@@ -3,15 +3,20 @@
 `Bench` drives the same functions the workers' tasks call; the broker gets its messages, and nobody reads them.
 """
 
+import base64
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 from django.db import connection
 
+from engine.amm import ConstantProduct
 from engine.money import Token
 from engine.orders import Order, OrderType
 from engine.quotes import Pair, Quote
+from engine.triggers import Condition
 from orders import archive, execution, intake, live, models, settlement
 from orders.intake import NewOrder
 from routing import asking, quotes, wiring
@@ -25,7 +30,8 @@ TOKENS = {
     "USDC": Token("USDC", "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v", 6),
     "JUP": Token("JUP", "JUPyiwrYJFskUPiHa7hkeR8VUtAeFoSYbKedZNsDvCN", 6),
 }
-PAIRS = ("SOL-USDC", "USDC-SOL", "JUP-USDC")
+TICKS = {"SOL-USDC": Decimal("0.01"), "USDC-SOL": Decimal("0.0000001"), "JUP-USDC": Decimal("0.00001")}
+PAIRS = tuple(TICKS)
 
 
 def seed_catalogue() -> None:
@@ -38,7 +44,9 @@ def seed_catalogue() -> None:
     }
     for name in PAIRS:
         sold, bought = name.split("-")
-        routing_models.Pair.objects.get_or_create(token_in=rows[sold], token_out=rows[bought])
+        routing_models.Pair.objects.get_or_create(
+            token_in=rows[sold], token_out=rows[bought], defaults={"tick": TICKS[name]}
+        )
     catalogue.forget()
 
 
@@ -68,17 +76,46 @@ class Bench:
         for venue in VENUES:
             self.quote(venue, age_ms)
 
+    def quote_all_of(self, pair: Pair) -> None:
+        """Put both venues' quotes of a pair into the cache."""
+        for venue in VENUES:
+            self.quote(venue, pair=pair)
+
     def order(
         self, amount: int = 1_500_000_000, slippage_bps: int = 50, client_order_id: str | None = None
     ) -> NewOrder:
         """Make a market order to sell SOL; `amount` in lamports."""
         return NewOrder(Order(intake.new_id(), OrderType.MARKET, self.pair, amount, slippage_bps, client_order_id))
 
-    def place(self, count: int = 1, **options: Any) -> list[str]:
-        """Accept so many orders; return their ids."""
-        ids = [accepted.order_id for accepted in intake.accept([self.order(**options) for _ in range(count)])]
+    def limit(self, price: str, amount: int = 1_500_000_000, **more: Any) -> NewOrder:
+        """Make a limit order to sell SOL at this price or better; `amount` in lamports."""
+        pair = replace(self.pair, tick=Decimal("0.01"))
+        order = Order(intake.new_id(), OrderType.LIMIT, pair, amount, 50, limit_price=Decimal(price), **more)
+        return NewOrder(order)
+
+    def snipe(self, mint: str, *conditions: Condition, amount: int = 500_000_000, **more: Any) -> NewOrder:
+        """Make a sniper order to buy a token, listed or not, with SOL; `amount` in lamports."""
+        pair = catalogue().pair(f"SOL-{mint}")
+        return NewOrder(Order(intake.new_id(), OrderType.SNIPER, pair, amount, 50, trigger=conditions, **more))
+
+    def accept(self, *asked: NewOrder) -> list[str]:
+        """Accept these orders; return their ids."""
+        ids = [accepted.order_id for accepted in intake.accept(asked)]
         self.ids += ids
         return ids
+
+    def place(self, count: int = 1, **options: Any) -> list[str]:
+        """Accept so many market orders; return their ids."""
+        return self.accept(*(self.order(**options) for _ in range(count)))
+
+    def price(self, price: str, age_ms: int = 0, venue: str = "METEORA", pair: Pair | None = None) -> None:
+        """Have one venue quote exactly this price, free of fees; the other, if it has a quote, keeps it."""
+        pair = pair or self.pair
+        at = now_ms() - age_ms
+        scale = 10 ** (pair.token_in.decimals - pair.token_out.decimals)
+        pool = ConstantProduct(10**18, int(Decimal(price) * 10**18 / scale) or 1)
+        redis().delete(quotes.key(pair.name, venue))
+        quotes.store(Quote(venue, pair.name, Decimal(price), 0, pool, at, at))
 
     def carry(self, ids: Sequence[str]) -> None:
         """Do what the order worker does when it is woken."""
@@ -109,6 +146,12 @@ class Bench:
     def messages(self, queue: str) -> int:
         """Count the wake-ups waiting in a queue."""
         return int(redis().llen(queue))
+
+    def sent(self, task: str) -> list[dict[str, Any]]:
+        """Return what each waiting message of a task names, the oldest first."""
+        messages = [json.loads(text) for text in redis().lrange(task.partition(".")[0], 0, -1)]
+        bodies = [json.loads(base64.b64decode(m["body"]))[1] for m in messages if m["headers"]["task"] == task]
+        return bodies[::-1]
 
     def pass_time(self, order_id: str, ms: int) -> None:
         """Let an order's lease and backoff be over `ms` sooner, as if that time had passed."""

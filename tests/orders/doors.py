@@ -21,19 +21,32 @@ def http(**options: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=application), base_url="http://localhost", **options)
 
 
-async def post(body: Any, **headers: str) -> httpx.Response:
-    """Post a body, bytes as they are, to the execute address."""
+async def post(body: Any, path: str = "/api/orders/execute", **headers: str) -> httpx.Response:
+    """Post a body, bytes as they are, to the execute address or another."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     async with http() as client:
-        return await client.post(
-            "/api/orders/execute", content=content, headers={"content-type": "application/json"} | headers
-        )
+        return await client.post(path, content=content, headers={"content-type": "application/json"} | headers)
 
 
 async def get(path: str) -> httpx.Response:
     """Get an address."""
     async with http() as client:
         return await client.get(path)
+
+
+async def patch(path: str, body: Any, seq: int | str | None = None) -> httpx.Response:
+    """Change what is at an address; `seq` is the state the change is meant for, a text as it is."""
+    headers = {"content-type": "application/json"}
+    if seq is not None:
+        headers["if-match"] = seq if isinstance(seq, str) else f'"{seq}"'
+    async with http() as client:
+        return await client.patch(path, content=json.dumps(body).encode(), headers=headers)
+
+
+async def delete(path: str) -> httpx.Response:
+    """Delete what is at an address."""
+    async with http() as client:
+        return await client.delete(path)
 
 
 async def until(check: Any, what: str) -> None:

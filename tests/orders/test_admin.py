@@ -3,6 +3,7 @@
 import html
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from uuid import UUID, uuid4
 
 import msgspec
@@ -15,13 +16,18 @@ from django.urls import reverse
 from redis.exceptions import ConnectionError as StoreGone
 
 from engine.lifecycle import Status
+from engine.quotes import Pair as TradedPair
+from engine.triggers import TokenState
 from orders import control, live
 from orders.admin import search
 from orders.live import Placement
 from orders.models import DeadLetter, Order, SetAside, Verdict
-from orders.recovery import order_of
-from routing.catalogue import catalogue
+from orders.terms import order_of
+from routing import tape
+from routing.catalogue import catalogue, token_of
 from routing.models import LedgerEntry, Pair, Token
+from routing.sandbox import stage
+from routing.store import now_ms, redis
 from tests.factories import AttemptFactory, DeadLetterFactory, OrderEventFactory, OrderFactory
 
 pytestmark = pytest.mark.django_db
@@ -431,3 +437,132 @@ def test_the_link_to_the_queues_uses_the_pages_host_when_the_engine_listens_ever
     settings.ALLOWED_HOSTS = ["desk.example"]
     answer = admin_client.get(reverse("admin:index"), headers={"host": "desk.example:8000"})
     assert 'href="http://desk.example:5999"' in answer.content.decode()
+
+
+@pytest.fixture
+def token(db):
+    """Return a token nobody trades, and forget what the market said of it."""
+    redis().flushdb()
+    yield Token.objects.create(mint=NEW_MINT, symbol="PYTH", decimals=6, mint_authority="", top_holder_bps=1_250)
+    redis().flushdb()
+
+
+def told(mint=NEW_MINT):
+    return tape.states({mint: [60_000]}, now_ms())[mint]
+
+
+def test_the_list_of_tokens_shows_what_is_known_of_each(admin_client, token):
+    assert f"PYTH {NEW_MINT} 6 nobody unknown 12.5 %" in list_of(admin_client, Token)
+
+
+def test_a_tokens_page_keeps_what_is_unknown_apart_from_what_has_been_given_up(admin_client, token):
+    address = reverse("admin:routing_token_change", args=[NEW_MINT])
+    form = admin_client.get(address).context["adminform"].form
+    shown = {name: form[name].value() or "" for name in form.fields}
+    assert (shown["mint_authority"], shown["freeze_authority"]) == ("nobody", "")
+    assert admin_client.post(address, shown).status_code == 302
+    token.refresh_from_db()
+    assert (token.mint_authority, token.freeze_authority, token.top_holder_bps) == ("", None, 1_250)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"), [("nobody", ""), ("", None), (f" {NEW_MINT} ", NEW_MINT)], ids=["nobody", "empty", "address"]
+)
+def test_an_authority_is_written_as_an_address_as_nobody_or_left_empty(admin_client, token, said, kept):
+    given = {"symbol": "PYTH", "decimals": 6, "freeze_authority": said}
+    assert admin_client.post(reverse("admin:routing_token_change", args=[NEW_MINT]), given).status_code == 302
+    token.refresh_from_db()
+    assert token.freeze_authority == kept
+
+
+def test_an_authority_that_is_no_address_is_refused(admin_client, token):
+    given = {"symbol": "PYTH", "decimals": 6, "mint_authority": "me"}
+    answer = admin_client.post(reverse("admin:routing_token_change", args=[NEW_MINT]), given)
+    assert "An authority is a Solana address, or nobody; empty when it is unknown." in text(answer)
+
+
+@pytest.mark.parametrize(
+    ("action", "name", "state"),
+    [
+        ("trade", "A trade of 25000 USD was emitted.", TokenState(1, None, {60_000: 2_500_000})),
+        ("read_liquidity", "A liquidity of 100000 USD was emitted.", TokenState(1, 10_000_000, {60_000: 0})),
+    ],
+)
+def test_an_action_has_the_market_tell_of_a_token_and_is_on_record(admin_client, token, action, name, state):
+    asked = {"action": action, "_selected_action": [NEW_MINT]}
+    answer = admin_client.post(reverse("admin:routing_token_changelist"), asked, follow=True)
+    assert messages_of(answer) == [f"PYTH: {name}"]
+    assert told() == state
+    assert LogEntry.objects.get(object_id=NEW_MINT).change_message == name
+
+
+def test_a_tokens_page_shows_what_its_pools_are_worth_also_while_redis_is_away(admin_client, token, monkeypatch):
+    stage.liquidity("PYTH", 123_400)
+    assert "Liquidity: 1234 USD" in page_of(admin_client, token)
+
+    def away(*_):
+        raise StoreGone("gone")
+
+    monkeypatch.setattr(tape, "states", away)
+    assert "Liquidity: unknown" in page_of(admin_client, token)
+
+
+def test_what_redis_did_not_hear_of_is_said_and_not_on_record(admin_client, token, monkeypatch):
+    def away(*_):
+        raise StoreGone("gone")
+
+    monkeypatch.setattr(tape, "publish", away)
+    asked = {"action": "trade", "_selected_action": [NEW_MINT]}
+    answer = admin_client.post(reverse("admin:routing_token_changelist"), asked, follow=True)
+    assert messages_of(answer) == ["PYTH: Redis cannot be reached: gone"]
+    assert not LogEntry.objects.filter(object_id=NEW_MINT).exists()
+
+
+def test_the_button_above_the_list_launches_a_token_announces_it_and_is_on_record(admin_client, token, announced):
+    address = reverse("admin:routing_token_launch")
+    assert address in admin_client.get(reverse("admin:routing_token_changelist")).content.decode()
+    before = set(Token.objects.values_list("pk", flat=True))
+    assert announced(lambda: admin_client.post(address)) == 1
+    launched = Token.objects.exclude(pk__in=before).get()
+    assert Pair.objects.filter(token_in=launched, active=True).count() == 2
+    assert told(launched.mint).liquidity == stage.LIQUIDITY
+    entry = LogEntry.objects.get(object_id=launched.pk)
+    assert (entry.is_addition(), entry.change_message) == (True, "Launched with a pool of 50000 USD.")
+    assert f"{launched.symbol} launched: " in list_of(admin_client, Token)
+
+
+def test_following_a_link_or_merely_looking_launches_nothing(admin_client, staff, token):
+    before = Token.objects.count()
+    address = reverse("admin:routing_token_launch")
+    assert address not in staff.get(reverse("admin:routing_token_changelist")).content.decode()
+    assert staff.post(address).status_code == 403
+    asked = {"action": "trade", "_selected_action": [NEW_MINT]}
+    staff.post(reverse("admin:routing_token_changelist"), asked)
+    assert told().volumes == {60_000: 0}
+    staff.force_login(User.objects.get(username="admin"))
+    assert staff.get(address).status_code == 405
+    assert Token.objects.count() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "tick"),
+    [({"tick": "0.005"}, "0.005"), ({"tick": ""}, None), ({}, None)],
+    ids=["given", "empty", "absent"],
+)
+def test_a_new_pair_has_the_tick_it_is_given_or_one_by_its_price_and_keeps_it(admin_client, token, given, tick):
+    usdc = Token.objects.get(symbol="USDC")
+    pair = {"token_in": NEW_MINT, "token_out": usdc.pk, "active": "on"}
+    assert admin_client.post(reverse("admin:routing_pair_add"), pair | given).status_code == 302
+    row = Pair.objects.get(token_in=NEW_MINT)
+    price = stage.wiring.market().mid(TradedPair(token_of(token), token_of(usdc)), now_ms())
+    assert row.tick == Decimal(tick) if tick else Decimal("1e-5") < row.tick / price <= Decimal("1e-4")
+    admin_client.post(reverse("admin:routing_pair_change", args=[row.pk]), {"active": "on", "tick": "7"})
+    assert Pair.objects.get(pk=row.pk).tick == row.tick
+    assert f"PYTH-USDC {row.tick.normalize():f}" in list_of(admin_client, Pair)
+
+
+@pytest.mark.parametrize("tick", ["0", "-1", "much"])
+def test_a_tick_that_no_price_could_sit_on_is_refused(admin_client, token, tick):
+    pair = {"token_in": NEW_MINT, "token_out": Token.objects.get(symbol="USDC").pk, "tick": tick}
+    assert admin_client.post(reverse("admin:routing_pair_add"), pair).status_code == 200
+    assert not Pair.objects.filter(token_in=NEW_MINT).exists()

@@ -1,6 +1,5 @@
 """The commands: `order` against a small stand-in for the API, the others against the real stores."""
 
-import _thread
 import json
 import os
 import re
@@ -55,27 +54,58 @@ FAILED = told(3, "failed", code="no_quote", message="no venue has quoted this pa
 LIFE = [PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED]
 
 
+def press_ctrl_c():
+    """Interrupt the client inside its read, which only a signal to its own thread ends."""
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
 class Engine:
-    """A stand-in for the API: answers the POST as told, and serves each socket in turn one list of what to do."""
+    """A stand-in for the API: answers each request as told, and serves each socket in turn one list of what to do.
+
+    `answers` holds, by method, the status and body of each answer in turn; the last one is repeated.
+    """
 
     def __init__(self):
         self.status, self.answer = 202, None
+        self.answers = {}
         self.sockets = [LIFE]
-        self.posted, self.asked = [], []
+        self.posted, self.heard, self.asked = [], [], []
         engine = self
 
-        class Post(BaseHTTPRequestHandler):
+        class Door(BaseHTTPRequestHandler):
             def do_POST(self):
-                engine.posted.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-                text = engine.answer if isinstance(engine.answer, str) else json.dumps(engine.answer or engine.placed())
-                self.send_response(engine.status)
+                engine.posted.append((self.path, self.body()))
+                self.say(engine.status, engine.answer or engine.placed())
+
+            def do_GET(self):
+                engine.heard.append((self.command, self.path, self.body(), self.headers["If-Match"]))
+                turns = engine.answers[self.command]
+                status, answer = turns.pop(0) if len(turns) > 1 else turns[0]
+                if answer == INTERRUPT:
+                    press_ctrl_c()
+                    engine.over.wait(10)
+                if answer not in (DROP, INTERRUPT):
+                    self.say(status, answer)
+
+            def do_DELETE(self):
+                self.do_GET()
+
+            def do_PATCH(self):
+                self.do_GET()
+
+            def body(self):
+                text = self.rfile.read(int(self.headers["Content-Length"] or 0))
+                return json.loads(text) if text else None
+
+            def say(self, status, answer):
+                self.send_response(status)
                 self.end_headers()
-                self.wfile.write(text.encode())
+                self.wfile.write((answer if isinstance(answer, str) else json.dumps(answer)).encode())
 
             def log_message(self, *_):
                 return
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Post)
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Door)
         self.ws = serve(self.stream, "127.0.0.1", 0)
         self.over = threading.Event()
         self.url = f"http://127.0.0.1:{self.http.server_port}"
@@ -88,6 +118,13 @@ class Engine:
         links = {"self": f"{self.url}/api/orders/{ID}", "ws": f"ws://127.0.0.1:{port}/ws/{ID}"}
         return {"orderId": ID, "status": "pending", "createdAt": "2026-11-22T12:00:00Z", "links": links}
 
+    def order(self, **facts):
+        """Describe the order as GET, PATCH and DELETE do."""
+        asked = {"type": "limit", "pair": "SOL-USDC", "amount": "2", "limitPrice": "155.2", "maxPrice": None}
+        waits = {"timeInForce": "gtc", "expiresAt": None, "trigger": None, "resting": None}
+        stands = {"seq": 1, "venue": None, "txHash": None, "result": {}, "updatedAt": "2026-11-22T12:00:00Z"}
+        return {**self.placed(), **asked, **waits, **stands, **facts}
+
     def stream(self, connection):
         self.asked.append(connection.request.path)
         for step in self.sockets[min(len(self.asked), len(self.sockets)) - 1]:
@@ -98,7 +135,7 @@ class Engine:
                 step.wait(10)
                 continue
             if step == INTERRUPT:
-                _thread.interrupt_main()
+                press_ctrl_c()
             if step in (HOLD, INTERRUPT):
                 self.over.wait(10)
                 return

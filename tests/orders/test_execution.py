@@ -318,9 +318,13 @@ def test_closing_an_order_and_committing_its_attempt_at_once_lets_exactly_one_th
         finally:
             connection.close()
 
+    def close(order_ids):
+        with attempts.closing(order_ids) as closing:
+            return set(closing.shut)
+
     racers = [
         threading.Thread(target=racing, args=("committed", attempts.prepare, built)),
-        threading.Thread(target=racing, args=("closed", attempts.close, list(reversed(ids)))),
+        threading.Thread(target=racing, args=("closed", close, list(reversed(ids)))),
     ]
     for racer in racers:
         racer.start()

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -17,7 +18,7 @@ from routing.catalogue import Catalogue
 from tests.orders.bench import TOKENS
 from tests.orders.doors import ORDER, http
 
-SOL_USDC = Pair(TOKENS["SOL"], TOKENS["USDC"])
+SOL_USDC = Pair(TOKENS["SOL"], TOKENS["USDC"], Decimal("0.01"))
 JUP_USDC = Pair(TOKENS["JUP"], TOKENS["USDC"])
 KNOWN = Catalogue(
     tokens={name: token for token in TOKENS.values() for name in (token.symbol, token.mint)},
@@ -25,6 +26,9 @@ KNOWN = Catalogue(
     active={SOL_USDC.name: SOL_USDC},
 )
 VALID = b'{"type":"market","tokenIn":"SOL","tokenOut":"USDC","amount":"1.5"}'
+
+LIMIT = b'{"type":"limit","tokenIn":"SOL","tokenOut":"USDC","amount":"1.5","limitPrice":"155.2"}'
+LIMIT_ORDER = ORDER | {"type": "limit", "limitPrice": "155.2"}
 
 
 @pytest.fixture
@@ -49,16 +53,20 @@ def agrees(body):
     long = documented(body)
     assert long is not None, body
     assert replace(long.order, id="") == replace(short.order, id="")
+    assert repr(long.order.limit_price) == repr(short.order.limit_price)
     assert long.fingerprint == short.fingerprint
     return True
 
 
 BY_FIELD = {
-    "type": ['"market"', '"Market"', '"limit"', "null"],
+    "type": ['"market"', '"limit"', '"Market"', '"sniper"', '"l\\u0069mit"', "null"],
     "tokenIn": ['"SOL"', f'"{TOKENS["SOL"].mint}"', '"\\u0053OL"', '"JUP"', '"USDC"', '"sol"', '"SOL "', "1", "null"],
     "tokenOut": ['"USDC"', '"SOL"', f'"{TOKENS["USDC"].mint}"', "[]"],
     "slippageBps": ["0", "50", "5000", "5001", "-0", "-1", "50.0", "5e1", "+5", "05", '"50"', "true", "null", "1" * 30],
     "clientOrderId": ['"a"', '"a:b.c_d-e"', '""', '"a b"', '"a\\n"', '"é"', f'"{"x" * 64}"', f'"{"x" * 65}"', "null"],
+    "timeInForce": ['"gtc"', '"gtc"', '"GTC"', '"ioc"', '"gtd"', '"g\\u0074c"', '""', "true", "null"],
+    "expiresAt": ['"2026-11-22T12:00:00Z"', "null"],
+    "trigger": ['{"kind":"launch"}', "[]"],
 }
 AMOUNTS = (
     st.sampled_from(
@@ -86,6 +94,23 @@ AMOUNTS = (
     | st.decimals(allow_nan=False, allow_infinity=False).map(str)
     | st.text(st.characters(max_codepoint=255), max_size=4)
 )
+PRICES = AMOUNTS | st.sampled_from(
+    [
+        "155.2",
+        "155.20",
+        "155.200000000000000000",
+        "155.205",
+        "100",
+        "0.01",
+        "0.001",
+        "90071992547409.91",
+        "90071992547409.92",
+        "18446744073709.55",
+        "99999999999999999999",
+        "100000000000000000000",
+        "0" * 19 + "1.5",
+    ]
+)
 GAPS = st.sampled_from(["", "", "", " ", "\n", "\t\r ", "\x0b", "\x00", "\ufeff", "\xa0"])
 
 
@@ -93,7 +118,9 @@ GAPS = st.sampled_from(["", "", "", " ", "\n", "\t\r ", "\x0b", "\x00", "\ufeff"
 def bodies(draw):
     """Bodies near the border between accepted and refused, written as text: JSON libraries would tidy them."""
     names = ["type", "tokenIn", "tokenOut", "amount"]
-    names += draw(st.lists(st.sampled_from(["slippageBps", "clientOrderId"]), unique=True))
+    names += draw(st.sampled_from([[], ["limitPrice"]]))
+    names += draw(st.lists(st.sampled_from(["slippageBps", "clientOrderId", "timeInForce"]), unique=True))
+    names += draw(st.sampled_from([[]] * 6 + [["expiresAt"], ["trigger"]]))
     names = draw(st.permutations(names))
     if draw(st.integers(0, 4)) == 0:
         names.append(draw(st.sampled_from([*names, "note", "", "token\\u0049n"])))
@@ -102,19 +129,24 @@ def bodies(draw):
     fields = []
     for name in names:
         value = draw(st.sampled_from(BY_FIELD.get(name, [])[:2] * 4 + BY_FIELD.get(name, []) or ["0"]))
-        if name == "amount":
-            value = draw(AMOUNTS)
+        if name in ("amount", "limitPrice"):
+            value = draw(AMOUNTS if name == "amount" else PRICES)
             value = f'"{value}"' if draw(st.booleans()) else value
         fields.append(f'{draw(GAPS)}"{name}"{draw(GAPS)}:{draw(GAPS)}{value}')
     return (draw(GAPS) + "{" + ",".join(fields) + draw(GAPS) + "}" + draw(GAPS)).encode("utf-8", "surrogatepass")
 
 
-@settings(max_examples=600, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=1000, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(body=bodies() | st.binary(max_size=40))
 @example(body=VALID[:-1] + b',"amount":"2"}')
 @example(body=VALID[:-1] + b',"slippageBps":1,"slippageBps":2}')
 @example(body=VALID[:-1] + b',"am\\u006funt":"2"}')
 @example(body=VALID[:-1] + b',"slippageBps":-0}')
+@example(body=LIMIT[:-1] + b',"limitPrice":"2"}')
+@example(body=LIMIT[:-1] + b',"type":"limit"}')
+@example(body=LIMIT[:-1] + b',"timeInForce":"gtc","timeInForce":"gtc"}')
+@example(body=VALID[:-1] + b',"limitPrice":"2"}')
+@example(body=LIMIT.replace(b"155.2", b"18446744073709.55").replace(b'"1.5"', b"2"))
 @example(
     body=b'{"type":"market","tokenIn":"SOL","tokenOut":"USDC","amount":"1.5","clientOrderId":"","clientOrderId":"a"}'
 )
@@ -135,6 +167,25 @@ def test_ordinary_bodies_take_the_short_way(known, extra, indent):
 
 
 @pytest.mark.parametrize(
+    "extra",
+    [
+        {},
+        {"limitPrice": 155.2},
+        {"limitPrice": 155},
+        {"limitPrice": "155.200"},
+        {"timeInForce": "gtc"},
+        {"amount": 2, "slippageBps": 0, "clientOrderId": "a:1", "timeInForce": "gtc"},
+        {"limitPrice": "0.01"},
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_ordinary_limit_orders_take_the_short_way(known, extra, indent):
+    body = json.dumps(LIMIT_ORDER | extra, indent=indent).encode()
+    assert agrees(body)
+    assert agrees(json.dumps(dict(reversed((LIMIT_ORDER | extra).items()))).encode())
+
+
+@pytest.mark.parametrize(
     "body",
     [
         VALID[:-1] + b',"amount":"1.5"}',
@@ -147,6 +198,21 @@ def test_ordinary_bodies_take_the_short_way(known, extra, indent):
         b"\xef\xbb\xbf" + VALID,
         VALID + b"\0",
         VALID + b"{}",
+        VALID[:-1] + b',"limitPrice":"155.2"}',
+        VALID[:-1] + b',"timeInForce":"gtc"}',
+        LIMIT[:-1] + b',"limitPrice":"155.2"}',
+        LIMIT[:-1] + b',"limitPrice":155.2}',
+        LIMIT[:-1] + b',"type":"limit"}',
+        LIMIT[:-1] + b',"timeInForce":"gtc","timeInForce":"gtc"}',
+        LIMIT[:-1] + b',"timeInForce":"ioc"}',
+        LIMIT[:-1] + b',"expiresAt":"2026-11-22T12:00:00Z"}',
+        LIMIT.replace(b"limitPrice", b"limit\\u0050rice"),
+        LIMIT.replace(b"155.2", b"155.205"),
+        LIMIT.replace(b"155.2", b"0"),
+        LIMIT.replace(b"155.2", b"90071992547409.92"),
+        LIMIT.replace(b"155.2", b"18446744073709.55"),
+        LIMIT.replace(b"SOL", b"JUP"),
+        LIMIT.replace(b"limit", b"sniper", 1),
     ],
 )
 def test_unusual_bodies_are_left_to_the_documented_way(known, body):
@@ -171,6 +237,12 @@ SAMPLES = [
     ORDER | {"tokenIn": TOKENS["JUP"].mint, "amount": "0.0000001"},
     ORDER | {"amount": "-1"},
     ORDER | {"slippageBps": 1e9},
+    LIMIT_ORDER,
+    LIMIT_ORDER | {"clientOrderId": "limit", "timeInForce": "gtc"},
+    LIMIT_ORDER | {"clientOrderId": "limit", "limitPrice": 155.3},
+    LIMIT_ORDER | {"limitPrice": "155.123456789"},
+    LIMIT_ORDER | {"limitPrice": "155.1234567891"},
+    LIMIT_ORDER | {"limitPrice": "0"},
     {},
     [],
 ]

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 from celery import current_app
-from django.db import connection
+from django.db import DatabaseError, connection
 from kombu.exceptions import LimitExceeded, OperationalError
 
-from orders import dispatch, intake, live, models, recovery
+from orders import dispatch, intake, live, models, recovery, sweep, terms
 from orders.intake import Accepted, Conflict
 from routing.store import StoreError, redis
 
@@ -136,7 +136,7 @@ def test_with_the_broker_down_an_order_is_accepted_and_the_sweep_finds_it(bench,
     monkeypatch.undo()
     assert bench.messages("order") == 0
     bench.pass_time(order_id, live.GRACE_MS + 100)
-    assert recovery.sweep() == 1
+    assert sweep.sweep() == 1
     assert bench.messages("order") == 1
 
 
@@ -150,10 +150,19 @@ def test_the_pending_event_made_at_intake_and_the_one_rebuilt_from_the_row_are_t
     assert recovery.history(bench.row(order_id)) == bench.events(order_id)
 
 
+@pytest.mark.parametrize("reason", [StoreError("redis went away"), DatabaseError("postgres went away")], ids=str)
+def test_an_order_whose_wake_up_fails_is_accepted_all_the_same(bench, monkeypatch, reason):
+    def away(_):
+        raise reason
+
+    monkeypatch.setattr(intake, "wake", away)
+    assert bench.statuses(bench.accept(bench.limit("150"))[0]) == ["pending"]
+
+
 def test_placing_an_order_that_is_there_changes_nothing(bench):
     bench.quote_all()
     (order_id,) = bench.place()
-    placement = intake.placement(recovery.order_of(bench.row(order_id)), bench.row(order_id).created_at)
+    placement = intake.placement(terms.order_of(bench.row(order_id)), bench.row(order_id).created_at)
     bench.run([order_id])
     feed = redis().xlen(live.FEED)
     assert live.place([placement]) == set()

@@ -52,7 +52,7 @@ def test_a_duty_that_fails_is_tried_again_and_complains_now_and_then():
     assert logs[0]["duty"] == "look" and "refused" in logs[0]["reason"]
 
 
-def test_the_heart_outlives_failing_duties_and_stops_when_told(monkeypatch):
+def test_the_heart_outlives_failing_duties_and_stops_when_told():
     beaten = threading.Event()
     failing = Act(*[ConnectionError("postgres is away")] * 1000)
 
@@ -61,26 +61,29 @@ def test_the_heart_outlives_failing_duties_and_stops_when_told(monkeypatch):
             beaten.set()
         return 0
 
-    monkeypatch.setattr(pulse, "duties", lambda: [Duty("bad", 0, failing), Duty("good", 0, other)])
-    heart = Pulse()
+    heart = Pulse([Duty("bad", 0, failing), Duty("good", 0, other)])
     heart.start()
     assert beaten.wait(10)
     heart.stop(10)
     assert not heart.is_alive()
 
 
-def test_no_duty_begins_once_the_heart_was_told_to_stop(monkeypatch):
-    heart, late = Pulse(), Act()
+def test_no_duty_begins_once_the_heart_was_told_to_stop():
+    late = Act()
 
     def stop():
         heart.stopping.set()
         return 0
 
-    monkeypatch.setattr(pulse, "duties", lambda: [Duty("first", 0, stop), Duty("second", 0, late)])
+    heart = Pulse([Duty("first", 0, stop), Duty("second", 0, late)])
     heart.run()
     assert late.count == 0
 
 
 @pytest.mark.parametrize("duty", ["look", "sweep", "audit", "notice loss", "tidy"])
 def test_the_heart_has_every_duty(duty):
-    assert duty in [one.name for one in pulse.duties()]
+    assert duty in [one.name for one in pulse.order_duties()]
+
+
+def test_waiting_orders_expire_by_the_limit_workers_heart():
+    assert "expire" in [one.name for one in pulse.limit_duties()]

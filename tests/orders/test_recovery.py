@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from engine.lifecycle import AttemptState
-from orders import archive, attempts, execution, intake, live, models, pulse, recovery, settlement
+from orders import archive, attempts, execution, intake, live, models, pulse, recovery, settlement, sweep
 from orders.models import OrderEvent
 from routing import models as routing_models
 from routing.catalogue import catalogue
@@ -41,7 +41,7 @@ def finish(bench, order_ids):
             if redis().exists(live.key(order_id)):
                 bench.pass_time(order_id, 120_000)
         models.Attempt.objects.filter(state__in=attempts.OPEN).update(sent_at="2000-01-01T00:00:00Z")
-        recovery.sweep()
+        sweep.sweep()
         bench.carry(hints())
         settlement.audit()
         while settlement.look():
@@ -325,9 +325,9 @@ def test_open_orders_are_found_without_walking_through_the_finished_ones(bench):
     )
     bench.sql("ANALYZE orders_order")
     (order_id,) = bench.place()
-    found = models.Order.objects.exclude(status__in=models.FINALS).order_by("created_at", "pk")[: recovery.PAGE]
-    assert "orders_open" in found.explain()
-    assert list(recovery.open_orders(0)) == [[order_id]]
+    found = models.Order.objects.filter(models.MOVING).order_by("created_at", "pk")[: recovery.PAGE]
+    assert "orders_moving" in found.explain()
+    assert list(recovery.moving(0)) == [[order_id]]
 
 
 def test_finished_orders_that_the_feed_lost_are_archived_after_all(bench):
@@ -367,9 +367,9 @@ def test_the_pulse_rebuilds_once_after_redis_was_emptied(bench):
 def test_the_sweep_wakes_an_order_whose_wake_up_was_lost(bench):
     (order_id,) = bench.place()
     redis().delete("order")
-    assert recovery.sweep() == 0
+    assert sweep.sweep() == 0
     bench.pass_time(order_id, live.GRACE_MS + 100)
-    assert recovery.sweep() == 1
+    assert sweep.sweep() == 1
     assert hints() == [order_id]
 
 
@@ -378,7 +378,7 @@ def test_the_sweep_wakes_an_order_whose_worker_died(bench, settings):
     live.claim([order_id])
     redis().delete("order")
     bench.pass_time(order_id, settings.ORDER_LEASE_MS + 100)
-    recovery.sweep()
+    sweep.sweep()
     assert hints() == [order_id]
 
 
@@ -388,27 +388,27 @@ def test_the_sweep_backs_off_per_order_from_5_seconds_to_60(bench):
     for _ in range(6):
         redis().zadd(live.OPEN, {order_id: 0})
         before = time.time() * 1000
-        recovery.sweep()
+        sweep.sweep()
         waits.append(round((redis().zscore(live.OPEN, order_id) - before) / 1000))
     assert waits == [5, 10, 20, 40, 60, 60]
 
 
 def test_the_sweep_holds_still_while_the_queue_is_long(bench, monkeypatch):
-    monkeypatch.setattr(recovery, "QUEUE_LONG", 2)
+    monkeypatch.setattr(sweep, "QUEUE_LONG", 2)
     (order_id,) = bench.place()
     redis().zadd(live.OPEN, {order_id: 0})
     redis().lpush("order", "{}", "{}")
-    assert recovery.sweep() == 0
+    assert sweep.sweep() == 0
     assert redis().zscore(live.OPEN, order_id) == 0
     redis().delete("order")
-    assert recovery.sweep() == 1
+    assert sweep.sweep() == 1
 
 
 def test_the_sweep_restores_an_order_whose_state_alone_is_gone(bench):
     (order_id,) = bench.place()
     redis().delete("order", live.key(order_id), f"{live.key(order_id)}:events")
     redis().zadd(live.OPEN, {order_id: 0})
-    assert recovery.sweep() == 1
+    assert sweep.sweep() == 1
     assert bench.statuses(order_id) == ["pending"]
     assert hints() == [order_id]
 

@@ -1,6 +1,8 @@
 """The OpenAPI description and its pages."""
 
 import re
+from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from django.core.management import call_command
@@ -8,8 +10,15 @@ from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 
+from engine import events, gates
+from engine.gates import Limits, TokenFacts
 from engine.lifecycle import Status
-from orders.api import serializers
+from engine.orders import OrderType
+from engine.retry import Failure
+from engine.triggers import Condition, Kind, Sighting
+from orders import sniping
+from orders.api import examples, serializers
+from routing.tape import MarketEvent
 from tests.orders.doors import ORDER, post
 
 ERROR = "#/components/schemas/Error"
@@ -37,6 +46,7 @@ def test_the_description_is_valid_and_made_without_a_warning(tmp_path):
 def test_every_address_is_described(schema):
     assert set(schema["paths"]) == {
         "/api/orders/execute",
+        "/api/orders/batch",
         "/api/orders",
         "/api/orders/{order_id}",
         "/api/orders/{order_id}/events",
@@ -55,7 +65,11 @@ def test_every_error_is_described_in_the_one_shape(schema):
                 assert said == {"$ref": ERROR}, (name, status)
     statuses = {name: set(operation["responses"]) for name, operation in operations(schema)}
     assert statuses["post /api/orders/execute"] == {"202", "400", "409", "415", "503"}
+    assert statuses["post /api/orders/batch"] == {"200", "400", "415", "503"}
     assert statuses["get /api/orders/{order_id}"] == {"200", "400", "404", "503"}
+    assert statuses["patch /api/orders/{order_id}"] == {"200", "400", "404", "409", "412", "415", "428", "503"}
+    assert statuses["delete /api/orders/{order_id}"] == {"200", "400", "404", "409", "503"}
+    assert statuses["delete /api/orders"] == {"200", "400", "503"}
     assert statuses["get /readyz"] == {"200", "503"}
 
 
@@ -69,15 +83,46 @@ def test_the_list_is_described_as_pages_with_every_parameter(schema):
     assert (parameters["limit"]["schema"]["minimum"], parameters["limit"]["schema"]["maximum"]) == (1, 200)
 
 
-def test_the_request_is_described_with_limits_and_an_example_that_is_accepted(schema, bench, client):
+def test_the_request_is_described_with_limits_and_an_example_of_each_type_that_is_accepted(schema, bench, client):
     body = schema["paths"]["/api/orders/execute"]["post"]["requestBody"]["content"]["application/json"]
-    (example,) = body["examples"].values()
-    answer = client.post("/api/orders/execute", example["value"], content_type="application/json")
-    assert answer.status_code == 202
+    assert [example["value"]["type"] for example in body["examples"].values()] == list(OrderType)
+    for example in body["examples"].values():
+        answer = client.post("/api/orders/execute", example["value"], content_type="application/json")
+        assert answer.status_code == 202, answer.content
     fields = schema["components"]["schemas"]["Execute"]["properties"]
     assert set(fields) == set(serializers.ACCEPTED)
     assert (fields["slippageBps"]["minimum"], fields["slippageBps"]["maximum"]) == (0, 5000)
     assert {kind["type"] for kind in fields["amount"]["oneOf"]} == {"string", "number"}
+    one, *_, several = fields["trigger"]["oneOf"]
+    assert one["properties"]["kind"]["const"] == "launch"
+    assert (several["minItems"], several["maxItems"]) == (1, 3)
+
+
+def test_the_examples_of_a_batch_and_an_amendment_are_accepted(schema, bench, client):
+    def example(path, method):
+        body = schema["paths"][path][method]["requestBody"]["content"]["application/json"]
+        (found,) = body["examples"].values()
+        return found["value"]
+
+    batch = client.post("/api/orders/batch", example("/api/orders/batch", "post"), content_type="application/json")
+    assert batch.json()["refused"] == 0, batch.content
+    limit = batch.json()["results"][1]["order"]["orderId"]
+    changed = client.patch(
+        f"/api/orders/{limit}",
+        example("/api/orders/{order_id}", "patch"),
+        content_type="application/json",
+        headers={"if-match": '"1"'},
+    )
+    assert changed.status_code == 200, changed.content
+    described = schema["components"]["schemas"]
+    assert set(batch.json()) == set(described["Verdicts"]["properties"])
+    assert set(described["PatchedAmend"]["properties"]) == set(serializers.AMENDABLE)
+
+
+def test_an_order_in_an_example_has_the_fields_that_are_described(schema):
+    described = schema["components"]["schemas"]
+    assert set(examples.RESTING) == set(described["Order"]["properties"])
+    assert set(examples.RESTING["resting"]) == set(described["Resting"]["properties"])
 
 
 async def test_answers_have_the_fields_that_are_described(schema, bench):
@@ -105,9 +150,30 @@ def test_the_examples_of_events_name_the_facts_the_engine_states(schema, bench):
     (order_id,) = bench.place()
     bench.run([order_id])
     answer = schema["paths"]["/api/orders/{order_id}/events"]["get"]["responses"]["200"]
-    (example,) = answer["content"]["application/json"]["examples"].values()
+    example, *_ = answer["content"]["application/json"]["examples"].values()
     shown = [set(event) for event in example["value"]["events"]]
     assert shown == [set(event) for event in bench.events(order_id)]
+
+
+def test_the_examples_of_waiting_orders_name_the_facts_the_engine_states(bench):
+    limit = bench.limit("160", expires_at=1_800_000_000_000).order
+    sniper = bench.snipe(examples.MINT, Condition(Kind.LIQUIDITY, 5_000_000), max_price=Decimal("0.00004")).order
+    after = replace(limit, limit_price=Decimal("154.5"), expires_at=None)
+    seen = Sighting(15488, "METEORA", Decimal("154.88"), 1_000, 1_310, 2)
+    event = sniping.event_facts(MarketEvent("1-0", Kind.LIQUIDITY, examples.MINT, "RAYDIUM", 5_200_000, 1_000), 1_012)
+    facts = [one[2] for one in (*examples.RETURNED, *examples.EXPIRED[1:], *examples.REFUSED)]
+    pending, amended, fired, returned, cancelled, expired, armed, judged, failed = facts
+    assert pending.keys() == events.pending(limit).keys()
+    assert amended["amended"].keys() == events.amended(limit, after)["amended"].keys()
+    assert fired["trigger"].keys() == events.price_seen(limit, seen)["trigger"].keys()
+    assert returned["returned"].keys() == events.returned("", "", 0)["returned"].keys()
+    assert cancelled.keys() == events.cancelled("").keys()
+    assert expired.keys() == events.expired(limit).keys()
+    assert armed.keys() == events.pending(sniper).keys()
+    assert judged["trigger"]["event"].keys() == event.keys()
+    verdicts = gates.judge(TokenFacts("", "", 5_200_000, None), Limits(1_000_000, 5_000), allow_unknown=False)
+    assert judged["gates"] == [verdict.as_dict() for verdict in verdicts]
+    assert failed.keys() == events.failed(Failure("", "", False, False)).keys()
 
 
 @pytest.mark.parametrize("page", ["/api/docs/", "/api/redoc/"])

@@ -11,13 +11,16 @@ import structlog
 
 from config.celery import app
 from config.env import ROOT
-from orders import archive, deadletters, dispatch, execution, recovery
+from orders import archive, book, deadletters, dispatch, execution, limits, recovery, sniping, stocktaking, waiting
+from orders.bell import Bell
 from orders.models import DeadLetter
 from orders.pulse import Pulse
 from routing import polling
+from routing.asking import asker
 from routing.polling import Watchdog
+from routing.store import StoreError
 from tests.system import eventually
-from workers import dbsync, dlq, order, stream
+from workers import dbsync, dlq, limit, order, sniper, stream
 
 
 @pytest.fixture
@@ -30,6 +33,13 @@ def calls(monkeypatch):
         (archive, "drain"),
         (polling, "poll"),
         (deadletters, "keep"),
+        (limits, "fire"),
+        (limits, "fire_or_cancel"),
+        (limits, "check"),
+        (waiting, "expire"),
+        (stocktaking, "take"),
+        (sniping, "match"),
+        (sniping, "evaluate"),
     ]:
         monkeypatch.setattr(module, name, lambda *args, called=name: found.append((called, *args)))
     return found
@@ -43,8 +53,19 @@ def test_each_task_is_a_door_to_one_function(calls, monkeypatch):
     stream.poll()
     dlq.keep(order_ids=["c"])
     dlq.keep()
-    expected = [("carry", ["a", "b"]), ("recover",), ("drain",), ("poll",), ("keep", ["c"]), ("keep", ["lost"])]
-    assert calls == expected
+    expected = [("carry", ["a", "b"]), ("recover",), ("drain",), ("poll", book.pairs), ("keep", ["c"])]
+    assert calls == [*expected, ("keep", ["lost"])]
+
+
+def test_the_tasks_of_waiting_orders_are_doors_too(calls):
+    limit.fire(pairs=["SOL-USDC"])
+    limit.fire(order_ids=["a"])
+    limit.check()
+    limit.audit()
+    sniper.match()
+    sniper.evaluate(order_ids=["b"])
+    fired = [("fire", "SOL-USDC"), ("fire_or_cancel", []), ("fire_or_cancel", ["a"])]
+    assert calls == [*fired, ("check",), ("expire",), ("take",), ("match",), ("evaluate", ["b"])]
 
 
 def test_a_task_bears_arguments_of_a_later_version(calls):
@@ -53,7 +74,8 @@ def test_a_task_bears_arguments_of_a_later_version(calls):
     dbsync.drain(reason="x")
     stream.poll(reason="x")
     dlq.keep(order_ids=["a"], reason="x")
-    assert len(calls) == 5
+    sniper.evaluate(order_ids=["a"], reason="x")
+    assert len(calls) == 6
 
 
 def test_a_task_binds_its_name_and_id_to_every_line_it_logs(monkeypatch):
@@ -78,7 +100,7 @@ def consumer(*queues):
 
 
 def test_the_pulse_beats_beside_the_order_queue_and_ends_with_its_worker(monkeypatch):
-    monkeypatch.setattr("orders.pulse.duties", list)
+    monkeypatch.setattr(order, "order_duties", list)
     sender = consumer("order")
     order.start_pulse(sender=sender)
     assert isinstance(sender.pulse, Pulse) and sender.pulse.is_alive()
@@ -96,7 +118,50 @@ def test_the_watchdog_watches_beside_the_stream_queue_and_ends_with_its_worker(m
     assert not sender.watchdog.is_alive()
 
 
-@pytest.mark.parametrize("queue", ["dbsync", "dlq"])
+def test_the_limit_workers_pulse_ends_with_it(monkeypatch):
+    monkeypatch.setattr(limit, "limit_duties", list)
+    sender = consumer("limit")
+    limit.start_pulse(sender=sender)
+    assert sender.limit_pulse.is_alive()
+    limit.stop_pulse(sender=SimpleNamespace(consumer=sender))
+    assert not sender.limit_pulse.is_alive()
+
+
+def test_each_quote_the_stream_worker_stores_rings_for_its_pair_until_the_worker_ends(bench, monkeypatch):
+    monkeypatch.setattr(polling, "silent", lambda: False)
+    rung = []
+    monkeypatch.setattr(limits, "ring", rung.extend)
+    sender = consumer("stream")
+    stream.start_watchdog(sender=sender)
+    answers = asker().ask(bench.pair).result(10)
+    assert [answer.venue for answer in answers] == ["RAYDIUM", "METEORA"]
+    eventually(lambda: rung, 10, "the bell")
+    assert set(rung) == {"SOL-USDC"}
+    stream.stop_watchdog(sender=SimpleNamespace(consumer=sender))
+    sender.bell.join(5)
+    assert not sender.bell.is_alive()
+
+
+def test_the_bell_outlives_a_store_that_is_away(bench, monkeypatch):
+    rung = []
+
+    def ring(pairs):
+        rung.append(pairs)
+        raise StoreError("away")
+
+    monkeypatch.setattr(limits, "ring", ring)
+    bell = Bell()
+    bell.start()
+    bell.strike("SOL-USDC")
+    eventually(lambda: len(rung) == 1, 10, "the bell")
+    bell.strike("SOL-USDC")
+    eventually(lambda: len(rung) == 2, 10, "the bell again")
+    bell.stop()
+    bell.join(5)
+    assert not bell.is_alive()
+
+
+@pytest.mark.parametrize("queue", ["sniper", "dbsync", "dlq"])
 def test_other_workers_have_neither(queue):
     sender = consumer(queue)
     order.start_pulse(sender=sender)

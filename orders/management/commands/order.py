@@ -1,110 +1,159 @@
-"""`manage.py order market SOL USDC 1.5`: place an order and watch it, through the public API alone."""
+"""`manage.py order market|limit|sniper`: place an order and watch it, through the public API alone."""
 
-import json
+import argparse
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from engine.lifecycle import Status
-from engine.orders import OrderType
+from engine.orders import OrderType, TimeInForce
 from orders.management import client, story
-from orders.management.client import Placed
+from orders.management.client import Json
+from orders.management.commands.watch import EXIT_CODES, Follower, as_json, ways_on
 
-TIMEOUT_S = 60.0
+MARKET_TIMEOUT_S = 60.0
+PLACED_CODES = f"{EXIT_CODES} With --no-watch: 0 placed."
 
-EXIT_CODES = (
-    "Exit codes: 0 confirmed; 1 failed, cancelled or expired; 2 refused, unreachable or not final in time; 130 Ctrl-C."
-)
+EXPIRES = "how long it may rest: 90s, 10m, 2h, 1d or a time such as 2026-11-22T18:00:00Z (default: until cancelled)"
 
 
-class Command(BaseCommand):
+class Command(Follower):
     """Places one order and shows its stages live."""
 
-    help = f"Place an order and show its stages live. {EXIT_CODES}"
-    # A client needs neither store: no check may look for one.
-    requires_system_checks: list[str] = []
+    help = f"Place an order and show its stages live. {PLACED_CODES}"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare what may be asked."""
-        parser.add_argument("type", choices=[str(kind) for kind in OrderType])
-        parser.add_argument("token_in", metavar="TOKEN_IN", help="what to sell, by symbol or mint")
-        parser.add_argument("token_out", metavar="TOKEN_OUT", help="what to buy, by symbol or mint")
-        parser.add_argument("amount", metavar="AMOUNT", help="how much to sell, in whole tokens")
-        parser.add_argument("--slippage-bps", type=int, help="least acceptable outcome below the quote, in bps")
-        parser.add_argument("--client-order-id", help="your name for the order; the same one never makes a second")
-        parser.add_argument("--url", default=own_url(), help="where the engine is (default: %(default)s)")
-        parser.add_argument("--timeout", type=float, default=TIMEOUT_S, help="seconds to follow it (%(default)g)")
-        parser.add_argument("--json", action="store_true", help="write one event per line as JSON and nothing else")
+        """Declare what may be asked, by type."""
+        kinds = parser.add_subparsers(dest="type", metavar="TYPE", required=True)
+        add_market(kinds)
+        add_limit(kinds)
+        add_sniper(kinds)
 
-    def handle(self, *, url: str, timeout: float, **options: Any) -> None:
+    def handle(self, *, url: str, timeout: float | None, **options: Any) -> None:
         """Place, follow, and exit with what became of it."""
         began = time.monotonic()
         try:
-            placed = client.place(url.rstrip("/"), body(options))
+            placed = client.place(url, body(options, datetime.now(UTC)))
         except client.Refused as reason:
-            raise CommandError(str(reason), returncode=2) from None
-        except KeyboardInterrupt:
-            self.leave(
-                f"Interrupted before the engine answered; look at {url}/api/orders for whether it took the order."
-            )
-        status = self.watch(placed, began, timeout, as_json=options["json"])
-        if status != Status.CONFIRMED:
+            raise CommandError(str(reason), returncode=reason.exit_code) from None
+        if not options["watch"]:
+            self.show(as_json(dict(placed.answer)) if options["json"] else f"{head(placed)}\n{ways_on(placed, url)}")
+            return
+        if not options["json"]:
+            self.show(head(placed))
+
+        def timed(event: Json) -> str:
+            return story.line(event, time.monotonic() - began)
+
+        words = as_json if options["json"] else timed
+        if self.follow(placed, url, words, began=began, timeout=timeout) != Status.CONFIRMED:
             sys.exit(1)
 
-    def watch(self, placed: Placed, began: float, timeout: float, *, as_json: bool) -> str:
-        """Show every stage as it comes; return the final status."""
-        status = ""
-        if not as_json:
-            self.stdout.write(f"order {placed.order_id}")
-        try:
-            for event in client.follow(placed.links["ws"], began + timeout):
-                status = event["status"]
-                self.show(event, time.monotonic() - began, as_json=as_json)
-        except client.Refused as reason:
-            raise CommandError(f"order {placed.order_id} cannot be followed: {reason}", returncode=2) from None
-        except client.Unfinished as trouble:
-            raise CommandError(unfinished(placed, timeout, str(trouble)), returncode=2) from None
-        except KeyboardInterrupt:
-            self.leave(f"Order {placed.order_id} goes on without you: {placed.links['self']}")
-        return status
 
-    def show(self, event: Mapping[str, Any], elapsed_s: float, *, as_json: bool) -> None:
-        """Write one event, at once: a pipe would hold it back."""
-        self.stdout.write(json.dumps(event, ensure_ascii=False) if as_json else story.line(event, elapsed_s))
-        self.stdout.flush()
-
-    def leave(self, farewell: str) -> None:
-        """Exit as a program ended by Ctrl-C does."""
-        self.stderr.write(f"\n{farewell}")
-        sys.exit(130)
+def add_market(kinds: Any) -> None:
+    """Declare a market order."""
+    parser = add_kind(kinds, OrderType.MARKET, "sell at once, at the best price there is")
+    parser.add_argument("--timeout", type=float, default=MARKET_TIMEOUT_S, help="seconds to follow it (%(default)g)")
 
 
-def body(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the order as the API takes it; what was not given is left to the engine."""
+def add_limit(kinds: Any) -> None:
+    """Declare a limit order."""
+    parser = add_kind(kinds, OrderType.LIMIT, "sell as soon as the price is good enough")
+    parser.add_argument("--price", required=True, metavar="P", help="the least TOKEN_OUT to take for one TOKEN_IN")
+    parser.add_argument("--tif", choices=[str(one) for one in TimeInForce], help="ioc: now or never")
+    add_patience(parser)
+
+
+def add_sniper(kinds: Any) -> None:
+    """Declare a sniper order."""
+    parser = add_kind(kinds, OrderType.SNIPER, "buy a token as soon as its market does what you wait for")
+    wanted = parser.add_argument_group("what to wait for; all that is given must hold, and something must be")
+    wanted.add_argument("--launch", action="store_true", help="the token's first pool appears")
+    wanted.add_argument("--liquidity", metavar="USD", help="its pools are worth at least this")
+    wanted.add_argument("--volume", type=volume, metavar="USD/SECONDS", help="so much was traded within so long")
+    parser.add_argument("--max-price", metavar="P", help="the most TOKEN_IN to pay for one TOKEN_OUT")
+    parser.add_argument("--allow-unknown", action="store_true", help="buy also when a gate cannot learn what it asks")
+    add_patience(parser)
+
+
+def add_kind(kinds: Any, kind: OrderType, purpose: str) -> argparse.ArgumentParser:
+    """Declare a type of order with what every type takes."""
+    parser: argparse.ArgumentParser = kinds.add_parser(
+        str(kind), help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}. {PLACED_CODES}"
+    )
+    parser.add_argument("token_in", metavar="TOKEN_IN", help="what to sell, by symbol or mint")
+    parser.add_argument("token_out", metavar="TOKEN_OUT", help="what to buy, by symbol or mint")
+    parser.add_argument("amount", metavar="AMOUNT", help="how much to sell, in whole tokens")
+    parser.add_argument("--slippage-bps", type=int, help="least acceptable outcome below the quote, in bps")
+    parser.add_argument("--client-order-id", help="your name for the order; the same one never makes a second")
+    parser.add_argument("--no-watch", dest="watch", action="store_false", help="place it and leave it")
+    parser.add_argument("--json", action="store_true", help="write one event per line as JSON and nothing else")
+    client.add_url(parser)
+    return parser
+
+
+def add_patience(parser: argparse.ArgumentParser) -> None:
+    """Declare how long an order that waits may rest, and how long to watch it."""
+    parser.add_argument("--expires", type=client.expiry, metavar="WHEN", help=EXPIRES)
+    parser.add_argument("--timeout", type=float, help="seconds to follow it (default: until it is final)")
+
+
+def volume(text: str) -> Json:
+    """Read --volume.
+
+    Raises ArgumentTypeError.
+    """
+    least, _, seconds = text.partition("/")
+    if not (least and seconds.isascii() and seconds.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not US dollars and seconds, such as 10000/60")
+    return {"kind": "volume", "atLeast": least, "windowS": int(seconds)}
+
+
+def body(options: Mapping[str, Any], now: datetime) -> Json:
+    """Write the order as the API takes it; what was not given is left to the engine.
+
+    Raises CommandError for a sniper order that waits for nothing.
+    """
     asked = {
         "type": options["type"],
         "tokenIn": options["token_in"],
         "tokenOut": options["token_out"],
         "amount": options["amount"],
+        "limitPrice": options.get("price"),
+        "timeInForce": options.get("tif"),
+        "trigger": trigger(options) if options["type"] == OrderType.SNIPER else None,
+        "maxPrice": options.get("max_price"),
+        "expiresAt": options.get("expires") and client.expires_at(options["expires"], now),
+        "allowUnknown": options.get("allow_unknown") or None,
         "slippageBps": options["slippage_bps"],
         "clientOrderId": options["client_order_id"],
     }
     return {name: value for name, value in asked.items() if value is not None}
 
 
-def own_url() -> str:
-    """Return the address of the engine on this machine."""
-    host = settings.ENV["ENGINE_HOST"]
-    # An address that means "every interface" can be listened on, not always connected to.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.ENV['ENGINE_PORT']}"
+def trigger(options: Mapping[str, Any]) -> Json | list[Json]:
+    """Write what a sniper order waits for: one condition as it is, several as a list.
+
+    Raises CommandError when there is none.
+    """
+    wanted: list[Json] = []
+    if options["launch"]:
+        wanted.append({"kind": "launch"})
+    if options["liquidity"]:
+        wanted.append({"kind": "liquidity", "atLeast": options["liquidity"]})
+    if options["volume"]:
+        wanted.append(options["volume"])
+    if not wanted:
+        raise CommandError(
+            "a sniper order waits for something: give --launch, --liquidity or --volume, or several", returncode=2
+        )
+    return wanted[0] if len(wanted) == 1 else wanted
 
 
-def unfinished(placed: Placed, timeout: float, trouble: str) -> str:
-    """Say that time ran out, that the order goes on, and where to look."""
-    last = f" (last trouble: {trouble})" if trouble else ""
-    return f"order {placed.order_id} is not final after {timeout:g} s{last}; it goes on: {placed.links['self']}"
+def head(placed: client.Placed) -> str:
+    """Name the order."""
+    return f"order {placed.order_id}"

@@ -1,16 +1,27 @@
 """`manage.py sandbox`: change the sandbox while the engine runs."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connection
 
+from engine.triggers import usd
 from routing import outages
-from routing.store import StoreError
+from routing.sandbox import stage
+from routing.store import StoreError, redis
 from routing.venues import VENUES
+
+USD_MAX = 1_000_000_000_000
+PATIENCE_S = 2
+HUNDREDTH = Decimal("0.01")
 
 
 class Command(BaseCommand):
-    """Takes sandbox venues down and brings them back."""
+    """Takes sandbox venues down and brings them back, launches tokens and has them traded."""
 
     help = "Change the sandbox while the engine runs."
     requires_system_checks: list[str] = []
@@ -21,14 +32,119 @@ class Command(BaseCommand):
         venue = what.add_parser("venue", help="take a venue down or bring it back, for every process")
         venue.add_argument("venue", metavar="VENUE", help=f"one of {', '.join(VENUES)}")
         venue.add_argument("state", choices=["up", "down"])
+        add_launch(what.add_parser("launch", help="launch a token: list it and create its first pool"))
+        liquidity = what.add_parser("liquidity", help="have all pools of a token be worth so much")
+        volume = what.add_parser("volume", help="have so much of a token be traded, at once")
+        for told in (liquidity, volume):
+            told.add_argument("token", metavar="TOKEN", help="symbol or mint")
+            told.add_argument("amount", metavar="USD", help="such as 25000")
 
-    def handle(self, *, venue: str, state: str, **options: Any) -> None:
+    def handle(self, *, what: str, **options: Any) -> None:
         """Pass the order on, and confirm it."""
+        doors: dict[str, Callable[..., None]] = {
+            "venue": self.venue,
+            "launch": self.launch,
+            "liquidity": self.liquidity,
+            "volume": self.volume,
+        }
+        with explained():
+            doors[what](**options)
+
+    def venue(self, *, venue: str, state: str, **_: Any) -> None:
+        """Take a venue down or bring it up."""
         venue = venue.upper()
-        try:
-            outages.put(venue, state)
-        except outages.UnknownVenue as reason:
-            raise CommandError(str(reason), returncode=2) from None
-        except StoreError as reason:
-            raise CommandError(f"Redis cannot be reached; is `manage.py up` running?\n{reason}", returncode=2) from None
+        outages.put(venue, state)
         self.stdout.write(f"{venue} is {state} from now on, for every process.")
+
+    def launch(self, *, unknown_facts: bool, **options: Any) -> None:
+        """Launch a token; what is not said of it is harmless, or unknown if so wished."""
+        facts = {"mint_authority": options["mint_authority"], "freeze_authority": options["freeze_authority"]}
+        if options["top_holder_pct"] is not None:
+            facts["top_holder_bps"] = hundredths(options["top_holder_pct"], 100, "--top-holder-pct")
+        elif unknown_facts:
+            facts["top_holder_bps"] = None
+        said = {name: value for name, value in facts.items() if value is not None or unknown_facts}
+        cents = hundredths(options["liquidity"], USD_MAX, "--liquidity")
+        reach()
+        launched = stage.launch(mint=options["mint"], symbol=options["symbol"], liquidity=cents, **said)
+        self.stdout.write(
+            f"{launched.token.symbol} is listed, with a pool of {usd(cents)} USD; servers notice within seconds.\n"
+            f"mint   {launched.token.mint}\n"
+            f"pairs  {', '.join(launched.pairs)}"
+        )
+
+    def liquidity(self, *, token: str, amount: str, **_: Any) -> None:
+        """Have a token's pools be worth so much."""
+        cents = hundredths(amount, USD_MAX, "USD")
+        reach()
+        stage.liquidity(token, cents)
+        self.stdout.write(f"All pools of {token} together are worth {usd(cents)} USD.")
+
+    def volume(self, *, token: str, amount: str, **_: Any) -> None:
+        """Have so much of a token be traded."""
+        cents = hundredths(amount, USD_MAX, "USD")
+        reach()
+        stage.volume(token, cents)
+        self.stdout.write(f"{usd(cents)} USD of {token} were traded.")
+
+
+def add_launch(launch: CommandParser) -> None:
+    """Declare what may be said of a token that is launched."""
+    launch.add_argument("--symbol", help="1 to 16 letters and digits; made up when not given")
+    launch.add_argument("--mint", metavar="ADDRESS", help="made up when not given; the same mint is launched once")
+    launch.add_argument("--liquidity", metavar="USD", default=usd(stage.LIQUIDITY), help="what its first pool holds")
+    launch.add_argument("--mint-authority", metavar="ADDRESS", help="who may mint more; nobody when not given")
+    launch.add_argument("--freeze-authority", metavar="ADDRESS", help="who may freeze holdings; nobody when not given")
+    launch.add_argument("--top-holder-pct", metavar="P", help="what the largest holder has; 5 when not given")
+    launch.add_argument("--unknown-facts", action="store_true", help="what is not given is unknown to everybody")
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what was refused, or which store is away, into one sentence.
+
+    Raises CommandError.
+    """
+    try:
+        yield
+    except (outages.UnknownVenue, stage.NotStaged) as reason:
+        raise CommandError(str(reason), returncode=2) from None
+    except StoreError as reason:
+        raise away("Redis", reason) from None
+    except DatabaseError as reason:
+        raise away("Postgres", reason) from None
+
+
+def away(store: str, reason: Exception) -> CommandError:
+    """Say that a store is away, why, and what to start."""
+    return CommandError(f"{store} cannot be reached; is `manage.py up` running?\n{reason}", returncode=2)
+
+
+def reach() -> None:
+    """Try both stores before anything is done: a token must not be listed and then not told of.
+
+    Raises CommandError and StoreError.
+    """
+    redis().ping()
+    try:
+        # Directly: the pool would try for seconds and then not say why.
+        psycopg.connect(**{**connection.get_connection_params(), "connect_timeout": PATIENCE_S}).close()
+    except psycopg.OperationalError as reason:
+        raise away("Postgres", reason) from None
+
+
+def hundredths(text: str, most: int, name: str) -> int:
+    """Read a number above 0 with at most two decimals as hundredths: dollars as cents, percent as basis points.
+
+    Raises CommandError.
+    """
+    wrong = CommandError(
+        f"{name} is {text!r}: must be a number above 0, at most {most}, with at most two decimals", returncode=2
+    )
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise wrong from None
+    if not number.is_finite() or not 0 < number <= most or number != number.quantize(HUNDREDTH):
+        raise wrong
+    return int(number.scaleb(2))

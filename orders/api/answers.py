@@ -1,0 +1,216 @@
+"""What a client reads: the documented shape of every answer."""
+
+# ruff: noqa: N815 - fields are spelled as clients read them
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from engine.lifecycle import Status
+from engine.orders import TimeInForce
+from orders.api.fields import LIST_SCHEMA
+
+STATUSES = [(status.value, status.value) for status in Status]
+LIVES = [(life.value, life.value) for life in TimeInForce]
+
+
+class LinksSerializer(serializers.Serializer[Any]):
+    """Where to go on from here."""
+
+    self = serializers.URLField()
+    events = serializers.URLField()
+    ws = serializers.CharField(help_text="WebSocket that streams the order's events from the first.")
+
+
+class AcceptedSerializer(serializers.Serializer[Any]):
+    """An accepted order."""
+
+    orderId = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=STATUSES)
+    createdAt = serializers.DateTimeField()
+    links = LinksSerializer()
+
+
+class FieldErrorSerializer(serializers.Serializer[Any]):
+    """What is wrong with one field."""
+
+    field = serializers.CharField()
+    value = serializers.CharField(allow_null=True)
+    message = serializers.CharField()
+    accepted = serializers.CharField()
+
+
+class ErrorBodySerializer(serializers.Serializer[Any]):
+    """What went wrong."""
+
+    code = serializers.CharField()
+    message = serializers.CharField()
+    fields = FieldErrorSerializer(many=True)  # type: ignore[assignment]
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    """Every error of this API."""
+
+    error = ErrorBodySerializer()
+
+
+class EventSerializer(serializers.Serializer[Any]):
+    """One event; more facts follow by status, as the examples show."""
+
+    orderId = serializers.UUIDField()
+    seq = serializers.IntegerField(min_value=1, help_text="1, 2, 3 ... without gaps.")
+    status = serializers.ChoiceField(choices=STATUSES)
+    at = serializers.DateTimeField()
+    attempt = serializers.IntegerField(min_value=0)
+
+
+class EventsSerializer(serializers.Serializer[Any]):
+    """An order's events, oldest first."""
+
+    orderId = serializers.UUIDField()
+    events = EventSerializer(many=True)
+
+
+class RestingSerializer(serializers.Serializer[Any]):
+    """What an order that waits is waiting beside."""
+
+    best = serializers.CharField(allow_null=True, help_text="BEST: the best price less fee that venues last quoted.")
+    ageMs = serializers.IntegerField(allow_null=True, required=False, help_text="Its age; limit orders only.")
+    awayBps = serializers.CharField(
+        allow_null=True,
+        required=False,
+        help_text="How far BEST must still rise to the limit price, in bps of BEST; 0 once it is there.  "
+        "Limit orders only.",
+    )
+
+
+@extend_schema_field({**LIST_SCHEMA, "type": ["array", "null"]})
+class ConditionsField(serializers.ListField):
+    """The conditions of a sniper order."""
+
+
+class OrderSerializer(serializers.Serializer[Any]):
+    """An order as it stands; a term that its type does not have is null."""
+
+    orderId = serializers.UUIDField()
+    clientOrderId = serializers.CharField(allow_null=True)
+    type = serializers.CharField()
+    pair = serializers.CharField()
+    tokenIn = serializers.CharField()
+    tokenOut = serializers.CharField()
+    amount = serializers.CharField()
+    slippageBps = serializers.IntegerField()
+    limitPrice = serializers.CharField(allow_null=True)
+    maxPrice = serializers.CharField(allow_null=True)
+    timeInForce = serializers.ChoiceField(choices=LIVES, allow_null=True)
+    expiresAt = serializers.DateTimeField(allow_null=True)
+    trigger = ConditionsField(allow_null=True)
+    allowUnknown = serializers.BooleanField(allow_null=True)
+    status = serializers.ChoiceField(choices=STATUSES)
+    seq = serializers.IntegerField()
+    attempt = serializers.IntegerField()
+    createdAt = serializers.DateTimeField()
+    updatedAt = serializers.DateTimeField()
+    venue = serializers.CharField(allow_null=True)
+    txHash = serializers.CharField(allow_null=True)
+    result = serializers.DictField(help_text="Facts of the last event.")
+    replayOf = serializers.UUIDField(allow_null=True)
+    resting = RestingSerializer(allow_null=True, help_text="Of an order that waits; null once it has fired or ended.")
+    links = LinksSerializer()
+
+
+class OrdersSerializer(serializers.Serializer[Any]):
+    """A page of orders, newest first."""
+
+    next = serializers.URLField(allow_null=True, help_text="The page after this one; null on the last.")
+    previous = serializers.URLField(allow_null=True)
+    results = OrderSerializer(many=True)
+
+
+class CancelledSerializer(serializers.Serializer[Any]):
+    """What became of a pair's resting orders."""
+
+    pair = serializers.CharField()
+    cancelled = serializers.IntegerField(help_text="Orders this request cancelled.")
+    lost = serializers.IntegerField(help_text="Orders that fired or ended before they could be cancelled.")
+    complete = serializers.BooleanField(help_text="Whether all were reached; when not, ask again.")
+
+
+class VerdictSerializer(serializers.Serializer[Any]):
+    """What became of one order of a batch: `order` when its status is 202, else `error`."""
+
+    status = serializers.IntegerField(help_text="What it would have been answered with alone: 202, 400 or 409.")
+    order = AcceptedSerializer(required=False)
+    error = ErrorBodySerializer(required=False)
+
+
+class VerdictsSerializer(serializers.Serializer[Any]):
+    """What became of a batch, order by order."""
+
+    results = VerdictSerializer(many=True)
+    accepted = serializers.IntegerField()
+    refused = serializers.IntegerField()
+
+
+class QuoteSerializer(serializers.Serializer[Any]):
+    """A venue's last quote."""
+
+    venue = serializers.CharField()
+    price = serializers.CharField()
+    feeBps = serializers.IntegerField()
+    netPrice = serializers.CharField()
+    observedAt = serializers.DateTimeField()
+    ageMs = serializers.IntegerField()
+
+
+class QuotesSerializer(serializers.Serializer[Any]):
+    """What is known of a pair."""
+
+    pair = serializers.CharField()
+    best = QuoteSerializer(allow_null=True)
+    fresh = serializers.BooleanField(help_text="Whether BEST is young enough to route on.")
+    quotes = QuoteSerializer(many=True)
+
+
+class TokenSerializer(serializers.Serializer[Any]):
+    """A token."""
+
+    symbol = serializers.CharField()
+    mint = serializers.CharField()
+    decimals = serializers.IntegerField()
+
+
+class PairSerializer(serializers.Serializer[Any]):
+    """A pair that is traded, in this direction."""
+
+    pair = serializers.CharField()
+    tokenIn = TokenSerializer()
+    tokenOut = TokenSerializer()
+
+
+class HealthSerializer(serializers.Serializer[Any]):
+    """The process lives."""
+
+    status = serializers.CharField()
+
+
+class PartsSerializer(serializers.Serializer[Any]):
+    """ "ok", or why a part does not answer."""
+
+    postgres = serializers.CharField()
+    redis = serializers.CharField()
+
+
+class ReadySerializer(serializers.Serializer[Any]):
+    """The process can do its work."""
+
+    status = serializers.CharField()
+    parts = PartsSerializer()
+
+
+class NotReadySerializer(serializers.Serializer[Any]):
+    """A part is away; the error names it."""
+
+    error = ErrorBodySerializer()
+    parts = PartsSerializer()

@@ -1,0 +1,156 @@
+"""Limit orders: fired by a price that can be trusted, each once, the lowest price first, at a price the oldest.
+
+Whoever stores a new BEST calls `ring`, which wakes the limit worker if the price has reached anything; beat's check
+every half second is the safety net.  Both come to `fire`, which claims what is reached, moves it to `triggered`, and
+wakes the order worker.  A claim stays on record until its orders have moved: a worker that dies in between loses none.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import structlog
+from django.conf import settings
+
+from engine import events
+from engine.lifecycle import Status
+from engine.money import plain
+from engine.orders import Order, TimeInForce
+from engine.quotes import Quote
+from engine.triggers import Distrust, Sighting, level, trusted
+from orders import book, dispatch, live, progress
+from orders.book import Claim
+from orders.live import Standing
+from orders.progress import Move
+from routing import quotes
+from routing.catalogue import catalogue
+from routing.store import now_ms
+
+log = structlog.get_logger(__name__)
+
+MOVES = 250
+"""Orders that fire in one step: more would keep Redis from everybody else for too long."""
+
+doubted: dict[str, str] = {}
+"""Pairs whose price cannot be trusted, with the reason: to log it once, not at each look."""
+
+
+def sight(pairs: Iterable[str]) -> dict[str, Sighting | Distrust]:
+    """Return what limit orders of each pair may fire on now, and note it as one poll."""
+    names = [name for name in dict.fromkeys(pairs) if name in catalogue().pairs]
+    cached, now = quotes.cached(names), now_ms()
+    return {name: judged(name, cached[name].quotes, now) for name in names}
+
+
+def judged(pair: str, known: Sequence[Quote], now: int) -> Sighting | Distrust:
+    """Judge one pair's quotes; a price that cannot be trusted ends the run of those that could."""
+    best = trusted(
+        known, now, settings.LIMIT_QUOTE_AGE_MS, settings.QUOTE_STALE_MS, settings.LIMIT_VENUES_APART_MAX_BPS
+    )
+    if isinstance(best, Distrust):
+        book.distrust(pair)
+        doubt(pair, best.reason)
+        return best
+    doubted.pop(pair, None)
+    polls = settings.LIMIT_HOLD_POLLS
+    at = level(best.net_price, catalogue().pair(pair).tick)
+    held = at if polls == 1 else book.observe(pair, f"{best.venue}@{best.observed_at}", at, polls)
+    if held is None:
+        return Distrust(f"the price has not been seen for {polls} polls yet")
+    return Sighting(held, best.venue, best.net_price, best.observed_at, now, polls)
+
+
+def doubt(pair: str, reason: str) -> None:
+    """Log why a pair fires nothing, when it begins to."""
+    if pair not in doubted:
+        log.warning("no price to trust, limit orders rest", pair=pair, reason=reason)
+    doubted[pair] = reason
+
+
+def ring(pairs: Iterable[str]) -> None:
+    """Wake the limit worker for those of these pairs whose price has reached an order."""
+    resting = [pair for pair in pairs if book.has_levels(pair)]
+    if not resting:
+        return
+    seen = sight(resting)
+    reached = [pair for pair, one in seen.items() if isinstance(one, Sighting) and book.has_crossed(pair, one.level)]
+    if reached:
+        dispatch.send(dispatch.FIRE, pairs=reached)
+
+
+def check() -> None:
+    """Do for every pair with resting orders what a ring that was lost would have done."""
+    for pair in book.pairs():
+        for claim in book.abandoned(pair, now_ms()):
+            log.warning("claim taken over", pair=pair, orders=len(claim.ids))
+            trigger(claim)
+        fire(pair)
+
+
+def fire(pair: str) -> int:
+    """Fire what the pair's price has reached; return how many orders were claimed."""
+    seen = sight([pair]).get(pair)
+    if not isinstance(seen, Sighting):
+        return 0
+    count = 0
+    # A price that grows too old meanwhile fires no more, even what it had reached while it was young.
+    while now_ms() - seen.observed_at <= settings.LIMIT_QUOTE_AGE_MS:
+        claim = book.claim(pair, seen, now_ms())
+        if claim is None:
+            break
+        count += len(claim.ids)
+        trigger(claim)
+    return count
+
+
+def trigger(claim: Claim) -> None:
+    """Move claimed orders to `triggered` and on to the order worker.
+
+    One that was amended, cancelled or expired meanwhile is not moved: that step has put it where it belongs.
+    """
+    for start in range(0, len(claim.ids), MOVES):
+        ids = claim.ids[start : start + MOVES]
+        standing = live.standing(ids)
+        reached = [one for order_id in ids if (one := standing.get(order_id)) and is_reached(one, claim.sighting)]
+        won = progress.advance([triggered(one, claim.sighting) for one in reached])
+        if won:
+            log.info("limit orders fired", pair=claim.pair, orders=len(won), price=plain(claim.sighting.price))
+            dispatch.send(dispatch.EXECUTE, [order_id for order_id in ids if order_id in won])
+    book.settle(claim)
+
+
+def is_reached(one: Standing, seen: Sighting) -> bool:
+    """Tell whether an order still rests, and at a level the price has reached."""
+    return one.status is Status.PENDING and one.level is not None and one.level <= seen.level
+
+
+def triggered(one: Standing, seen: Sighting) -> Move:
+    """Make the move of an order that fires."""
+    step = (Status.TRIGGERED, events.price_seen(one.order, seen))
+    return Move(one.order.id, one.status, one.seq, one.attempt, (step,), look_in_ms=live.GRACE_MS)
+
+
+def fire_or_cancel(order_ids: Sequence[str]) -> None:
+    """Fire these orders if their price is there, and cancel those of them that must not wait."""
+    standing = live.standing(order_ids)
+    for pair in sorted({one.order.pair.name for one in standing.values()}):
+        fire(pair)
+    left = [one for one in live.standing(order_ids).values() if one.status is Status.PENDING]
+    impatient = [one for one in left if one.order.time_in_force is TimeInForce.IOC]
+    if impatient:
+        seen = sight(one.order.pair.name for one in impatient)
+        progress.advance([not_now(one, seen.get(one.order.pair.name)) for one in impatient])
+
+
+def not_now(one: Standing, seen: Sighting | Distrust | None) -> Move:
+    """Make the move of an order that could not fire at once."""
+    order = one.order
+    if isinstance(seen, Sighting):
+        limit = plain(order.limit_price) if order.limit_price else "none"
+        reason = f"ioc: BEST is {plain(seen.price)} at {seen.venue}, the limit {limit}"
+    else:
+        reason = f"ioc: no price to fire on: {seen.reason if seen else 'the pair is not traded'}"
+    return Move(order.id, one.status, one.seq, one.attempt, ((Status.CANCELLED, events.cancelled(reason)),))
+
+
+def since(order: Order, before: Order, at: int, now: int) -> int:
+    """Return an amended order's turn: asking for another price, or for more, sends it to the back of the queue."""
+    return now if order.limit_price != before.limit_price or order.amount_in > before.amount_in else at

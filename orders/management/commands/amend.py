@@ -1,0 +1,109 @@
+"""`manage.py amend ORDER_ID`: change an order that rests, through the public API alone."""
+
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from orders.management import client, story
+from orders.management.client import Json
+from orders.management.commands.cancel import unmoved
+from orders.management.commands.watch import command
+
+NEVER, NONE = "never", "none"
+
+EXIT_CODES = (
+    "Exit codes: 0 amended; 1 not, because it changed meanwhile or no longer rests; 2 refused or unreachable; "
+    "130 Ctrl-C."
+)
+
+
+class Command(BaseCommand):
+    """Amends one order."""
+
+    help = f"Change an order that rests. {EXIT_CODES}"
+    # A client needs neither store: no check may look for one.
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare what may be asked."""
+        parser.add_argument("order_id", type=UUID, metavar="ORDER_ID", help="the order to change")
+        parser.add_argument("--price", metavar="P", help="limit order: the least to take for one token sold")
+        parser.add_argument("--amount", metavar="A", help="how much to sell, in whole tokens")
+        parser.add_argument(
+            "--expires",
+            type=when,
+            metavar="WHEN",
+            help="90s, 10m, 2h, 1d, a time such as 2026-11-22T18:00:00Z, or never",
+        )
+        parser.add_argument("--max-price", metavar="P", help="sniper order: the most to pay for one token, or none")
+        parser.add_argument(
+            "--seq", type=int, metavar="N", help="refuse if another event followed N (default: the last there is now)"
+        )
+        client.add_url(parser)
+
+    def handle(self, *, order_id: UUID, url: str, seq: int | None, **options: Any) -> None:
+        """Amend, say what changed, and exit with whether it did."""
+        asked = changes(options, datetime.now(UTC))
+        if not asked:
+            raise CommandError("give what to change: --price, --amount, --expires or --max-price", returncode=2)
+        try:
+            self.amend(url, str(order_id), seq, asked)
+        except client.Refused as reason:
+            raise CommandError(str(reason), returncode=reason.exit_code) from None
+
+    def amend(self, url: str, order_id: str, seq: int | None, asked: Json) -> None:
+        """Send the changes for the order as it was last seen.
+
+        Raises Refused.
+        """
+        last = client.found(url, order_id).answer["seq"] if seq is None else seq
+        try:
+            self.stdout.write(outcome(client.amend(url, order_id, last, asked), last))
+        except client.Refused as reason:
+            if reason.code not in (client.CHANGED, client.NOT_RESTING):
+                raise
+            now = client.found(url, order_id).answer
+            self.stderr.write(f"order {order_id} was not amended: {overtaken(now, last, reason.code, url)}")
+            sys.exit(1)
+
+
+def when(text: str) -> timedelta | str:
+    """Read --expires.
+
+    Raises ArgumentTypeError.
+    """
+    return text if text == NEVER else client.expiry(text)
+
+
+def changes(options: Mapping[str, Any], now: datetime) -> Json:
+    """Write what is to change as the API takes it: only what was given, null for what is to be removed."""
+    asked: Json = {
+        "limitPrice": options["price"],
+        "amount": options["amount"],
+        "expiresAt": options["expires"] and client.expires_at(options["expires"], now),
+        "maxPrice": options["max_price"],
+    }
+    return {name: None if value in (NEVER, NONE) else value for name, value in asked.items() if value is not None}
+
+
+def outcome(order: Json, seq: int) -> str:
+    """Say what changed of an order whose last event was `seq`."""
+    name = f"order {order['orderId']}"
+    if order["seq"] == seq:
+        return f"{name} is so already: nothing changed"
+    if order["seq"] == seq + 1 and order["result"].get("amended"):
+        return f"{name} {story.amended(order['result'])}; last event {order['seq']}"
+    # The amendment was event seq + 1; at its new price the order may have fired before this answer was written.
+    return f"{name} amended; it is {order['status']} since, last event {order['seq']}"
+
+
+def overtaken(order: Mapping[str, Any], seq: int, code: str, url: str) -> str:
+    """Say how an order stands that was not amended, and how to see what came between."""
+    if code == client.NOT_RESTING:
+        return unmoved(order)
+    look = command("watch", order["orderId"], "--after", str(seq), *client.at(url))
+    return f"it changed meanwhile; it is {order['status']}, its last event {order['seq']} and not {seq}.\nSee: {look}"

@@ -1,0 +1,108 @@
+"""`manage.py cancel`: cancel orders that rest, one by one or all of a pair, through the public API alone."""
+
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from engine.lifecycle import Status
+from engine.orders import OrderType, TimeInForce
+from orders.management import client
+
+CANCELLED, LOST, REFUSED, ALREADY = "cancelled", "no longer resting", "refused", "already cancelled"
+
+EXIT_CODES = (
+    "Exit codes: 0 all are cancelled, now or already; 1 some no longer rested; "
+    "2 refused (no such order, for one) or unreachable; 130 Ctrl-C."
+)
+
+
+class Command(BaseCommand):
+    """Cancels orders."""
+
+    help = f"Cancel orders that rest. {EXIT_CODES}"
+    # A client needs neither store: no check may look for one.
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare what may be asked."""
+        parser.add_argument("order_ids", nargs="*", type=UUID, metavar="ORDER_ID", help="the orders to cancel")
+        parser.add_argument("--pair", help="instead: all that rest of this pair, such as SOL-USDC")
+        parser.add_argument(
+            "--type", choices=[str(OrderType.LIMIT), str(OrderType.SNIPER)], help="with --pair: only those of this type"
+        )
+        client.add_url(parser)
+
+    def handle(self, *, order_ids: list[UUID], pair: str | None, url: str, **options: Any) -> None:
+        """Cancel, name each outcome, and exit with whether all went."""
+        if bool(order_ids) == bool(pair) or (options["type"] and not pair):
+            raise CommandError("give order ids, or --pair with or without --type", returncode=2)
+        try:
+            code = self.sweep(url, pair, options["type"]) if pair else self.each(url, [str(one) for one in order_ids])
+        except client.Refused as reason:
+            raise CommandError(str(reason), returncode=reason.exit_code) from None
+        if code:
+            sys.exit(code)
+
+    def sweep(self, url: str, pair: str, kind: str | None) -> int:
+        """Cancel all that rest of a pair; return the exit code."""
+        answer = client.cancel_all(url, {"pair": pair, **({"type": kind} if kind else {})})
+        self.stdout.write(f"{answer['pair']}: {answer['cancelled']} {CANCELLED}, {answer['lost']} {LOST}")
+        whole = answer.get("complete", True)
+        if not whole:
+            self.stdout.write("Stopped before the end; run it again for the rest.")
+        return 1 if answer["lost"] or not whole else 0
+
+    def each(self, url: str, order_ids: list[str]) -> int:
+        """Cancel these, each whatever became of the others; return the exit code."""
+        outcomes = Counter(self.cancel(url, order_id) for order_id in order_ids)
+        if len(order_ids) > 1:
+            self.stdout.write(summary(outcomes))
+        if outcomes[REFUSED]:
+            return 2
+        return 1 if outcomes[LOST] else 0
+
+    def cancel(self, url: str, order_id: str) -> str:
+        """Cancel one order and tell what became of it; why it was not goes to standard error.
+
+        Raises Refused when the engine cannot be asked at all.
+        """
+        try:
+            client.cancel(url, order_id)
+        except client.Refused as reason:
+            return self.kept(url, order_id, reason)
+        self.stdout.write(f"{order_id} {CANCELLED}")
+        return CANCELLED
+
+    def kept(self, url: str, order_id: str, reason: client.Refused) -> str:
+        """Say why an order was not cancelled: which status won, or what the engine has against it."""
+        if not reason.code:
+            raise reason
+        if reason.code != client.NOT_RESTING:
+            self.stderr.write(f"{order_id} was not cancelled: {reason}")
+            return REFUSED
+        now = client.found(url, order_id).answer
+        if now["status"] == Status.CANCELLED:
+            self.stdout.write(f"{order_id} {ALREADY}")
+            return ALREADY
+        self.stderr.write(f"{order_id} was not cancelled: {unmoved(now)}")
+        return LOST
+
+
+def unmoved(order: Mapping[str, Any]) -> str:
+    """Say why an order could not be cancelled or amended: it never rests, or another status won."""
+    if order["status"] != Status.PENDING:
+        return f"it no longer rests, it is {order['status']}"
+    if order["type"] == OrderType.MARKET or order.get("timeInForce") == TimeInForce.IOC:
+        return "it never rests: it executes at once or not at all"
+    # Between the two requests it came back from a fill that its price did not wait for.
+    return "it had fired, and rests again; repeat it"
+
+
+def summary(outcomes: Mapping[str, int]) -> str:
+    """Count what was done; what is rare only if there was any."""
+    words = [CANCELLED, LOST, *(word for word in (ALREADY, REFUSED) if outcomes[word])]
+    return ", ".join(f"{outcomes[word]} {word}" for word in words)

@@ -1,0 +1,158 @@
+"""`manage.py orders`: orders, newest first, through the public API alone."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from engine.lifecycle import FINAL, Status
+from engine.orders import OrderType
+from orders.management import client
+from orders.management.client import Json
+from orders.management.commands.deadletters import table
+from orders.management.commands.watch import as_json, command
+
+ROWS = 20
+WIDTH = 120
+GAP = 2
+TERMS = 4
+"""The column that is cut to what the others leave of the width."""
+HEAD = ("order", "type", "pair", "amount", "limit or trigger", "status", "bps away", "expires")
+
+EXIT_CODES = "Exit codes: 0 listed, also when there are none; 2 refused or unreachable; 130 Ctrl-C."
+
+
+class Command(BaseCommand):
+    """Lists orders."""
+
+    help = f"List orders, newest first. {EXIT_CODES}"
+    # A client needs neither store: no check may look for one.
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare what may be asked."""
+        statuses = [str(status) for status in Status]
+        parser.add_argument(
+            "--status",
+            nargs="+",
+            action="extend",
+            choices=statuses,
+            metavar="STATUS",
+            help=f"only those that stand so: {', '.join(statuses)}",
+        )
+        parser.add_argument("--type", choices=[str(kind) for kind in OrderType], help="only those of this type")
+        parser.add_argument("--pair", help="only those of this pair, such as SOL-USDC")
+        parser.add_argument("--limit", type=int, default=ROWS, help="how many (default: %(default)s)")
+        parser.add_argument("--cursor", help="go on where a list before this one ended")
+        parser.add_argument("--json", action="store_true", help="write one order per line as JSON and nothing else")
+        client.add_url(parser)
+
+    def handle(self, *, url: str, **options: Any) -> None:
+        """Write the page, and how to get the next."""
+        try:
+            page = client.listed(url, filters(options))
+        except client.Refused as reason:
+            raise CommandError(str(reason), returncode=reason.exit_code) from None
+        if options["json"]:
+            for order in page["results"]:
+                self.stdout.write(as_json(order))
+        else:
+            self.stdout.write(listing(page["results"], datetime.now(UTC)) or none_of(options))
+        if page["next"]:
+            # Beside the list and not in it: a script reads standard output.
+            stream = self.stderr if options["json"] else self.stdout
+            stream.write(f"There are more: {further(page['next'], url, options)}")
+
+
+def filters(options: Mapping[str, Any]) -> Json:
+    """Write the query as the API takes it."""
+    asked = {name: options[name] for name in ("status", "type", "pair", "limit", "cursor")}
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def further(following: str, url: str, options: Mapping[str, Any]) -> str:
+    """Write the command that lists the next page: this one, with the next cursor."""
+    words = [] if options["status"] is None else ["--status", *options["status"]]
+    for name in ("type", "pair"):
+        words += [] if options[name] is None else [f"--{name}", options[name]]
+    words += [] if options["limit"] == ROWS else ["--limit", str(options["limit"])]
+    words += ["--json"] if options["json"] else []
+    return command("orders", *words, "--cursor", httpx.URL(following).params["cursor"], *client.at(url))
+
+
+def none_of(options: Mapping[str, Any]) -> str:
+    """Say that the list is empty, and whether a filter may be why."""
+    narrowed = any(options[name] for name in ("status", "type", "pair", "cursor"))
+    return "There are no such orders." if narrowed else "There are no orders."
+
+
+def listing(orders: list[Json], now: datetime) -> str:
+    """Make the table; empty when there are no orders."""
+    return table(fitted([HEAD, *(row(order, now) for order in orders)])) if orders else ""
+
+
+def fitted(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Cut the terms to what is left of the width: an id must stay whole, it is what one copies."""
+    others = sum(max(map(len, cells)) + GAP for place, cells in enumerate(zip(*rows, strict=True)) if place != TERMS)
+    return [(*cells[:TERMS], cut(cells[TERMS], WIDTH - others), *cells[TERMS + 1 :]) for cells in rows]
+
+
+def row(order: Json, now: datetime) -> tuple[str, ...]:
+    """Make one line of the table."""
+    return (
+        order["orderId"],
+        order["type"],
+        "-".join(map(short, order["pair"].split("-"))),
+        cut(order["amount"], 12),
+        terms(order),
+        order["status"],
+        away(order),
+        patience(order, now),
+    )
+
+
+def short(token: str) -> str:
+    """Shorten a mint, as wallets do; leave a symbol."""
+    return f"{token[:4]}…{token[-4:]}" if len(token) > 9 else token
+
+
+def cut(text: str, width: int) -> str:
+    """Keep a text within a width, showing that it was cut."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def terms(order: Json) -> str:
+    """Name the limit, or what a sniper order waits for as it is typed; nothing for a market order."""
+    if order.get("limitPrice"):
+        return str(order["limitPrice"])
+    asked = order.get("trigger") or []
+    return ", ".join(map(condition, [asked] if isinstance(asked, dict) else asked)) or "-"
+
+
+def condition(one: Json) -> str:
+    """Write one condition as briefly as it is typed."""
+    window = f"/{one['windowS']}" if one.get("windowS") else ""
+    return f"{one['kind']} {one.get('atLeast') or ''}{window}".strip()
+
+
+def away(order: Json) -> str:
+    """Tell how far the price is from the limit of an order that rests."""
+    resting = order.get("resting")
+    if not resting or order["type"] != OrderType.LIMIT:
+        return "-"
+    return cut(str(resting.get("awayBps") or "unknown"), 9)
+
+
+def patience(order: Json, now: datetime) -> str:
+    """Tell how much longer an order may rest, in its two largest units."""
+    if order["status"] in FINAL or not order.get("expiresAt"):
+        return "-"
+    seconds = int((datetime.fromisoformat(order["expiresAt"]) - now).total_seconds())
+    if seconds <= 0:
+        return "now"
+    for unit, smaller, size, part in (("d", "h", 86_400, 3_600), ("h", "m", 3_600, 60), ("m", "s", 60, 1)):
+        if seconds >= size:
+            return f"{seconds // size}{unit} {seconds % size // part}{smaller}"
+    return f"{seconds}s"

@@ -1,0 +1,213 @@
+"""Orders that wait, and what a person does with them: change them, cancel them, let them expire.
+
+Whatever happens to a resting order, its price reached, an amendment, a cancellation, its expiry, is one compare-and-set
+on its live state; of two in the same instant one wins, and the other is told what won.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any
+
+import structlog
+from django.db import transaction
+
+from engine import events
+from engine.lifecycle import Status
+from engine.orders import Order, OrderType, TimeInForce
+from orders import archive, book, dispatch, limits, live, models, progress, recovery, terms
+from orders.live import Standing
+from orders.progress import Move
+from routing.catalogue import catalogue
+from routing.store import now_ms
+
+log = structlog.get_logger(__name__)
+
+EXPIRED_MAX = 500
+PAGE = 500
+TRIES = 5
+"""Times a cancellation meets an amendment before it gives up; each of them is somebody's deliberate act."""
+ALL_WITHIN_S = 20.0
+"""How long cancelling all of a pair may take; what is left then is said, not done."""
+
+
+class NotResting(Exception):
+    """The order does not wait any more, or never did; `status` is where it stands."""
+
+    def __init__(self, order_id: str, status: Status, seq: int) -> None:
+        super().__init__(order_id, status, seq)
+        self.order_id, self.status, self.seq = order_id, status, seq
+
+
+class Changed(Exception):
+    """The order has moved on since the caller looked; `seq` is its last event now."""
+
+    def __init__(self, order_id: str, seq: int) -> None:
+        super().__init__(order_id, seq)
+        self.order_id, self.seq = order_id, seq
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The outcome of cancelling all: how many were, how many moved on first, and whether none is left."""
+
+    cancelled: int
+    lost: int
+    complete: bool
+
+
+def only_rests(order: Order) -> bool:
+    """Tell whether an order may rest in the book with nobody looking at it before its price comes."""
+    return order.type is OrderType.LIMIT and order.time_in_force is not TimeInForce.IOC
+
+
+def look(orders: Sequence[Order]) -> None:
+    """Have waiting orders that are new, or back in the book, fired if what they wait for is there already."""
+    limits.ring({order.pair.name for order in orders if only_rests(order)})
+    impatient = [order.id for order in orders if order.time_in_force is TimeInForce.IOC]
+    if impatient:
+        dispatch.send(dispatch.FIRE, impatient)
+    armed = [order.id for order in orders if order.type is OrderType.SNIPER]
+    if armed:
+        dispatch.send(dispatch.EVALUATE, armed)
+
+
+def resume(order_ids: Sequence[str]) -> None:
+    """Put waiting orders whose pause is over back into the book, and look at them."""
+    standing = live.standing(order_ids)
+    live.rest([order_id for order_id, one in standing.items() if only_rests(one.order)])
+    look([one.order for one in standing.values()])
+
+
+def cancel(order_id: str, reason: str = "cancelled by the client") -> None:
+    """Cancel an order that has not begun to execute.
+
+    Raises NotResting with the status that won, StoreError, DatabaseError.
+    """
+    for _ in range(TRIES):
+        one = found(order_id)
+        if one.status is not Status.PENDING:
+            break
+        if progress.advance([cancellation(one, reason)]):
+            log.info("order cancelled", order_id=order_id, reason=reason)
+            return
+    one = found(order_id)
+    raise NotResting(order_id, one.status, one.seq)
+
+
+def cancellation(one: Standing, reason: str) -> Move:
+    """Make the move of a cancelled order."""
+    return Move(one.order.id, one.status, one.seq, one.attempt, ((Status.CANCELLED, events.cancelled(reason)),))
+
+
+def found(order_id: str) -> Standing:
+    """Return how an order stands, restored from Postgres if Redis has lost it.
+
+    Raises NotResting for one that is finished and gone from Redis.
+    """
+    one = live.standing([order_id]).get(order_id)
+    if one is None:
+        recovery.rebuild([order_id])
+        one = live.standing([order_id]).get(order_id)
+    if one is None:
+        row = models.Order.objects.get(pk=order_id)
+        raise NotResting(order_id, Status(row.status), row.seq)
+    return one
+
+
+def cancel_all(pair: str, kind: OrderType | None = None) -> Cancelled:
+    """Cancel every waiting order of a pair, for at most ALL_WITHIN_S."""
+    cancelled = lost = 0
+    deadline = monotonic() + ALL_WITHIN_S
+    for ids in resting(pair, kind):
+        if monotonic() > deadline:
+            return Cancelled(cancelled, lost, complete=False)
+        pending = [one for one in live.standing(ids).values() if one.status is Status.PENDING]
+        won = progress.advance([cancellation(one, "all of the pair cancelled by the client") for one in pending])
+        cancelled += len(won)
+        lost += len(ids) - len(won)
+    log.info("orders cancelled", pair=pair, orders=cancelled, lost=lost)
+    return Cancelled(cancelled, lost, complete=True)
+
+
+def resting(pair: str, kind: OrderType | None) -> Iterator[list[str]]:
+    """Yield pages of ids of a pair's orders that wait, as far as the archive knows."""
+    rows = models.Order.objects.filter(models.WAITING, pair__in=spellings(pair)).order_by("pk")
+    if kind is not None:
+        rows = rows.filter(type=kind)
+    page = list(rows.values_list("pk", flat=True)[:PAGE])
+    while page:
+        yield [str(pk) for pk in page]
+        page = list(rows.filter(pk__gt=page[-1]).values_list("pk", flat=True)[:PAGE])
+
+
+def spellings(pair: str) -> list[str]:
+    """Return the names under which a pair's orders are kept: those placed before its token was listed have its mint."""
+    known = catalogue().pair(pair)
+    return [known.name, f"{known.token_in.symbol}-{known.token_out.mint}"]
+
+
+def amend(order_id: str, seq: int, changes: Mapping[str, Any]) -> None:
+    """Change a resting order's terms, if its last event is `seq`; `changes` are fields of the engine's Order.
+
+    Raises NotResting, Changed, StoreError, DatabaseError.
+    """
+    one = found(order_id)
+    refuse_unless(one, seq)
+    after = replace(one.order, **changes)
+    if after == one.order:
+        return
+    with transaction.atomic():
+        # The row is locked and written first, committed last: an amendment a client can see is never lost with Redis.
+        terms.save(after, seq + 1)
+        won = progress.advance([amendment(one, after)]).get(order_id)
+        if won is None:
+            transaction.set_rollback(True)
+        else:
+            archive.insert_events([*live.events([order_id])[order_id][: one.seq], *won])
+    if won is None:
+        now = found(order_id)
+        refuse_unless(now, seq)
+        raise Changed(order_id, now.seq)
+    log.info("order amended", order_id=order_id, changed=sorted(changes))
+    look([after])
+
+
+def refuse_unless(one: Standing, seq: int) -> None:
+    """Let an order pass that waits, and whose last event is `seq`.
+
+    Raises NotResting, Changed.
+    """
+    if one.status is not Status.PENDING or not one.order.waits:
+        raise NotResting(one.order.id, one.status, one.seq)
+    if one.seq != seq:
+        raise Changed(one.order.id, one.seq)
+
+
+def amendment(one: Standing, after: Order) -> Move:
+    """Make the move of an amended order: to the place in the book that its new terms have."""
+    turn = limits.since(after, one.order, one.since, now_ms())
+    step = (Status.PENDING, events.amended(one.order, after))
+    return Move(one.order.id, one.status, one.seq, one.attempt, (step,), body=live.dumps(after, turn))
+
+
+def expire() -> int:
+    """End orders whose time has passed, by the store's clock; return how many were due."""
+    now = now_ms()
+    due = book.expired(now, EXPIRED_MAX)
+    if not due:
+        return 0
+    standing = live.standing(due)
+    over = [
+        one for one in standing.values() if one.status is Status.PENDING and (one.order.expires_at or now + 1) <= now
+    ]
+    won = progress.advance([expiry(one) for one in over])
+    if won:
+        log.info("orders expired", orders=len(won))
+    book.forget_expiry([i for i in due if i not in standing or standing[i].status is not Status.PENDING])
+    return len(due)
+
+
+def expiry(one: Standing) -> Move:
+    """Make the move of an expired order."""
+    return Move(one.order.id, one.status, one.seq, one.attempt, ((Status.EXPIRED, events.expired(one.order)),))

@@ -1,0 +1,456 @@
+"""The waiting order: cancelled, amended, expired; what wins when two of these, or a trigger, come at once."""
+
+import random
+import threading
+from decimal import Decimal
+
+import pytest
+from django.db import connection
+from redis.exceptions import ConnectionError as RedisAway
+
+from engine.lifecycle import Status
+from engine.orders import OrderType, TimeInForce
+from orders import attempts, book, dispatch, execution, limits, live, models, progress, recovery, stocktaking, waiting
+from routing.store import now_ms, redis
+
+PAIR = "SOL-USDC"
+
+
+def amend(order_id, seq=1, **changes):
+    waiting.amend(order_id, seq, changes)
+
+
+def bucket(price):
+    return redis().zrange(f"limit_bucket:{{SOL-USDC}}:{price}", 0, -1)
+
+
+def in_the_book():
+    """Return what is left in the book, once the names of pairs are left aside that have nothing in it."""
+    book.pairs()
+    return redis().keys("limit*") + redis().keys("snipe*") + redis().keys("waiting:*")
+
+
+def test_a_cancelled_order_leaves_the_book_and_never_fires(bench):
+    (order_id,) = bench.accept(bench.limit("150", expires_at=now_ms() + 60_000))
+    waiting.cancel(order_id)
+    bench.price("200")
+    limits.check()
+    assert bench.statuses(order_id) == ["pending", "cancelled"]
+    assert bench.events(order_id)[-1]["reason"] == "cancelled by the client"
+    assert in_the_book() == []
+    bench.archive()
+    row = bench.row(order_id)
+    assert row.status == "cancelled" and row.closed_at is not None
+
+
+def test_a_market_order_can_be_cancelled_before_a_worker_has_it(bench):
+    (order_id,) = bench.place()
+    waiting.cancel(order_id)
+    bench.quote_all()
+    bench.run([order_id])
+    assert bench.statuses(order_id) == ["pending", "cancelled"]
+
+
+@pytest.mark.parametrize("stage", ["triggered", "submitted", "confirmed"])
+def test_an_order_that_has_fired_cannot_be_cancelled_and_goes_on(bench, stage):
+    bench.quote_all()
+    (order_id,) = bench.accept(bench.limit("100"))
+    limits.check()
+    if stage != "triggered":
+        bench.carry([order_id])
+    if stage == "confirmed":
+        bench.run([order_id])
+        bench.archive()
+    with pytest.raises(waiting.NotResting) as refused:
+        waiting.cancel(order_id)
+    assert refused.value.status == stage
+    bench.run([order_id])
+    assert bench.statuses(order_id)[-1] == "confirmed"
+    assert bench.row(order_id).closed_at is None
+
+
+def test_an_order_gone_from_redis_after_its_end_says_how_it_ended(bench):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    bench.run([order_id])
+    bench.archive()
+    redis().flushdb()
+    with pytest.raises(waiting.NotResting) as refused:
+        waiting.cancel(order_id)
+    assert (refused.value.status, refused.value.seq) == (Status.CONFIRMED, 5)
+
+
+def test_an_order_that_redis_lost_is_cancelled_all_the_same(bench):
+    (order_id,) = bench.accept(bench.limit("150"))
+    redis().flushdb()
+    waiting.cancel(order_id)
+    assert bench.statuses(order_id) == ["pending", "cancelled"]
+
+
+def test_an_order_with_an_attempt_that_may_land_is_not_cancelled(bench):
+    bench.quote_all()
+    (order_id,) = bench.accept(bench.limit("100"))
+    limits.check()
+    (claim,) = live.claim([order_id]).claims
+    basis = execution.router.from_cache({PAIR}, now_ms(), 10**9, 10**9)
+    ((_, prepared),) = execution.build(execution.route([claim], basis))
+    # Its worker hangs here; the order comes back to rest under another.
+    attempts.prepare([prepared])
+    redis().hset(live.key(order_id), mapping={"status": "pending", "seq": 4})
+    with pytest.raises(waiting.NotResting):
+        waiting.cancel(order_id)
+    assert bench.row(order_id).closed_at is None
+
+
+def test_all_of_a_pair_are_cancelled_with_a_count_and_no_others(bench):
+    bench.price("100")
+    ids = bench.accept(*(bench.limit("150") for _ in range(7)))
+    (fired,) = bench.accept(bench.limit("90"))
+    market = bench.place()
+    limits.check()
+    assert waiting.cancel_all(PAIR) == waiting.Cancelled(7, 1, complete=True)
+    assert {bench.statuses(order_id)[-1] for order_id in ids} == {"cancelled"}
+    assert bench.statuses(fired) == ["pending", "triggered"]
+    assert bench.statuses(market[0]) == ["pending"]
+    assert waiting.cancel_all(PAIR, OrderType.SNIPER).cancelled == 0
+
+
+def test_cancelling_all_stops_in_time_and_says_that_some_are_left(bench, monkeypatch):
+    monkeypatch.setattr(waiting, "ALL_WITHIN_S", -1.0)
+    bench.accept(bench.limit("150"))
+    assert waiting.cancel_all(PAIR) == waiting.Cancelled(0, 0, complete=False)
+
+
+def test_an_amended_order_rests_at_its_new_price_and_the_old_one_fires_it_no_more(bench):
+    (order_id,) = bench.accept(bench.limit("150"))
+    amend(order_id, limit_price=Decimal("160"))
+    bench.price("155")
+    limits.check()
+    assert bench.statuses(order_id) == ["pending", "pending"]
+    assert bench.events(order_id)[-1]["amended"] == {"limitPrice": {"from": "150", "to": "160"}}
+    bench.price("160")
+    limits.check()
+    assert bench.statuses(order_id) == ["pending", "pending", "triggered"]
+    assert bench.events(order_id)[-1]["trigger"]["limitPrice"] == "160"
+
+
+def test_an_order_amended_to_a_price_that_is_there_fires_at_once(bench):
+    bench.price("155")
+    (order_id,) = bench.accept(bench.limit("160"))
+    amend(order_id, limit_price=Decimal("155"))
+    assert bench.sent(dispatch.FIRE) == [{"pairs": [PAIR]}]
+
+
+def test_every_term_can_be_amended_and_is_executed_as_amended(bench):
+    bench.quote_all()
+    (order_id,) = bench.accept(bench.limit("200"))
+    expires = now_ms() + 60_000
+    amend(order_id, amount_in=2_000_000_000, expires_at=expires, time_in_force=TimeInForce.GTD)
+    amend(order_id, seq=2, limit_price=Decimal("100"))
+    limits.check()
+    bench.run([order_id])
+    assert bench.statuses(order_id)[-1] == "confirmed"
+    assert bench.events(order_id)[-1]["amountIn"] == "2"
+    row = bench.row(order_id)
+    assert (row.amount_in, row.limit_price, row.terms_seq) == (2_000_000_000, 100, 3)
+    assert int(row.expires_at.timestamp() * 1000) == expires
+
+
+def test_an_amendment_is_in_postgres_with_its_event_before_it_is_answered(bench):
+    (order_id,) = bench.accept(bench.limit("150"))
+    amend(order_id, limit_price=Decimal("160"))
+    told = bench.events(order_id)
+    redis().flushdb()
+    recovery.rebuild([order_id])
+    assert bench.events(order_id) == told
+    assert bucket("160") == [order_id] and bucket("150") == []
+
+
+def test_an_amendment_whose_transaction_was_lost_reaches_the_row_through_the_archive(bench):
+    (order_id,) = bench.accept(bench.limit("150", expires_at=now_ms() + 60_000, time_in_force=TimeInForce.GTD))
+    amend(order_id, limit_price=Decimal("160"), amount_in=10**9, expires_at=None, time_in_force=TimeInForce.GTC)
+    models.Order.objects.update(
+        limit_price=150, amount_in=1_500_000_000, expires_at="2030-01-01T00:00:00Z", time_in_force="gtd", terms_seq=1
+    )
+    bench.archive()
+    row = bench.row(order_id)
+    assert (row.limit_price, row.amount_in, row.expires_at, row.time_in_force) == (160, 10**9, None, "gtc")
+    bench.archive()
+    assert bench.row(order_id).terms_seq == 2
+
+
+def test_an_amendment_that_redis_refuses_changes_nothing_in_postgres(bench, monkeypatch):
+    (order_id,) = bench.accept(bench.limit("150"))
+
+    def away(_):
+        raise RedisAway("gone")
+
+    monkeypatch.setattr(progress, "advance", away)
+    with pytest.raises(RedisAway):
+        amend(order_id, limit_price=Decimal("160"))
+    assert bench.row(order_id).limit_price == 150
+
+
+def test_an_amendment_that_changes_nothing_is_no_event(bench):
+    (order_id,) = bench.accept(bench.limit("150"))
+    amend(order_id, limit_price=Decimal("150.00"))
+    assert bench.statuses(order_id) == ["pending"]
+
+
+def test_an_amendment_of_an_order_that_has_moved_on_is_refused_with_its_last_seq(bench):
+    (order_id,) = bench.accept(bench.limit("150"))
+    amend(order_id, limit_price=Decimal("160"))
+    with pytest.raises(waiting.Changed) as refused:
+        amend(order_id, limit_price=Decimal("170"))
+    assert refused.value.seq == 2
+    assert bench.row(order_id).limit_price == 160
+
+
+def test_neither_a_market_order_nor_one_that_has_fired_can_be_amended(bench):
+    bench.price("150")
+    (market,) = bench.place()
+    (fired,) = bench.accept(bench.limit("100"))
+    limits.check()
+    for order_id, seq in ((market, 1), (fired, 2)):
+        with pytest.raises(waiting.NotResting):
+            amend(order_id, seq, amount_in=10**9)
+
+
+def test_another_price_or_more_of_it_sends_an_order_to_the_back_of_its_queue_and_less_does_not(bench):
+    first, second, third = bench.accept(*(bench.limit("150") for _ in range(3)))
+    assert bucket("150") == [first, second, third]
+    amend(first, amount_in=10**9)
+    assert bucket("150") == [first, second, third]
+    amend(first, 2, amount_in=2 * 10**9)
+    assert bucket("150") == [second, third, first]
+    amend(second, limit_price=Decimal("149"))
+    amend(second, 2, limit_price=Decimal("150"))
+    assert bucket("150") == [third, first, second]
+    redis().flushdb()
+    recovery.recover()
+    assert bucket("150") == [third, first, second]
+
+
+def test_an_order_expires_by_the_stores_clock_and_not_before(bench):
+    soon, later = bench.accept(
+        bench.limit("150", expires_at=now_ms() + 300), bench.limit("150", expires_at=now_ms() + 60_000)
+    )
+    waiting.expire()
+    assert bench.statuses(soon) == ["pending"]
+    while now_ms() <= bench_expiry(soon):
+        pass
+    waiting.expire()
+    assert (bench.statuses(soon), bench.statuses(later)) == (["pending", "expired"], ["pending"])
+    assert bucket("150") == [later]
+    bench.archive()
+    assert bench.row(soon).status == "expired" and bench.row(soon).closed_at
+
+
+def bench_expiry(order_id):
+    return live.standing([order_id])[order_id].order.expires_at
+
+
+def test_an_order_that_pauses_after_firing_in_vain_expires_on_time_too(bench):
+    expires = now_ms() + 200
+    (order_id,) = bench.accept(bench.limit("150", expires_at=expires))
+    bench.price("150.10")
+    limits.check()
+    bench.price("149")
+    bench.carry([order_id])
+    while now_ms() <= expires:
+        pass
+    waiting.expire()
+    assert bench.statuses(order_id) == ["pending", "triggered", "pending", "expired"]
+
+
+def test_an_order_that_has_fired_does_not_expire(bench):
+    expires = now_ms() + 100
+    (order_id,) = bench.accept(bench.limit("150", expires_at=expires))
+    bench.price("151")
+    limits.check()
+    while now_ms() <= expires:
+        pass
+    waiting.expire()
+    assert bench.statuses(order_id) == ["pending", "triggered"]
+
+
+def test_an_order_whose_expiry_was_amended_lives_by_the_new_one(bench):
+    first = now_ms() + 100
+    (order_id,) = bench.accept(bench.limit("150", expires_at=first, time_in_force=TimeInForce.GTD))
+    amend(order_id, expires_at=first + 60_000)
+    while now_ms() <= first:
+        pass
+    waiting.expire()
+    assert bench.statuses(order_id) == ["pending", "pending"]
+    amend(order_id, 2, expires_at=None, time_in_force=TimeInForce.GTC)
+    assert not redis().exists("waiting:expiring")
+
+
+def test_the_book_is_rebuilt_from_postgres_when_redis_is_empty_and_fires_when_the_price_comes(bench):
+    ids = bench.accept(*(bench.limit("150", expires_at=now_ms() + 60_000) for _ in range(50)))
+    bench.archive()
+    redis().flushdb()
+    recovery.recover()
+    assert bucket("150") == ids
+    assert redis().zcard("waiting:expiring") == 50
+    bench.price("151")
+    limits.check()
+    assert {tuple(bench.statuses(order_id)) for order_id in ids} == {("pending", "triggered")}
+    assert bench.messages("order") == 1
+
+
+def test_stocktaking_repairs_what_has_gone_out_of_step_and_counts_it(bench):
+    lost, misplaced, ended, behind, sound = bench.accept(*(bench.limit("150") for _ in range(5)))
+    waiting.cancel(ended)
+    amend(behind, limit_price=Decimal("160"))
+    bench.archive()
+    redis().delete(live.key(lost))
+    redis().zrem("limit_bucket:{SOL-USDC}:150", misplaced, lost)
+    models.Order.objects.filter(pk=ended).update(status="pending", seq=1)
+    models.Order.objects.filter(pk=behind).update(limit_price=150, terms_seq=1)
+    assert stocktaking.take() == {"missing": 1, "misplaced": 1, "behind": 2}
+    bench.archive()
+    assert sorted(bucket("150")) == sorted([lost, misplaced, sound])
+    assert bench.row(ended).status == "cancelled" and bench.row(behind).limit_price == 160
+    assert stocktaking.take() == {"missing": 0, "misplaced": 0, "behind": 0}
+    assert redis().hgetall("book:repaired") == {"missing": "1", "misplaced": "1", "behind": "2"}
+
+
+def test_stocktaking_goes_on_where_it_ended(bench, monkeypatch):
+    monkeypatch.setattr(stocktaking, "PAGE", 2)
+    monkeypatch.setattr(stocktaking, "STRETCH", 2)
+    ids = bench.accept(*(bench.limit("150") for _ in range(5)))
+    bench.archive()
+    redis().delete(*map(live.key, ids))
+    assert [stocktaking.take()["missing"] for _ in range(4)] == [2, 2, 1, 0]
+
+
+ROUNDS = 1_000
+
+
+def race(bench, first, second):
+    """Have two threads act on each of ROUNDS orders at once; return what each was told, by order."""
+    ids = [order_id for _ in range(ROUNDS // 100) for order_id in bench.accept(*(make(bench) for _ in range(100)))]
+    told = ({}, {})
+    gate = threading.Barrier(2)
+
+    def act(number, what):
+        chance = random.Random(number)
+        try:
+            for order_id in ids:
+                gate.wait(30)
+                # Neither is always first: anything from nothing to a few milliseconds ahead of the other.
+                for _ in range(chance.randrange(2 ** chance.randrange(17))):
+                    pass
+                told[number][order_id] = what(order_id)
+        except BaseException:
+            gate.abort()
+            raise
+        finally:
+            connection.close()
+
+    racers = [threading.Thread(target=act, args=pair) for pair in enumerate((first, second))]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(300)
+    assert len(told[0]) == len(told[1]) == ROUNDS
+    bench.archive()
+    return ids, told
+
+
+def make(bench):
+    return bench.limit("150", expires_at=now_ms() + 3_600_000, time_in_force=TimeInForce.GTD)
+
+
+def trigger(order_id):
+    """Fire this one order, as a worker does that has claimed it."""
+    seen = limits.Sighting(15_000, "METEORA", Decimal("150"), now_ms(), now_ms(), 1)
+    limits.trigger(limits.Claim("race", PAIR, (order_id,), seen))
+
+
+def cancel(order_id):
+    try:
+        waiting.cancel(order_id)
+    except waiting.NotResting as refused:
+        return refused.status
+    return "done"
+
+
+def change(order_id):
+    try:
+        amend(order_id, limit_price=Decimal("170"))
+    except waiting.NotResting as refused:
+        return refused.status
+    except waiting.Changed:
+        return "changed"
+    return "done"
+
+
+def expire(order_id):
+    one = live.standing([order_id])[order_id]
+    if one.status is Status.PENDING:
+        progress.advance([waiting.expiry(one)])
+
+
+def outcomes(bench, ids):
+    """Return each order's statuses by its events, after comparing them with Postgres."""
+    rows = models.Order.objects.in_bulk(ids)
+    archived = {order_id: [] for order_id in ids}
+    for order_id, seq, status in models.OrderEvent.objects.order_by("order_id", "seq").values_list(
+        "order_id", "seq", "status"
+    ):
+        archived[str(order_id)].append(status)
+        assert len(archived[str(order_id)]) == seq
+    found = {}
+    for order_id in ids:
+        statuses = bench.statuses(order_id)
+        row = rows[type(next(iter(rows)))(order_id)]
+        assert archived[order_id] == statuses and row.status == statuses[-1]
+        # Only an order that ended is closed; one that fired must be able to settle.
+        assert (row.closed_at is not None) == (statuses[-1] in ("cancelled", "expired"))
+        found[order_id] = statuses
+    return found
+
+
+def both_happen(found, one, other):
+    wins = {tuple(statuses[1:]) for statuses in found.values()}
+    assert wins == {one, other}, wins
+
+
+def test_a_cancellation_racing_a_trigger_has_one_outcome_and_the_client_is_told_it(bench):
+    ids, (_, told) = race(bench, trigger, cancel)
+    found = outcomes(bench, ids)
+    for order_id in ids:
+        assert found[order_id] == ["pending", {"done": "cancelled"}.get(told[order_id], told[order_id])]
+    both_happen(found, ("triggered",), ("cancelled",))
+
+
+def test_an_amendment_racing_a_trigger_has_one_outcome_and_the_client_is_told_it(bench):
+    ids, (_, told) = race(bench, trigger, change)
+    found = outcomes(bench, ids)
+    for order_id in ids:
+        # Amended to a price the trigger has not reached: it must not fire on the old one.
+        assert found[order_id] == ["pending", {"done": "pending"}.get(told[order_id], told[order_id])]
+        assert bench.row(order_id).limit_price == (170 if told[order_id] == "done" else 150)
+    both_happen(found, ("triggered",), ("pending",))
+    assert sorted(bucket("170")) == sorted(order_id for order_id in ids if told[order_id] == "done")
+    assert bucket("150") == []
+
+
+def test_an_expiry_racing_a_trigger_has_one_outcome(bench):
+    ids, _ = race(bench, trigger, expire)
+    found = outcomes(bench, ids)
+    both_happen(found, ("triggered",), ("expired",))
+    assert in_the_book() == []
+
+
+def test_a_cancellation_racing_an_amendment_leaves_a_cancelled_order_either_way(bench):
+    ids, (changed, cancelled) = race(bench, change, cancel)
+    found = outcomes(bench, ids)
+    assert set(cancelled.values()) == {"done"}
+    both_happen(found, ("cancelled",), ("pending", "cancelled"))
+    assert {order_id for order_id in ids if changed[order_id] == "done"} == {
+        order_id for order_id, statuses in found.items() if len(statuses) == 3
+    }
+    assert in_the_book() == []
