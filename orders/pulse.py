@@ -9,7 +9,7 @@ import structlog
 from django.conf import settings
 from django.db import close_old_connections
 
-from orders import live, recovery, settlement, waiting
+from orders import live, recovery, settlement, sniping, waiting
 from orders.sweep import sweep
 from routing.chain import LOOKUP_LIMIT
 
@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 TICK_S = 0.02
 COMPLAIN_EVERY_S = 5.0
 GOOD_MANY = 16
+ENDS_WITHIN_S = 2.0
+"""A duty in hand when the worker stops; longer ones are waiting for a store and may be cut off."""
 
 
 @dataclass
@@ -82,6 +84,11 @@ def limit_duties() -> list[Duty]:
     return [Duty("expire", 0.2, waiting.expire), Duty("tidy", 1.0, tidy)]
 
 
+def sniper_duties() -> list[Duty]:
+    """List what the sniper worker's heartbeat does: beat's half second is too long for a launch."""
+    return [Duty("match", 0.05, sniping.match), Duty("tidy", 1.0, tidy)]
+
+
 class Pulse(threading.Thread):
     """Runs the duties until told to stop."""
 
@@ -98,7 +105,7 @@ class Pulse(threading.Thread):
                     duty.run(time.monotonic())
             self.stopping.wait(TICK_S)
 
-    def stop(self, within_s: float = 0) -> None:
+    def stop(self, within_s: float = ENDS_WITHIN_S) -> None:
         """End after the duty in hand; wait for that."""
         self.stopping.set()
         self.join(within_s)

@@ -1,9 +1,10 @@
-"""What every task has: log context, and a limit on nothing but itself (threads know no Celery time limits)."""
+"""What workers have in common: tasks with a log context, and threads that live beside the tasks."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import structlog
-from celery import Task
+from celery import Task, signals
 
 
 class EngineTask(Task):  # type: ignore[type-arg]
@@ -13,3 +14,37 @@ class EngineTask(Task):  # type: ignore[type-arg]
         """Run the task within its log context."""
         with structlog.contextvars.bound_contextvars(task_id=self.request.id, task=self.name):
             return super().__call__(*args, **kwargs)
+
+
+class Companion(Protocol):
+    """A thread that ends when it is told to."""
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def stop(self) -> None:
+        """End after what is in hand."""
+        ...
+
+
+class Beside:
+    """Keeps a thread beside the worker that consumes a queue: from when it is ready until after its last task."""
+
+    def __init__(self, queue: str, make: Callable[[], Companion]) -> None:
+        self.queue = queue
+        self.make = make
+        self.thread: Companion | None = None
+        signals.worker_ready.connect(self.start, weak=False)
+        signals.worker_shutdown.connect(self.stop, weak=False)
+
+    def start(self, sender: Any, **_: object) -> None:
+        """Start the thread where its queue is consumed."""
+        if self.queue in sender.app.amqp.queues.consume_from:
+            self.thread = self.make()
+            self.thread.start()
+
+    def stop(self, **_: object) -> None:
+        """End the thread before the process takes its connections away."""
+        if self.thread:
+            self.thread.stop()

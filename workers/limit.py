@@ -1,14 +1,10 @@
 """The limit worker: fires limit orders whose price is reached; its pulse ends waiting orders whose time has passed."""
 
-from typing import Any
-
-from celery import shared_task, signals
+from celery import shared_task
 
 from orders import dispatch, limits, stocktaking, waiting
 from orders.pulse import Pulse, limit_duties
-from workers.base import EngineTask
-
-PULSE_ENDS_WITHIN_S = 2.0
+from workers.base import Beside, EngineTask
 
 
 @shared_task(name=dispatch.FIRE, base=EngineTask)
@@ -32,16 +28,4 @@ def audit(**_: object) -> None:
     stocktaking.take()
 
 
-@signals.worker_ready.connect
-def start_pulse(sender: Any, **_: object) -> None:
-    """Start the heartbeat where this worker's queue is consumed."""
-    if "limit" in sender.app.amqp.queues.consume_from:
-        sender.limit_pulse = Pulse(limit_duties())
-        sender.limit_pulse.start()
-
-
-@signals.worker_shutdown.connect
-def stop_pulse(sender: Any, **_: object) -> None:
-    """End the heartbeat before the process takes its connections away."""
-    if pulse := getattr(sender.consumer, "limit_pulse", None):
-        pulse.stop(PULSE_ENDS_WITHIN_S)
+pulse = Beside("limit", lambda: Pulse(limit_duties()))

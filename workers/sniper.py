@@ -1,9 +1,10 @@
-"""The sniper worker: fires armed orders on the market's events."""
+"""The sniper worker: fires armed orders on the market's events, which its pulse looks out for."""
 
 from celery import shared_task
 
 from orders import dispatch, sniping
-from workers.base import EngineTask
+from orders.pulse import Pulse, sniper_duties
+from workers.base import Beside, EngineTask
 
 
 @shared_task(name=dispatch.MATCH, base=EngineTask)
@@ -16,3 +17,6 @@ def match(**_: object) -> None:
 def evaluate(*, order_ids: list[str], **_: object) -> None:
     """Look at orders just armed: what they wait for may be there already."""
     sniping.evaluate(order_ids)
+
+
+pulse = Beside("sniper", lambda: Pulse(sniper_duties()))

@@ -1,14 +1,12 @@
 """The stream worker: keeps every pair's quotes and BEST current, and rings for the limit orders they reach."""
 
-from typing import Any
-
-from celery import shared_task, signals
+from celery import shared_task
 
 from orders import book, dispatch
 from orders.bell import Bell
 from routing import polling
 from routing.asking import asker
-from workers.base import EngineTask
+from workers.base import Beside, EngineTask
 
 
 @shared_task(name=dispatch.POLL, base=EngineTask)
@@ -17,21 +15,12 @@ def poll(**_: object) -> None:
     polling.poll(book.pairs)
 
 
-@signals.worker_ready.connect
-def start_watchdog(sender: Any, **_: object) -> None:
-    """Watch over the polls, and listen to the quotes, where this worker's queue is consumed."""
-    if "stream" in sender.app.amqp.queues.consume_from:
-        sender.watchdog = polling.Watchdog(book.pairs)
-        sender.watchdog.start()
-        sender.bell = Bell()
-        sender.bell.start()
-        asker().stored = sender.bell.strike
+def hung() -> Bell:
+    """Make the bell, and have it struck with each quote that is stored."""
+    made = Bell()
+    asker().stored = made.strike
+    return made
 
 
-@signals.worker_shutdown.connect
-def stop_watchdog(sender: Any, **_: object) -> None:
-    """End the watch with the worker."""
-    if bell := getattr(sender.consumer, "bell", None):
-        bell.stop()
-    if watchdog := getattr(sender.consumer, "watchdog", None):
-        watchdog.stop()
+watchdog = Beside("stream", lambda: polling.Watchdog(book.pairs))
+bell = Beside("stream", hung)

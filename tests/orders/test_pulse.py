@@ -87,3 +87,7 @@ def test_the_heart_has_every_duty(duty):
 
 def test_waiting_orders_expire_by_the_limit_workers_heart():
     assert "expire" in [one.name for one in pulse.limit_duties()]
+
+
+def test_a_launch_does_not_wait_for_beat():
+    assert "match" in [one.name for one in pulse.sniper_duties()]

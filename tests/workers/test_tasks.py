@@ -99,47 +99,37 @@ def consumer(*queues):
     return SimpleNamespace(app=SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=set(queues)))))
 
 
-def test_the_pulse_beats_beside_the_order_queue_and_ends_with_its_worker(monkeypatch):
-    monkeypatch.setattr(order, "order_duties", list)
-    sender = consumer("order")
-    order.start_pulse(sender=sender)
-    assert isinstance(sender.pulse, Pulse) and sender.pulse.is_alive()
-    order.stop_pulse(sender=SimpleNamespace(consumer=sender))
-    assert not sender.pulse.is_alive()
+@pytest.mark.parametrize("worker", [order, limit, sniper])
+def test_a_pulse_beats_beside_its_queue_and_ends_with_its_worker(monkeypatch, worker):
+    queue = worker.__name__.rpartition(".")[2]
+    monkeypatch.setattr(worker, f"{queue}_duties", list)
+    worker.pulse.start(sender=consumer(queue))
+    assert isinstance(worker.pulse.thread, Pulse) and worker.pulse.thread.is_alive()
+    worker.pulse.stop(sender=None)
+    assert not worker.pulse.thread.is_alive()
 
 
 def test_the_watchdog_watches_beside_the_stream_queue_and_ends_with_its_worker(monkeypatch):
     monkeypatch.setattr(polling, "silent", lambda: False)
-    sender = consumer("stream")
-    stream.start_watchdog(sender=sender)
-    assert isinstance(sender.watchdog, Watchdog) and sender.watchdog.is_alive()
-    stream.stop_watchdog(sender=SimpleNamespace(consumer=sender))
-    sender.watchdog.join(5)
-    assert not sender.watchdog.is_alive()
-
-
-def test_the_limit_workers_pulse_ends_with_it(monkeypatch):
-    monkeypatch.setattr(limit, "limit_duties", list)
-    sender = consumer("limit")
-    limit.start_pulse(sender=sender)
-    assert sender.limit_pulse.is_alive()
-    limit.stop_pulse(sender=SimpleNamespace(consumer=sender))
-    assert not sender.limit_pulse.is_alive()
+    stream.watchdog.start(sender=consumer("stream"))
+    thread = stream.watchdog.thread
+    assert isinstance(thread, Watchdog) and thread.is_alive()
+    stream.watchdog.stop(sender=None)
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_each_quote_the_stream_worker_stores_rings_for_its_pair_until_the_worker_ends(bench, monkeypatch):
-    monkeypatch.setattr(polling, "silent", lambda: False)
     rung = []
     monkeypatch.setattr(limits, "ring", rung.extend)
-    sender = consumer("stream")
-    stream.start_watchdog(sender=sender)
+    stream.bell.start(sender=consumer("stream"))
     answers = asker().ask(bench.pair).result(10)
     assert [answer.venue for answer in answers] == ["RAYDIUM", "METEORA"]
     eventually(lambda: rung, 10, "the bell")
     assert set(rung) == {"SOL-USDC"}
-    stream.stop_watchdog(sender=SimpleNamespace(consumer=sender))
-    sender.bell.join(5)
-    assert not sender.bell.is_alive()
+    stream.bell.stop(sender=None)
+    stream.bell.thread.join(5)
+    assert not stream.bell.thread.is_alive()
 
 
 def test_the_bell_outlives_a_store_that_is_away(bench, monkeypatch):
@@ -161,14 +151,12 @@ def test_the_bell_outlives_a_store_that_is_away(bench, monkeypatch):
     assert not bell.is_alive()
 
 
-@pytest.mark.parametrize("queue", ["sniper", "dbsync", "dlq"])
-def test_other_workers_have_neither(queue):
-    sender = consumer(queue)
-    order.start_pulse(sender=sender)
-    stream.start_watchdog(sender=sender)
-    assert not hasattr(sender, "pulse") and not hasattr(sender, "watchdog")
-    order.stop_pulse(sender=SimpleNamespace(consumer=sender))
-    stream.stop_watchdog(sender=SimpleNamespace(consumer=sender))
+@pytest.mark.parametrize("beside", [order.pulse, limit.pulse, sniper.pulse, stream.watchdog, stream.bell])
+def test_other_workers_have_none_of_these(beside):
+    beside.thread = None
+    beside.start(sender=consumer("dbsync"))
+    beside.stop(sender=None)
+    assert beside.thread is None
 
 
 @pytest.mark.parametrize(
