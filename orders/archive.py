@@ -25,6 +25,7 @@ from engine.lifecycle import FINAL, Status
 from orders import dispatch, live, terms
 from orders.models import SetAside
 from orders.rows import fetch, recordset
+from routing.group import Entry, Group, refuse_unless_emptied
 from routing.store import now_ms, redis
 
 log = structlog.get_logger(__name__)
@@ -32,15 +33,9 @@ log = structlog.get_logger(__name__)
 GROUP = "dbsync"
 NUDGED = "dbsync:nudged"
 
-Entry = tuple[str, dict[str, str]]
-"""One entry of the feed: its id and its fields."""
-
-ENTRIES = 200
-"""Feed entries of one round; each holds the events of one batch."""
+group = Group(live.FEED, GROUP)
 EVENTS = 2_000
 """Event rows in one statement."""
-TAKE_OVER_MS = 10_000
-"""How long an entry may stay with a reader that does not finish it."""
 KEEP_MS = 5_000
 """How long written entries stay for the servers, which read the feed too; a slower one reads the orders' own events."""
 TRIM_EVERY_S = 0.5
@@ -111,56 +106,17 @@ def rounds() -> Iterator[list[Entry]]:
 
     A round must be acknowledged before the next is asked for.
     """
-    take_over()
+    group.take_over(READER)
     for start in ("0", ">"):
         while entries := next_round(start):
             yield entries
-
-
-def take_over() -> None:
-    """Make the entries of readers that do not finish them our own."""
-    start = "0-0"
-    while True:
-        ensure_group()
-        try:
-            start, taken, *_ = redis().xautoclaim(live.FEED, GROUP, READER, TAKE_OVER_MS, start, count=ENTRIES)
-        except ResponseError as reason:
-            refuse_unless_emptied(reason)
-            return
-        if taken:
-            log.warning("feed entries taken over", entries=len(taken))
-        if start == "0-0":
-            return
 
 
 def next_round(start: str) -> list[Entry]:
     """Read entries: our own unacknowledged ones from `0`, new ones from `>`."""
     # Before reading: a nudge for what comes during this read must not be lost.
     redis().delete(NUDGED)
-    while True:
-        try:
-            answer = redis().xreadgroup(GROUP, READER, {live.FEED: start}, count=ENTRIES)
-        except ResponseError as reason:
-            refuse_unless_emptied(reason)
-            ensure_group()
-        else:
-            entries: list[Entry] = answer[0][1] if answer else []  # type: ignore[index, assignment]
-            return entries
-
-
-def refuse_unless_emptied(reason: ResponseError) -> None:
-    """Let the absence of our group pass: Redis was emptied under us.  Raises any other reason."""
-    if "NOGROUP" not in str(reason) and "no such key" not in str(reason):
-        raise reason
-
-
-def ensure_group() -> None:
-    """Create the consumer group when the feed is new or was emptied."""
-    try:
-        redis().xgroup_create(live.FEED, GROUP, id="0", mkstream=True)
-    except ResponseError as reason:
-        if "BUSYGROUP" not in str(reason):
-            raise
+    return group.read(READER, start)
 
 
 def drain_round(entries: Sequence[Entry]) -> int:
@@ -168,7 +124,7 @@ def drain_round(entries: Sequence[Entry]) -> int:
     # One that was trimmed away before it was written comes without fields; the sweep feeds its orders again.
     texts = [line for _, fields in entries if fields for line in fields.get("b", "").split("\n")]
     write(texts)
-    redis().xack(live.FEED, GROUP, *(entry_id for entry_id, _ in entries))
+    group.ack(entry_id for entry_id, _ in entries)
     trim()
     return len(texts)
 
@@ -182,7 +138,7 @@ def trim() -> None:
     try:
         # Whatever is read after these two answers is newer than they are.
         waiting = redis().xpending(live.FEED, GROUP)
-        delivered = [group["last-delivered-id"] for group in redis().xinfo_groups(live.FEED) if group["name"] == GROUP]
+        delivered = [one["last-delivered-id"] for one in redis().xinfo_groups(live.FEED) if one["name"] == GROUP]
     except ResponseError as reason:
         refuse_unless_emptied(reason)
         return
@@ -344,9 +300,9 @@ def backlog() -> int:
         groups = redis().xinfo_groups(live.FEED)
     except ResponseError:
         return 0
-    for group in groups:
-        if group["name"] == GROUP:
+    for one in groups:
+        if one["name"] == GROUP:
             # Redis cannot count after some kinds of trimming; whether anything is left it still knows.
-            unread = redis().xinfo_stream(live.FEED)["last-generated-id"] != group["last-delivered-id"]
-            return int(group["pending"] + (int(unread) if group["lag"] is None else group["lag"]))
+            unread = redis().xinfo_stream(live.FEED)["last-generated-id"] != one["last-delivered-id"]
+            return int(one["pending"] + (int(unread) if one["lag"] is None else one["lag"]))
     return int(redis().xlen(live.FEED))

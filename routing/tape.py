@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import structlog
-from redis.exceptions import ResponseError
 
 from engine.triggers import WINDOW_MAX_S, TokenState
-from routing.store import redis, script
+from routing.group import Group
+from routing.store import script
 
 log = structlog.get_logger(__name__)
 
 EVENTS = "market:events"
 GROUP = "sniper"
+group = Group(EVENTS, GROUP)
 
 EVENTS_MAX = 50_000
 """Entries the stream keeps, about; older ones are forgotten, read or not."""
@@ -28,10 +29,6 @@ TRADES_MAX = 50_000
 """Trades kept of one token; of more, the newest."""
 POOLS_MAX = 200
 """Pools counted of one token; the worth of further ones comes with the next reading."""
-ENTRIES = 200
-"""Entries of one round."""
-TAKE_OVER_MS = 10_000
-"""How long an entry may stay with a reader that does not finish it."""
 
 
 class EventKind(StrEnum):
@@ -178,68 +175,18 @@ def states(asked: Mapping[str, Iterable[int]], now: int) -> dict[str, TokenState
 def rounds(reader: str) -> Iterator[list[Entry]]:
     """Yield batches of events: those a dead reader left, those this one has not acknowledged, then new ones.
 
-    Each entry comes once; one that is not acknowledged comes again with the next call, here or, after TAKE_OVER_MS, to
+    Each entry comes once; one that is not acknowledged comes again with the next call, here or, after a while, to
     another reader.
     """
-    take_over(reader)
+    group.take_over(reader)
     after = "0"
-    while entries := next_round(reader, after):
+    while entries := group.read(reader, after):
         after = entries[-1][0]
         if events := readable(entries):
             yield events
-    while entries := next_round(reader, ">"):
+    while entries := group.read(reader, ">"):
         if events := readable(entries):
             yield events
-
-
-def ack(entry_ids: Iterable[str]) -> None:
-    """Note that these entries are done with; harmless twice."""
-    if done := list(entry_ids):
-        redis().xack(EVENTS, GROUP, *done)
-
-
-def take_over(reader: str) -> None:
-    """Make the entries of readers that do not finish them this one's."""
-    start = "0-0"
-    while True:
-        ensure_group()
-        try:
-            start, taken, *_ = redis().xautoclaim(EVENTS, GROUP, reader, TAKE_OVER_MS, start, count=ENTRIES)
-        except ResponseError as reason:
-            refuse_unless_emptied(reason)
-            return
-        if taken:
-            log.warning("market events taken over", entries=len(taken))
-        if start == "0-0":
-            return
-
-
-def next_round(reader: str, after: str) -> list[tuple[str, dict[str, str]]]:
-    """Read entries: the reader's own unacknowledged ones after that id, or new ones for `>`."""
-    while True:
-        try:
-            answer = redis().xreadgroup(GROUP, reader, {EVENTS: after}, count=ENTRIES)
-        except ResponseError as reason:
-            refuse_unless_emptied(reason)
-            ensure_group()
-        else:
-            entries: list[tuple[str, dict[str, str]]] = answer[0][1] if answer else []  # type: ignore[index, assignment]
-            return entries
-
-
-def refuse_unless_emptied(reason: ResponseError) -> None:
-    """Let the absence of the group pass: Redis was emptied under us.  Raises any other reason."""
-    if "NOGROUP" not in str(reason) and "no such key" not in str(reason):
-        raise reason
-
-
-def ensure_group() -> None:
-    """Create the consumer group, at the stream's beginning, when the stream is new or was emptied."""
-    try:
-        redis().xgroup_create(EVENTS, GROUP, id="0", mkstream=True)
-    except ResponseError as reason:
-        if "BUSYGROUP" not in str(reason):
-            raise
 
 
 def readable(entries: Iterable[tuple[str, dict[str, str]]]) -> list[Entry]:
@@ -251,7 +198,7 @@ def readable(entries: Iterable[tuple[str, dict[str, str]]]) -> list[Entry]:
         except (KeyError, ValueError) as reason:
             # One that was trimmed away before it was read comes without fields.
             log.error("market event cannot be read", entry=entry_id, content=str(fields)[:500], reason=repr(reason))
-            ack([entry_id])
+            group.ack([entry_id])
     return events
 
 

@@ -8,6 +8,7 @@ from django.db import OperationalError, connection
 from engine.lifecycle import Status
 from orders import archive, intake, live, models
 from orders.models import OrderEvent, SetAside
+from routing import group
 from routing.store import redis
 
 STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
@@ -34,7 +35,7 @@ def pending():
 
 def read_by_another(count=10):
     """Let a reader take entries and die."""
-    archive.ensure_group()
+    archive.group.ensure()
     redis().xreadgroup(archive.GROUP, "another", {live.FEED: ">"}, count=count)
 
 
@@ -132,7 +133,7 @@ def test_a_final_event_ends_a_row_that_an_earlier_life_took_further(bench, unann
 
 
 def test_an_entry_whose_reader_died_is_taken_over(bench, monkeypatch):
-    monkeypatch.setattr(archive, "TAKE_OVER_MS", 0)
+    monkeypatch.setattr(group, "TAKE_OVER_MS", 0)
     (order_id,) = bench.place()
     read_by_another()
     bench.archive()
@@ -141,8 +142,8 @@ def test_an_entry_whose_reader_died_is_taken_over(bench, monkeypatch):
 
 
 def test_all_that_a_dead_reader_left_is_taken_over_at_once(bench, monkeypatch):
-    monkeypatch.setattr(archive, "TAKE_OVER_MS", 0)
-    monkeypatch.setattr(archive, "ENTRIES", 2)
+    monkeypatch.setattr(group, "TAKE_OVER_MS", 0)
+    monkeypatch.setattr(group, "ENTRIES", 2)
     ids = [bench.place()[0] for _ in range(5)]
     read_by_another()
     bench.archive()
@@ -379,7 +380,7 @@ def test_what_another_reader_has_not_written_yet_stays_in_the_feed(bench, monkey
     read_by_another(count=2)
     bench.archive()
     assert redis().xlen(live.FEED) == 3
-    monkeypatch.setattr(archive, "TAKE_OVER_MS", 0)
+    monkeypatch.setattr(group, "TAKE_OVER_MS", 0)
     bench.archive()
     assert OrderEvent.objects.filter(order_id__in=ids).count() == 3
     assert redis().xlen(live.FEED) == 1

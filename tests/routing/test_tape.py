@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from engine.triggers import WINDOW_MAX_S, TokenState
-from routing import tape
+from routing import group, tape
 from routing.store import now_ms, redis
 from routing.tape import EventKind, MarketEvent
 
@@ -43,7 +43,7 @@ def drained(reader="me"):
     found = []
     for entries in tape.rounds(reader):
         found += [happened for _, happened in entries]
-        tape.ack(entry_id for entry_id, _ in entries)
+        tape.group.ack(entry_id for entry_id, _ in entries)
     return found
 
 
@@ -162,14 +162,14 @@ def test_what_was_told_before_anybody_read_is_read(now):
 
 def test_two_readers_share_the_events(now):
     tape.publish(event("trade", amount, now) for amount in range(1, 11))
-    tape.ensure_group()
+    tape.group.ensure()
     redis().xreadgroup(tape.GROUP, "another", {tape.EVENTS: ">"}, count=4)
     assert [happened.amount for happened in drained()] == list(range(5, 11))
     assert [happened.amount for happened in drained("another")] == list(range(1, 5))
 
 
 def test_many_rounds_are_read_to_the_end(now, monkeypatch):
-    monkeypatch.setattr(tape, "ENTRIES", 3)
+    monkeypatch.setattr(group, "ENTRIES", 3)
     tape.publish(event("trade", amount, now) for amount in range(1, 11))
     assert [happened.amount for happened in drained()] == list(range(1, 11))
 
@@ -177,25 +177,25 @@ def test_many_rounds_are_read_to_the_end(now, monkeypatch):
 def test_what_a_reader_did_not_acknowledge_comes_again_before_what_is_new(now):
     tape.publish([event("trade", 1, now), event("trade", 2, now)])
     (entries,) = tape.rounds("me")
-    tape.ack([entries[0][0]])
+    tape.group.ack([entries[0][0]])
     tape.publish([event("trade", 3, now)])
     assert [happened.amount for happened in drained()] == [2, 3]
 
 
 def test_an_entry_that_is_never_acknowledged_does_not_keep_a_round_from_ending(now, monkeypatch):
-    monkeypatch.setattr(tape, "ENTRIES", 2)
+    monkeypatch.setattr(group, "ENTRIES", 2)
     tape.publish(event("trade", amount, now) for amount in range(1, 6))
     for _ in range(2):
         assert sum(len(entries) for entries in tape.rounds("me")) == 5
 
 
 def test_what_a_dead_reader_left_is_taken_over_and_what_a_live_one_holds_is_not(now, monkeypatch):
-    monkeypatch.setattr(tape, "ENTRIES", 2)
+    monkeypatch.setattr(group, "ENTRIES", 2)
     tape.publish(event("trade", amount, now) for amount in range(1, 6))
     for _ in tape.rounds("the dead"):
         pass
     assert drained() == []
-    monkeypatch.setattr(tape, "TAKE_OVER_MS", 0)
+    monkeypatch.setattr(group, "TAKE_OVER_MS", 0)
     with capture_logs() as logs:
         assert [happened.amount for happened in drained()] == [1, 2, 3, 4, 5]
     assert sum(line["entries"] for line in logs) == 5
@@ -248,7 +248,7 @@ def test_an_emptied_redis_is_read_on_from_its_new_beginning(now):
 
 
 def test_redis_emptied_in_the_middle_of_a_reading_ends_nothing(now, monkeypatch):
-    monkeypatch.setattr(tape, "ENTRIES", 1)
+    monkeypatch.setattr(group, "ENTRIES", 1)
     tape.publish([event("trade", 1, now), event("trade", 2, now)])
     reading = tape.rounds("me")
     next(reading)
