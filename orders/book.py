@@ -193,9 +193,12 @@ def distrust(pair: str) -> None:
     redis().delete(tagged("limit_seen", pair))
 
 
-def claim(pair: str, sighting: Sighting, now: int) -> Claim | None:
-    """Take up to CLAIM_MAX orders whose price is reached out of their buckets; None when there are none."""
-    name, until = uuid4().hex, now + CLAIM_LEASE_MS
+def claim(pair: str, sighting: Sighting, now: int, ahead: int = 0) -> Claim | None:
+    """Take up to CLAIM_MAX orders whose price is reached out of their buckets; None when there are none.
+
+    `ahead` is how many claims its holder will fire before this one, which keeps it for longer by as much.
+    """
+    name, until = uuid4().hex, now + CLAIM_LEASE_MS * (1 + ahead)
     evidence = msgspec.json.encode(sighting).decode()
     ids = CLAIM()([], [pair, sighting.level, CLAIM_MAX, name, until, evidence])
     return Claim(name, pair, tuple(ids), sighting) if ids else None

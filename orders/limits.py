@@ -90,15 +90,16 @@ def fire(pair: str) -> int:
     seen = sight([pair]).get(pair)
     if not isinstance(seen, Sighting):
         return 0
-    count = 0
-    # A price that grows too old meanwhile fires no more, even what it had reached while it was young.
+    # All that is reached is claimed first: what takes long to fire must not miss the price that reached it.
+    claims = []
     while now_ms() - seen.observed_at <= settings.LIMIT_QUOTE_AGE_MS:
-        claim = book.claim(pair, seen, now_ms())
+        claim = book.claim(pair, seen, now_ms(), len(claims))
         if claim is None:
             break
-        count += len(claim.ids)
+        claims.append(claim)
+    for claim in claims:
         trigger(claim)
-    return count
+    return sum(len(claim.ids) for claim in claims)
 
 
 def trigger(claim: Claim) -> None:

@@ -109,6 +109,21 @@ def place(bench, prices):
     return ids
 
 
+def test_all_that_a_price_has_reached_fires_though_the_price_is_gone_before_the_last_has(bench, monkeypatch):
+    monkeypatch.setattr(book, "CLAIM_MAX", 5)
+    ids = place(bench, ["150"] * 20)
+    bench.price("150")
+    trigger = limits.trigger
+
+    def slowly(claim):
+        bench.price("140")
+        trigger(claim)
+
+    monkeypatch.setattr(limits, "trigger", slowly)
+    limits.fire(PAIR)
+    assert fired(bench) == ids
+
+
 def test_more_orders_than_one_claim_takes_fire_in_one_go(bench, monkeypatch):
     monkeypatch.setattr(book, "CLAIM_MAX", 7)
     ids = place(bench, ["150"] * 20 + ["149"] * 5)
