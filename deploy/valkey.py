@@ -21,6 +21,9 @@ maxmemory-policy noeviction
 client-output-buffer-limit pubsub 64mb 16mb 30
 tcp-backlog 511
 daemonize no
+# A resting order's events and hash are small: whole nodes of the default size would be most of its memory.
+stream-node-max-bytes 1024
+hash-max-listpack-value 1024
 """
 DURABLE = "appendonly yes\nappendfsync everysec\n"
 THROWAWAY = "appendonly no\n"

@@ -154,6 +154,15 @@ return ids
 )
 
 
+FORGET_EXPIRY = script(
+    """
+for i = 2, #ARGV do
+  if redis.call('ZSCORE', KEYS[1], ARGV[i]) == ARGV[1] then redis.call('ZREM', KEYS[1], ARGV[i]) end
+end
+"""
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """Orders taken out of their buckets, in the order in which they fire, and what they fire on."""
@@ -230,10 +239,10 @@ def expired(now: int, limit: int) -> list[str]:
     return ids
 
 
-def forget_expiry(order_ids: Sequence[str]) -> None:
-    """Drop orders that do not wait any more."""
+def forget_expiry(order_ids: Sequence[str], now: int) -> None:
+    """Drop orders that `expired` returned at `now` and that do not wait any more; one that came back keeps its time."""
     if order_ids:
-        redis().zrem("waiting:expiring", *order_ids)
+        FORGET_EXPIRY()(["waiting:expiring"], [now + EXPIRY_PUT_OFF_MS, *order_ids])
 
 
 def windows(mints: Iterable[str]) -> dict[str, list[int]]:

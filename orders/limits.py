@@ -91,7 +91,7 @@ def fire(pair: str) -> int:
     if not isinstance(seen, Sighting):
         return 0
     # All that is reached is claimed first: what takes long to fire must not miss the price that reached it.
-    claims = []
+    claims: list[Claim] = []
     while now_ms() - seen.observed_at <= settings.LIMIT_QUOTE_AGE_MS:
         claim = book.claim(pair, seen, now_ms(), len(claims))
         if claim is None:
@@ -111,7 +111,7 @@ def trigger(claim: Claim) -> None:
         ids = claim.ids[start : start + MOVES]
         standing = live.standing(ids)
         reached = [one for order_id in ids if (one := standing.get(order_id)) and is_reached(one, claim.sighting)]
-        won = progress.advance([triggered(one, claim.sighting) for one in reached])
+        won = progress.advance([triggered(one, claim.sighting) for one in still_out(reached)])
         if won:
             log.info("limit orders fired", pair=claim.pair, orders=len(won), price=plain(claim.sighting.price))
             dispatch.send(dispatch.EXECUTE, [order_id for order_id in ids if order_id in won])
@@ -119,8 +119,23 @@ def trigger(claim: Claim) -> None:
 
 
 def is_reached(one: Standing, seen: Sighting) -> bool:
-    """Tell whether an order still rests, and at a level the price has reached."""
-    return one.status is Status.PENDING and one.level is not None and one.level <= seen.level
+    """Tell whether an order still rests, in time, and at a level the price has reached; one that pauses does not."""
+    rests = one.status is Status.PENDING and bool(one.place) and not is_over(one.order, now_ms())
+    return rests and one.level is not None and one.level <= seen.level
+
+
+def still_out(claimed: Sequence[Standing]) -> list[Standing]:
+    """Return the orders that have not gone back into the book since they were claimed: to an amendment, say.
+
+    Those that have wait for a price of their own time; a step between this look and the next fails that one's swap.
+    """
+    back = book.where([one.order.id for one in claimed], [one.place for one in claimed])
+    return [one for one, is_back in zip(claimed, back, strict=True) if not is_back]
+
+
+def is_over(order: Order, now: int) -> bool:
+    """Tell whether an order's time has passed."""
+    return order.expires_at is not None and order.expires_at <= now
 
 
 def triggered(one: Standing, seen: Sighting) -> Move:

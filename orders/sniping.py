@@ -26,6 +26,7 @@ from engine.quotes import best
 from engine.retry import Failure
 from engine.triggers import Condition, Kind, TokenState, first_unmet, usd
 from orders import book, dispatch, live, progress
+from orders.limits import is_over
 from orders.live import Standing
 from orders.progress import Move
 from routing import quotes, tape
@@ -134,8 +135,9 @@ def is_traded(one: Standing) -> bool:
 
 
 def is_armed(one: Standing) -> bool:
-    """Tell whether an order is a sniper's that waits."""
-    return one.order.type is OrderType.SNIPER and one.status is Status.PENDING
+    """Tell whether an order is a sniper's that waits, and in time."""
+    waits = one.order.type is OrderType.SNIPER and one.status is Status.PENDING
+    return waits and not is_over(one.order, now_ms())
 
 
 def mint_of(one: Standing) -> str:

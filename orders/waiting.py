@@ -198,13 +198,11 @@ def expire() -> int:
     if not due:
         return 0
     standing = live.standing(due)
-    over = [
-        one for one in standing.values() if one.status is Status.PENDING and (one.order.expires_at or now + 1) <= now
-    ]
+    over = [one for one in standing.values() if one.status is Status.PENDING and limits.is_over(one.order, now)]
     won = progress.advance([expiry(one) for one in over])
     if won:
         log.info("orders expired", orders=len(won))
-    book.forget_expiry([i for i in due if i not in standing or standing[i].status is not Status.PENDING])
+    book.forget_expiry([i for i in due if i not in standing or standing[i].status is not Status.PENDING], now)
     return len(due)
 
 

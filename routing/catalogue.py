@@ -100,8 +100,13 @@ class Memory:
 
         Raises DatabaseError when there is none at all yet.
         """
-        with self.reader:
+        # While one thread reads anew, the others go on with what there is.
+        if not self.reader.acquire(blocking=self.reading is None) and self.reading:
+            return self.reading
+        try:
             return self.recent() or self.renew()
+        finally:
+            self.reader.release()
 
     def renew(self) -> Catalogue:
         """Read again, or keep what there is for another while."""

@@ -35,8 +35,9 @@ class Beside:
         self.queue = queue
         self.make = make
         self.thread: Companion | None = None
-        signals.worker_ready.connect(self.start, weak=False)
-        signals.worker_shutdown.connect(self.stop, weak=False)
+        # Celery tells receivers apart by their function, which all of these share: each needs a name of its own.
+        signals.worker_ready.connect(self.start, weak=False, dispatch_uid=f"{id(self)} start")
+        signals.worker_shutdown.connect(self.stop, weak=False, dispatch_uid=f"{id(self)} stop")
 
     def start(self, sender: Any, **_: object) -> None:
         """Start the thread where its queue is consumed."""

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from engine.orders import TimeInForce
-from orders import book, dispatch, endings, execution, limits, live, progress
+from orders import book, dispatch, endings, execution, limits, live, progress, waiting
 from orders.sweep import sweep
 from routing import quotes
 from routing.router import Basis, Source
@@ -410,3 +410,53 @@ def test_an_order_leaves_nothing_in_the_book_once_it_has_fired(bench):
     limits.check()
     limits.check()
     assert redis().keys("limit*") == [] and redis().keys("waiting:*") == []
+
+
+def test_a_claim_taken_over_fires_no_order_a_second_time_that_has_come_back_since(bench, monkeypatch):
+    monkeypatch.setattr(limits, "MOVES", 1)
+    ids = bench.accept(*(bench.limit("150") for _ in range(2)))
+    bench.price("151")
+    advance, moved = progress.advance, []
+
+    def dying(moves):
+        if moved:
+            raise ConnectionError("killed")
+        moved.extend(moves)
+        return advance(moves)
+
+    monkeypatch.setattr(progress, "advance", dying)
+    with pytest.raises(ConnectionError):
+        limits.fire(PAIR)
+    monkeypatch.setattr(progress, "advance", advance)
+    bench.price("140")
+    bench.carry([ids[0]])
+    lapse_claims()
+    limits.check()
+    assert bench.statuses(ids[0]) == ["pending", "triggered", "pending"]
+    assert bench.statuses(ids[1]) == ["pending", "triggered"]
+
+
+def test_an_order_amended_while_it_was_claimed_waits_for_a_price_of_its_own_time(bench):
+    (order_id,) = bench.accept(bench.limit("150"))
+    bench.price("151")
+    book.claim(PAIR, limits.sight([PAIR])[PAIR], now_ms())
+    bench.price("140")
+    waiting.amend(order_id, 1, {"limit_price": Decimal("150.5")})
+    lapse_claims()
+    limits.check()
+    assert bench.statuses(order_id) == ["pending", "pending"]
+    bench.price("150.5")
+    limits.check()
+    assert bench.statuses(order_id) == ["pending", "pending", "triggered"]
+
+
+def test_an_order_does_not_fire_once_its_time_has_passed(bench):
+    expires = now_ms() + 50
+    (order_id,) = bench.accept(bench.limit("150", expires_at=expires, time_in_force=TimeInForce.GTD))
+    while now_ms() < expires:
+        pass
+    bench.price("151")
+    limits.fire(PAIR)
+    assert bench.statuses(order_id) == ["pending"]
+    waiting.expire()
+    assert bench.statuses(order_id) == ["pending", "expired"]

@@ -274,6 +274,29 @@ def test_an_order_that_has_fired_does_not_expire(bench):
     assert bench.statuses(order_id) == ["pending", "triggered"]
 
 
+def test_an_order_that_comes_back_while_it_is_looked_at_keeps_its_expiry(bench, monkeypatch):
+    expires = now_ms() + 50
+    (order_id,) = bench.accept(bench.limit("150", expires_at=expires, time_in_force=TimeInForce.GTD))
+    bench.price("151")
+    limits.check()
+    while now_ms() < expires:
+        pass
+    # As if its expiry had come just before it fired.
+    redis().zadd("waiting:expiring", {order_id: expires})
+    bench.price("140")
+    forget = book.forget_expiry
+
+    def back_in_between(*args):
+        bench.carry([order_id])
+        forget(*args)
+
+    monkeypatch.setattr(book, "forget_expiry", back_in_between)
+    waiting.expire()
+    assert bench.statuses(order_id) == ["pending", "triggered", "pending"]
+    waiting.expire()
+    assert bench.statuses(order_id)[-1] == "expired"
+
+
 def test_an_order_whose_expiry_was_amended_lives_by_the_new_one(bench):
     first = now_ms() + 100
     (order_id,) = bench.accept(bench.limit("150", expires_at=first, time_in_force=TimeInForce.GTD))
@@ -364,7 +387,9 @@ def make(bench):
 
 
 def trigger(order_id):
-    """Fire this one order, as a worker does that has claimed it."""
+    """Claim this one order, unless somebody was quicker, and fire it."""
+    if not redis().zrem("limit_bucket:{SOL-USDC}:150", order_id):
+        return
     seen = limits.Sighting(15_000, "METEORA", Decimal("150"), now_ms(), now_ms(), 1)
     limits.trigger(limits.Claim("race", PAIR, (order_id,), seen))
 

@@ -12,7 +12,7 @@ from deploy.servers import free_port
 from engine.triggers import TokenState
 from routing import models, tape
 from routing.catalogue import catalogue
-from routing.store import now_ms
+from routing.store import now_ms, redis
 
 MINT = "HZ1JovNiVvGrGNiiYvEozEVgZ58xaU3RKwX8eACQBCt3"
 SOMEBODY = "2b1kV6DkPAnxd5ixfnxCpjxmKwqjjaYmCZfHsFu24GXo"
@@ -113,7 +113,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence_and_leaves_nothing(bench, w
     assert code == 2
     assert said in message and "\n" not in message
     assert models.Token.objects.count() == before
-    assert not tape.redis().exists(tape.EVENTS)
+    assert not redis().exists(tape.EVENTS)
 
 
 def test_a_word_that_is_no_order_is_refused_with_those_there_are():
@@ -147,4 +147,4 @@ def test_without_a_store_it_says_so_and_does_nothing(bench, words, store, addres
     assert done.stderr.splitlines()[0] == f"CommandError: {store} cannot be reached; is `manage.py up` running?"
     assert "Traceback" not in done.stderr
     assert not models.Token.objects.filter(mint=MINT).exists()
-    assert not tape.redis().exists(tape.EVENTS)
+    assert not redis().exists(tape.EVENTS)

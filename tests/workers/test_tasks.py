@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import structlog
+from celery import signals
 
 from config.celery import app
 from config.env import ROOT
@@ -149,6 +150,14 @@ def test_the_bell_outlives_a_store_that_is_away(bench, monkeypatch):
     bell.stop()
     bell.join(5)
     assert not bell.is_alive()
+
+
+def test_every_thread_beside_a_worker_is_told_of_its_start_and_its_end(bench):
+    """Celery takes receivers of one function for one, and would tell only the first."""
+    besides = [order.pulse, limit.pulse, sniper.pulse, stream.watchdog, stream.bell]
+    for signal_, name in ((signals.worker_ready, "start"), (signals.worker_shutdown, "stop")):
+        told = [receiver for _, receiver in signal_.receivers]
+        assert all(getattr(beside, name) in told for beside in besides)
 
 
 @pytest.mark.parametrize("beside", [order.pulse, limit.pulse, sniper.pulse, stream.watchdog, stream.bell])
