@@ -94,7 +94,7 @@ def test_a_second_up_is_refused_and_says_who_runs(up):
         env=up.environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert second.returncode != 0
