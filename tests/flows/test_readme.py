@@ -33,8 +33,9 @@ def run(command: list[str], text: str, engine) -> str:
 
 
 @pytest.mark.system
-def test_the_curl_example_places_an_order(engine):
-    answer = run(["bash", "-c"], block("bash", "curl"), engine)
+@pytest.mark.parametrize("kind", ["market", "limit", "sniper"])
+def test_the_curl_example_places_an_order(engine, kind):
+    answer = run(["bash", "-c"], block("bash", f'"type":"{kind}"'), engine)
     assert " 202 " in answer.splitlines()[0]
     assert '"orderId"' in answer
 
