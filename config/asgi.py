@@ -23,6 +23,7 @@ from orders.api.errors import body as error_body
 from orders.api.parsers import BODY_MAX
 from orders.consumers import NoSuchSocket, OrderEvents, PlaceAndStream
 from orders.control import listener
+from orders.feeds import OrdersFeed, QuoteFeed
 
 Message = MutableMapping[str, Any]
 
@@ -59,6 +60,8 @@ execute = fast.Execute(otherwise=cast(fast.Application, django))
 sockets = OurOrigins(
     URLRouter(
         [
+            re_path(r"^ws/quotes/(?P<pair>[^/]+)/?$", QuoteFeed.as_asgi()),
+            re_path(r"^ws/orders/?$", OrdersFeed.as_asgi()),
             re_path(r"^ws/(?P<order_id>[^/]+)/?$", OrderEvents.as_asgi()),
             re_path(r"^api/orders/execute/?$", PlaceAndStream.as_asgi()),
             re_path("", NoSuchSocket.as_asgi()),

@@ -154,6 +154,9 @@ TABLE: dict[str, Setting] = {
     "ENGINE_HOST": Setting(filled, "127.0.0.1", "address the API and Flower listen on"),
     "ENGINE_PORT": Setting(whole(1, 65535), "8000", "port of the API"),
     "ENGINE_FLOWER_PORT": Setting(whole(1, 65535), "5555", "port of Flower"),
+    "ENGINE_METRICS_PORT": Setting(
+        whole(0, 65_000), "9700", "first port of the processes' own /metrics, on loopback; 0 for none"
+    ),
     "ENGINE_DATA_DIR": Setting(Path, ".data", "where the embedded stores, logs and secrets live"),
     "ENGINE_SERVER": Setting(one_of("uvicorn", "daphne"), "uvicorn", "ASGI server that serves the API"),
     "ENGINE_ALLOWED_HOSTS": Setting(names, "localhost,127.0.0.1,[::1]", "host names the API answers to"),

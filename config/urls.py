@@ -2,11 +2,14 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from django.views.generic import RedirectView
+
+from orders.api.metrics import metrics
+from orders.desk import desk
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="docs")),
+    path("", desk, name="desk"),
     path("admin/", admin.site.urls),
+    path("metrics", metrics),
     path("", include("orders.api.urls")),
 ]
 handler400 = "orders.api.errors.bad_request"

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from config import env
-from deploy import roles
+from deploy import metrics, roles
 from deploy.external import Unreachable, reach
 from deploy.servers import StoreFailed, last_lines
 from deploy.stores import Stores
-from deploy.supervisor import Child, Interrupted, NotReady, Signals, Supervisor
+from deploy.supervisor import Child, Interrupted, NotReady, Ready, Signals, Supervisor
 from deploy.terminal import Logs, say, show, step
 
 READY_WITHIN_S = 60.0
@@ -131,6 +131,7 @@ class Launcher:
         self.doors: list[Child] = []
         self.workers: list[Child] = []
         self.listener: socket.socket | None = None
+        self.metrics: dict[str, socket.socket] = {}
         self.migration: Child | None = None
         self.logs: Logs | None = None
         self.began = time.monotonic()
@@ -200,6 +201,7 @@ class Launcher:
             note(self.migration.word)
 
     def _start_roles(self) -> None:
+        self._offer_metrics()
         self.doors, self.workers = self._doors(), self._workers()
         children = [*self.workers, *self.doors]
         self.logs = Logs([child.log for child in children], verbose=self.options.verbose)
@@ -226,6 +228,17 @@ class Launcher:
             doors.append(self._child("flower", serve, lambda: roles.http_status(host, flower_port, "/", host) > 0))
         return doors
 
+    def _offer_metrics(self) -> None:
+        """Give every process a listener of its own; daphne, which replaces its process, tells its counts at the API."""
+        settings, scale = self.settings, self.options.scale
+        listening = ("api", *roles.WORKERS) if settings["ENGINE_SERVER"] == "uvicorn" else roles.WORKERS
+        names = [name for role in listening for name in numbered(role, scale.get(role, 1))]
+        single = roles.SINGLE if self.options.flower else ("beat",)
+        self.metrics = metrics.listen(settings["ENGINE_METRICS_PORT"], [*names, *single])
+        api = f"{located(settings['ENGINE_HOST'])}:{settings['ENGINE_PORT']}"
+        with suppress(OSError):
+            metrics.tell(settings["ENGINE_DATA_DIR"] / "metrics.json", api, self.metrics)
+
     def _workers(self) -> list[Child]:
         threads = self.settings["ENGINE_WORKER_THREADS"]
         return [
@@ -248,8 +261,17 @@ class Launcher:
                 self.stores.forget_lock()
             if self.listener and not keeps_listener:
                 self.listener.close()
+            for other, listener in self.metrics.items():
+                if other != name:
+                    listener.close()
 
-        return Child(name, run, self.settings["ENGINE_DATA_DIR"] / "logs" / f"{name}.log", answers=answers, clean=clean)
+        def live(ready: Ready) -> None:
+            if name in self.metrics:
+                metrics.serve(self.metrics[name])
+            run(ready)
+
+        log = self.settings["ENGINE_DATA_DIR"] / "logs" / f"{name}.log"
+        return Child(name, live, log, answers=answers, clean=clean)
 
     def _tell(self) -> None:
         """Write where everything is, after each change; a full disk must not stop the supervision."""
@@ -259,8 +281,7 @@ class Launcher:
 
     def _banner(self, external: frozenset[str]) -> None:
         settings = self.settings
-        host = address(settings["ENGINE_HOST"])
-        base = f"http://{f'[{host}]' if ':' in host else host}"
+        base = f"http://{located(settings['ENGINE_HOST'])}"
         api = f"{base}:{settings['ENGINE_PORT']}"
         secret = settings["ENGINE_DATA_DIR"] / "admin-password"
         order = json.dumps({"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"})
@@ -277,6 +298,7 @@ class Launcher:
                 f"  Flower   {base}:{settings['ENGINE_FLOWER_PORT']}   (user {roles.ADMIN}, password in {secret})"
             )
         lines += [
+            f"  metrics  {api}/metrics   (each process: {settings['ENGINE_DATA_DIR'] / 'metrics.json'})",
             f"  logs     {settings['ENGINE_DATA_DIR'] / 'logs'}",
             "\nPlace an order:\n",
             f"  curl -i {api}/api/orders/execute -H 'Content-Type: application/json' -d {shlex.quote(order)}",
@@ -380,6 +402,12 @@ def numbered(name: str, count: int) -> Iterable[str]:
 def address(host: str) -> str:
     """The address under which this machine reaches what listens on `host`."""
     return ANY_ADDRESS.get(host, host)
+
+
+def located(host: str) -> str:
+    """The same as it is written in a URL."""
+    found = address(host)
+    return f"[{found}]" if ":" in found else found
 
 
 def explain(problem: Exception) -> str:

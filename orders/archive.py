@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -22,7 +22,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 from redis.exceptions import ResponseError
 
 from engine.lifecycle import FINAL, Status
-from orders import dispatch, live, terms
+from orders import dispatch, live, observe, terms
 from orders.models import SetAside
 from orders.rows import fetch, recordset
 from routing.group import Entry, Group, refuse_unless_emptied
@@ -65,15 +65,16 @@ class BadRecord(ValueError):
 
 
 class Wire(msgspec.Struct, rename="camel"):
-    """The part of an event that every event has, and the facts that an order's row keeps."""
+    """The part of an event that every event has, the facts that an order's row keeps, and those it is timed by."""
 
     order_id: UUID
     seq: int
     status: Status
-    at: datetime
+    at: Annotated[datetime, msgspec.Meta(tz=True)]
     attempt: int
     venue: str | None = None
     tx_hash: str | None = None
+    type: str | None = None
     amended: dict[str, Any] | None = None
 
 
@@ -161,6 +162,7 @@ def write(lines: Iterable[str]) -> None:
             rows.append(read(line))
         except BadRecord as reason:
             bad.append((line, str(reason)))
+    heard = [row.wire for row in rows]
     # One order of writing for all readers: two that hold events of the same orders cannot deadlock.
     rows.sort(key=attrgetter("line"))
     for start in range(0, len(rows), EVENTS):
@@ -169,6 +171,7 @@ def write(lines: Iterable[str]) -> None:
     refused = {line for line, _ in bad}
     finished = {str(row.wire.order_id) for row in rows if row.wire.status in FINAL and row.line not in refused}
     live.forget(finished, settings.ORDER_LIVE_TTL_S)
+    observe.archived(heard, now_ms(), refused=len(bad))
 
 
 def read(line: str) -> Row:
@@ -292,6 +295,26 @@ def set_aside(bad: Sequence[tuple[str, str]]) -> None:
     for record, reason in reasons.items():
         log.error("record set aside", record=record[:500], reason=reason)
     SetAside.objects.bulk_create(SetAside(record=record, reason=reason) for record, reason in reasons.items())
+
+
+def behind_ms() -> int:
+    """Return the age of the oldest feed entry not yet written; 0 when there is none."""
+    entry_id = oldest_unwritten()
+    return max(0, now_ms() - position(entry_id)[0]) if entry_id else 0
+
+
+def oldest_unwritten() -> str | None:
+    """Return the id of the first entry that is not written: one in a reader's hands, or the first that none has had."""
+    try:
+        waiting = redis().xpending(live.FEED, GROUP)
+        if waiting["pending"]:
+            return str(waiting["min"])
+        delivered = [one["last-delivered-id"] for one in redis().xinfo_groups(live.FEED) if one["name"] == GROUP]
+    except ResponseError as reason:
+        refuse_unless_emptied(reason)
+        delivered = ["0-0"]
+    entries = redis().xrange(live.FEED, min=f"({delivered[0]}", count=1)
+    return str(entries[0][0]) if entries else None
 
 
 def backlog() -> int:

@@ -78,6 +78,18 @@ end
 # A level is a whole number below 2^53, which a sorted set's scores keep exactly.
 CROSSED = script("return #redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, 1)")
 
+# The lowest prices fire first: they are the nearest ones.
+LEVELS = script(
+    """
+local found = {}
+for _, price in ipairs(redis.call('ZRANGE', KEYS[1], 0, ARGV[2] - 1)) do
+  found[#found+1] = price
+  found[#found+1] = redis.call('ZCARD', 'limit_bucket:{' .. ARGV[1] .. '}:' .. price)
+end
+return found
+"""
+)
+
 # A price counts once, however often it is looked at; the lowest of the last ones is the price that has held.
 OBSERVE = script(
     """
@@ -186,6 +198,12 @@ def has_crossed(pair: str, level: int) -> bool:
 def has_levels(pair: str) -> bool:
     """Tell whether any order rests on this pair."""
     return bool(redis().exists(tagged("limit_levels", pair)))
+
+
+def levels(pair: str, limit: int) -> list[tuple[str, int]]:
+    """Return up to `limit` prices at which orders of a pair rest, the nearest first, each with how many rest there."""
+    found = LEVELS()([tagged("limit_levels", pair)], [pair, limit])
+    return [(price, int(count)) for price, count in zip(found[::2], found[1::2], strict=True)]
 
 
 def observe(pair: str, mark: str, level: int, polls: int) -> int | None:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 import structlog
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from orders import live
+from orders import live, observe
 from orders.api import serializers
 from orders.api.errors import body, describe
 from orders.api.parsers import loads
@@ -40,6 +40,11 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
     channel_layer_alias = ""
     beside: "asyncio.Task[None] | None" = None
     """What goes on while the socket listens: waiting for the order, or streaming its events."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one socket, counted by what it is for."""
+        with observe.socket(type(self).__name__):
+            await super().__call__(scope, receive, send)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Do this beside listening, instead of what was done so far."""

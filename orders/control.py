@@ -1,29 +1,163 @@
-"""What is rare and concerns every server process, over the channel layer: so far, that the catalogue was edited."""
+"""What operators change while the engine runs: the catalogue's edits, announced, and pauses.
+
+A pause is a row in Postgres.  What accepts or fires orders knows the rows as they were PAUSES_S ago, at most; servers
+are told at once, over the channel layer.  Paused venues are mirrored in Redis, where those that quote and route look.
+"""
 
 import asyncio
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+from django.db import DatabaseError, transaction
 from redis.exceptions import RedisError
 
 from orders.aside import one_per_loop
+from orders.models import Pause, Scope
+from routing import outages
 from routing.catalogue import catalogue
+from routing.store import StoreError
+from routing.venues import VENUES
 
 log = structlog.get_logger(__name__)
 
 GROUP = "control"
 RETRY_S = 1.0
+PAUSES_S = 1.0
+"""How old a process's knowledge of the pauses may be."""
+
+
+class CannotPause(ValueError):
+    """This cannot be paused or resumed; the message says why."""
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """One reading of what is paused, with the reasons."""
+
+    everything: str | None = None
+    pairs: Mapping[str, str] = field(default_factory=dict)
+    venues: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def any(self) -> bool:
+        """Tell whether any order could be kept out."""
+        return self.everything is not None or bool(self.pairs)
+
+    def of(self, pair: str) -> tuple[str, str] | None:
+        """Return what is paused of a pair's trade, and why; None when its orders come in and fire as ever."""
+        if self.everything is not None:
+            return "trading", self.everything
+        return (pair, self.pairs[pair]) if pair in self.pairs else None
+
+
+def read() -> Pauses:
+    """Read the rows."""
+    rows = list(Pause.objects.values_list("scope", "name", "reason"))
+    return Pauses(
+        everything=next((reason for scope, _, reason in rows if scope == Scope.EVERYTHING), None),
+        pairs={name: reason for scope, name, reason in rows if scope == Scope.PAIR},
+        venues={name: reason for scope, name, reason in rows if scope == Scope.VENUE},
+    )
+
+
+class Memory:
+    """The process's last reading."""
+
+    def __init__(self) -> None:
+        self.reading = Pauses()
+        self.read_at = float("-inf")
+        self.reader = threading.Lock()
+
+    def __call__(self) -> Pauses:
+        """Return the pauses, at most PAUSES_S old; an older reading while Postgres is away."""
+        if time.monotonic() - self.read_at > PAUSES_S:
+            with self.reader:
+                if time.monotonic() - self.read_at > PAUSES_S:
+                    self.renew()
+        return self.reading
+
+    def renew(self) -> None:
+        """Read again, or keep what there is for another while."""
+        begun = time.monotonic()
+        try:
+            self.reading = read()
+        except DatabaseError as reason:
+            log.warning("pauses not read, the last ones stay", reason=str(reason))
+        # The time before the rows were read, so that what is announced next finds them old enough.
+        self.read_at = begun
+
+    def forget(self) -> None:
+        """Read again on the next use."""
+        self.read_at = float("-inf")
+
+
+pauses = Memory()
+
+
+def pause(scope: str, name: str, reason: str, by: str) -> Pause:
+    """Pause a pair, a venue or everything; who pauses again gives a new reason.
+
+    Raises CannotPause.
+    """
+    refuse(scope, name)
+    row, _ = Pause.objects.update_or_create(scope=scope, name=name, defaults={"reason": reason, "by": by})
+    log.warning("paused", what=str(row), reason=reason, by=by)
+    transaction.on_commit(pauses_changed)
+    return row
+
+
+def refuse(scope: str, name: str) -> None:
+    """Let pass what can be paused: what there is, except the last venue.
+
+    Raises CannotPause.
+    """
+    known = {Scope.EVERYTHING: {""}, Scope.PAIR: catalogue().pairs.keys(), Scope.VENUE: set(VENUES)}
+    if scope not in known or name not in known[Scope(scope)]:
+        raise CannotPause(f"there is no {scope} {name!r} to pause")
+    if scope == Scope.VENUE and not set(VENUES) - {*read().venues, name}:
+        raise CannotPause(f"{name} is the last venue that is not paused: pause everything instead")
+
+
+def resume(row: Pause, by: str) -> None:
+    """End a pause; what it held back fires with the next price."""
+    Pause.objects.filter(pk=row.pk).delete()
+    log.warning("resumed", what=str(row), by=by)
+    transaction.on_commit(pauses_changed)
+
+
+def pauses_changed() -> None:
+    """Have every process know what is paused now."""
+    pauses.forget()
+    mirror()
+    announce("pauses.changed")
+
+
+def mirror() -> None:
+    """Have those that quote and route know the paused venues; done again when Redis was emptied, and every minute."""
+    try:
+        outages.withhold(read().venues)
+    except StoreError as reason:
+        log.warning("paused venues not mirrored, the next stocktaking will", reason=str(reason))
 
 
 def catalogue_changed() -> None:
     """Have every server process read tokens and pairs anew; one that misses this does so within seconds anyway."""
     catalogue.forget()
+    announce("catalogue.changed")
+
+
+def announce(what: str) -> None:
+    """Tell every server process."""
     try:
-        async_to_sync(get_channel_layer().group_send)(GROUP, {"type": "catalogue.changed"})
+        async_to_sync(get_channel_layer().group_send)(GROUP, {"type": what})
     except (RedisError, OSError) as reason:
-        log.warning("edit not announced, processes notice within seconds", reason=str(reason))
+        log.warning("not announced, processes notice within seconds", what=what, reason=str(reason))
 
 
 class Listener:
@@ -54,6 +188,8 @@ class Listener:
         """Do what the message says."""
         if message["type"] == "catalogue.changed":
             catalogue.forget()
+        if message["type"] == "pauses.changed":
+            pauses.forget()
 
 
 @one_per_loop

@@ -9,8 +9,8 @@ from django.db.models import Q, TextChoices
 from django.utils import timezone
 
 from engine.lifecycle import OPEN_ATTEMPT, AttemptState, Status
-from orders import intake, live, models, recovery, terms
-from orders.intake import Accepted, NewOrder
+from orders import intake, live, models, observe, recovery, terms
+from orders.intake import Accepted, NewOrder, Paused
 from orders.models import DeadLetter, Verdict
 from orders.rows import fetch, recordset
 
@@ -55,6 +55,7 @@ def keep(order_ids: Sequence[str]) -> int:
     for one in letters:
         if one["order_id"] in new:
             log.warning("dead letter kept", order_id=one["order_id"], code=one["code"], verdict=one["verdict"])
+    observe.dead_letters(one["code"] for one in letters if one["order_id"] in new)
     return len(new)
 
 
@@ -130,7 +131,10 @@ def replay(order_id: str, by: str) -> Accepted:
         one.save(update_fields=["verdict"])
     refuse_unsafe(one)
     again = NewOrder.replay(terms.order_of(one.order))
-    placed = intake.accept([again])[0]
+    try:
+        placed = intake.accept([again])[0]
+    except Paused as pause:
+        raise NotSafe(f"{order_id}: {pause.what} is paused: {pause}") from None
     DeadLetter.objects.filter(pk=one.pk, replayed_at=None).update(replayed_at=timezone.now(), replayed_by=by)
     if not placed.repeat:
         log.info("dead letter replayed", order_id=order_id, replayed_as=placed.order_id, by=by)

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from engine import events, retry
 from engine.lifecycle import Status
-from engine.orders import Order, TimeInForce
+from engine.orders import Order, OrderType, TimeInForce
 from engine.retry import Failure
 from orders.progress import ANY_FENCE, Move
 
@@ -29,6 +29,7 @@ class Tried:
     """An order one of whose tries has failed, as its mover knows it; `tries` counts since it last rested."""
 
     order_id: str
+    type: OrderType
     status: Status
     seq: int
     attempt: int
@@ -64,4 +65,4 @@ def back(tried: Tried, order: Order, returns: int, failure: Failure, body: str =
 
 def move(tried: Tried, step: tuple[Status, events.Facts], **more: Any) -> Move:
     """Move the order one step."""
-    return Move(tried.order_id, tried.status, tried.seq, tried.attempt, (step,), tried.fence, **more)
+    return Move(tried.order_id, tried.type, tried.status, tried.seq, tried.attempt, (step,), tried.fence, **more)

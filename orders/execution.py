@@ -210,7 +210,7 @@ def rest_again(claim: Claim, gone: PriceGone) -> Move:
 
 def tried(claim: Claim) -> Tried:
     """Say which order it is whose try failed."""
-    return Tried(claim.order.id, claim.status, claim.seq, claim.attempt, claim.tries, claim.fence)
+    return Tried(claim.order.id, claim.order.type, claim.status, claim.seq, claim.attempt, claim.tries, claim.fence)
 
 
 class PriceImpact(Exception):
@@ -309,6 +309,7 @@ def announce(sent: Sequence[tuple[Claim, Prepared]]) -> None:
         [
             Move(
                 order_id=claim.order.id,
+                type=claim.order.type,
                 status=claim.status,
                 seq=claim.seq,
                 attempt=prepared.number,
@@ -329,7 +330,10 @@ def submitted_facts(prepared: Prepared) -> dict[str, Any]:
 
 def advance(going: Sequence[tuple[Claim, Steps]]) -> dict[str, Claim]:
     """Move claimed orders on and keep them; return those still ours."""
-    moves = [Move(c.order.id, c.status, c.seq, c.attempt, steps, fence=c.fence, keep=True) for c, steps in going]
+    moves = [
+        Move(c.order.id, c.order.type, c.status, c.seq, c.attempt, steps, fence=c.fence, keep=True)
+        for c, steps in going
+    ]
     won = progress.advance(moves)
     return {c.order.id: c.after(steps[-1][0], won[c.order.id]) for c, steps in going if c.order.id in won}
 

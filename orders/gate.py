@@ -9,7 +9,7 @@ import structlog
 
 from orders import intake
 from orders.aside import on, one_per_loop
-from orders.intake import Accepted, Conflict, NewOrder
+from orders.intake import Accepted, Conflict, NewOrder, Paused
 
 log = structlog.get_logger(__name__)
 
@@ -20,6 +20,9 @@ LINGER_S = 0.005
 """How long a group waits, at most, until it is as large as the one before: under load, groups stay large."""
 
 
+Answer = Accepted | Conflict | Paused
+
+
 class Overloaded(Exception):
     """More orders wait to be written than WAITING_MAX; try again in a second."""
 
@@ -28,23 +31,23 @@ class Gate:
     """Collects orders on the event loop and writes them in groups on one thread."""
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[NewOrder, asyncio.Future[Accepted | Conflict]]] = []
+        self.waiting: list[tuple[NewOrder, asyncio.Future[Answer]]] = []
         self.writer: asyncio.Task[None] | None = None
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="gate")
 
     async def accept(self, asked: NewOrder) -> Accepted:
         """Return once the order's row is committed.
 
-        Raises Conflict, Overloaded, or what the database raised.
+        Raises Conflict, Paused, Overloaded, or what the database raised.
         """
         if len(self.waiting) >= WAITING_MAX:
             raise Overloaded
-        answer: asyncio.Future[Accepted | Conflict] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.waiting.append((asked, answer))
         if self.writer is None or self.writer.done():
             self.writer = asyncio.create_task(self.write_groups())
         result = await answer
-        if isinstance(result, Conflict):
+        if isinstance(result, Exception):
             raise result
         return result
 
@@ -61,7 +64,7 @@ class Gate:
         while 1 < size > len(self.waiting) and time.monotonic() < deadline:
             await asyncio.sleep(LINGER_S / 5)
 
-    async def write(self, group: list[tuple[NewOrder, asyncio.Future[Accepted | Conflict]]]) -> None:
+    async def write(self, group: list[tuple[NewOrder, asyncio.Future[Answer]]]) -> None:
         """Write one group and answer each of its clients."""
         if not group:
             return
@@ -74,7 +77,7 @@ class Gate:
         for (_, future), answer in zip(group, answers, strict=True):
             if future.done():
                 continue
-            if isinstance(answer, Exception) and not isinstance(answer, Conflict):
+            if isinstance(answer, Exception) and not isinstance(answer, Conflict | Paused):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)

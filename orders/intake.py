@@ -16,7 +16,8 @@ from uuid6 import uuid7
 from engine import events
 from engine.lifecycle import Status
 from engine.orders import Order
-from orders import dispatch, live, terms, waiting
+from orders import dispatch, live, observe, terms, waiting
+from orders.control import pauses
 from orders.live import Placement
 from orders.rows import fetch, recordset
 from routing.store import StoreError
@@ -55,6 +56,14 @@ class Accepted:
     repeat: bool = False
 
 
+class Paused(Exception):
+    """An operator has paused the pair, or everything; the message is the operator's reason."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(reason)
+        self.what, self.reason = what, reason
+
+
 class Conflict(Exception):
     """The client order id already names a different order."""
 
@@ -68,15 +77,17 @@ def new_id() -> str:
     return str(uuid7())
 
 
-def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict]:
+def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict | Paused]:
     """Accept a batch in one committed statement; one answer each, in order.
 
-    A client order id that is taken yields the order it names, or Conflict when that is a different one.
+    A client order id that is taken yields the order it names, or Conflict when that is a different one, also during a
+    pause: who lost the answer to an accepted order must be able to get it.
     """
-    inserted = insert(asked)
+    halted = refused(asked)
+    inserted = insert([one for one in asked if one.order.id not in halted] if halted else asked)
     new = [(one, inserted[one.order.id]) for one in asked if one.order.id in inserted]
     announce(new)
-    taken = standing([one for one in asked if one.order.id not in inserted])
+    taken = {**halted, **standing([one for one in asked if one.order.id not in inserted])}
     return [
         Accepted(one.order.id, Status.PENDING, inserted[one.order.id])
         if one.order.id in inserted
@@ -88,14 +99,23 @@ def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict]:
 def accept(asked: Sequence[NewOrder]) -> list[Accepted]:
     """Accept a batch.
 
-    Raises Conflict.
+    Raises Conflict, Paused.
     """
     answers = []
     for answer in place(asked):
-        if isinstance(answer, Conflict):
+        if isinstance(answer, Exception):
             raise answer
         answers.append(answer)
     return answers
+
+
+def refused(asked: Sequence[NewOrder]) -> dict[str, Paused]:
+    """Return, by id, the orders that a pause keeps out."""
+    now = pauses()
+    if not now.any:
+        return {}
+    found = {one.order.id: now.of(one.order.pair.name) for one in asked}
+    return {order_id: Paused(*why) for order_id, why in found.items() if why}
 
 
 def insert(asked: Sequence[NewOrder]) -> dict[str, datetime]:
@@ -153,7 +173,8 @@ def standing(repeats: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
         [one.replay_of for one in repeats],
     )
     found = {(row[4], row[5]): row for row in rows}
-    return {one.order.id: verdict(one, found[one.order.client_order_id, one.replay_of]) for one in repeats}
+    named = {one.order.id: found.get((one.order.client_order_id, one.replay_of)) for one in repeats}
+    return {one.order.id: verdict(one, row) for one in repeats if (row := named[one.order.id])}
 
 
 def verdict(asked: NewOrder, row: tuple[str, str, datetime, str, str, str]) -> Accepted | Conflict:
@@ -168,6 +189,7 @@ def announce(new: Sequence[tuple[NewOrder, datetime]]) -> None:
     """Give accepted orders their live state and event 1, and wake a worker; nothing here can undo the acceptance."""
     if not new:
         return
+    observe.accepted(one.order.type for one, _ in new)
     try:
         live.place(placement(one.order, created_at) for one, created_at in new)
     except StoreError as reason:

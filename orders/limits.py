@@ -18,6 +18,7 @@ from engine.quotes import Quote
 from engine.triggers import Distrust, Sighting, level, trusted
 from orders import book, dispatch, live, progress
 from orders.book import Claim
+from orders.control import pauses
 from orders.live import Standing
 from orders.progress import Move
 from routing import quotes
@@ -37,7 +38,13 @@ def sight(pairs: Iterable[str]) -> dict[str, Sighting | Distrust]:
     """Return what limit orders of each pair may fire on now, and note it as one poll."""
     names = [name for name in dict.fromkeys(pairs) if name in catalogue().pairs]
     cached, now = quotes.cached(names), now_ms()
-    return {name: judged(name, cached[name].quotes, now) for name in names}
+    return {name: halted(name) or judged(name, cached[name].quotes, now) for name in names}
+
+
+def halted(pair: str) -> Distrust | None:
+    """Say that a pair's orders rest because an operator has paused it, if so."""
+    why = pauses().of(pair)
+    return Distrust(f"{why[0]} is paused: {why[1]}") if why else None
 
 
 def judged(pair: str, known: Sequence[Quote], now: int) -> Sighting | Distrust:
@@ -141,7 +148,7 @@ def is_over(order: Order, now: int) -> bool:
 def triggered(one: Standing, seen: Sighting) -> Move:
     """Make the move of an order that fires."""
     step = (Status.TRIGGERED, events.price_seen(one.order, seen))
-    return Move(one.order.id, one.status, one.seq, one.attempt, (step,), look_in_ms=live.GRACE_MS)
+    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (step,), look_in_ms=live.GRACE_MS)
 
 
 def fire_or_cancel(order_ids: Sequence[str]) -> None:
@@ -164,7 +171,7 @@ def not_now(one: Standing, seen: Sighting | Distrust | None) -> Move:
         reason = f"ioc: BEST is {plain(seen.price)} at {seen.venue}, the limit {limit}"
     else:
         reason = f"ioc: no price to fire on: {seen.reason if seen else 'the pair is not traded'}"
-    return Move(order.id, one.status, one.seq, one.attempt, ((Status.CANCELLED, events.cancelled(reason)),))
+    return Move(order.id, order.type, one.status, one.seq, one.attempt, ((Status.CANCELLED, events.cancelled(reason)),))
 
 
 def since(order: Order, before: Order, at: int, now: int) -> int:

@@ -645,6 +645,25 @@ def unwatch(signatures: Sequence[str]) -> None:
         redis().zrem(WATCHED, *signatures)
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much there is to do: orders somebody must look at, the most overdue of them, and attempts that are open."""
+
+    orders: int
+    overdue_ms: int
+    attempts: int
+
+
+def load(now: int) -> Load:
+    """Say how much there is to do, in one round trip."""
+    pipe = redis().pipeline(transaction=False)
+    pipe.zcard(OPEN)
+    pipe.zrange(OPEN, 0, 0, withscores=True)
+    pipe.zcard(WATCHED)
+    orders, first, attempts = pipe.execute()
+    return Load(orders, max(0, now - int(first[0][1])) if first else 0, attempts)
+
+
 def was_emptied() -> bool:
     """Tell whether Redis lost everything since the last rebuild."""
     return not redis().exists(REBUILT)

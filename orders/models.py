@@ -57,6 +57,9 @@ class Order(models.Model):
             models.Index(fields=["id"], name="orders_waiting", condition=WAITING),
             models.Index(fields=["pair", "id"], name="orders_waiting_by_pair", condition=WAITING),
             models.Index(fields=["id"], name="orders_failed", condition=Q(status=Status.FAILED)),
+            # The rare ends: a list of them would else be looked for among all orders there are.
+            models.Index(fields=["id"], name="orders_cancelled", condition=Q(status=Status.CANCELLED)),
+            models.Index(fields=["id"], name="orders_expired", condition=Q(status=Status.EXPIRED)),
         ]
         constraints = [
             # Partial: most orders have neither, and an index entry for nothing costs as much as one for something.
@@ -122,7 +125,10 @@ class Attempt(models.Model):
                 name="one_open_or_landed_attempt_per_order",
             ),
         ]
-        indexes = [models.Index(fields=["sent_at"], name="attempts_open", condition=Q(state__in=OPEN_ATTEMPT))]
+        indexes = [
+            models.Index(fields=["sent_at"], name="attempts_open", condition=Q(state__in=OPEN_ATTEMPT)),
+            models.Index(fields=["id"], name="attempts_expired", condition=Q(state=AttemptState.EXPIRED)),
+        ]
 
     def __str__(self) -> str:
         return self.signature
@@ -151,6 +157,30 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.order_id}: {self.code}"
+
+
+class Scope(models.TextChoices):
+    """What can be paused."""
+
+    EVERYTHING = "everything", "everything"
+    PAIR = "pair", "pair"
+    VENUE = "venue", "venue"
+
+
+class Pause(models.Model):
+    """What operators have stopped; the row goes when they resume it, and the admin's history keeps both."""
+
+    scope = models.CharField(max_length=10, choices=Scope)
+    name = models.CharField(max_length=64, blank=True, help_text="The pair or venue; empty for everything.")
+    reason = models.CharField(max_length=200, help_text="Clients whose orders are refused read it.")
+    by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["scope", "name"], name="paused_once")]
+
+    def __str__(self) -> str:
+        return self.name or str(self.scope)
 
 
 class SetAside(models.Model):

@@ -9,7 +9,8 @@ from django.conf import settings
 
 from engine import events
 from engine.lifecycle import FINAL, Status, check
-from orders import archive, attempts, dispatch, live
+from engine.orders import OrderType
+from orders import archive, attempts, dispatch, live, observe
 from orders.live import Swap
 from routing.store import StoreError, now_ms
 
@@ -26,6 +27,7 @@ class Move:
     """One order from where it is believed to be to where it should go."""
 
     order_id: str
+    type: OrderType
     status: Status
     seq: int
     attempt: int
@@ -56,10 +58,11 @@ def advance(moves: Sequence[Move]) -> dict[str, tuple[str, ...]]:
     swaps = [swap(move, at) for move in moves]
     ending = [move.order_id for move in moves if move.to in UNFILLED]
     won = end(swaps, ending) if ending else live.advance(swaps)
-    for move in moves:
-        if move.order_id in won:
-            log.debug("order moved", order_id=move.order_id, status=move.to, attempt=move.attempt)
-    wake_for_finals([move for move in moves if move.order_id in won and move.to in FINAL])
+    done = [move for move in moves if move.order_id in won]
+    for move in done:
+        log.debug("order moved", order_id=move.order_id, status=move.to, attempt=move.attempt)
+    wake_for_finals([move for move in done if move.to in FINAL])
+    observe.moved((move.type, move.steps) for move in done)
     return {swap.order_id: swap.events for swap in swaps if swap.order_id in won}
 
 

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from engine import events
 from engine.lifecycle import FINAL, Status
 from engine.orders import OrderType, TimeInForce
-from orders import archive, dispatch, live, models, terms
+from orders import archive, control, dispatch, live, models, terms
 from orders.live import Placement
 from routing.catalogue import UnknownPair
 
@@ -34,6 +34,7 @@ def recover() -> None:
     emptied = live.was_emptied()
     restored = sum(map(repair, moving(0 if emptied else SETTLED_IN_S)))
     if emptied:
+        control.mirror()
         restored += sum(map(repair, waiting()))
     if emptied:
         live.mark_rebuilt()

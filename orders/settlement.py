@@ -116,7 +116,7 @@ def fired_in_vain(attempt: Settled) -> bool:
 
 def move(attempt: Settled, waiting: Standing | None) -> Move:
     """Decide what a settled attempt means for its order; `waiting` is given for one that fired in vain."""
-    tried = Tried(attempt.order_id, Status.SUBMITTED, attempt.seq, attempt.number, attempt.tries)
+    tried = Tried(attempt.order_id, attempt.type, Status.SUBMITTED, attempt.seq, attempt.number, attempt.tries)
     if attempt.state is AttemptState.LANDED:
         return endings.move(tried, (Status.CONFIRMED, confirmed_facts(attempt)))
     failure = Failure(

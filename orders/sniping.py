@@ -26,6 +26,7 @@ from engine.quotes import best
 from engine.retry import Failure
 from engine.triggers import Condition, Kind, TokenState, first_unmet, usd
 from orders import book, dispatch, live, progress
+from orders.control import pauses
 from orders.limits import is_over
 from orders.live import Standing
 from orders.progress import Move
@@ -105,10 +106,10 @@ def judge(order_ids: Sequence[str], happened: Mapping[str, MarketEvent], now: in
     ready, left = [], []
     for one in armed:
         unmet = first_unmet(one.order.trigger, seen.states[mint_of(one)])
-        if unmet is None and seen.allows(one):
+        if unmet is None and seen.allows(one) and not pauses().of(one.order.pair.name):
             ready.append(one)
         else:
-            # One that only its price keeps is looked at again with every event of its token.
+            # One that only its price, or a pause, keeps is looked at again with every event of its token.
             left.append((one.order, unmet or one.order.trigger[0]))
     live.watch_for(left)
     moves = [fired(one, seen) for one in ready]
@@ -184,7 +185,7 @@ def fired(one: Standing, seen: Seen) -> Move:
     steps: tuple[tuple[Status, events.Facts], ...] = ((Status.TRIGGERED, evidence),)
     if failure := refusal(one, verdicts):
         steps = (*steps, (Status.FAILED, events.failed(failure)))
-    return Move(one.order.id, one.status, one.seq, one.attempt, steps, look_in_ms=live.GRACE_MS)
+    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, steps, look_in_ms=live.GRACE_MS)
 
 
 def refusal(one: Standing, verdicts: Sequence[Verdict]) -> Failure | None:

@@ -11,7 +11,7 @@ import structlog
 
 from engine.lifecycle import FINAL, Status
 from engine.money import MATHS, plain
-from orders import archive, book, live, models, recovery, waiting
+from orders import archive, book, control, live, models, observe, recovery, waiting
 from orders.live import Standing
 from routing.store import redis
 
@@ -26,6 +26,8 @@ BOOKMARK = "book:bookmark"
 
 def take() -> dict[str, int]:
     """Compare the next STRETCH of resting orders and repair them; return how many of each kind were repaired."""
+    # Should Redis have been away when an operator paused a venue.
+    control.mirror()
     repaired = {"missing": 0, "misplaced": 0, "behind": 0}
     after = UUID(str(redis().get(BOOKMARK) or UUID(int=0)))
     for _ in range(STRETCH // PAGE):
@@ -79,5 +81,6 @@ def count_up(repaired: dict[str, int]) -> None:
     """Add to the counts of what was ever repaired."""
     if any(repaired.values()):
         log.warning("book repaired", **repaired)
+        observe.repaired(repaired)
         for kind, count in repaired.items():
             redis().hincrby(REPAIRED, kind, count)

@@ -97,7 +97,8 @@ def cancel(order_id: str, reason: str = "cancelled by the client") -> None:
 
 def cancellation(one: Standing, reason: str) -> Move:
     """Make the move of a cancelled order."""
-    return Move(one.order.id, one.status, one.seq, one.attempt, ((Status.CANCELLED, events.cancelled(reason)),))
+    step = (Status.CANCELLED, events.cancelled(reason))
+    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (step,))
 
 
 def found(order_id: str) -> Standing:
@@ -188,7 +189,7 @@ def amendment(one: Standing, after: Order) -> Move:
     """Make the move of an amended order: to the place in the book that its new terms have."""
     turn = limits.since(after, one.order, one.since, now_ms())
     step = (Status.PENDING, events.amended(one.order, after))
-    return Move(one.order.id, one.status, one.seq, one.attempt, (step,), body=live.dumps(after, turn))
+    return Move(one.order.id, after.type, one.status, one.seq, one.attempt, (step,), body=live.dumps(after, turn))
 
 
 def expire() -> int:
@@ -208,4 +209,5 @@ def expire() -> int:
 
 def expiry(one: Standing) -> Move:
     """Make the move of an expired order."""
-    return Move(one.order.id, one.status, one.seq, one.attempt, ((Status.EXPIRED, events.expired(one.order)),))
+    step = (Status.EXPIRED, events.expired(one.order))
+    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (step,))

@@ -12,6 +12,7 @@ from django.conf import settings
 
 from engine.quotes import Pair
 from routing import quotes, wiring
+from routing.outages import paused
 from routing.store import StoreError
 from routing.venues import Answer, Silence, Venue, VenueDown
 
@@ -87,7 +88,9 @@ class Asker:
         return await asyncio.gather(*(self.start(venue, pair) for venue in self.venues))
 
     async def ask_venue(self, venue: Venue, pair: Pair) -> Answer:
-        """Ask one venue within the time limit and cache its quote."""
+        """Ask one venue within the time limit and cache its quote; one that is paused is not asked."""
+        if reason := paused().get(venue.name):
+            return Silence(venue.name, f"{venue.name} is paused: {reason}")
         try:
             async with asyncio.timeout(self.timeout_s):
                 quote = await venue.quote(pair)

@@ -1,6 +1,10 @@
-"""Which sandbox venues are down: owner of the key `sandbox:venues`."""
+"""Which venues are not to be used: sandbox venues that are down, and venues that operators have paused.
+
+Owner of the keys `sandbox:venues` and `venues:paused`.
+"""
 
 import time
+from collections.abc import Mapping
 
 from django.conf import settings
 
@@ -8,6 +12,7 @@ from routing.store import StoreError, redis
 from routing.venues import VENUES
 
 KEY = "sandbox:venues"
+PAUSED = "venues:paused"
 REMEMBER_S = 0.2
 
 
@@ -49,3 +54,42 @@ class Outages:
 
 
 is_down = Outages()
+
+
+def withhold(reasons: Mapping[str, str]) -> None:
+    """Have no process ask these venues or route to them, for the reasons given, and every process use the others."""
+    pipe = redis().pipeline(transaction=True)
+    pipe.delete(PAUSED)
+    if reasons:
+        pipe.hset(PAUSED, mapping=dict(reasons))  # type: ignore[arg-type]
+    pipe.execute()
+    paused.forget()
+
+
+class Withheld:
+    """The process's view of the paused venues, at most REMEMBER_S old."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {}
+        self.read_at = float("-inf")
+
+    def __call__(self) -> Mapping[str, str]:
+        """Return the paused venues with the operators' reasons."""
+        if time.monotonic() - self.read_at > REMEMBER_S:
+            self.read_at = time.monotonic()
+            self.refresh()
+        return self.reasons
+
+    def refresh(self) -> None:
+        """Read them; an unreachable store leaves them as they were."""
+        try:
+            self.reasons = dict(redis().hgetall(PAUSED))  # type: ignore[arg-type]
+        except StoreError:
+            return
+
+    def forget(self) -> None:
+        """Read again on the next use."""
+        self.read_at = float("-inf")
+
+
+paused = Withheld()

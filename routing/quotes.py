@@ -5,7 +5,7 @@ quote with the highest price less fee among the fresh ones.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -13,7 +13,9 @@ from django.conf import settings
 
 from engine.amm import pool_from
 from engine.quotes import Quote
-from routing.store import redis, script
+from engine.quotes import best as best_of
+from routing.outages import paused
+from routing.store import now_ms, redis, script
 from routing.venues import VENUES
 
 TTL_MS = 600_000
@@ -108,7 +110,7 @@ def quote_from(pair: str, found: Mapping[str, str]) -> Quote:
 
 
 def cached(pairs: Iterable[str]) -> dict[str, Cached]:
-    """Read what is known of these pairs, in one round trip, whatever its age."""
+    """Read what is known of these pairs, in one round trip, whatever its age; paused venues are as good as silent."""
     names = list(dict.fromkeys(pairs))
     pipe = redis().pipeline(transaction=False)
     for name in names:
@@ -118,5 +120,14 @@ def cached(pairs: Iterable[str]) -> dict[str, Cached]:
     result = {}
     for name in names:
         *venues, best = (quote_from(name, found) if found else None for found in (next(answers) for _ in (*VENUES, 0)))
-        result[name] = Cached(tuple(quote for quote in venues if quote), best)
+        result[name] = without(paused(), Cached(tuple(quote for quote in venues if quote), best))
     return result
+
+
+def without(names: Collection[str], cached: Cached) -> Cached:
+    """Leave out some venues' quotes; where BEST was one of them, it is the best fresh one of the others."""
+    if not any(quote.venue in names for quote in cached.quotes):
+        return cached
+    left = tuple(quote for quote in cached.quotes if quote.venue not in names)
+    oldest = now_ms() - settings.QUOTE_FRESH_MS
+    return Cached(left, best_of(quote for quote in left if quote.observed_at >= oldest))

@@ -25,7 +25,9 @@ started: list[Stores] = []
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
     """Start the stores before pytest-django configures Django; not for a mere question such as --version."""
     options = early_config.known_args_namespace
-    if not (options.help or options.version or early_config.option.__dict__.get("markers")):
+    # A process that only hands tests out to others, which have stores of their own, needs none.
+    hands_out = bool(getattr(options, "numprocesses", None)) and "PYTEST_XDIST_WORKER" not in os.environ
+    if not (hands_out or options.help or options.version or early_config.option.__dict__.get("markers")):
         prepare()
     yield
 

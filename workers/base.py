@@ -1,10 +1,14 @@
 """What workers have in common: tasks with a log context, and threads that live beside the tasks."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
 from celery import Task, signals
+
+from orders.dispatch import QUEUES
+from orders.heartbeats import Heart
 
 
 class EngineTask(Task):  # type: ignore[type-arg]
@@ -49,3 +53,7 @@ class Beside:
         """End the thread before the process takes its connections away."""
         if self.thread:
             self.thread.stop()
+
+
+hearts = [Beside(queue, partial(Heart, queue)) for queue in QUEUES]
+"""Every worker process says that it lives, for each queue it consumes."""

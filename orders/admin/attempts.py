@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from unfold.admin import TabularInline
 
 from orders.admin import search
 from orders.admin.filters import ByVenue
@@ -55,7 +56,7 @@ class Shown:
         return moment(attempt.settled_at)
 
 
-class AttemptRows(Shown, admin.TabularInline):  # type: ignore[type-arg]
+class AttemptRows(Shown, TabularInline):  # type: ignore[misc]
     """The attempts on their order's page."""
 
     model = Attempt
@@ -63,6 +64,7 @@ class AttemptRows(Shown, admin.TabularInline):  # type: ignore[type-arg]
     readonly_fields = fields
     ordering = ("number",)
     show_change_link = True
+    hide_title = True
     can_delete = False
     extra = 0
 

@@ -13,6 +13,8 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from engine.money import plain
 from engine.quotes import Pair as TradedPair
@@ -42,10 +44,14 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
     """A token whose mint is a Solana address."""
 
     mint_authority = forms.CharField(
-        required=False, help_text=f"Who may mint more: an address, or {NOBODY}; empty when that is unknown."
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text=f"Who may mint more: an address, or {NOBODY}; empty when that is unknown.",
     )
     freeze_authority = forms.CharField(
-        required=False, help_text=f"Who may freeze holdings: an address, or {NOBODY}; empty when that is unknown."
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text=f"Who may freeze holdings: an address, or {NOBODY}; empty when that is unknown.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -102,7 +108,7 @@ class PairForm(forms.ModelForm):  # type: ignore[type-arg]
         return given
 
 
-class Announced(admin.ModelAdmin):  # type: ignore[type-arg]
+class Announced(ModelAdmin):  # type: ignore[misc]
     """Rows of the catalogue: every change is announced once it is committed."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from orders import deadletters
 from orders.admin import search
 from orders.admin.readonly import ReadOnly
-from orders.admin.timeline import Timeline, stages
+from orders.admin.timeline import told
 from orders.admin.wording import link, moment
 from orders.models import DeadLetter, Order
 
@@ -56,7 +56,8 @@ class DeadLetterAdmin(ReadOnly):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         """Read the orders that replay them in one query, not in one each."""
-        return super().get_queryset(request).prefetch_related("order__replayed_as")
+        letters: QuerySet[DeadLetter] = super().get_queryset(request)
+        return letters.prefetch_related("order__replayed_as")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[DeadLetter], search_term: str
@@ -78,9 +79,10 @@ class DeadLetterAdmin(ReadOnly):
     ) -> HttpResponse:
         """Add the history to the page, and the button."""
         letter: DeadLetter = context["original"]
-        context["timeline"] = Timeline(stages(letter.history))
+        context["timeline"] = told(letter.history)
         context["may_replay"] = self.has_replay_permission(request) and may_be_asked(letter)
-        return super().render_change_form(request, context, *args, **kwargs)
+        page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return page
 
     @admin.action(description="Replay", permissions=["replay"])
     def replay_selected(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:

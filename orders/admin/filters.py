@@ -5,9 +5,11 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
+from engine.lifecycle import Status
+from orders.models import MOVING, WAITING
 from routing.catalogue import catalogue
 from routing.venues import VENUES
 
@@ -24,6 +26,24 @@ class ByPair(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Keep orders of the pair."""
         return queryset.filter(pair=self.value()) if self.value() else queryset
+
+
+class ByStatus(admin.SimpleListFilter):
+    """Orders that stand so, as far as the archive knows."""
+
+    title = "status"
+    parameter_name = "status__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Name the statuses."""
+        return [(status.value, status.value) for status in Status]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Keep orders of the status."""
+        if self.value() == Status.PENDING:
+            # In the words of the two partial indexes that hold them: there may be a handful among all orders there are.
+            return queryset.filter(WAITING | (MOVING & Q(status=Status.PENDING)))
+        return queryset.filter(status=self.value()) if self.value() in list(Status) else queryset
 
 
 class ByVenue(admin.SimpleListFilter):

@@ -2,35 +2,45 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.conf import settings
+from django.contrib import admin, messages
+from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from engine.lifecycle import FINAL
 from engine.money import MATHS, plain
+from orders import waiting
 from orders.admin import search, timeline
 from orders.admin.attempts import AttemptRows
-from orders.admin.filters import ByAge, ByPair
+from orders.admin.filters import ByAge, ByPair, ByStatus
 from orders.admin.readonly import ReadOnly
 from orders.admin.timeline import ms_between
-from orders.admin.wording import NOTHING, link, moment, seconds, sold
+from orders.admin.wording import NOTHING, badge, link, moment, seconds, sold
 from orders.models import Order
+from routing.store import StoreError
 
 
 @admin.register(Order)
 class OrderAdmin(ReadOnly):
     """What was asked, and what became of it."""
 
-    list_display = ("id", "type", "pair", "amount", "status", "venue", "created", "duration")
-    list_filter = ("status", "type", ByAge, ByPair)
+    list_display = ("id", "type", "pair", "amount", "standing", "venue", "created", "duration")
+    list_filter = (ByStatus, "type", ByAge, ByPair)
     search_fields = ("id",)
-    search_help_text = "The beginning of an order id, a client order id or a transaction hash."
+    search_help_text = "An order id, client order id or transaction hash, or its beginning; or a token or a pair."
+    actions = ("cancel_selected",)
     fields = (
-        *("id", "type", "pair", "amount", "slippage_bps", "waits_for", "expires", "client_order_id", "created"),
-        *("replays", "replayed", "dead"),
+        ("type", "pair", "amount"),
+        ("slippage_bps", "waits_for", "expires"),
+        ("client_order_id", "created"),
+        ("replays", "replayed", "dead"),
     )
-    readonly_fields = fields
+    # Several fields in a row have no room for their names beside them.
+    compressed_fields = False
+    readonly_fields = tuple(name for row in fields for name in row)
     inlines = (AttemptRows,)
 
     def get_search_results(
@@ -44,7 +54,37 @@ class OrderAdmin(ReadOnly):
     ) -> HttpResponse:
         """Add the timeline to the page."""
         context["timeline"] = timeline.of(context["original"])
-        return super().render_change_form(request, context, *args, **kwargs)
+        context["log_lines"] = f"grep {context['original'].pk} {settings.DATA_DIR}/logs/*.log"
+        page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return page
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        """Let those cancel who may change orders; looking at them is a lesser right."""
+        return request.user.has_perm("orders.change_order")
+
+    @admin.action(description="Cancel: resting orders, and market orders nobody has begun", permissions=["cancel"])
+    def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        """Cancel the orders of this page that were ticked."""
+        # The list offers no "select all": a crafted request for all gets a page of them.
+        for order in queryset[: self.list_per_page]:
+            self.cancel(request, order)
+
+    def cancel(self, request: HttpRequest, order: Order) -> None:
+        """Cancel one order and put it on record; or say why it goes on."""
+        try:
+            waiting.cancel(str(order.pk), f"cancelled by the operator {request.user.get_username()}")
+        except waiting.NotResting as won:
+            messages.error(request, f"{order} is not cancelled: it is {won.status}.")
+        except (StoreError, DatabaseError) as reason:
+            messages.error(request, f"{order} is not cancelled: a store does not answer: {reason}")
+        else:
+            self.log_change(request, order, "Cancelled.")
+            messages.success(request, format_html("{} is cancelled.", link(order)))
+
+    @admin.display(description="status")
+    def standing(self, order: Order) -> SafeString:
+        """Show where it stands."""
+        return badge(order.status)
 
     @admin.display
     def amount(self, order: Order) -> str:

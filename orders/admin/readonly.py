@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters, ShowFacets
-from django.contrib.admin.views.main import PAGE_VAR, ChangeList
+from django.contrib.admin.views.main import PAGE_VAR
 from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
 
 PAGES_MAX = 200
 """Pages one can leaf through; further back, a filter or the search is quicker for everybody."""
 
 
-class Pages(ChangeList):
+class Pages(ChangeList):  # type: ignore[misc]
     """A list that reads one row more than it shows, to know whether another page follows, and counts nothing."""
 
     newer = older = ""
@@ -41,7 +42,7 @@ class Pages(ChangeList):
             self.older = self.get_query_string({PAGE_VAR: self.page_num + 1})
 
 
-class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
+class ReadOnly(ModelAdmin):  # type: ignore[misc]
     """A model that may be looked at and nothing else; newest first, in pages without counts."""
 
     show_full_result_count = False

@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.lifecycle import FINAL
 from orders import deadletters, models, recovery
+from orders.admin import story
 from orders.admin.wording import moment, seconds
 from orders.archive import COMMON
 from routing.store import StoreError
@@ -36,9 +37,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """All stages so far and, in a few words, where that leaves the order."""
+    """All stages so far, where that leaves the order in a few words, and its story in a sentence."""
 
     stages: list[Stage]
+    story: story.Story
 
     @property
     def standing(self) -> str:
@@ -51,9 +53,14 @@ class Timeline:
 def of(row: models.Order) -> Timeline:
     """Return an order's timeline: the live events, which may be ahead of Postgres, or else those in Postgres."""
     try:
-        return Timeline(stages(deadletters.told(row)))
+        return told(deadletters.told(row))
     except StoreError:
-        return Timeline(stages(recovery.history(row)))
+        return told(recovery.history(row))
+
+
+def told(history: Sequence[Mapping[str, Any]]) -> Timeline:
+    """Lay out a history."""
+    return Timeline(stages(history), story.of(history))
 
 
 def stages(history: Sequence[Mapping[str, Any]]) -> list[Stage]:
@@ -97,7 +104,9 @@ def written(value: Any) -> str:
     """Write one value."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{words(name)} {written(one)}" for name, one in value.items() if one not in (None, ""))
+    return "; ".join(map(written, value)) if isinstance(value, list) else str(value)
 
 
 def words(name: str) -> str:

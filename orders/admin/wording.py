@@ -53,3 +53,8 @@ def link(row: Model | None, text: str = "") -> SafeString | str:
         return NOTHING
     address = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
     return format_html('<a href="{}">{}</a>', address, text or str(row))
+
+
+def badge(status: str) -> SafeString:
+    """Write a status, in its colour."""
+    return format_html('<span class="badge {}">{}</span>', status, status)

@@ -12,6 +12,7 @@ from engine.orders import TimeInForce
 from orders.api.fields import LIST_SCHEMA
 
 STATUSES = [(status.value, status.value) for status in Status]
+READINESS = [("ready", "ready"), ("degraded", "degraded")]
 LIVES = [(life.value, life.value) for life in TimeInForce]
 
 
@@ -120,6 +121,96 @@ class OrderSerializer(serializers.Serializer[Any]):
     links = LinksSerializer()
 
 
+class OfferSerializer(serializers.Serializer[Any]):
+    """What one venue would pay for an order."""
+
+    venue = serializers.CharField()
+    price = serializers.CharField()
+    feeBps = serializers.IntegerField()
+    netPrice = serializers.CharField()
+    ageMs = serializers.IntegerField()
+    amountOut = serializers.CharField()
+
+
+class EstimatedFillSerializer(serializers.Serializer[Any]):
+    """What an order would get this moment."""
+
+    venue = serializers.CharField()
+    reason = serializers.CharField(help_text="Why this venue.")
+    price = serializers.CharField(help_text="The venue's price before its fee.")
+    feeBps = serializers.IntegerField()
+    fee = serializers.CharField(help_text="In tokenIn.")
+    expectedPrice = serializers.CharField(
+        help_text="What the fill comes to: tokenOut per tokenIn, fee and impact paid."
+    )
+    expectedOut = serializers.CharField()
+    minimumOut = serializers.CharField(help_text="The least the order accepts: by its slippage, and by its own price.")
+    impactBps = serializers.CharField(help_text="What the order's own size costs it, in bps.")
+    ageMs = serializers.IntegerField(help_text="Age of the quote.")
+    fresh = serializers.BooleanField(help_text="Whether the order would be routed on it at once.")
+    quotes = OfferSerializer(many=True, help_text="What it was chosen from, the best first.")
+
+
+class EstimatedLimitSerializer(serializers.Serializer[Any]):
+    """Where a limit price is beside BEST."""
+
+    limitPrice = serializers.CharField()
+    best = serializers.CharField(allow_null=True)
+    ageMs = serializers.IntegerField(allow_null=True)
+    awayBps = serializers.CharField(allow_null=True, help_text="How far BEST must rise; 0 once it is there.")
+    leastOut = serializers.CharField(help_text="The least the order pays out whenever it is filled.")
+
+
+class ConditionSeenSerializer(serializers.Serializer[Any]):
+    """A condition and what the market shows of it."""
+
+    kind = serializers.CharField()
+    atLeast = serializers.CharField(required=False)
+    windowS = serializers.IntegerField(required=False)
+    value = serializers.CharField()
+    met = serializers.BooleanField()
+
+
+class GateSerializer(serializers.Serializer[Any]):
+    """How a gate would judge the token."""
+
+    gate = serializers.CharField()
+    value = serializers.CharField(allow_null=True)
+    source = serializers.CharField()  # type: ignore[assignment]
+    verdict = serializers.ChoiceField(choices=[("pass", "pass"), ("refuse", "refuse")])
+    reason = serializers.CharField()
+
+
+class EstimatedSniperSerializer(serializers.Serializer[Any]):
+    """What is known of the token a sniper order waits for."""
+
+    listed = serializers.BooleanField(help_text="Whether the token is in the catalogue yet.")
+    conditions = ConditionSeenSerializer(many=True)
+    gates = GateSerializer(many=True)
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    """What would keep an order from being filled."""
+
+    code = serializers.CharField(help_text="no_quote, cannot_fill or price_impact")
+    message = serializers.CharField()
+
+
+class EstimateSerializer(serializers.Serializer[Any]):
+    """What an order would get, were it placed now."""
+
+    type = serializers.CharField()
+    pair = serializers.CharField()
+    tokenIn = serializers.CharField()
+    tokenOut = serializers.CharField()
+    amount = serializers.CharField()
+    slippageBps = serializers.IntegerField()
+    fill = EstimatedFillSerializer(allow_null=True)
+    limit = EstimatedLimitSerializer(allow_null=True, help_text="Of a limit order.")
+    sniper = EstimatedSniperSerializer(allow_null=True, help_text="Of a sniper order.")
+    problem = ProblemSerializer(allow_null=True)
+
+
 class OrdersSerializer(serializers.Serializer[Any]):
     """A page of orders, newest first."""
 
@@ -196,21 +287,23 @@ class HealthSerializer(serializers.Serializer[Any]):
 
 
 class PartsSerializer(serializers.Serializer[Any]):
-    """ "ok", or why a part does not answer."""
+    """ "ok", or why a part is not well."""
 
-    postgres = serializers.CharField()
-    redis = serializers.CharField()
+    postgres = serializers.CharField(help_text="Without it no order can be accepted: 503.")
+    redis = serializers.CharField(help_text="Likewise.")
+    quotes = serializers.CharField(help_text="Whether every venue quotes; if not, orders may wait: degraded.")
+    workers = serializers.CharField(help_text="Whether every queue has a living worker; if not: degraded.")
 
 
 class ReadySerializer(serializers.Serializer[Any]):
-    """The process can do its work."""
+    """The process can do its work; `degraded` when something that orders can wait for is missing."""
 
-    status = serializers.CharField()
+    status = serializers.ChoiceField(choices=READINESS)
     parts = PartsSerializer()
 
 
 class NotReadySerializer(serializers.Serializer[Any]):
-    """A part is away; the error names it."""
+    """A store is away; the error names it."""
 
     error = ErrorBodySerializer()
     parts = PartsSerializer()

@@ -8,7 +8,7 @@ from orders.api.errors import Field, Invalid, describe, shown
 from orders.api.links import acknowledgement
 from orders.api.serializers import BATCH, IDEMPOTENCY_KEY, ORDERS_MAX, parse
 from orders.gate import tell
-from orders.intake import Accepted, Conflict, NewOrder
+from orders.intake import Accepted, Conflict, NewOrder, Paused
 
 
 def orders_of(data: Any, idempotency_key: str | None) -> list[Any]:
@@ -50,7 +50,7 @@ def attempted(data: Any) -> NewOrder | Invalid:
         return reason
 
 
-def placed(asked: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
+def placed(asked: Sequence[NewOrder]) -> dict[str, Accepted | Conflict | Paused]:
     """Place orders; return the answer to each by the id it was to have.
 
     Of those that share a client order id the first decides what it names, so the others come after it.
@@ -62,7 +62,7 @@ def placed(asked: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
     return {one.order.id: answer for one, answer in answers}
 
 
-def answered(group: Sequence[NewOrder]) -> list[tuple[NewOrder, Accepted | Conflict]]:
+def answered(group: Sequence[NewOrder]) -> list[tuple[NewOrder, Accepted | Conflict | Paused]]:
     """Place a group of which no two share a client order id that is free, and log it."""
     answers = intake.place(group)
     tell(group, answers)
@@ -77,7 +77,7 @@ def first_of_each(asked: Sequence[NewOrder]) -> list[NewOrder]:
     return list(firsts.values())
 
 
-def verdict(outcome: Accepted | Conflict | Invalid, scheme: str, host: str) -> dict[str, Any]:
+def verdict(outcome: Accepted | Conflict | Paused | Invalid, scheme: str, host: str) -> dict[str, Any]:
     """Word what became of one order as it would be answered alone."""
     if isinstance(outcome, Accepted):
         return {"status": 202, "order": acknowledgement(outcome, scheme, host)}

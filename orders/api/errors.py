@@ -18,7 +18,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 
 from orders.gate import Overloaded
-from orders.intake import Conflict
+from orders.intake import Conflict, Paused
 from orders.waiting import Changed, NotResting
 from routing.store import StoreError
 
@@ -92,6 +92,8 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
             return unchanged(reason)
         case Overloaded():
             return 503, body("overloaded", "more orders are waiting than can be accepted now; try again in a second")
+        case Paused():
+            return 503, body("paused", f"{reason.what} is paused: {reason.reason}")
         case APIException():
             return reason.status_code, body(code_of(reason), str(reason.detail))
         case Http404():

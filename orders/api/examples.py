@@ -85,6 +85,41 @@ CANCELLED = RESTING | {
     "resting": None,
 }
 
+ESTIMATE = {
+    "type": "limit",
+    "pair": "SOL-USDC",
+    "tokenIn": "SOL",
+    "tokenOut": "USDC",
+    "amount": "1.5",
+    "slippageBps": 50,
+    "fill": {
+        "venue": "METEORA",
+        "reason": "METEORA pays 21.40 bps more than RAYDIUM after fees and impact",
+        "price": "155.2",
+        "feeBps": 20,
+        "fee": "0.003",
+        "expectedPrice": "154.88",
+        "expectedOut": "232.32",
+        "minimumOut": "240",
+        "impactBps": "0.62",
+        "ageMs": 310,
+        "fresh": True,
+        "quotes": [
+            {
+                "venue": "METEORA",
+                "price": "155.2",
+                "feeBps": 20,
+                "netPrice": "154.8896",
+                "ageMs": 310,
+                "amountOut": "232.32",
+            }
+        ],
+    },
+    "limit": {"limitPrice": "160", "best": "154.8896", "ageMs": 310, "awayBps": "329.94", "leastOut": "240"},
+    "sniper": None,
+    "problem": None,
+}
+
 Life = tuple[tuple[str, int, dict[str, Any]], ...]
 """Status, attempt and facts of each event."""
 
@@ -242,3 +277,18 @@ def told(life: Life) -> dict[str, Any]:
         for seq, (status, attempt, facts) in enumerate(life, 1)
     ]
     return {"orderId": ORDER_ID, "events": events}
+
+
+WELL = {"postgres": "ok", "redis": "ok", "quotes": "ok", "workers": "ok"}
+READY = {"status": "ready", "parts": WELL}
+DEGRADED = {"status": "degraded", "parts": {**WELL, "workers": "NobodyWorks: no worker for limit"}}
+REDIS_AWAY = "ConnectionError: Error 111 connecting to 127.0.0.1:6379. Connection refused."
+NOT_READY = {
+    "error": {"code": "not_ready", "message": f"redis: {REDIS_AWAY}", "fields": []},
+    "parts": {
+        "postgres": "ok",
+        "redis": REDIS_AWAY,
+        "quotes": "unknown while a store is away",
+        "workers": "unknown while a store is away",
+    },
+}

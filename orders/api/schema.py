@@ -129,6 +129,18 @@ execute_order = extend_schema(
         OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="Stands for clientOrderId.")
     ],
 )
+estimate_order = extend_schema(
+    operation_id="estimate_order",
+    summary="Say what an order would get",
+    request=sent.ExecuteSerializer,
+    examples=asking({"A limit order": examples.LIMIT}),
+    responses={
+        200: answer(read.EstimateSerializer, "What it would get now.", {"A limit order": examples.ESTIMATE}),
+        400: INVALID,
+        415: MEDIA_TYPE,
+        503: AWAY,
+    },
+)
 execute_batch = extend_schema(
     operation_id="execute_batch",
     summary="Place many orders",
@@ -278,5 +290,12 @@ health = extend_schema(operation_id="health", summary="Say that the process live
 readiness = extend_schema(
     operation_id="readiness",
     summary="Say whether the process can do its work",
-    responses={200: read.ReadySerializer, 503: read.NotReadySerializer},
+    responses={
+        200: answer(
+            read.ReadySerializer,
+            "It can; `degraded` names in `parts` what orders may have to wait for.",
+            {"All is well": examples.READY, "The limit worker is gone": examples.DEGRADED},
+        ),
+        503: answer(read.NotReadySerializer, "A store is away.", {"Redis is away": examples.NOT_READY}),
+    },
 )

@@ -3,10 +3,11 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
-from orders.api import views
+from orders.api import estimate, views
 
 urlpatterns = [
     path("api/orders/execute", views.Execute.as_view()),
+    path("api/orders/estimate", estimate.Estimate.as_view()),
     path("api/orders/batch", views.Batch.as_view()),
     path("api/orders", views.Orders.as_view()),
     path("api/orders/<str:order_id>", views.OneOrder.as_view()),

@@ -1,6 +1,6 @@
 """The API's addresses: each parses, calls one function and answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from engine.lifecycle import Status
 from engine.money import Token, plain
 from engine.orders import TimeInForce
 from engine.quotes import Quote
-from orders import intake, live, models, seen, terms, waiting
+from orders import heartbeats, intake, live, models, seen, terms, waiting
 from orders.api import batch, conditions, schema
 from orders.api import serializers as shape
 from orders.api.errors import Field, Invalid, body, shown
@@ -26,6 +26,7 @@ from orders.api.paging import OrderPages
 from routing import quotes
 from routing.catalogue import catalogue
 from routing.store import StoreError, now_ms, redis
+from routing.venues import VENUES
 
 log = structlog.get_logger(__name__)
 
@@ -268,12 +269,26 @@ class Ready(APIView):
 
     @schema.readiness
     def get(self, request: Request) -> Response:
-        """Try each store; 503 names the part that does not answer."""
+        """Try each part and say which is not well.
+
+        Without a store no order can be accepted: `503`.  Without fresh quotes or workers orders are accepted, kept,
+        and executed later: `degraded`, which is no reason to send clients elsewhere.
+        """
         parts = {"postgres": trial(ask_postgres), "redis": trial(ask_redis)}
-        away = [f"{name}: {answer}" for name, answer in parts.items() if answer != "ok"]
+        away = unwell(parts)
         if away:
+            parts |= {"quotes": UNKNOWN, "workers": UNKNOWN}
             return Response({**body("not_ready", "; ".join(away)), "parts": parts}, status=503)
-        return Response({"status": "ready", "parts": parts})
+        parts |= {"quotes": trial(ask_quotes), "workers": trial(ask_workers)}
+        return Response({"status": "degraded" if unwell(parts) else "ready", "parts": parts})
+
+
+UNKNOWN = "unknown while a store is away"
+
+
+def unwell(parts: Mapping[str, str]) -> list[str]:
+    """Return what the parts that are not well said."""
+    return [f"{name}: {answer}" for name, answer in parts.items() if answer != "ok"]
 
 
 def trial(ask: Callable[[], None]) -> str:
@@ -296,3 +311,27 @@ def ask_redis() -> None:
     """Ping; StoreError when it is away."""
     if not redis().ping():
         raise StoreError("no PONG")
+
+
+class VenueSilent(Exception):
+    """A venue has no fresh quote of any pair."""
+
+
+def ask_quotes() -> None:
+    """See whether every venue quotes; VenueSilent names those that do not."""
+    known, now = quotes.cached(catalogue().active), now_ms()
+    heard = {quote.venue for one in known.values() for quote in one.quotes if quote.age(now) <= settings.QUOTE_FRESH_MS}
+    silent = [venue for venue in VENUES if venue not in heard]
+    if silent:
+        raise VenueSilent(f"no quote within {settings.QUOTE_FRESH_MS} ms from {' or '.join(silent)}")
+
+
+class NobodyWorks(Exception):
+    """A queue has no worker."""
+
+
+def ask_workers() -> None:
+    """See whether every queue has a worker that lives; NobodyWorks names those that have none."""
+    idle = [queue for queue, count in heartbeats.alive().items() if not count]
+    if idle:
+        raise NobodyWorks(f"no worker for {', '.join(idle)}")

@@ -12,11 +12,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.roles import WORKERS
 from deploy.servers import free_port
 from tests.deploy.conftest import eventually, is_alive
 
 ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("postgres", "redis", "quotes", "workers")
 pytestmark = pytest.mark.system
 
 
@@ -76,6 +79,36 @@ def test_everything_is_ready_and_the_printed_curl_places_an_order(up):
     curl = re.search(r"^  (curl .*)$", up.said(), flags=re.MULTILINE)[1]
     answer = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, timeout=20, check=False)
     assert " 202 " in answer.stdout.splitlines()[0]
+
+
+def values(address: str) -> dict[tuple[str, ...], float]:
+    """Read an address as Prometheus does: values by name and labels."""
+    with urllib.request.urlopen(address, timeout=5) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    return {(s.name, *(v for _, v in sorted(s.labels.items()))): s.value for f in families for s in f.samples}
+
+
+def test_each_process_tells_what_it_has_counted_at_an_address_of_its_own(up):
+    targets = json.loads((up.data_dir / "metrics.json").read_text())
+    addresses = {target["labels"]["process"]: f"http://{target['targets'][0]}/metrics" for target in targets}
+    assert set(addresses) == {*up.processes(), "stores"} - {"postgres", "valkey"}
+    assert addresses["stores"] == f"http://127.0.0.1:{up.ports[0]}/metrics"
+    assert f"metrics  {addresses['stores']}" in up.said()
+    found = {process: values(address) for process, address in addresses.items()}
+    assert len({one["process_start_time_seconds",] for one in found.values()}) > 1
+    # The order of the test before; it is carried by one process, and archived by another.
+    assert found["api"]["engine_orders_accepted_total", "market"] == 1
+    eventually(lambda: values(addresses["order"]).get(("engine_orders_total", "confirmed", "market")) == 1)
+    eventually(lambda: values(addresses["dbsync"]).get(("engine_order_seconds_count", "confirmed")) == 1)
+    stores = values(addresses["stores"] + "?part=stores")
+    assert {stores["engine_up", part] for part in ("redis", "postgres", "quotes", "resting")} == {1}
+    assert all(stores["engine_workers_alive", queue] == 1 for queue in WORKERS)
+    assert any(key[:2] == ("engine_quote_age_seconds", "SOL-USDC") for key in stores)
+
+
+def test_ready_means_every_worker_lives_and_both_venues_quote(up):
+    with urllib.request.urlopen(f"http://127.0.0.1:{up.ports[0]}/readyz", timeout=5) as answer:
+        assert json.load(answer) == {"status": "ready", "parts": dict.fromkeys(PARTS, "ok")}
 
 
 def test_a_role_killed_is_back_and_requests_meanwhile_wait_instead_of_failing(up):

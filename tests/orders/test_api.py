@@ -4,7 +4,6 @@ import asyncio
 import json
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 
 from config import asgi
 from engine.lifecycle import Status
-from orders import intake, live, models
+from orders import dispatch, heartbeats, intake, live, models
 from orders.api import fast, views
 from orders.aside import aside
 from routing.catalogue import catalogue
@@ -23,6 +22,9 @@ from routing.store import StoreError, redis
 from tests.factories import OrderFactory
 from tests.orders.bench import TOKENS
 from tests.orders.doors import ORDER, get, http, post
+
+NOBODY = "5f0e8d0c-3c1f-4a59-9a0e-6d3b7c1d2e4f"
+"""The id of no order; written out, so that every test process collects the same tests."""
 
 STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
 
@@ -313,8 +315,8 @@ async def test_half_an_order_from_a_client_that_left_is_not_an_order(bench):
         ("GET", "/nothing/here", 404),
         ("GET", "/api", 404),
         ("GET", "/api/orders/not-an-id", 404),
-        ("GET", f"/api/orders/{uuid4()}", 404),
-        ("GET", f"/api/orders/{uuid4()}/events", 404),
+        ("GET", f"/api/orders/{NOBODY}", 404),
+        ("GET", f"/api/orders/{NOBODY}/events", 404),
         ("GET", "/api/orders/%00", 404),
         ("GET", "/api/orders/%F0%9F%92%A9/events", 404),
         ("GET", "/api/quotes/SOL-DOGE", 404),
@@ -324,12 +326,12 @@ async def test_half_an_order_from_a_client_that_left_is_not_an_order(bench):
         ("GET", "/api/orders/batch", 405),
         ("DELETE", "/api/orders/batch", 405),
         ("DELETE", "/api/orders", 400),
-        ("DELETE", f"/api/orders/{uuid4()}", 404),
-        ("PATCH", f"/api/orders/{uuid4()}", 404),
-        ("DELETE", f"/api/orders/{uuid4()}?reason=x", 400),
-        ("PATCH", f"/api/orders/{uuid4()}?seq=1", 400),
+        ("DELETE", f"/api/orders/{NOBODY}", 404),
+        ("PATCH", f"/api/orders/{NOBODY}", 404),
+        ("DELETE", f"/api/orders/{NOBODY}?reason=x", 400),
+        ("PATCH", f"/api/orders/{NOBODY}?seq=1", 400),
         ("POST", "/api/orders/batch?atomic=1", 400),
-        ("PUT", f"/api/orders/{uuid4()}", 405),
+        ("PUT", f"/api/orders/{NOBODY}", 405),
         ("POST", "/api/pairs", 405),
         ("GET", "/api/orders?nonsense=1", 400),
         ("GET", "/api/pairs?x=1", 400),
@@ -343,9 +345,10 @@ async def test_every_refusal_has_the_one_error_shape(bench, method, path, status
     assert error_of(answer)["message"]
 
 
-def test_the_root_leads_to_the_documentation(client):
+def test_the_root_is_the_desk_and_names_the_documentation(client):
     answer = client.get("/")
-    assert (answer.status_code, answer["Location"]) == (302, "/api/docs/")
+    assert answer.status_code == 200
+    assert 'href="/api/docs/"' in answer.content.decode()
 
 
 @pytest.mark.parametrize("address", ["/api/schema", "/api/schema/"])
@@ -649,10 +652,45 @@ def test_the_process_lives_whatever_its_stores_do(client):
     assert client.get("/healthz").json() == {"status": "ok"}
 
 
-def test_readiness_asks_both_stores(bench, client):
+WELL = {"postgres": "ok", "redis": "ok", "quotes": "ok", "workers": "ok"}
+
+
+@pytest.fixture
+def well(bench):
+    """An engine that lacks nothing: both venues quote, and every queue has a worker."""
+    bench.quote_all()
+    for queue in dispatch.QUEUES:
+        heartbeats.beat(queue)
+    return bench
+
+
+def test_readiness_asks_every_part(well, client):
     answer = client.get("/readyz")
-    assert answer.status_code == 200
-    assert answer.json() == {"status": "ready", "parts": {"postgres": "ok", "redis": "ok"}}
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "parts": WELL})
+
+
+@pytest.mark.parametrize(
+    ("keys", "part", "said"),
+    [
+        (["quotes:{SOL-USDC}:METEORA"], "quotes", "VenueSilent: no quote within 2000 ms from METEORA"),
+        (
+            ["quotes:{SOL-USDC}:METEORA", "quotes:{SOL-USDC}:RAYDIUM"],
+            "quotes",
+            "VenueSilent: no quote within 2000 ms from RAYDIUM or METEORA",
+        ),
+        (["workers:alive"], "workers", "NobodyWorks: no worker for order, limit, sniper, stream, dbsync, dlq"),
+    ],
+)
+def test_what_orders_can_wait_for_makes_the_server_degraded_and_not_unready(well, client, keys, part, said):
+    redis().delete(*keys)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "degraded", "parts": {**WELL, part: said}})
+
+
+def test_a_quote_too_old_to_route_on_at_once_is_no_quote(well, client):
+    for venue in ("RAYDIUM", "METEORA"):
+        well.quote(venue, age_ms=2_500)
+    assert client.get("/readyz").json()["parts"]["quotes"].startswith("VenueSilent")
 
 
 @contextmanager
@@ -671,6 +709,7 @@ def test_readiness_names_the_store_that_is_away(bench, client, monkeypatch):
         answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["parts"]["redis"] == "ok" and "shutting down" in answer.json()["parts"]["postgres"]
+    assert answer.json()["parts"]["quotes"] == answer.json()["parts"]["workers"] == "unknown while a store is away"
     assert "postgres" in answer.json()["error"]["message"]
 
     class Away:

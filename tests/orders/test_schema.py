@@ -47,6 +47,7 @@ def test_every_address_is_described(schema):
     assert set(schema["paths"]) == {
         "/api/orders/execute",
         "/api/orders/batch",
+        "/api/orders/estimate",
         "/api/orders",
         "/api/orders/{order_id}",
         "/api/orders/{order_id}/events",

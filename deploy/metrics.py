@@ -1,0 +1,88 @@
+"""Each process's own /metrics: a listener on loopback, held by the launcher so that its address outlives a restart."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterable, Mapping
+from http.server import HTTPServer
+from pathlib import Path
+from typing import Any
+
+from deploy.servers import free_port
+
+HOST = "127.0.0.1"
+READ_WITHIN_S = 2.0
+"""How long a client may take over its request: they are served one at a time."""
+BACKLOG = 8
+
+
+def listen(base: int, names: Iterable[str]) -> dict[str, socket.socket]:
+    """Listen for each of these processes, on `base` and the ports after it; on any other where one is taken.
+
+    Nobody's orders depend on it, so a taken port must not stop the start: `metrics.json` names those that were found.
+    """
+    return {name: bound(base + index) for index, name in enumerate(names)} if base else {}
+
+
+def bound(port: int) -> socket.socket:
+    """Listen on that port, or on a free one."""
+    while True:
+        found = socket.socket()
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind((HOST, port))
+            found.listen(BACKLOG)
+        except (OSError, OverflowError):
+            found.close()
+            port = free_port()
+        else:
+            return found
+
+
+def serve(listener: socket.socket) -> None:
+    """Answer on this socket, on a thread of its own, with what this process has counted.  Call it after the fork."""
+    from prometheus_client.exposition import MetricsHandler
+
+    from orders.observe import PROCESS
+
+    class Handler(MetricsHandler):
+        """Shows this process's counts to whoever asks."""
+
+        registry = PROCESS
+        timeout = READ_WITHIN_S
+
+    server = Server(listener, Handler)
+    threading.Thread(target=server.serve_forever, args=(60.0,), name="metrics", daemon=True).start()
+
+
+class Server(HTTPServer):
+    """Serves on a socket that listens already; a client that breaks off is nobody's business."""
+
+    def __init__(self, listener: socket.socket, handler: Any) -> None:
+        super().__init__(listener.getsockname(), handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing."""
+
+
+def tell(path: Path, api: str, listeners: Mapping[str, socket.socket]) -> None:
+    """Write where to scrape, as Prometheus reads it (file_sd): the stores at the API, each process at its own.
+
+    An API without a listener tells its own counts at its address too; with several of those, whichever answers.
+    """
+    found = [target(api, "stores", __param_part="stores")]
+    if not any(name.startswith("api") for name in listeners):
+        found.append(target(api, "api", __param_part="process"))
+    for name, listener in listeners.items():
+        host, port = listener.getsockname()
+        found.append(target(f"{host}:{port}", name))
+    making = path.with_suffix(".new")
+    making.write_text(json.dumps(found, indent=1))
+    making.replace(path)
+
+
+def target(address: str, process: str, **labels: str) -> dict[str, Any]:
+    """Describe one address."""
+    return {"targets": [address], "labels": {"process": process, **labels}}

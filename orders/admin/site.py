@@ -1,0 +1,76 @@
+"""What every page of the admin has around it: the way to the others, and the style sheet."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse
+
+from orders.templatetags.flower import flower_url
+
+Lists = tuple[tuple[str, str, str, str], ...]
+
+LISTS: tuple[tuple[str, Lists], ...] = (
+    (
+        "Orders",
+        (
+            ("Orders", "receipt_long", "orders", "order"),
+            ("Attempts", "send", "orders", "attempt"),
+            ("Dead letters", "dangerous", "orders", "deadletter"),
+            ("Set aside", "report", "orders", "setaside"),
+        ),
+    ),
+    (
+        "Market",
+        (
+            ("Pairs", "sync_alt", "routing", "pair"),
+            ("Tokens", "toll", "routing", "token"),
+            ("Sandbox ledger", "menu_book", "routing", "ledgerentry"),
+        ),
+    ),
+    (
+        "Engine",
+        (
+            ("Audit", "history", "admin", "logentry"),
+            ("Schedule", "schedule", "django_celery_beat", "periodictask"),
+            ("Intervals", "timelapse", "django_celery_beat", "intervalschedule"),
+            ("Users", "person", "auth", "user"),
+            ("Groups", "group", "auth", "group"),
+        ),
+    ),
+)
+"""Lists by heading: title, icon, app and model."""
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the side bar: only what this person may look at."""
+    now = [
+        {"title": "Dashboard", "icon": "monitoring", "link": reverse("admin:index")},
+        *items(request, (("Pauses", "pause_circle", "orders", "pause"),)),
+        {"title": "Queues (Flower)", "icon": "stacks", "link": flower_url(request), "active": False},
+    ]
+    return [{"title": "Now", "items": now}, *(group(request, title, lists) for title, lists in LISTS)]
+
+
+def group(request: HttpRequest, title: str, lists: Lists) -> dict[str, Any]:
+    """Return one heading with its lists."""
+    return {"title": title, "separator": True, "items": items(request, lists)}
+
+
+def items(request: HttpRequest, lists: Lists) -> list[dict[str, Any]]:
+    """Return links to those of the lists that this person may look at."""
+    return [
+        {"title": name, "icon": icon, "link": reverse(f"admin:{app}_{model}_changelist")}
+        for name, icon, app, model in lists
+        if request.user.has_perm(f"{app}.view_{model}")
+    ]
+
+
+def style(request: HttpRequest) -> str:
+    """Return the address of our style sheet."""
+    return static("orders/admin/admin.css")
+
+
+def favicon(request: HttpRequest) -> str:
+    """Return the address of the tab's icon."""
+    return static("orders/admin/favicon.svg")

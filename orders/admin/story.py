@@ -1,0 +1,126 @@
+"""What became of an order and why, in one plain sentence made of its events."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from engine.lifecycle import Status
+from orders.admin.wording import seconds
+from orders.control import pauses
+from orders.management import story as terminal
+
+Event = Mapping[str, Any]
+
+TONES = {Status.CONFIRMED: "good", Status.FAILED: "bad", Status.CANCELLED: "", Status.EXPIRED: ""}
+"""Colours of the ends; what is not ended has its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """The sentence, what a waiting order fired on with the gates' verdicts, and the colour of it all."""
+
+    sentence: str
+    evidence: tuple[str, ...]
+    tone: str
+
+
+def of(history: Sequence[Event]) -> Story:
+    """Tell an order's story."""
+    last = history[-1]
+    sentence = f"{asked(history[0])} {became(history)}"
+    return Story(sentence, tuple(fired(history)), TONES.get(last["status"], "warn"))
+
+
+def asked(first: Event) -> str:
+    """Tell what was asked, as the beginning of a sentence; what was amended since is told by the timeline."""
+    if "pair" not in first:
+        return "The order"
+    sold, _, bought = first["pair"].partition("-")
+    price = f" at {first['limitPrice']} or better" if first.get("limitPrice") else ""
+    watched = f" on {terminal.conditions(first['trigger'])}" if first.get("trigger") else ""
+    return f"A {first['type']} order to sell {first['amountIn']} {sold} for {bought}{price}{watched}"
+
+
+def became(history: Sequence[Event]) -> str:
+    """Tell what became of it, as the end of a sentence."""
+    last = history[-1]
+    teller = ENDS.get(last["status"], under_way)
+    return teller(history, last)
+
+
+def confirmed(history: Sequence[Event], last: Event) -> str:
+    """Tell what was got, where, how fast, against which quote, and why there."""
+    bought = history[0].get("pair", "-").partition("-")[2]
+    bps = last["slippageBps"]
+    against = f"{bps} bps below the quote" if not bps.startswith("-") else f"{bps[1:]} bps better than the quote"
+    against = "exactly as quoted" if bps == "0" else against
+    chosen = next((event["reason"] for event in reversed(history) if event.get("quotes")), "")
+    got = f"got {last['amountOut']} {bought} on {last['venue']} at {last['executedPrice']}, {against}, {took(history)}"
+    return f"{got}{tried(last)}{f'; {chosen}' if chosen else ''}."
+
+
+def failed(history: Sequence[Event], last: Event) -> str:
+    """Tell why it failed, how often it was tried, and whether a replay makes sense."""
+    again = "a replay may help" if last["replayMayHelp"] else "a replay would fail again"
+    return f"failed {took(history)}{tried(last)}: {last['message']} ({last['code']}); {again}."
+
+
+def given_up(history: Sequence[Event], last: Event) -> str:
+    """Tell who or what ended it."""
+    return f"was {last['status']} {took(history)}, unfilled: {last['reason']}."
+
+
+def pending(history: Sequence[Event], last: Event) -> str:
+    """Tell what it waits for."""
+    pause = pauses().of(history[0].get("pair", ""))
+    held = f"; {pause[0]} is paused ({pause[1]}), so it does not fire" if pause else ""
+    if returned := last.get("returned"):
+        return f"fired in vain and rests again: {returned['message']} ({returned['code']}){held}."
+    if history[0].get("type", "market") == "market":
+        return "was accepted and waits for a worker."
+    until = f" until {history[0]['expiresAt']}" if history[0].get("expiresAt") else ""
+    return f"rests{until}: what it waits for has not come yet{held}."
+
+
+def under_way(history: Sequence[Event], last: Event) -> str:
+    """Tell which step it is at, and what went wrong before, if anything did."""
+    if retry := last.get("retry"):
+        wrong = f"{retry['message']} ({retry['code']})"
+        return f"is tried again in {retry['inMs']} ms, after try {last['attempt']} failed: {wrong}."
+    if last["status"] == Status.SUBMITTED:
+        return f"was sent to {last['venue']} as transaction {last['txHash']} and waits for the chain."
+    return f"is {last['status']}, try {last['attempt']}."
+
+
+ENDS = {
+    Status.CONFIRMED: confirmed,
+    Status.FAILED: failed,
+    Status.CANCELLED: given_up,
+    Status.EXPIRED: given_up,
+    Status.PENDING: pending,
+}
+
+
+def took(history: Sequence[Event]) -> str:
+    """Tell how long it took."""
+    first, last = (datetime.fromisoformat(history[at]["at"]) for at in (0, -1))
+    return f"{seconds(round((last - first).total_seconds() * 1000))} after it was accepted"
+
+
+def tried(last: Event) -> str:
+    """Tell how many tries it took, when that is worth a word."""
+    return f", at try {last['attempt']}" if last["attempt"] > 1 else ""
+
+
+def fired(history: Sequence[Event]) -> list[str]:
+    """Tell what the order last fired on, and what the gates said of its token."""
+    event = next((event for event in reversed(history) if event["status"] == Status.TRIGGERED), None)
+    if event is None:
+        return []
+    return [f"Fired on: {terminal.triggered(event)}.", *map(gate, event.get("gates") or [])]
+
+
+def gate(verdict: Event) -> str:
+    """Tell one gate's verdict."""
+    return f"Gate {' '.join(terminal.gate(verdict).split())}"

@@ -1,0 +1,143 @@
+"""What an order would get, were it placed now: the same reading, routing and guards, and nothing done."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from engine import gates
+from engine.events import quoted
+from engine.gates import Limits
+from engine.money import BPS, plain, price_of, shown
+from engine.orders import Order, OrderType
+from engine.quotes import CannotFill
+from engine.triggers import holds
+from orders import sniping
+from orders.api import schema, serializers
+from orders.api.filters import refuse_unknown
+from orders.execution import PriceImpact, affordable
+from orders.seen import away_bps
+from routing import router, tape
+from routing.facts import facts
+from routing.quotes import cached
+from routing.router import Route
+from routing.store import now_ms
+
+Json = dict[str, Any]
+
+
+class Estimate(APIView):
+    """Says what an order would get."""
+
+    @schema.estimate_order
+    def post(self, request: Request) -> Response:
+        """Work out an order on the last quotes, without placing it.
+
+        `fill` is what it would get this moment, null while no venue has a usable quote; `problem` is what would keep
+        it from being filled.  The body, and every refusal, are those of `POST /api/orders/execute`.
+        """
+        refuse_unknown(request.query_params, ())
+        order = serializers.parse(request.data, request.headers.get(serializers.IDEMPOTENCY_KEY)).order
+        return Response(estimate(order, now_ms()))
+
+
+def estimate(order: Order, now: int) -> Json:
+    """Work out an order on what is known at this moment, in epoch milliseconds.
+
+    Raises StoreError, DatabaseError.
+    """
+    chosen, problem = routed(order, now)
+    return {
+        "type": order.type,
+        "pair": order.pair.name,
+        "tokenIn": order.pair.token_in.symbol,
+        "tokenOut": order.pair.token_out.symbol,
+        "amount": shown(order.amount_in, order.pair.token_in),
+        "slippageBps": order.slippage_bps,
+        "fill": fill(order, chosen, now) if chosen else None,
+        "limit": limit(order, now) if order.type is OrderType.LIMIT else None,
+        "sniper": sniper(order, now) if order.type is OrderType.SNIPER else None,
+        "problem": problem,
+    }
+
+
+def routed(order: Order, now: int) -> tuple[Route | None, Json | None]:
+    """Choose a venue as the order worker would; return what stands in the way beside it, or instead of it."""
+    name = order.pair.name
+    basis = router.from_cache([name], now, settings.QUOTE_FRESH_MS, settings.QUOTE_STALE_MS).get(name)
+    if basis is None:
+        return None, problem("no_quote", f"no venue has a usable quote of {name} now")
+    try:
+        chosen = router.choose(basis, order.amount_in)
+        return chosen, over_impact(order, chosen)
+    except CannotFill as reason:
+        return None, problem("cannot_fill", f"no venue can fill this amount: {reason}")
+
+
+def over_impact(order: Order, chosen: Route) -> Json | None:
+    """Say that the order is too large for its pools, if so."""
+    try:
+        affordable(order, chosen)
+    except PriceImpact as reason:
+        return problem("price_impact", str(reason))
+    return None
+
+
+def problem(code: str, message: str) -> Json:
+    """Word what stands in the way, by the code such an order would fail with."""
+    return {"code": code, "message": message}
+
+
+def fill(order: Order, chosen: Route, now: int) -> Json:
+    """State what the winner would pay, and what the others would."""
+    offer, (sold, bought) = chosen.winner, (order.pair.token_in, order.pair.token_out)
+    fee = -(-order.amount_in * offer.quote.fee_bps // BPS)
+    return {
+        "venue": offer.quote.venue,
+        "reason": chosen.reason,
+        "price": plain(offer.quote.price),
+        "feeBps": offer.quote.fee_bps,
+        "fee": shown(fee, sold),
+        "expectedPrice": plain(price_of(order.amount_in, offer.amount_out, sold, bought)),
+        "expectedOut": shown(offer.amount_out, bought),
+        "minimumOut": shown(order.minimum_out(offer.amount_out), bought),
+        "impactBps": plain(offer.impact_bps(order.pair, order.amount_in)),
+        "ageMs": offer.quote.age(now),
+        "fresh": offer.quote.age(now) <= settings.QUOTE_FRESH_MS,
+        "quotes": [quoted(one.quote, now, shown(one.amount_out, bought)) for one in chosen.offers],
+    }
+
+
+def limit(order: Order, now: int) -> Json:
+    """State where BEST is beside the limit price, and the least the order pays out when it is filled."""
+    assert order.limit_price is not None
+    best = cached([order.pair.name])[order.pair.name].best
+    return {
+        "limitPrice": plain(order.limit_price),
+        "best": plain(best.net_price) if best else None,
+        "ageMs": best.age(now) if best else None,
+        "awayBps": away_bps(order.limit_price, best.net_price) if best else None,
+        "leastOut": shown(order.floor_out, order.pair.token_out),
+    }
+
+
+def sniper(order: Order, now: int) -> Json:
+    """State what the market shows of each condition, and how the gates would judge the token."""
+    mint = order.pair.token_out.mint
+    state = tape.states({mint: [one.window_ms for one in order.trigger if one.window_ms]}, now)[mint]
+    return {
+        "listed": order.pair.token_out.listed,
+        "conditions": [
+            {**one.as_dict(), "value": sniping.shown(one, state), "met": holds(one, state)} for one in order.trigger
+        ],
+        "gates": verdicts(order, facts(mint, state)),
+    }
+
+
+def verdicts(order: Order, known: gates.TokenFacts) -> Sequence[Json]:
+    """Put the token through the gates as the sniper worker would."""
+    limits = Limits(settings.SNIPE_LIQUIDITY_MIN_USD * 100, settings.SNIPE_TOP_HOLDER_MAX_BPS)
+    return [verdict.as_dict() for verdict in gates.judge(known, limits, allow_unknown=order.allow_unknown)]

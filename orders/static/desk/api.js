@@ -1,0 +1,45 @@
+// The engine's HTTP door.  Every refusal is a Refused with the API's own words.
+
+const ANSWER_MS = 10_000;
+
+export class Refused extends Error {
+  constructor(status, error) {
+    super(error.message);
+    this.status = status;
+    this.code = error.code;
+    this.fields = error.fields || [];
+  }
+}
+
+// Raises Refused for an answer that is an error, TypeError or AbortError when there was none.
+async function ask(method, path, { body, headers = {}, signal } = {}) {
+  const timeout = AbortSignal.timeout(ANSWER_MS);
+  const answer = await fetch(path, {
+    method,
+    headers: body === undefined ? headers : { "Content-Type": "application/json", ...headers },
+    body: body === undefined ? undefined : JSON.stringify(body),
+    signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+    cache: "no-store",
+  });
+  const found = await answer.json().catch(() => null);
+  if (answer.ok && found !== null) return found;
+  throw new Refused(answer.status, found?.error || { code: "unreadable", message: `the server answered ${answer.status}` });
+}
+
+export const pairs = () => ask("GET", "/api/pairs");
+export const estimate = (order, signal) => ask("POST", "/api/orders/estimate", { body: order, signal });
+export const place = (order) => ask("POST", "/api/orders/execute", { body: order });
+export const cancel = (id) => ask("DELETE", `/api/orders/${id}`);
+export const amend = (id, seq, changes) =>
+  ask("PATCH", `/api/orders/${id}`, { body: changes, headers: { "If-Match": `"${seq}"` } });
+
+export function list(filters, signal) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(filters)) {
+    for (const one of [value].flat()) if (one) query.append(name, one);
+  }
+  return ask("GET", `/api/orders?${query}`, { signal });
+}
+
+// The API names the next page by its whole address; only the query is ours to use.
+export const page = (address, signal) => ask("GET", `/api/orders${new URL(address).search}`, { signal });

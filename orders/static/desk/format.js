@@ -1,0 +1,66 @@
+// How figures are written.  Amounts and prices come as decimal texts and are numbers only to be looked at.
+
+const groups = new Map();
+
+function grouped(places, least) {
+  const key = `${places}/${least}`;
+  if (!groups.has(key)) {
+    groups.set(key, new Intl.NumberFormat("en-US", { minimumFractionDigits: least, maximumFractionDigits: places }));
+  }
+  return groups.get(key);
+}
+
+export const NONE = "–";
+
+// Decimals of a tick: "0.01" has two.
+export const places = (tick) => (tick.split(".")[1] || "").length;
+
+export function price(text, tick) {
+  if (text === null || text === undefined) return NONE;
+  const count = Math.min(places(tick), 12);
+  return grouped(count, count).format(Number(text));
+}
+
+// A figure whose tick is not known: as many decimals as seven significant digits need.
+export function figure(text, digits = 7) {
+  if (text === null || text === undefined) return NONE;
+  const value = Number(text);
+  if (value === 0) return "0";
+  const whole = Math.floor(Math.log10(Math.abs(value))) + 1;
+  return grouped(Math.max(0, Math.min(18, digits - whole)), 0).format(value);
+}
+
+export function bps(text) {
+  if (text === null || text === undefined) return NONE;
+  const value = Number(text);
+  // No "-0".
+  return `${grouped(2, 0).format(Math.abs(value) < 0.005 ? 0 : value)} bps`;
+}
+
+export function percent(ratio) {
+  return `${ratio >= 0 ? "+" : "−"}${grouped(2, 2).format(Math.abs(ratio) * 100)} %`;
+}
+
+export function duration(ms) {
+  if (ms < 0) return "0 ms";
+  if (ms < 1_000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  const seconds = Math.floor(ms / 1000);
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} m ${String(seconds % 60).padStart(2, "0")} s`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} m`;
+  return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3_600)} h`;
+}
+
+const two = (value) => String(value).padStart(2, "0");
+
+export function clockTime(when) {
+  const at = new Date(when);
+  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+}
+
+// The day as well, unless it is today.
+export function when(text) {
+  const at = new Date(text);
+  const today = at.toDateString() === new Date().toDateString();
+  return today ? clockTime(at) : `${two(at.getDate())}.${two(at.getMonth() + 1)}. ${two(at.getHours())}:${two(at.getMinutes())}`;
+}

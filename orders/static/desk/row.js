@@ -1,0 +1,215 @@
+// One order: a line with its stages, and beneath it, when opened, all that is known.
+
+import * as api from "./api.js";
+import { amendForm } from "./amend.js";
+import { now } from "./clock.js";
+import { make, mark, say } from "./dom.js";
+import { NONE, bps, duration, figure, when } from "./format.js";
+import { LABELS, attempts, elapsed, isOver, isWaiting, line, sentence, stagesOf } from "./story.js";
+
+const cell = (name, ...inside) => make("div", { class: name, role: "cell" }, ...inside);
+
+export class Row {
+  constructor(order) {
+    this.order = order;
+    this.segments = [];
+    this.build();
+    this.paint(now());
+  }
+
+  build() {
+    const detailId = `detail-${this.order.id}`;
+    this.time = make("span", { class: "time" }, NONE);
+    this.toggle = make("button", { type: "button", class: "toggle", "aria-expanded": "false", "aria-controls": detailId,
+      on: { click: () => this.open(!this.isOpen) } }, make("i", { class: "chevron" }), this.time);
+    this.what = make("b");
+    this.terms = make("small");
+    this.amount = make("span");
+    this.line = make("ol", { class: "line" });
+    this.note = make("p", { class: "why" });
+    this.venue = make("span");
+    this.why = make("small", { class: "clip" });
+    this.price = make("span");
+    this.slippage = make("small");
+    this.actions = make("div", { class: "actions" });
+    this.amendButton = make("button", { type: "button", class: "quiet", on: { click: () => this.amend() } }, "Amend");
+    this.cancelButton = make("button", { type: "button", class: "quiet danger", on: { click: () => this.cancel() } }, "Cancel");
+    this.actions.append(this.amendButton, this.cancelButton);
+    this.summary = make("div", { class: "row", role: "row" },
+      cell("c-time", this.toggle), cell("c-what", this.what, this.terms), cell("c-amount num", this.amount),
+      cell("c-line", this.line), cell("c-venue", this.venue, this.why), cell("c-price num", this.price, this.slippage),
+      cell("c-act", this.actions));
+    this.detailCell = cell("inner");
+    this.detail = make("div", { class: "detail", id: detailId, role: "row", hidden: true }, this.detailCell);
+    this.element = make("div", { class: "order", "data-order": this.order.id, role: "presentation" }, this.summary, this.detail);
+    // Out of sight nothing needs to tick.
+    this.element.addEventListener("contentvisibilityautostatechange", (event) => { this.skipped = event.skipped; });
+  }
+
+  // Shows the order as its events tell it; `at` is the engine's time.
+  paint(at) {
+    const { order } = this;
+    mark(this.element, "data-status", order.status || "unknown");
+    mark(this.element, "data-seq", String(order.seq));
+    if (!order.seq) return;
+    const name = `${order.type} ${order.pair}`;
+    say(this.time, when(order.events[0].at));
+    say(this.what, order.pair);
+    say(this.terms, termsOf(order));
+    say(this.amount, figure(order.terms.amountIn));
+    mark(this.toggle, "aria-label", `${when(order.events[0].at)}, ${name}, ${order.terms.amountIn}, ${order.status}: details`);
+    say(this.venue, order.venue || NONE);
+    say(this.why, order.problem || briefly(order.why));
+    mark(this.terms, "title", termsOf(order));
+    mark(this.why, "title", order.problem || order.why || "");
+    say(this.price, figure(order.got?.executedPrice));
+    say(this.slippage, order.got ? `slip ${bps(order.got.slippageBps)}` : "");
+    const waits = isWaiting(order);
+    this.amendButton.hidden = !waits || order.terms.timeInForce === "ioc";
+    this.cancelButton.hidden = order.status !== "pending";
+    mark(this.amendButton, "aria-label", `Amend ${name}`);
+    mark(this.cancelButton, "aria-label", `Cancel ${name}`);
+    this.paintLine(at);
+    if (this.isOpen) this.paintDetail();
+  }
+
+  paintLine(at) {
+    const stages = stagesOf(this.order);
+    if (this.segments.length !== stages.length) {
+      this.segments = stages.map((stage) => {
+        const label = make("span", {}, LABELS[stage]);
+        const spent = make("small");
+        const element = make("li", { "data-stage": stage }, make("i"), label, spent);
+        return { element, label, spent };
+      });
+      this.line.replaceChildren(...this.segments.map((one) => one.element));
+    }
+    line(this.order, at).forEach((one, index) => {
+      const { element, label, spent } = this.segments[index];
+      mark(element, "data-state", one.state);
+      const ended = isOver(this.order) && !["done", "never", "left"].includes(one.state);
+      say(label, ended ? LABELS[one.state] : LABELS[one.stage]);
+      say(spent, one.ms === null ? (one.stage === "confirmed" && one.state === "done" ? duration(elapsed(this.order, at)) : "") : duration(one.ms));
+      if (one.state === "now") mark(element, "aria-current", "step");
+      else element.removeAttribute("aria-current");
+    });
+  }
+
+  // Time has passed; nothing else has.
+  pass(at) {
+    if (!this.order.seq || this.skipped || this.element.hidden) return;
+    const stages = line(this.order, at);
+    const running = stages.findIndex((one) => one.state === "now");
+    // One whose events have come, but not its turn to be painted, has no segments yet.
+    if (running >= 0 && this.segments[running]) say(this.segments[running].spent, duration(stages[running].ms));
+  }
+
+  get isOpen() {
+    return !this.detail.hidden;
+  }
+
+  open(yes) {
+    this.detail.hidden = !yes;
+    mark(this.toggle, "aria-expanded", String(yes));
+    if (yes) this.paintDetail();
+  }
+
+  paintDetail() {
+    const { order } = this;
+    if (!this.timeline) {
+      this.message = make("p", { class: "note", role: "status" });
+      this.form = make("div");
+      this.timeline = make("ol", { class: "timeline" });
+      this.tries = make("div");
+      this.detailCell.append(
+        make("p", { class: "ids" }, make("span", {}, "Order "), make("code", {}, order.id)),
+        this.message, this.form,
+        make("div", {}, make("h3", {}, "Timeline"), this.timeline),
+        make("div", { class: "attempts" }, make("h3", {}, "Attempts"), this.tries));
+    }
+    // Events are only ever added.
+    for (const event of order.events.slice(this.timeline.children.length)) this.timeline.append(entry(event, order));
+    const signed = attempts(order);
+    this.tries.replaceChildren(signed.length ? attemptTable(signed) : make("p", { class: "note" }, "No transaction has been signed."));
+    if (!isWaiting(order)) this.form.replaceChildren();
+  }
+
+  tellUser(text) {
+    this.open(true);
+    say(this.message, text);
+  }
+
+  async cancel() {
+    this.cancelButton.disabled = true;
+    try {
+      await api.cancel(this.order.id);
+    } catch (reason) {
+      this.tellUser(reason instanceof api.Refused ? `Not cancelled: ${reason.message}.` : "No answer; the order may have been cancelled. Trying again is safe.");
+    }
+    this.cancelButton.disabled = false;
+  }
+
+  amend() {
+    this.open(true);
+    const form = amendForm(this.order, {
+      done: (text) => {
+        this.form.replaceChildren();
+        this.tellUser(text);
+        this.amendButton.focus();
+      },
+      dropped: () => {
+        this.form.replaceChildren();
+        this.amendButton.focus();
+      },
+    });
+    this.form.replaceChildren(form);
+    form.querySelector("input").focus();
+  }
+}
+
+function termsOf(order) {
+  const { limitPrice, maxPrice, trigger, expiresAt, timeInForce } = order.terms;
+  const parts = [order.type];
+  if (limitPrice) parts.push(`at ${figure(limitPrice)}`);
+  if (trigger) parts.push(`on ${trigger.map((one) => (one.kind === "launch" ? "launch" : `${one.kind} ≥ ${figure(one.atLeast)}`)).join(" and ")}`);
+  if (maxPrice) parts.push(`at most ${figure(maxPrice)}`);
+  if (expiresAt) parts.push(`until ${when(expiresAt)}`);
+  if (timeInForce === "ioc") parts.push("at once");
+  return parts.join(" ");
+}
+
+// The reason in so few words that a row can hold it; the timeline has all of them.
+function briefly(why) {
+  const lead = /pays (-?[\d.]+) bps more/.exec(why || "");
+  return lead ? `${lead[1]} bps better` : why || "";
+}
+
+function entry(event, order) {
+  const before = order.events[event.seq - 2];
+  const after = before ? `+${duration(Date.parse(event.at) - Date.parse(before.at))}` : "";
+  return make("li", { "data-seq": event.seq, "data-status": event.status },
+    make("span", { class: "seq" }, String(event.seq)),
+    make("time", { datetime: event.at }, when(event.at)), make("small", { class: "num" }, after),
+    make("b", {}, event.status), make("span", { class: "said" }, sentence(event)),
+    event.txHash ? make("code", { class: "hash" }, event.txHash) : null,
+    event.quotes ? quotesTable(event.quotes, event.missing) : null,
+    event.gates ? gatesTable(event.gates) : null);
+}
+
+// On a narrow screen it scrolls, and so must be within the keyboard's reach.
+function table(heads, rows, wide = false) {
+  return make("table", { class: "small", tabindex: wide ? "0" : null },
+    make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),
+    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((one) => make("td", {}, one ?? NONE))))));
+}
+
+const quotesTable = (quotes, missing = []) =>
+  table(["Venue", "Price", "Fee", "Pays", "Age"], [
+    ...quotes.map((one) => [one.venue, figure(one.price), `${one.feeBps} bps`, figure(one.amountOut, 9), duration(one.ageMs)]),
+    ...missing.map((venue) => [venue, "no usable quote", NONE, NONE, NONE])]);
+
+const gatesTable = (gates) => table(["Gate", "Value", "Verdict", "Why"], gates.map((one) => [one.gate, one.value ?? "unknown", one.verdict, one.reason]), true);
+
+const attemptTable = (found) =>
+  table(["Attempt", "Venue", "Transaction", "Expected", "At least", "Outcome"],
+    found.map((one) => [String(one.number), one.venue, make("code", { class: "hash" }, one.txHash), figure(one.expectedOut, 9), figure(one.minimumOut, 9), one.outcome]), true);

@@ -1,0 +1,253 @@
+// The dashboard: draws the figures that came with the page, then asks for new ones every few seconds.
+"use strict";
+
+(() => {
+  const POLL_MS = 3000;
+  const POLL_MAX_MS = 30000;
+  const FRESH_MS = 2000;
+  const STALE_MS = 10000;
+  const root = document.getElementById("dashboard");
+  const outcomes = ["confirmed", "failed", "cancelled", "expired", "unfinished"];
+  const colours = {
+    confirmed: "var(--good)", failed: "var(--bad)", cancelled: "var(--calm)", expired: "var(--second)",
+    unfinished: "var(--warn)",
+  };
+  let delay = POLL_MS;
+
+  // --- drawing ---------------------------------------------------------------------------------------------------
+
+  function el(name, props = {}, ...children) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(props)) {
+      if (key === "class") made.className = value;
+      else if (key === "style") made.style.cssText = value;
+      else made.setAttribute(key, value);
+    }
+    made.append(...children.filter((child) => child !== null && child !== undefined));
+    return made;
+  }
+
+  function svg(name, props = {}, ...children) {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(props)) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  }
+
+  const whole = (number) => Math.round(number).toLocaleString("en");
+  const plural = (count, word) => `${whole(count)} ${word}${count === 1 ? "" : "s"}`;
+  const percent = (part, all) => (all ? `${((100 * part) / all).toFixed(part === all || !part ? 0 : 1)} %` : "–");
+  const clock = (iso) => iso.slice(11, 16);
+
+  function span(ms) {
+    if (ms < 1000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+    if (ms < 120000) return `${(ms / 1000).toFixed(ms < 10000 ? 2 : 1)} s`;
+    if (ms < 7200000) return `${Math.round(ms / 60000)} min`;
+    return ms < 172800000 ? `${Math.round(ms / 3600000)} h` : `${Math.round(ms / 86400000)} d`;
+  }
+
+  function table(head, rows, empty) {
+    if (!rows.length) return el("p", { class: "none" }, empty);
+    const cells = (kind, row) => row.map((cell, i) => el(kind, i ? { class: "number" } : { class: "name" }, cell));
+    return el("table", {},
+      el("thead", {}, el("tr", {}, ...cells("th", head))),
+      el("tbody", {}, ...rows.map((row) => el("tr", {}, ...cells("td", row)))));
+  }
+
+  function bar(share, colour = "var(--first)") {
+    const width = Math.max(share > 0 ? 1 : 0, Math.min(100, 100 * share));
+    return el("span", { class: "bar", "aria-hidden": "true" }, el("i", { style: `width:${width}%;background:${colour}` }));
+  }
+
+  function ceiling(number) {
+    const step = 10 ** Math.floor(Math.log10(Math.max(1, number)));
+    return [1, 2, 5, 10].map((times) => times * step).find((top) => top >= number) || 10;
+  }
+
+  // --- the parts ---------------------------------------------------------------------------------------------------
+
+  function tile(title, value, note, state, link) {
+    const inner = [el("dt", {}, title), el("dd", { class: state || "" }, value), el("dd", { class: "note" }, note)];
+    return link ? el("a", { class: "tile", href: link }, el("dl", {}, ...inner)) : el("dl", { class: "tile" }, ...inner);
+  }
+
+  function tiles(f) {
+    const made = [];
+    if (f.pauses && f.pauses.length) {
+      made.push(tile("Paused", whole(f.pauses.length), f.pauses.map((one) => one.what).join(", "), "bad", f.links.controls));
+    }
+    if (f.minutes) {
+      const last = f.minutes.slice(-6, -1).reduce((sum, one) => sum + outcomes.reduce((n, o) => n + one[o], 0), 0);
+      made.push(tile("Orders per minute", (last / 5).toFixed(last % 5 ? 1 : 0), "mean of the last 5 full minutes"));
+      const old = f.oldest;
+      made.push(old
+        ? tile("Oldest unfinished order", span(old.age_s * 1000), `${old.status}, ${old.id.slice(0, 13)}…`,
+          old.age_s > 60 ? "bad" : old.age_s > 15 ? "warn" : "", old.link)
+        : tile("Oldest unfinished order", "none", "nothing is under way"));
+      const safe = f.letters.find((one) => one.outlook === "safe");
+      made.push(tile("Dead letters to replay", whole(safe.count), "safe to replay", safe.count ? "warn" : "", f.links.letters));
+    }
+    if (f.quotes) {
+      const fresh = f.quotes.filter((one) => one.fresh).length;
+      made.push(tile("Pairs with a fresh price", `${fresh} of ${f.quotes.length}`, "BEST young enough to route on",
+        fresh < f.quotes.length ? (fresh ? "warn" : "bad") : ""));
+      const waiting = f.queues.reduce((sum, one) => sum + one.length, 0);
+      made.push(tile("Messages in queues", whole(waiting), "taken by no worker yet", waiting > 1000 ? "warn" : ""));
+      made.push(tile("DBSync backlog", whole(f.dbsync), "entries Postgres lacks", f.dbsync > 1000 ? "warn" : ""));
+    }
+    return made;
+  }
+
+  function minutes(f) {
+    // As wide as there is room: a drawing that is scaled down cannot be read.  Half an hour on a phone.
+    const width = Math.max(300, root.clientWidth - 36), height = 220, left = 44, bottom = 22, top = 8;
+    const lately = width < 600 ? f.minutes.slice(-30) : f.minutes;
+    const sums = lately.map((one) => outcomes.reduce((sum, name) => sum + one[name], 0));
+    const most = ceiling(Math.max(...sums, 1));
+    const y = (count) => top + (height - top - bottom) * (1 - count / most);
+    const step = (width - left) / lately.length;
+    const total = Object.fromEntries(outcomes.map((name) => [name, f.minutes.reduce((sum, one) => sum + one[name], 0)]));
+    const said = outcomes.map((name) => `${name} ${total[name]}`).join(", ");
+    const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
+      "aria-label": `Orders accepted per minute in the last hour by outcome: ${said}` });
+    for (const part of [0, 0.5, 1]) {
+      chart.append(svg("line", { x1: left, x2: width, y1: y(most * part), y2: y(most * part), class: "grid" }),
+        svg("text", { x: left - 8, y: y(most * part) + 4, "text-anchor": "end" }, `${most * part}`));
+    }
+    lately.forEach((one, i) => {
+      const x = left + i * step;
+      let base = 0;
+      const column = svg("g", {});
+      for (const name of outcomes) {
+        if (!one[name]) continue;
+        const h = Math.max(1, y(base) - y(base + one[name]));
+        column.append(svg("rect", { x: x + 1, y: y(base) - h, width: Math.max(1, step - 2), height: h,
+          style: `fill:${colours[name]}` }));
+        base += one[name];
+      }
+      const told = outcomes.filter((name) => one[name]).map((name) => `${name} ${one[name]}`).join(", ");
+      column.append(svg("rect", { x, y: top, width: step, height: height - top - bottom, class: "hover" }),
+        svg("title", {}, `${clock(one.minute)} UTC: ${told || "no orders"}`));
+      chart.append(column);
+      if (i % 10 === 9) chart.append(svg("text", {
+          x: i === lately.length - 1 ? width : x + step / 2, y: height - 5,
+          "text-anchor": i === lately.length - 1 ? "end" : "middle" }, clock(one.minute)));
+    });
+    const legend = el("ul", { class: "legend" }, ...outcomes.map((name) =>
+      el("li", {}, el("i", { style: `background:${colours[name]}` }), `${name} ${whole(total[name])}`)));
+    return [legend, chart];
+  }
+
+  function stages(f) {
+    const most = Math.max(...f.stages.map((one) => one.p99), 1);
+    const rows = f.stages.map((one) => [
+      one.stage === "total" ? "accepted to confirmed" : one.stage,
+      el("span", { class: "range", "aria-hidden": "true" },
+        el("i", { class: "p99", style: `width:${(100 * one.p99) / most}%` }),
+        el("i", { class: "p95", style: `width:${(100 * one.p95) / most}%` }),
+        el("i", { class: "p50", style: `width:${(100 * one.p50) / most}%` })),
+      span(one.p50), span(one.p95), span(one.p99), whole(one.count)]);
+    return [table(["stage", "", "p50", "p95", "p99", "orders"], rows, "No order has moved lately.")];
+  }
+
+  function venues(f) {
+    const all = f.venues.reduce((sum, one) => sum + one.attempts, 0);
+    const rows = f.venues.map((one) => {
+      const ended = one.landed + one.rejected + one.expired;
+      return [one.venue, bar(all ? one.attempts / all : 0), percent(one.attempts, all), percent(one.landed, ended),
+        whole(one.landed), whole(one.rejected), whole(one.expired), whole(one.open)];
+    });
+    return [table(["venue", "", "wins", "success", "landed", "rejected", "expired", "open"], rows, "")];
+  }
+
+  function counts(rows, name, empty) {
+    const most = Math.max(...rows.map((one) => one.count), 1);
+    return [table(["", "", ""], rows.map((one) =>
+      [one[name], bar(one.count / most), `${whole(one.count)}${one.more ? "+" : ""}`]), empty)];
+  }
+
+  function quotes(f) {
+    const names = f.quotes.length ? Object.keys(f.quotes[0].ages) : [];
+    const sorted = [...f.quotes.filter((one) => !one.fresh), ...f.quotes.filter((one) => one.fresh)];
+    const rows = sorted.map((one) => [one.pair, ...names.map((venue) => {
+      const age = one.ages[venue];
+      if (f.pauses && f.pauses.some((pause) => pause.scope === "venue" && pause.name === venue)) {
+        return el("b", { class: "age bad" }, "paused");
+      }
+      if (age === null) return el("b", { class: "age bad" }, "none");
+      return el("b", { class: `age ${age <= FRESH_MS ? "good" : age <= STALE_MS ? "warn" : "bad"}` }, span(age));
+    }), one.fresh ? "fresh" : el("b", { class: "age bad" }, "stale")]);
+    return [table(["pair", ...names, "BEST"], rows, "No pair is traded.")];
+  }
+
+  function letters(f) {
+    const words = { safe: "safe to replay", "cannot-help": "replay cannot help", landed: "landed, do not replay",
+      wait: "wait: an attempt is open", replayed: "replayed" };
+    return counts(f.letters.map((one) => ({ ...one, outlook: words[one.outlook] || one.outlook })), "outlook", "None.");
+  }
+
+  function repairs(f) {
+    return [table(["", ""], Object.entries(f.repaired).map(([kind, count]) => [kind, whole(count)]), "")];
+  }
+
+  const panels = [
+    ["wide", "Orders per minute, by what became of them", (f) => "accepted in the last 60 minutes", minutes, "minutes"],
+    ["half", "Time per stage", (f) => about(f), stages, "stages"],
+    ["half", "Venues", (f) => `attempts; ${about(f)}`, venues, "venues"],
+    ["tall", "Quote age", (f) => "each venue's last quote, by pair", quotes, "quotes"],
+    ["", "Resting orders", (f) => "limit and sniper orders, by pair", (f) =>
+      counts(f.resting, "pair", "No order rests."), "resting"],
+    ["", "Retries", (f) => `by what went wrong; ${about(f)}`, (f) =>
+      counts(f.retries, "code", "Nothing was tried twice."), "retries"],
+    ["", "Dead letters", (f) => "the newest 10,000, by verdict", letters, "letters"],
+    ["", "Queues", (f) => "messages no worker has taken yet", (f) =>
+      counts(f.queues.map((one) => ({ queue: one.queue, count: one.length })), "queue", ""), "queues"],
+    ["", "Book repairs", (f) => "orders stocktaking found, ever", repairs, "repaired"],
+  ];
+
+  function about(f) {
+    return `${f.recent.capped ? "the newest " : ""}${plural(f.recent.orders, "order")} of ${f.recent.minutes} minutes`;
+  }
+
+  function draw(f) {
+    for (const { section, title, note, part, needs } of places) {
+      section.hidden = !f[needs];
+      if (f[needs]) section.replaceChildren(el("h2", {}, title, el("small", {}, note(f))), ...part(f));
+    }
+    root.querySelector(".away").replaceChildren(...f.away.map((text) => el("p", {}, text)));
+    root.querySelector(".tiles").replaceChildren(...tiles(f));
+    root.querySelector(".updated").textContent = `as of ${f.at.slice(11, 19)} UTC, every ${POLL_MS / 1000} s`;
+    root.querySelector(".live").classList.remove("lost");
+  }
+
+  // --- staying current -----------------------------------------------------------------------------------------------
+
+  async function poll() {
+    if (!document.hidden) {
+      try {
+        const answer = await fetch(root.dataset.figures, { signal: AbortSignal.timeout(8000), redirect: "error" });
+        if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+        draw(await answer.json());
+        delay = POLL_MS;
+      } catch (reason) {
+        delay = Math.min(POLL_MAX_MS, delay * 2);
+        root.querySelector(".live").classList.add("lost");
+        root.querySelector(".updated").textContent = `not reached (${reason.message}), next try in ${delay / 1000} s`;
+      }
+    }
+    setTimeout(poll, delay);
+  }
+
+  // The panels stay and only what is in them is drawn anew: what was scrolled stays where it was.
+  const places = panels.map(([kind, title, note, part, needs]) => ({
+    section: el("section", { class: `panel ${kind}`, tabindex: "0", "aria-label": title }), title, note, part, needs,
+  }));
+  const big = places.filter(({ section }) => section.matches(".wide, .half, .tall")).map(({ section }) => section);
+  const small = places.map(({ section }) => section).filter((section) => !big.includes(section));
+  root.append(
+    el("p", { class: "live" }, el("i", { "aria-hidden": "true" }), el("span", { class: "updated" })),
+    el("div", { class: "away", role: "alert" }), el("div", { class: "tiles" }),
+    el("div", { class: "panels" }, ...big, el("div", { class: "stack" }, ...small)));
+  draw(JSON.parse(document.getElementById("figures").textContent));
+  setTimeout(poll, POLL_MS);
+})();

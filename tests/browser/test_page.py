@@ -1,0 +1,76 @@
+"""The page itself: what it is made of, where that comes from, and that it stays in place."""
+
+import base64
+import hashlib
+import re
+
+import httpx
+import pytest
+
+from config.env import ROOT
+from tests.browser.desk import NOTHING
+
+pytestmark = pytest.mark.system
+
+VENDOR = ROOT / "orders/static/desk/vendor"
+
+
+def test_the_chart_library_is_the_file_whose_hash_the_page_and_the_notice_name():
+    page = (ROOT / "templates/desk/desk.html").read_text()
+    (name, pinned) = re.search(
+        r"desk/vendor/(lightweight-charts-[\d.]+\.js).*?integrity=\"sha384-([^\"]+)\"", page, re.S
+    ).groups()
+    library = (VENDOR / name).read_bytes()
+    assert base64.b64encode(hashlib.sha384(library).digest()).decode() == pinned
+    assert hashlib.sha256(library).hexdigest() in (VENDOR / "NOTICE").read_text()
+    assert "Apache License" in (VENDOR / "LICENSE").read_text()
+    assert "tradingview.com" in page
+
+
+def test_nothing_inline_and_nothing_from_elsewhere_is_allowed(engine):
+    answer = httpx.get(engine.url)
+    policy = answer.headers["content-security-policy"]
+    assert "unsafe" not in policy
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    host = engine.url.removeprefix("http://")
+    assert f"connect-src 'self' ws://{host} wss://{host}" in policy
+    assert not re.search(r"<script(?![^>]*\bsrc=)|\bstyle=|\bon\w+=", answer.text)
+
+
+def test_the_page_comes_up_without_a_complaint_and_nothing_moves_about(desk):
+    desk.page.wait_for_selector("#chart canvas")
+    desk.until(lambda: desk.text("#spread") != NOTHING, "the spread")
+    desk.fill(amount="1")
+    desk.until(lambda: "USDC" in desk.text("#estimate"), "an estimate")
+    desk.page.wait_for_timeout(1_000)
+    assert desk.page.evaluate("window.shift") < 0.02, desk.page.evaluate("window.shifted")
+
+
+def test_the_pair_is_in_the_address_and_survives_a_reload(desk):
+    desk.page.select_option("#pair", "JUP-USDC")
+    desk.until(lambda: desk.text("#sold") == "JUP", "the ticket sells JUP")
+    desk.until(lambda: desk.text("#best").startswith("0.") or desk.text("#best").startswith("1."), "its price")
+    desk.page.reload()
+    desk.is_live()
+    assert desk.page.input_value("#pair") == "JUP-USDC"
+    desk.page.click("#flip")
+    assert desk.page.input_value("#pair") == "USDC-JUP"
+    assert desk.text("#sold") == "USDC"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_all_of_it_is_within_reach(opened, scheme):
+    with opened(viewport={"width": 390, "height": 844}, has_touch=True, color_scheme=scheme) as desk:
+        width = "document.documentElement.scrollWidth"
+        assert desk.page.evaluate(width) <= 390
+        desk.fill(amount="0.25")
+        order_id = desk.place()
+        desk.ends(order_id, "confirmed")
+        assert desk.timeline(order_id) == desk.told(order_id)
+        assert desk.page.evaluate(width) <= 390
+        heights = desk.page.eval_on_selector_all(
+            "main button, main select, .field input",
+            "all => all.filter(one => one.offsetParent).map(one => one.offsetHeight)",
+        )
+        assert min(heights) >= 34

@@ -1,0 +1,107 @@
+"""Where each process tells its counts: an address that is its own, whoever else is on this machine."""
+
+import json
+import socket
+import time
+from contextlib import closing
+from http.client import HTTPConnection
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy import metrics
+from deploy.servers import free_port
+
+
+@pytest.fixture
+def listeners():
+    """Listeners for two processes, side by side."""
+    found = metrics.listen(free_port(), ["order-1", "order-2"])
+    yield found
+    for listener in found.values():
+        listener.close()
+
+
+def port(listener):
+    return listener.getsockname()[1]
+
+
+def asked(listener):
+    """Ask as Prometheus does."""
+    with closing(HTTPConnection("127.0.0.1", port(listener), timeout=5)) as connection:
+        connection.request("GET", "/metrics")
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def test_a_process_that_serves_answers_with_what_it_has_counted(listeners):
+    metrics.serve(listeners["order-1"])
+    status, text = asked(listeners["order-1"])
+    assert status == 200
+    families = {family.name for family in text_string_to_metric_families(text)}
+    assert {"engine_orders", "engine_order_stage_seconds", "process_cpu_seconds"} <= families
+
+
+def test_one_that_has_not_begun_to_serve_keeps_who_asks_waiting_instead_of_refusing(listeners):
+    with socket.create_connection(("127.0.0.1", port(listeners["order-2"])), timeout=5) as waiting:
+        waiting.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        metrics.serve(listeners["order-2"])
+        assert waiting.recv(15) == b"HTTP/1.0 200 OK"
+
+
+def test_a_client_that_says_nothing_or_breaks_off_does_not_keep_the_next_from_its_answer(listeners, monkeypatch, capfd):
+    monkeypatch.setattr(metrics, "READ_WITHIN_S", 0.05)
+    metrics.serve(listeners["order-1"])
+    with socket.create_connection(("127.0.0.1", port(listeners["order-1"]))):
+        socket.create_connection(("127.0.0.1", port(listeners["order-1"]))).close()
+        began = time.monotonic()
+        assert asked(listeners["order-1"])[0] == 200
+    assert time.monotonic() - began < 4
+    assert capfd.readouterr().err == ""
+
+
+def test_processes_get_the_ports_after_the_first_and_another_where_one_is_taken():
+    base = next(p for p in iter(free_port, None) if are_free(p, 3))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", base + 1))
+        taken.listen()
+        found = metrics.listen(base, ["api", "order", "limit"])
+    assert [port(found["api"]), port(found["limit"])] == [base, base + 2]
+    assert port(found["order"]) not in (base, base + 1, base + 2)
+    assert {listener.getsockname()[0] for listener in found.values()} == {"127.0.0.1"}
+    for listener in found.values():
+        listener.close()
+
+
+def are_free(first, count):
+    """Tell whether nobody listens on so many ports from this one on."""
+    try:
+        for one in range(first, first + count):
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", one))
+    except OSError:
+        return False
+    return True
+
+
+def test_without_a_port_nobody_listens():
+    assert metrics.listen(0, ["api", "order"]) == {}
+
+
+def test_prometheus_is_told_every_address_with_the_name_of_its_process(listeners, tmp_path):
+    metrics.tell(tmp_path / "metrics.json", "127.0.0.1:8000", listeners)
+    told = json.loads((tmp_path / "metrics.json").read_text())
+    assert told == [
+        {"targets": ["127.0.0.1:8000"], "labels": {"process": "stores", "__param_part": "stores"}},
+        {"targets": ["127.0.0.1:8000"], "labels": {"process": "api", "__param_part": "process"}},
+        {"targets": [f"127.0.0.1:{port(listeners['order-1'])}"], "labels": {"process": "order-1"}},
+        {"targets": [f"127.0.0.1:{port(listeners['order-2'])}"], "labels": {"process": "order-2"}},
+    ]
+
+
+def test_a_server_with_a_listener_of_its_own_is_asked_there(tmp_path):
+    listeners = metrics.listen(free_port(), ["api"])
+    metrics.tell(tmp_path / "metrics.json", "127.0.0.1:8000", listeners)
+    told = json.loads((tmp_path / "metrics.json").read_text())
+    assert [one["targets"] for one in told] == [["127.0.0.1:8000"], [f"127.0.0.1:{port(listeners['api'])}"]]
+    listeners["api"].close()

@@ -1,0 +1,222 @@
+"""The dashboard: its numbers are those of the stores, counted here in another way; and looking costs little."""
+
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from statistics import quantiles
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from redis.exceptions import ConnectionError as StoreGone
+
+from engine.lifecycle import FINAL
+from orders import dispatch, figures, stocktaking
+from orders.models import Attempt, DeadLetter, Order, OrderEvent
+from routing import quotes
+from routing.store import now_ms, redis
+from routing.venues import VENUES
+from tests.factories import AttemptFactory, DeadLetterFactory, OrderEventFactory, OrderFactory
+
+
+@pytest.fixture(autouse=True)
+def fresh_figures():
+    """Each test gathers its own."""
+    figures.figures.forget()
+    yield
+    figures.figures.forget()
+
+
+@pytest.fixture
+def busy(bench, settings):
+    """An engine after some trade: filled, refused, cancelled, resting and old orders, letters, a backlog, repairs."""
+    bench.quote_all()
+    bench.run(bench.place(7))
+    settings.MOCK_REJECT_RATE = 1.0
+    bench.archive()
+    bench.quote_all()
+    bench.accept(*(bench.limit("999.00") for _ in range(3)))
+    bench.place(2)
+    for state in ("rejected", "expired", "sent"):
+        order = OrderFactory(status="routing", created_at=datetime.now(UTC) - timedelta(minutes=2))
+        AttemptFactory(order=order, state=state, venue="RAYDIUM")
+        OrderEventFactory(order=order, seq=2, status="routing", facts={"retry": {"code": "no_quote"}})
+    OrderFactory(status="failed", created_at=datetime.now(UTC) - timedelta(minutes=30))
+    OrderFactory(id=UUID(int=(1_700_000_000_000 << 80) | 7), status="failed")
+    DeadLetterFactory.create_batch(2)
+    DeadLetterFactory(replay_may_help=False)
+    DeadLetterFactory(verdict="landed", replayed_at=datetime.now(UTC))
+    redis().hset(stocktaking.REPAIRED, mapping={"missing": 3, "behind": 1})
+    return bench
+
+
+def newest(model, name="order_id", minutes=15):
+    """Return rows of orders accepted lately, by the time in their id."""
+    oldest = datetime.now(UTC).timestamp() - minutes * 60
+    return [row for row in model.objects.all() if (getattr(row, name).int >> 80) / 1000 >= oldest]
+
+
+def test_orders_per_minute_are_those_in_postgres(busy):
+    counted = Counter()
+    for order in newest(Order, "id", 60):
+        minute = order.created_at.replace(second=0, microsecond=0).isoformat()
+        counted[minute, order.status if order.status in FINAL else "unfinished"] += 1
+    shown = {
+        (row["minute"], outcome): row[outcome]
+        for row in figures.gather()["minutes"]
+        for outcome in figures.OUTCOMES
+        if row[outcome]
+    }
+    assert shown == dict(counted)
+    assert sum(counted.values()) == Order.objects.count() - 1
+    assert {outcome for _, outcome in counted} >= {"confirmed", "failed", "unfinished"}
+
+
+def test_stage_times_are_those_between_the_events(busy):
+    spent = defaultdict(list)
+    lives = defaultdict(list)
+    for event in newest(OrderEvent):
+        lives[event.order].append(event)
+    for order, events in lives.items():
+        events.sort(key=lambda event: event.seq)
+        for event, after in pairwise(events):
+            if event.status != "pending" or order.type == "market":
+                spent[event.status].append((after.at - event.at).total_seconds() * 1000)
+        if events[-1].status == "confirmed":
+            spent["total"].append((events[-1].at - events[0].at).total_seconds() * 1000)
+    shown = {row["stage"]: row for row in figures.gather()["stages"]}
+    assert {stage: row["count"] for stage, row in shown.items()} == {stage: len(ms) for stage, ms in spent.items()}
+    assert shown.keys() == {"pending", "routing", "building", "submitted", "total"}
+    for stage, ms in spent.items():
+        cuts = quantiles(ms, n=100, method="inclusive")
+        assert [shown[stage][name] for name in ("p50", "p95", "p99")] == pytest.approx([cuts[49], cuts[94], cuts[98]])
+
+
+def test_what_each_venue_won_and_landed_is_what_the_attempts_say(busy):
+    counted = Counter((attempt.venue, attempt.state) for attempt in newest(Attempt))
+    shown = figures.gather()["venues"]
+    assert [row["venue"] for row in shown] == list(VENUES)
+    for row in shown:
+        assert row["attempts"] == sum(count for (venue, _), count in counted.items() if venue == row["venue"])
+        assert row["open"] == counted[row["venue"], "sent"] + counted[row["venue"], "prepared"]
+        assert [row[s] for s in ("landed", "rejected", "expired")] == [
+            counted[row["venue"], s] for s in ("landed", "rejected", "expired")
+        ]
+    assert sum(row["landed"] for row in shown) == 7
+
+
+def test_retries_letters_and_the_oldest_unfinished_order_are_those_in_postgres(busy):
+    shown = figures.gather()
+    assert shown["retries"] == [{"code": "no_quote", "count": 3}]
+    assert {row["outlook"]: row["count"] for row in shown["letters"]} == {
+        "safe": DeadLetter.objects.filter(verdict="safe", replay_may_help=True, replayed_at=None).count(),
+        "cannot-help": 1,
+        "landed": 0,
+        "wait": 0,
+        "replayed": 1,
+    }
+    moving = Order.objects.exclude(status__in=FINAL).exclude(type="limit").order_by("created_at").first()
+    assert (shown["oldest"]["id"], shown["oldest"]["status"]) == (str(moving.id), moving.status)
+    assert shown["oldest"]["age_s"] == pytest.approx(120, abs=5)
+
+
+def test_resting_orders_queues_backlog_and_repairs_are_those_in_the_stores(busy):
+    shown = figures.gather()
+    assert shown["resting"] == [{"pair": "SOL-USDC", "count": 3, "more": False}]
+    assert {row["queue"]: row["length"] for row in shown["queues"]} == {
+        name: busy.messages(name) for name in dispatch.QUEUES
+    }
+    assert sum(row["length"] for row in shown["queues"]) > 0
+    written = OrderEvent.objects.count()
+    assert shown["dbsync"] > 0
+    busy.archive()
+    assert OrderEvent.objects.count() > written
+    assert figures.gather()["dbsync"] == 0
+    assert shown["repaired"] == {"missing": 3, "misplaced": 0, "behind": 1}
+
+
+def test_the_age_of_each_venues_quote_is_by_the_stores_clock(bench):
+    bench.quote("RAYDIUM", age_ms=4_000)
+    bench.quote("METEORA", age_ms=500)
+    shown = {row["pair"]: row for row in figures.gather()["quotes"]}
+    observed = int(redis().hget(quotes.key("SOL-USDC", "RAYDIUM"), "observed_at"))
+    assert shown["SOL-USDC"]["ages"]["RAYDIUM"] == pytest.approx(now_ms() - observed, abs=200)
+    assert shown["SOL-USDC"]["ages"]["METEORA"] < 1_500
+    assert shown["SOL-USDC"]["fresh"]
+    assert shown["JUP-USDC"] == {"pair": "JUP-USDC", "fresh": False, "ages": {"RAYDIUM": None, "METEORA": None}}
+
+
+def test_more_resting_orders_than_are_counted_are_said_to_be_more(bench, monkeypatch):
+    monkeypatch.setattr(figures, "RESTING_MAX", 2)
+    bench.accept(*(bench.limit("999.00") for _ in range(3)))
+    assert figures.resting() == [{"pair": "SOL-USDC", "count": 2, "more": True}]
+
+
+def test_every_statement_goes_through_an_index(busy):
+    with CaptureQueriesContext(connection) as asked:
+        figures.from_postgres()
+    statements = [query["sql"] for query in asked.captured_queries if "orders_" in query["sql"]]
+    assert len(statements) == 9
+    with connection.cursor() as cursor:
+        # On tables of this size the planner would read all of it; where no index serves, it still has to.
+        cursor.execute("SET enable_seqscan = off")
+        for sql in statements:
+            cursor.execute(f"EXPLAIN {sql}")
+            plan = str(cursor.fetchall())
+            assert "Seq Scan" not in plan, plan
+        cursor.execute("RESET enable_seqscan")
+
+
+def test_without_redis_the_dashboard_shows_what_postgres_knows_and_says_what_is_away(busy, monkeypatch):
+    def away(*_):
+        raise StoreGone("gone")
+
+    monkeypatch.setattr(figures, "from_redis", away)
+    shown = figures.gather()
+    assert shown["away"] == ["Redis does not answer: gone"]
+    assert shown["minutes"]
+    assert "queues" not in shown
+
+
+def test_a_dozen_dashboards_cost_what_one_does(busy):
+    figures.figures()
+    with CaptureQueriesContext(connection) as asked:
+        for _ in range(12):
+            figures.figures()
+    assert not asked.captured_queries
+
+
+@pytest.fixture
+def admin_client(client):
+    """Log a superuser in without a password."""
+    client.force_login(User.objects.create(username="admin", is_staff=True, is_superuser=True))
+    return client
+
+
+def test_the_first_page_is_the_dashboard_and_polls_the_same_figures(busy, admin_client):
+    page = admin_client.get(reverse("admin:index"))
+    assert page.status_code == 200
+    assert 'data-figures="/admin/figures/"' in page.content.decode()
+    figures.figures.forget()
+    shown = admin_client.get("/admin/figures/").json()
+    assert sum(row["landed"] for row in shown["venues"]) == 7
+    assert shown["oldest"]["link"].endswith(f"/{shown['oldest']['id']}/change/")
+
+
+def test_the_dashboard_takes_a_dozen_queries_at_most(busy, admin_client, django_assert_max_num_queries):
+    with django_assert_max_num_queries(12):
+        admin_client.get(reverse("admin:index"))
+
+
+def test_who_may_not_look_at_orders_sees_no_figures(db, client):
+    user = User.objects.create(username="clerk", is_staff=True)
+    client.force_login(user)
+    assert client.get("/admin/figures/").status_code == 403
+    assert "data-figures" not in client.get(reverse("admin:index")).content.decode()
+    user.user_permissions.add(Permission.objects.get(codename="view_order"))
+    assert client.get("/admin/figures/").status_code == 200
+    client.logout()
+    assert client.get("/admin/figures/").status_code == 302
