@@ -5,7 +5,7 @@ from tests.system import System, eventually, is_settled
 
 def quoted(engine: System) -> None:
     """Wait for the first quotes."""
-    eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 30, "the first quotes")
+    eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
 
 
 SETTLED_S = 180

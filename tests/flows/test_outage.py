@@ -17,7 +17,7 @@ BODY = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
 @pytest.fixture(scope="module")
 def engine():
     with system(SETTINGS) as running:
-        eventually(lambda: running.redis().exists("quotes:{SOL-USDC}:BEST"), 30, "the first quotes")
+        eventually(lambda: running.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
         yield running
 
 

@@ -21,7 +21,7 @@ def block(language: str, containing: str) -> str:
 @pytest.fixture(scope="module")
 def engine():
     with system(NO_DELAYS) as running:
-        eventually(lambda: running.redis().exists("quotes:{SOL-USDC}:BEST"), 30, "the first quotes")
+        eventually(lambda: running.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
         yield running
 
 

@@ -34,7 +34,7 @@ def test_orders_execute_within_the_venues_stated_variation_of_the_replayed_price
         "MARKET_REPLAY_START": str(start),
     }
     with system(settings) as engine:
-        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 30, "the first quotes")
+        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
         for _ in range(20):
             order = httpx.post(f"{engine.url}/api/orders/execute", json=BODY).json()
             with connect(f"{engine.ws}/ws/{order['orderId']}") as socket:

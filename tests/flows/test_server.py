@@ -24,7 +24,7 @@ SLOW_S = 13
 def engine(request):
     """An engine on each server, whose chain takes its time."""
     with system(NO_DELAYS | {"ENGINE_SERVER": request.param, "MOCK_CONFIRM_DELAY_MS": str(SLOW_S * 1000)}) as engine:
-        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 30, "the first quotes")
+        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
         yield engine
 
 

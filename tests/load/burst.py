@@ -134,7 +134,7 @@ def main() -> None:
     # Launched tokens would be polled too: the figures are of the market the engine starts with.
     with system({**NO_DELAYS, "MOCK_LAUNCH_EVERY_S": "0"}) as engine:
         # The first quotes must be in: the burst measures orders, not the start.
-        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 30, "the first quotes")
+        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
         print(json.dumps(measure(engine, chosen.orders, chosen.connections, not chosen.no_verify), indent=2))
 
 

@@ -67,7 +67,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=60)
     chosen = options.parse_args()
     with system() as engine:
-        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 30, "the first quotes")
+        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
         # Every pair must have been quoted once by both venues.
         eventually(lambda: len(list(engine.redis().scan_iter("quotes:*"))) >= 66, 30, "quotes of all pairs")
         print(json.dumps(figures(requests_seen(engine.redis(), chosen.seconds), chosen.seconds), indent=2))

@@ -21,7 +21,7 @@ def main() -> None:
     chosen = options.parse_args()
     took = []
     with system(NO_DELAYS) as engine:
-        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 30, "the first quotes")
+        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
         for _ in range(chosen.orders):
             with connect(f"{engine.ws}/api/orders/execute") as socket:
                 begun = time.monotonic()

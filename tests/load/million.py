@@ -181,7 +181,7 @@ def main() -> None:
     options.add_argument("--limit-ms", type=float, default=LIMIT_MS)
     chosen = options.parse_args()
     with system(CALM) as engine:
-        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 30, "the first quotes")
+        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
         visitor = Visitor(engine)
         with engine.postgres() as postgres:
             written = history.write(postgres, chosen.orders)

@@ -19,7 +19,7 @@ def main() -> None:
     options.add_argument("--connections", type=int, default=32)
     chosen = options.parse_args()
     with system() as engine:
-        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 30, "the first quotes")
+        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
         before, begun = usage(engine), time.monotonic()
         asyncio.run(post_all(engine.url, chosen.orders, chosen.connections))
         posted = time.monotonic()

@@ -221,7 +221,7 @@ def main() -> None:
     options.add_argument("--triggers", type=int, default=500)
     chosen = options.parse_args()
     with rising_market(chosen.triggers) as settings, system(settings) as engine:
-        eventually(lambda: engine.redis().exists(BEST), 30, "the first quotes")
+        eventually(lambda: engine.redis().exists(BEST), 90, "the first quotes")
         # The start is not what is measured, nor what each process does for the first time.
         seen = measure(engine, WARM_UP + chosen.triggers)[WARM_UP:]
     print(json.dumps(figures(seen), indent=2))
