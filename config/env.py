@@ -19,6 +19,8 @@ from routing.sandbox.replay import BadReplay, Replay
 ROOT = Path(__file__).resolve().parent.parent
 PREFIXES = ("ENGINE_", "MOCK_", "MARKET_", "CONFIRM_", "QUOTE_", "ORDER_", "LIMIT_", "SNIPE_")
 """A variable with one of these that is not in the table below is a mistake and stops the start."""
+SECRETS = ("DATABASE_URL", "REDIS_URL", "ENGINE_SECRET_KEY", "ENGINE_ADMIN_PASSWORD")
+"""Settings that may also be given as <NAME>_FILE, the path of a file that holds the value."""
 
 
 class BadSetting(Exception):
@@ -154,13 +156,19 @@ TABLE: dict[str, Setting] = {
     "ENGINE_HOST": Setting(filled, "127.0.0.1", "address the API and Flower listen on"),
     "ENGINE_PORT": Setting(whole(1, 65535), "8000", "port of the API"),
     "ENGINE_FLOWER_PORT": Setting(whole(1, 65535), "5555", "port of Flower"),
-    "ENGINE_METRICS_PORT": Setting(
-        whole(0, 65_000), "9700", "first port of the processes' own /metrics, on loopback; 0 for none"
+    "ENGINE_METRICS_PORT": Setting(whole(0, 65_000), "9700", "first port of the processes' own /metrics; 0 for none"),
+    "ENGINE_METRICS_HOST": Setting(
+        one_of("127.0.0.1", "0.0.0.0"),  # noqa: S104
+        "127.0.0.1",
+        "address they listen on; 0.0.0.0 where Prometheus is on another machine",
     ),
     "ENGINE_DATA_DIR": Setting(Path, ".data", "where the embedded stores, logs and secrets live"),
     "ENGINE_SERVER": Setting(one_of("uvicorn", "daphne"), "uvicorn", "ASGI server that serves the API"),
     "ENGINE_ALLOWED_HOSTS": Setting(names, "localhost,127.0.0.1,[::1]", "host names the API answers to"),
     "ENGINE_SECRET_KEY": Setting(filled, None, "Django's secret key; made and kept in the data dir when not given"),
+    "ENGINE_ADMIN_PASSWORD": Setting(
+        filled, None, "password of the user `admin`; made and kept in the data dir when not given"
+    ),
     "ENGINE_DEBUG": Setting(switch, "0", "Django's debug pages; never in production"),
     "ENGINE_LOG_LEVEL": Setting(
         one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "least severe line that is logged"
@@ -217,11 +225,11 @@ def load(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[st
 
     Raises BadSetting, naming all that are unknown or malformed.
     """
-    given = {**dotenv(root / ".env"), **(os.environ if environ is None else environ)}
-    values, wrong = {}, [unknown(name) for name in sorted(given) if is_mistaken(name)]
+    found = given(environ, root)
+    values, wrong = {}, [unknown(name) for name in sorted(found) if is_mistaken(name)]
     for name, setting in TABLE.items():
         try:
-            values[name] = value_of(name, setting, given.get(name))
+            values[name] = value_of(name, setting, found.get(name))
         except BadSetting as reason:
             wrong.append(reason.args[0])
     if wrong:
@@ -230,6 +238,32 @@ def load(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[st
     if values["QUOTE_STALE_MS"] < values["QUOTE_FRESH_MS"]:
         raise BadSetting(f"QUOTE_STALE_MS={values['QUOTE_STALE_MS']}: must not be below QUOTE_FRESH_MS")
     return {**values, **running_stores(values)}
+
+
+def given(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[str, str]:
+    """Merge `.env`, the environment, which wins, and the secrets' files.
+
+    Raises BadSetting for a line or a file that cannot be read.
+    """
+    found = {**dotenv(root / ".env"), **(os.environ if environ is None else environ)}
+    paths = {name: path for name in SECRETS if (path := found.pop(f"{name}_FILE", ""))}
+    return found | {name: secret(name, path, found) for name, path in paths.items()}
+
+
+def secret(name: str, path: str, found: Mapping[str, str]) -> str:
+    """Read a secret's file, without the line break at its end.
+
+    Raises BadSetting when there is no such file, nothing in it, or a value besides it.
+    """
+    if found.get(name):
+        raise BadSetting(f"{name} and {name}_FILE are both given: keep one of them")
+    try:
+        text = Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as reason:
+        raise BadSetting(f"{name}_FILE={path!r}: cannot be read ({reason})") from None
+    if not text:
+        raise BadSetting(f"{name}_FILE={path!r}: the file is empty; it must hold {name} ({TABLE[name].about})")
+    return text
 
 
 def value_of(name: str, setting: Setting, text: str | None) -> Any:

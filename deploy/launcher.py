@@ -28,7 +28,6 @@ READY_WITHIN_S = 60.0
 DOORS_END_WITHIN_S = 4.0
 WORKERS_END_WITHIN_S = 6.0
 EXPLAINED_LINES = 20
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class CannotStart(Exception):
@@ -189,8 +188,10 @@ class Launcher:
         return code
 
     def _migrate(self, external: frozenset[str]) -> None:
-        password = roles.admin_password(self.settings["ENGINE_DATA_DIR"])
-        self.migration = self._child("migrate", roles.migrate(None if "DATABASE_URL" in external else password))
+        # A database of the user's own gets an administrator only with a password of the user's own.
+        makes = "DATABASE_URL" not in external or self.settings["ENGINE_ADMIN_PASSWORD"]
+        password = roles.admin_password(self.settings)
+        self.migration = self._child("migrate", roles.migrate(password if makes else None))
         with step("migrations") as note:
             self.migration.spawn()
             while self.migration.poll() is None:
@@ -214,7 +215,7 @@ class Launcher:
         assert self.listener
         settings, listener = self.settings, self.listener
         host, port = address(settings["ENGINE_HOST"]), settings["ENGINE_PORT"]
-        header = next((name for name in settings["ENGINE_ALLOWED_HOSTS"] if name != "*"), host).lstrip(".")
+        header = roles.host_header(settings, host)
         run = roles.api(listener, settings["ENGINE_SERVER"])
         doors = [
             self._child(name, run, lambda: roles.http_status(host, port, "/readyz", header) == 200, keeps_listener=True)
@@ -223,7 +224,7 @@ class Launcher:
         doors.append(self._child("beat", roles.beat))
         if self.options.flower:
             flower_port = settings["ENGINE_FLOWER_PORT"]
-            password = roles.admin_password(settings["ENGINE_DATA_DIR"])
+            password = roles.admin_password(settings)
             serve = roles.flower(settings["ENGINE_HOST"], flower_port, password)
             doors.append(self._child("flower", serve, lambda: roles.http_status(host, flower_port, "/", host) > 0))
         return doors
@@ -234,7 +235,9 @@ class Launcher:
         listening = ("api", *roles.WORKERS) if settings["ENGINE_SERVER"] == "uvicorn" else roles.WORKERS
         names = [name for role in listening for name in numbered(role, scale.get(role, 1))]
         single = roles.SINGLE if self.options.flower else ("beat",)
-        self.metrics = metrics.listen(settings["ENGINE_METRICS_PORT"], [*names, *single])
+        self.metrics = metrics.listen(
+            settings["ENGINE_METRICS_PORT"], [*names, *single], settings["ENGINE_METRICS_HOST"]
+        )
         api = f"{located(settings['ENGINE_HOST'])}:{settings['ENGINE_PORT']}"
         with suppress(OSError):
             metrics.tell(settings["ENGINE_DATA_DIR"] / "metrics.json", api, self.metrics)
@@ -283,7 +286,8 @@ class Launcher:
         settings = self.settings
         base = f"http://{located(settings['ENGINE_HOST'])}"
         api = f"{base}:{settings['ENGINE_PORT']}"
-        secret = settings["ENGINE_DATA_DIR"] / "admin-password"
+        given = settings["ENGINE_ADMIN_PASSWORD"] is not None
+        secret = "ENGINE_ADMIN_PASSWORD" if given else settings["ENGINE_DATA_DIR"] / "admin-password"
         order = json.dumps({"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"})
         lines = [
             f"\nready in {time.monotonic() - self.began:.1f} s\n",
@@ -291,7 +295,7 @@ class Launcher:
             f"  docs     {api}/api/docs/",
             f"  admin    {api}/admin/",
         ]
-        if "DATABASE_URL" not in external:
+        if given or "DATABASE_URL" not in external:
             lines[-1] += f"   (user {roles.ADMIN}, password in {secret})"
         if self.options.flower:
             lines.append(
@@ -320,7 +324,7 @@ def read_settings(options: Options) -> tuple[dict[str, Any], frozenset[str]]:
         os.environ["MARKET_REPLAY_SPEED"] = repr(options.replay_speed)
     try:
         settings = env.load()
-        given = {**env.dotenv(env.ROOT / ".env"), **os.environ}
+        given = env.given()
     except env.BadSetting as problem:
         raise CannotStart(str(problem), 2) from problem
     if settings["MARKET_REPLAY"] and not given.get("MARKET_REPLAY_START"):
@@ -401,7 +405,7 @@ def numbered(name: str, count: int) -> Iterable[str]:
 
 def address(host: str) -> str:
     """The address under which this machine reaches what listens on `host`."""
-    return ANY_ADDRESS.get(host, host)
+    return metrics.ANY_ADDRESS.get(host, host)
 
 
 def located(host: str) -> str:

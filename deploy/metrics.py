@@ -1,9 +1,12 @@
-"""Each process's own /metrics: a listener on loopback, held by the launcher so that its address outlives a restart."""
+"""Each process's own /metrics: a listener, held by the launcher so that its address outlives a restart.
+
+In a container the same listener answers how the process is (deploy/liveness.py).
+"""
 
 import json
 import socket
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http.server import HTTPServer
 from pathlib import Path
 from typing import Any
@@ -11,26 +14,29 @@ from typing import Any
 from deploy.servers import free_port
 
 HOST = "127.0.0.1"
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+"""Under which address this machine reaches what listens on all of them."""
 READ_WITHIN_S = 2.0
 """How long a client may take over its request: they are served one at a time."""
 BACKLOG = 8
+NOTHING: Mapping[str, Callable[[], str]] = {}
 
 
-def listen(base: int, names: Iterable[str]) -> dict[str, socket.socket]:
+def listen(base: int, names: Iterable[str], host: str = HOST) -> dict[str, socket.socket]:
     """Listen for each of these processes, on `base` and the ports after it; on any other where one is taken.
 
     Nobody's orders depend on it, so a taken port must not stop the start: `metrics.json` names those that were found.
     """
-    return {name: bound(base + index) for index, name in enumerate(names)} if base else {}
+    return {name: bound(base + index, host) for index, name in enumerate(names)} if base else {}
 
 
-def bound(port: int) -> socket.socket:
+def bound(port: int, host: str = HOST) -> socket.socket:
     """Listen on that port, or on a free one."""
     while True:
         found = socket.socket()
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            found.bind((HOST, port))
+            found.bind((host, port))
             found.listen(BACKLOG)
         except (OSError, OverflowError):
             found.close()
@@ -39,8 +45,11 @@ def bound(port: int) -> socket.socket:
             return found
 
 
-def serve(listener: socket.socket) -> None:
-    """Answer on this socket, on a thread of its own, with what this process has counted.  Call it after the fork."""
+def serve(listener: socket.socket, questions: Mapping[str, Callable[[], str]] = NOTHING) -> None:
+    """Answer on this socket, on a thread of its own, with what this process has counted.  Call it after the fork.
+
+    `questions` maps paths to what tells what is wrong: 200 when nothing is, else 503 with the reason.
+    """
     from prometheus_client.exposition import MetricsHandler
 
     from orders.observe import PROCESS
@@ -50,6 +59,22 @@ def serve(listener: socket.socket) -> None:
 
         registry = PROCESS
         timeout = READ_WITHIN_S
+
+        def do_GET(self) -> None:  # noqa: N802 (http.server's name)
+            """Answer a question that was asked for, and anything else with the counts."""
+            if self.path in questions:
+                self.answer(questions[self.path]())
+            else:
+                super().do_GET()
+
+        def answer(self, wrong: str) -> None:
+            """Say that all is well, or what is wrong."""
+            text = (wrong or "ok").encode() + b"\n"
+            self.send_response(503 if wrong else 200)
+            self.send_header("Content-Type", "text/plain; charset=utf-8")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
 
     server = Server(listener, Handler)
     threading.Thread(target=server.serve_forever, args=(60.0,), name="metrics", daemon=True).start()
@@ -77,7 +102,7 @@ def tell(path: Path, api: str, listeners: Mapping[str, socket.socket]) -> None:
         found.append(target(api, "api", __param_part="process"))
     for name, listener in listeners.items():
         host, port = listener.getsockname()
-        found.append(target(f"{host}:{port}", name))
+        found.append(target(f"{ANY_ADDRESS.get(host, host)}:{port}", name))
     making = path.with_suffix(".new")
     making.write_text(json.dumps(found, indent=1))
     making.replace(path)

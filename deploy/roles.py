@@ -6,7 +6,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -200,17 +200,24 @@ def make_admin(password: str) -> None:
         user.save()
 
 
-def admin_password(data_dir: Path) -> str:
-    """The local administrator's password, made on first use and readable by its owner alone."""
-    path = data_dir / "admin-password"
+def admin_password(settings: Mapping[str, Any]) -> str:
+    """The administrator's password: as given, else made on first use and readable by its owner alone."""
+    if settings["ENGINE_ADMIN_PASSWORD"]:
+        return str(settings["ENGINE_ADMIN_PASSWORD"])
+    path: Path = settings["ENGINE_DATA_DIR"] / "admin-password"
     if not path.exists():
         write_secret(path, secrets.token_urlsafe(12))
     return path.read_text().strip()
 
 
-def http_status(host: str, port: int, path: str, header: str) -> int:
-    """The status an HTTP GET returns, asked with that Host header; 0 when nobody answers within 0.3 s."""
-    connection = HTTPConnection(host, port, timeout=0.3)
+def host_header(settings: Mapping[str, Any], otherwise: str) -> str:
+    """A Host header that the API on this machine answers to."""
+    return next((name for name in settings["ENGINE_ALLOWED_HOSTS"] if name != "*"), otherwise).lstrip(".")
+
+
+def http_status(host: str, port: int, path: str, header: str, within_s: float = 0.3) -> int:
+    """The status an HTTP GET returns, asked with that Host header; 0 when nobody answers in time."""
+    connection = HTTPConnection(host, port, timeout=within_s)
     try:
         connection.request("GET", path, headers={"Host": header})
         return connection.getresponse().status

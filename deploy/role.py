@@ -1,0 +1,180 @@
+"""`python -m deploy.role ROLE`: one role in the foreground, as a container's only process.
+
+It does what `manage.py up` has that role do (deploy/roles.py), with stores of somebody else's.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from config import env
+from deploy import alone, launcher, metrics, roles
+from deploy.liveness import Question, Readiness, Turns, watch_worker
+
+ROLES = ("api", *roles.WORKERS, *roles.SINGLE, "migrate")
+DOORS = ("api", "flower")
+"""Roles that are asked from outside whether they serve."""
+NEEDS = ("DATABASE_URL", "REDIS_URL", "ENGINE_SECRET_KEY")
+ASK_AGAIN_S = 1.0
+ASKED_WITHIN_S = 2.0
+STOPPED_EARLY = 128 + signal.SIGTERM
+
+Settings = Mapping[str, Any]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the role until it is asked to stop; returns the exit code."""
+    role = parse(arguments)
+    # The first process of a container ignores what it does not handle: a stop during the imports would have no effect.
+    # A migration cut short must not count as done; every other role ends as it was asked to.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED_EARLY if role == "migrate" else 0))
+    os.environ["ENGINE_ROLE"] = role
+    try:
+        settings = read_settings(role)
+        run(role, settings)
+    except (env.BadSetting, launcher.CannotStart) as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse(arguments: list[str]) -> str:
+    """Read the command line; a wrong one ends with a sentence and exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.role",
+        description="Run one role of the engine in the foreground, with the stores of DATABASE_URL and REDIS_URL.",
+    )
+    parser.add_argument("role", choices=ROLES)
+    role: str = parser.parse_args(arguments).role
+    return role
+
+
+def read_settings(role: str) -> dict[str, Any]:
+    """Check every setting, and that those are given which only `up` can do without.
+
+    Raises BadSetting.
+    """
+    settings = env.load()
+    needed = (*NEEDS, "ENGINE_ADMIN_PASSWORD") if role == "flower" else NEEDS
+    missing = [name for name in needed if settings[name] is None]
+    if missing:
+        raise env.BadSetting(
+            f"{', '.join(missing)}: the role {role} needs {'it' if len(missing) == 1 else 'them'}; "
+            "give each in the environment, or as <NAME>_FILE the path of a file that holds it"
+        )
+    if role != "migrate" and not settings["ENGINE_METRICS_PORT"]:
+        raise env.BadSetting("ENGINE_METRICS_PORT=0: a single role answers health checks there; give it a port")
+    return settings
+
+
+def run(role: str, settings: Settings) -> None:
+    """Prepare and do the role's work.
+
+    Raises CannotStart.
+    """
+    if role == "migrate":
+        prepare()
+        roles.migrate(settings["ENGINE_ADMIN_PASSWORD"])(lambda word: print(f"migrations: {word}", flush=True))
+        return
+    readiness, turns = Readiness(), Turns()
+    port = settings["ENGINE_METRICS_PORT"]
+    listener = launcher.bound(settings["ENGINE_METRICS_HOST"], port, "ENGINE_METRICS_PORT")
+    listener.listen(metrics.BACKLOG)
+    metrics.serve(listener, questions(role, settings, readiness, turns))
+    prepare()
+    if role != "flower":
+        await_schema(readiness.waits)
+    begin = work(role, settings, readiness, turns)
+    if role in DOORS:
+        readiness.come()
+    begin(readiness.come)
+
+
+def prepare() -> None:
+    """Set up Django; the rest of the imports is each role's own."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    import django
+
+    django.setup()
+
+
+def work(role: str, settings: Settings, readiness: Readiness, turns: Turns) -> Callable[[Callable[..., object]], None]:
+    """Return what does the role's work.
+
+    Raises CannotStart.
+    """
+    host = settings["ENGINE_HOST"]
+    if role == "api":
+        listener = launcher.bound(host, settings["ENGINE_PORT"], "ENGINE_PORT")
+        listener.listen(2048)
+        return roles.api(listener, settings["ENGINE_SERVER"])
+    if role == "flower":
+        return roles.flower(host, settings["ENGINE_FLOWER_PORT"], roles.admin_password(settings))
+    if role == "beat":
+        alone.keep_lock(alone.wait_for_lock(settings["DATABASE_URL"], readiness.waits), alone.leave)
+        return roles.beat
+    watch_worker(roles.celery_app(), turns)
+    return roles.worker(role, 1, settings["ENGINE_WORKER_THREADS"])
+
+
+def questions(role: str, settings: Settings, readiness: Readiness, turns: Turns) -> dict[str, Question]:
+    """Return what the role answers to health checks: the doors by what they serve, the others by themselves."""
+    host = launcher.address(settings["ENGINE_HOST"])
+    if role == "api":
+        port, header = settings["ENGINE_PORT"], roles.host_header(settings, host)
+        return door(readiness, ask(host, port, "/healthz", header), ask(host, port, "/readyz", header))
+    if role == "flower":
+        served = ask(host, settings["ENGINE_FLOWER_PORT"], "/healthcheck", host)
+        return door(readiness, served, served)
+    return {"/healthz": turns.stuck, "/readyz": readiness.question}
+
+
+def door(readiness: Readiness, lives: Question, ready: Question) -> dict[str, Question]:
+    """Ask at the door once it is open; before that it waits for others, which is no illness."""
+    return {
+        "/healthz": lambda: "" if readiness.question() else lives(),
+        "/readyz": lambda: readiness.question() or ready(),
+    }
+
+
+def ask(host: str, port: int, path: str, header: str) -> Question:
+    """Make the question whether this address answers with 200."""
+
+    def question() -> str:
+        status = roles.http_status(host, port, path, header, ASKED_WITHIN_S)
+        return "" if status == 200 else f"{path} on port {port} answers {status or 'nothing'}"
+
+    return question
+
+
+def await_schema(waits: Callable[[str], None]) -> None:
+    """Return once Postgres has this version's tables; tells `waits` what is in the way."""
+    from django.db import connections
+
+    while what := lacking():
+        waits(what)
+        time.sleep(ASK_AGAIN_S)
+    connections.close_all()
+
+
+def lacking() -> str:
+    """Say why this version cannot work on the database yet; nothing when it can."""
+    from django.db import Error, connection
+    from django.db.migrations.executor import MigrationExecutor
+    from psycopg_pool import PoolTimeout
+
+    try:
+        executor = MigrationExecutor(connection)
+        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except (Error, PoolTimeout) as problem:
+        connection.close()
+        return f"Postgres cannot be used yet ({problem})".strip()
+    return f"{len(plan)} migrations are not applied yet; the role migrate does that" if plan else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
