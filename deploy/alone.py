@@ -30,13 +30,16 @@ LIMITS = {
 }
 
 
-def wait_for_lock(address: str, waits: Callable[[str], None]) -> Any:
-    """Return the connection that holds the lock, once nobody else does; tells `waits` what is in the way."""
+def wait_for_lock(address: str) -> Any:
+    """Return the connection that holds the lock, once nobody else does."""
+    told = ""
     while True:
-        connection, what = try_lock(address)
+        connection, reason = try_lock(address)
         if connection is not None:
             return connection
-        waits(what)
+        if reason != told:
+            log.info("standing by", reason=reason)
+        told = reason
         time.sleep(EVERY_S)
 
 
@@ -54,7 +57,7 @@ def try_lock(address: str) -> tuple[Any, str]:
     if taken and taken[0]:
         return connection, ""
     connection.close()
-    return None, "another beat is active; waiting to take over"
+    return None, "another beat is active"
 
 
 def keep_lock(connection: Any, lost: Callable[[], None]) -> None:

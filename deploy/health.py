@@ -1,4 +1,4 @@
-"""`python -m deploy.health`: asks the process of this container how it is; for health checks, so it imports little."""
+"""`python -m deploy.health`: asks the process of this container whether it is ready; imports little, being run often."""
 
 import http.client
 import os
@@ -8,11 +8,11 @@ WITHIN_S = 4.0
 
 
 def main() -> int:
-    """Return 0 when the container's process is well; say what is wrong otherwise."""
+    """Return 0 when the container's process is ready; say what is wrong otherwise."""
     port = int(os.environ.get("ENGINE_METRICS_PORT") or 9700)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WITHIN_S)
     try:
-        connection.request("GET", "/healthz")
+        connection.request("GET", "/readyz")
         answer = connection.getresponse()
         print(answer.read().decode(errors="replace").strip())
     except (OSError, http.client.HTTPException) as problem:

@@ -88,7 +88,7 @@ def run(role: str, settings: Settings) -> None:
     prepare()
     if role != "flower":
         await_schema(readiness.waits)
-    begin = work(role, settings, readiness, turns)
+    begin = work(role, settings, turns)
     if role in DOORS:
         readiness.come()
     begin(readiness.come)
@@ -102,7 +102,7 @@ def prepare() -> None:
     django.setup()
 
 
-def work(role: str, settings: Settings, readiness: Readiness, turns: Turns) -> Callable[[Callable[..., object]], None]:
+def work(role: str, settings: Settings, turns: Turns) -> Callable[[Callable[..., object]], None]:
     """Return what does the role's work.
 
     Raises CannotStart.
@@ -115,10 +115,20 @@ def work(role: str, settings: Settings, readiness: Readiness, turns: Turns) -> C
     if role == "flower":
         return roles.flower(host, settings["ENGINE_FLOWER_PORT"], roles.admin_password(settings))
     if role == "beat":
-        alone.keep_lock(alone.wait_for_lock(settings["DATABASE_URL"], readiness.waits), alone.leave)
-        return roles.beat
+        return beat_alone(settings["DATABASE_URL"])
     watch_worker(roles.celery_app(), turns)
     return roles.worker(role, 1, settings["ENGINE_WORKER_THREADS"])
+
+
+def beat_alone(address: str) -> Callable[[Callable[..., object]], None]:
+    """Beat while no other does; one that stands by is ready: it does all that is asked of it."""
+
+    def run(ready: Callable[..., object]) -> None:
+        ready()
+        alone.keep_lock(alone.wait_for_lock(address), alone.leave)
+        roles.beat(ready)
+
+    return run
 
 
 def questions(role: str, settings: Settings, readiness: Readiness, turns: Turns) -> dict[str, Question]:
@@ -130,7 +140,7 @@ def questions(role: str, settings: Settings, readiness: Readiness, turns: Turns)
     if role == "flower":
         served = ask(host, settings["ENGINE_FLOWER_PORT"], "/healthcheck", host)
         return door(readiness, served, served)
-    return {"/healthz": turns.stuck, "/readyz": readiness.question}
+    return {"/healthz": turns.stuck, "/readyz": lambda: readiness.question() or turns.stuck()}
 
 
 def door(readiness: Readiness, lives: Question, ready: Question) -> dict[str, Question]:

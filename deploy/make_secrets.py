@@ -1,0 +1,57 @@
+"""`python3 -m deploy.make_secrets [FOLDER]`: makes the passwords and keys that deploy/compose.yml hands out as files.
+
+Files that exist stay as they are: a password that Postgres was initialised with cannot be replaced by another.
+"""
+
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent / "compose" / "secrets"
+Known = Mapping[str, str]
+MADE: dict[str, Callable[[Known], str]] = {
+    # Letters, digits, - and _: they stand in addresses as they are.
+    "postgres_password": lambda _: secrets.token_urlsafe(32),
+    "redis_password": lambda _: secrets.token_urlsafe(32),
+    "secret_key": lambda _: secrets.token_urlsafe(50),
+    "admin_password": lambda _: secrets.token_urlsafe(18),
+    "database_url": lambda known: f"postgresql://engine:{known['postgres_password']}@postgres:5432/engine",
+    "redis_url": lambda known: f"redis://:{known['redis_password']}@valkey:6379/0",
+}
+
+
+def make(folder: Path) -> list[str]:
+    """Make what is missing; returns the names of that."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # Nobody else enters the folder; the files themselves are read in the containers, by another account.
+    folder.chmod(0o700)
+    known: dict[str, str] = {}
+    made = []
+    for name, value in MADE.items():
+        path = folder / name
+        if not path.exists():
+            write(path, value(known))
+            made.append(name)
+        known[name] = path.read_text().strip()
+    return made
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that is complete from the moment it has its name."""
+    making = path.with_name(f".{path.name}.new")
+    making.write_text(f"{text}\n")
+    making.chmod(0o444)
+    making.replace(path)
+
+
+def main(arguments: list[str]) -> int:
+    """Make them and say where."""
+    folder = Path(arguments[0]) if arguments else FOLDER
+    made = make(folder)
+    print(f"made in {folder}: {', '.join(made)}" if made else f"all there already in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
