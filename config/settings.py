@@ -118,7 +118,8 @@ USE_I18N = False
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
-WHITENOISE_USE_FINDERS = True
+# An image has them collected when it is built; elsewhere they are found where they lie.
+WHITENOISE_USE_FINDERS = not (STATIC_ROOT / "admin").is_dir()
 WHITENOISE_AUTOREFRESH = False
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from config import env
 from deploy import alone, launcher, metrics, roles
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     role = parse(arguments)
     # The first process of a container ignores what it does not handle: a stop during the imports would have no effect.
     # A migration cut short must not count as done; every other role ends as it was asked to.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED_EARLY if role == "migrate" else 0))
+    signal.signal(signal.SIGTERM, lambda *_: end(STOPPED_EARLY if role == "migrate" else 0))
     os.environ["ENGINE_ROLE"] = role
     try:
         settings = read_settings(role)
@@ -39,7 +39,16 @@ def main(arguments: list[str]) -> int:
     except (env.BadSetting, launcher.CannotStart) as problem:
         print(problem, file=sys.stderr)
         return 2
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     return 0
+
+
+def end(code: int) -> NoReturn:
+    """End at once: what is left are idle threads, for which the interpreter would wait seconds."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def parse(arguments: list[str]) -> str:
@@ -187,4 +196,4 @@ def lacking() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))
