@@ -1,4 +1,4 @@
-"""`python -m deploy.health`: asks the process of this container whether it is ready.  Run often, so it imports little."""
+"""`python -m deploy.health`: asks the process of this container whether it is ready.  Run often: it imports little."""
 
 import http.client
 import os
