@@ -16,6 +16,7 @@ from django.db import close_old_connections
 
 from config import broker
 from orders.dispatch import QUEUES
+from routing.store import now_ms
 
 EXCHANGE = Exchange("engine", type="direct")
 
@@ -64,6 +65,12 @@ app.autodiscover_tasks([f"workers.{name}" for name in QUEUES], related_name=None
 @signals.setup_logging.connect
 def keep_our_logging(**_: Any) -> None:
     """Stop Celery from replacing the logging set up in config/logs.py."""
+
+
+@signals.before_task_publish.connect
+def stamp(headers: dict[str, Any], **_: Any) -> None:
+    """Write on a message when it was sent: how long the oldest of a queue has waited decides on more workers."""
+    headers["sent_ms"] = now_ms()
 
 
 @signals.task_prerun.connect

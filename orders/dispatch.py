@@ -3,13 +3,14 @@
 A message says "look at these orders" and nothing more; a lost or repeated one is harmless.
 """
 
+import json
 from collections.abc import Sequence
 
 import structlog
 from celery import current_app
 from kombu.exceptions import KombuError
 
-from routing.store import redis
+from routing.store import now_ms, redis
 
 log = structlog.get_logger(__name__)
 
@@ -60,3 +61,10 @@ def wake(task: str, order_ids: Sequence[str], pairs: Sequence[str]) -> None:
 def waiting(queue: str) -> int:
     """Count the messages no worker has taken yet."""
     return int(redis().llen(queue))
+
+
+def waited_ms(queue: str) -> int:
+    """Tell how long the oldest message of a queue has waited (config/celery.py writes on it when it was sent)."""
+    oldest = redis().lindex(queue, -1)
+    sent_ms = json.loads(str(oldest))["headers"].get("sent_ms") if oldest else None
+    return 0 if sent_ms is None else max(0, now_ms() - int(sent_ms))

@@ -44,6 +44,7 @@ class Read(NamedTuple):
 READ = {
     "engine_up": Read("Whether this part could be read for this scrape.", ("part",)),
     "engine_queue_depth": Read("Wake-ups that no worker has taken yet.", ("queue",)),
+    "engine_queue_age_seconds": Read("How long the oldest of these has waited.", ("queue",)),
     "engine_workers_alive": Read("Worker processes that have said lately that they live.", ("queue",)),
     "engine_orders_open": Read("Unfinished orders that somebody must look at: all but those that rest."),
     "engine_orders_overdue_seconds": Read("How long the most overdue of these has been due for a look."),

@@ -248,3 +248,34 @@ def test_a_replay_that_cannot_be_read_to_its_end_stops_the_start(tmp_path):
     prices.write_text("timestamp,open,high,low,close,volume\n2025-01-01 00:00:00,1,1,1,abc,1\n")
     with pytest.raises(env.BadSetting, match=r"MARKET_REPLAY=.*line 2.*'abc' is not a price"):
         env.load({"MARKET_REPLAY": str(prices)}, tmp_path)
+
+
+@pytest.mark.parametrize("name", env.SECRETS)
+def test_a_secret_may_be_the_content_of_a_file(tmp_path, name):
+    value = {"DATABASE_URL": "postgresql://u:p@db/engine", "REDIS_URL": "redis://:p@cache/0"}.get(name, "s3cret value")
+    (tmp_path / "secret").write_text(f"{value}\n")
+    given = {f"{name}_FILE": str(tmp_path / "secret")}
+    assert load(tmp_path, **given)[name] == value
+    assert env.given(given, tmp_path) == {name: value}
+
+
+def test_a_secrets_file_that_is_missing_empty_or_besides_a_value_is_named(tmp_path):
+    (tmp_path / "empty").write_text("\n")
+    for given, said in (
+        ({"REDIS_URL_FILE": "/no/such/file"}, r"REDIS_URL_FILE='/no/such/file': cannot be read"),
+        ({"REDIS_URL_FILE": str(tmp_path / "empty")}, r"the file is empty; it must hold REDIS_URL"),
+        ({"REDIS_URL_FILE": "x", "REDIS_URL": "redis://a/0"}, "REDIS_URL and REDIS_URL_FILE are both given"),
+    ):
+        with pytest.raises(BadSetting, match=said):
+            load(tmp_path, **given)
+
+
+def test_only_secrets_may_be_files(tmp_path):
+    with pytest.raises(BadSetting, match="ENGINE_PORT_FILE is not a setting"):
+        load(tmp_path, ENGINE_PORT_FILE="/etc/hostname")
+
+
+def test_a_malformed_secret_from_a_file_is_refused_like_any_other(tmp_path):
+    (tmp_path / "secret").write_text("mysql://x/y")
+    with pytest.raises(BadSetting, match="postgres:// or postgresql://"):
+        load(tmp_path, DATABASE_URL_FILE=str(tmp_path / "secret"))

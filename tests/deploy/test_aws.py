@@ -1,0 +1,103 @@
+"""The CloudFormation template: sound by its linter, one open port, and data that outlives the instance."""
+
+import re
+import subprocess
+
+import pytest
+import yaml
+
+from config.env import ROOT
+from deploy import make_secrets
+from tests.deploy.test_image import tool
+
+TEMPLATE = ROOT / "deploy" / "aws" / "engine.yml"
+
+
+class Reader(yaml.SafeLoader):
+    """Reads CloudFormation's short forms as what stands behind them."""
+
+
+Reader.add_multi_constructor(
+    "!",
+    lambda loader, _, node: (
+        loader.construct_scalar(node)
+        if isinstance(node, yaml.ScalarNode)
+        else loader.construct_sequence(node, deep=True)
+    ),
+)
+STACK = yaml.load(TEMPLATE.read_text(), Reader)
+RESOURCES = STACK["Resources"]
+USER_DATA = RESOURCES["Template"]["Properties"]["LaunchTemplateData"]["UserData"]["Fn::Base64"]
+
+
+def of(kind):
+    """The properties of all resources of a kind."""
+    return {name: one.get("Properties", {}) for name, one in RESOURCES.items() if one["Type"] == kind}
+
+
+def test_the_template_is_sound():
+    done = subprocess.run([tool("cfn-lint"), str(TEMPLATE)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_one_port_is_open():
+    (firewall,) = of("AWS::EC2::SecurityGroup").values()
+    (door,) = firewall["SecurityGroupIngress"]
+    assert (door["FromPort"], door["ToPort"], door["IpProtocol"]) == (443, 443, "tcp")
+    assert not re.search(r"KeyName|AWS::EC2::KeyPair|FromPort: 22\b", TEMPLATE.read_text())
+
+
+def test_the_data_is_encrypted_and_outlives_instance_and_stack():
+    volumes = [one for one in RESOURCES.values() if one["Type"] == "AWS::EC2::Volume"]
+    assert len(volumes) == 2
+    for volume in volumes:
+        assert volume["Properties"]["Encrypted"] is True
+        assert volume["DeletionPolicy"] == volume["UpdateReplacePolicy"] == "Snapshot"
+    (disk,) = RESOURCES["Template"]["Properties"]["LaunchTemplateData"]["BlockDeviceMappings"]
+    assert disk["Ebs"]["Encrypted"] is True
+
+
+def test_the_instance_is_entered_by_ssm_and_keeps_its_credentials_from_containers():
+    role = RESOURCES["InstanceRole"]["Properties"]
+    assert any("AmazonSSMManagedInstanceCore" in policy for policy in role["ManagedPolicyArns"])
+    options = RESOURCES["Template"]["Properties"]["LaunchTemplateData"]["MetadataOptions"]
+    assert options == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
+
+
+def test_every_alarm_says_what_to_look_at_and_tells_somebody():
+    alarms = of("AWS::CloudWatch::Alarm")
+    assert len(alarms) >= 5
+    for name, alarm in alarms.items():
+        assert len(alarm["AlarmDescription"]) > 40 and alarm["AlarmActions"], name
+    # Amazon's own key for SNS would keep alarms from it.
+    assert "KmsMasterKeyId" not in of("AWS::SNS::Topic")["Alarms"]
+
+
+def script():
+    """The user data as the instance sees it, with stand-ins for what the stack puts in."""
+    return re.sub(r"\$\{(?!!)[^}]*\}", "value", USER_DATA).replace("${!", "${")
+
+
+def test_the_user_data_is_a_script(tmp_path):
+    done = subprocess.run(["bash", "-n"], input=script(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(USER_DATA) < 16_000
+
+
+def test_the_user_data_brings_up_this_compose_file_with_variables_it_knows():
+    compose = (ROOT / "deploy" / "compose.yml").read_text()
+    assert "docker compose -f deploy/compose.yml up" in USER_DATA
+    variables = re.search(r"<<'VARIABLES'\n(.*?)VARIABLES", USER_DATA, re.DOTALL).group(1)
+    names = re.findall(r"^(\w+)=", variables, re.MULTILINE)
+    assert len(names) == 5
+    assert all(f"${{{name}:-" in compose for name in names)
+    assert f"python3 -m {make_secrets.__name__} /data/postgres/secrets" in USER_DATA
+
+
+@pytest.mark.parametrize("section", ["Parameters", "Outputs"])
+def test_what_is_asked_for_and_told_is_described(section):
+    assert all(one["Description"] for one in STACK[section].values())
+
+
+def test_costs_are_stated():
+    assert re.search(r"About \d+ USD a month", STACK["Description"])

@@ -1,0 +1,149 @@
+"""compose.yml: sound by the specification's schema, a service per role, and closed but for one door."""
+
+import re
+import stat
+import subprocess
+
+import pytest
+import yaml
+
+from config.env import ROOT, SECRETS, load
+from config.settings import POOL_SIZES
+from deploy import make_secrets, role
+from tests.deploy.test_image import tool
+
+FOLDER = ROOT / "deploy"
+COMPOSE = yaml.safe_load((FOLDER / "compose.yml").read_text())
+SERVICES = COMPOSE["services"]
+ROLES = {name: service for name, service in SERVICES.items() if name in role.ROLES}
+
+
+def test_the_file_is_sound():
+    command = [tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", "deploy/compose.yml"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_role_is_a_service_of_its_own_and_its_command_is_its_name():
+    assert {name: service["command"] for name, service in ROLES.items()} == {name: [name] for name in role.ROLES}
+    # A name of its own, or a port of the machine, could be had by one container only.
+    scaled = [name for name in ROLES if name not in ("flower", "migrate")]
+    assert not [name for name in scaled if "container_name" in ROLES[name] or "ports" in ROLES[name]]
+
+
+def published(service):
+    """Name the addresses a service's ports are published on; empty for all of this machine's."""
+    return {
+        re.sub(r"\$\{[^}]*\}", "0", port).rpartition(":")[0].rpartition(":")[0] for port in service.get("ports", [])
+    }
+
+
+def test_only_the_proxy_is_reached_from_outside():
+    assert {name for name, service in SERVICES.items() if "" in published(service)} == {"proxy"}
+    assert {address for name, service in SERVICES.items() if name != "proxy" for address in published(service)} == {
+        "127.0.0.1"
+    }
+
+
+def test_the_stores_and_the_workers_are_on_the_closed_network_alone():
+    assert COMPOSE["networks"]["inside"] == {"internal": True}
+    apart = {name: service["networks"] for name, service in SERVICES.items() if service["networks"] != ["inside"]}
+    assert apart == {
+        "api": ["inside", "edge"],
+        "proxy": ["edge"],
+        "tunnel": ["edge"],
+        "flower": ["inside", "operators"],
+        "grafana": ["inside", "operators"],
+    }
+
+
+def test_roles_begin_after_the_migration_and_the_stores():
+    wanted = {"migrate": "service_completed_successfully", "postgres": "service_healthy", "valkey": "service_healthy"}
+    for name, service in ROLES.items():
+        ordered = {on: rule["condition"] for on, rule in service["depends_on"].items()}
+        assert ordered == (wanted if name != "migrate" else {k: v for k, v in wanted.items() if k != "migrate"})
+    assert SERVICES["proxy"]["depends_on"]["api"]["condition"] == "service_healthy"
+    assert all("healthcheck" in SERVICES[store] for store in ("postgres", "valkey"))
+
+
+def test_every_service_is_limited_and_gives_up_what_it_does_not_need():
+    for name, service in SERVICES.items():
+        limits = service["deploy"]["resources"]["limits"]
+        assert limits["cpus"] and limits["memory"], name
+        assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"], name
+    assert all(service["read_only"] is True for service in ROLES.values())
+
+
+def test_settings_are_known_and_secrets_are_files():
+    for name, service in ROLES.items():
+        given = service["environment"]
+        assert not set(SECRETS) & set(given), name
+        assert {f"{secret}_FILE" for secret in SECRETS} <= set(given), name
+        assert {path.rpartition("/")[2] for key, path in given.items() if key.endswith("_FILE")} <= set(
+            service["secrets"]
+        )
+        load({key: value for key, value in given.items() if not key.endswith("_FILE")})
+    told = [name for service in SERVICES.values() for name in service.get("environment", {})]
+    assert [name for name in told if re.search("PASSWORD|KEY|TOKEN", name) and not name.endswith("_FILE")] == []
+
+
+def test_data_is_kept_and_redis_refuses_rather_than_forgets():
+    assert SERVICES["postgres"]["volumes"] == ["${POSTGRES_DATA:-postgres}:/var/lib/postgresql"]
+    assert SERVICES["valkey"]["volumes"] == ["${VALKEY_DATA:-valkey}:/data"]
+    (command,) = SERVICES["valkey"]["command"]
+    assert "--appendonly yes" in command and "--maxmemory-policy noeviction" in command
+
+
+def test_postgres_takes_the_connections_of_every_role_four_times():
+    (most,) = (int(word.partition("=")[2]) for word in SERVICES["postgres"]["command"] if "max_connections" in word)
+    pools = sum(POOL_SIZES.get(name, 6) for name in ROLES)
+    assert 4 * pools <= most
+
+
+def test_what_it_mounts_is_there():
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            assert not source.startswith("./") or (FOLDER / source).exists(), volume
+    rules = yaml.safe_load((FOLDER / "compose" / "prometheus.yml").read_text())
+    (names,) = (found["names"] for found in rules["scrape_configs"][0]["dns_sd_configs"])
+    assert set(names) == set(role.ROLES) - {"migrate"}
+
+
+def test_images_can_be_pinned_from_outside():
+    assert all(
+        re.fullmatch(r"order-engine:\$\{TAG:-dev\}|\$\{[A-Z]+_IMAGE:-\S+\}", s["image"]) for s in SERVICES.values()
+    )
+
+
+def test_profiles_are_what_is_asked_for():
+    profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert profiles == {"tunnel": ["tunnel"], "prometheus": ["monitoring"], "grafana": ["monitoring"]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    make_secrets.make(tmp_path / "secrets")
+    return tmp_path / "secrets"
+
+
+def test_secrets_are_made_once_and_belong_together(folder):
+    made = {path.name: path.read_text() for path in folder.iterdir()}
+    assert set(made) | {"ngrok"} == set(COMPOSE["secrets"])
+    assert made["postgres_password"].strip() in made["database_url"]
+    assert made["redis_password"].strip() in made["redis_url"]
+    assert len(set(made.values())) == len(made)
+    (folder / "redis_url").unlink()
+    assert make_secrets.make(folder) == ["redis_url"]
+    assert {path.name: path.read_text() for path in folder.iterdir()} == made
+
+
+def test_secrets_are_read_in_containers_and_by_nobody_else(folder):
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o444}
+
+
+def test_made_secrets_are_settings_the_engine_accepts(folder):
+    files = {"DATABASE_URL": "database_url", "REDIS_URL": "redis_url", "ENGINE_SECRET_KEY": "secret_key"}
+    values = load({f"{name}_FILE": str(folder / file) for name, file in files.items()})
+    assert values["DATABASE_URL"].endswith("@postgres:5432/engine")

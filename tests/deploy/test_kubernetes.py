@@ -1,0 +1,166 @@
+"""The manifests: what Kustomize makes of them is sound, and says what the engine needs of a cluster."""
+
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from config.env import PREFIXES, ROOT, SECRETS
+from deploy import role
+from orders.observe import READ
+from tests.deploy.test_image import tool
+
+FOLDER = ROOT / "deploy" / "kubernetes"
+OVERLAYS = ("production", "trial")
+KEDA = "keda.sh/v1alpha1"
+
+
+def kustomize(folder):
+    """What Kustomize makes of a folder; skips where neither it nor kubectl, which contains it, is installed."""
+    for command in (["kustomize", "build"], ["kubectl", "kustomize"]):
+        if shutil.which(command[0]):
+            done = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+    pytest.skip("neither kustomize nor kubectl is installed: either is a single program from its project's releases")
+
+
+@pytest.fixture(scope="module", params=OVERLAYS)
+def made(request):
+    """An overlay's manifests."""
+    return list(yaml.safe_load_all(kustomize(FOLDER / "overlays" / request.param)))
+
+
+@pytest.fixture(scope="module")
+def production():
+    return list(yaml.safe_load_all(kustomize(FOLDER / "overlays" / "production")))
+
+
+def of(manifests, kind):
+    """Those of a kind, by name."""
+    return {one["metadata"]["name"]: one for one in manifests if one["kind"] == kind}
+
+
+def pods(manifests):
+    """The pods of the engine's own roles, by name."""
+    found = {**of(manifests, "Deployment"), **of(manifests, "Job")}
+    return {name: one["spec"]["template"]["spec"] for name, one in found.items()}
+
+
+@pytest.mark.parametrize("folder", ["base", "overlays/production", "overlays/trial"])
+def test_every_manifest_is_sound(folder, tmp_path):
+    # KEDA's kinds are its own; the cluster knows them, the validator does not.
+    theirs = [one for one in yaml.safe_load_all(kustomize(FOLDER / folder)) if one["apiVersion"] != KEDA]
+    (tmp_path / "made.yml").write_text(yaml.safe_dump_all(theirs))
+    command = [tool("kubernetes-validate"), "--strict", "--no-warn", str(tmp_path / "made.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.stdout + done.stderr).count("passed") == len(theirs) > 20
+
+
+def test_every_role_runs_its_own_command(made):
+    assert {name: pod["containers"][0]["args"] for name, pod in pods(made).items()} == {n: [n] for n in role.ROLES}
+
+
+def test_every_pod_is_confined_as_the_strictest_profile_asks(made):
+    for name, pod in pods(made).items():
+        (container,) = pod["containers"]
+        assert pod["securityContext"]["runAsNonRoot"] is True, name
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert pod["automountServiceAccountToken"] is False
+        assert container["resources"]["limits"]["memory"] and container["resources"]["requests"]["cpu"]
+
+
+def test_no_variable_of_the_clusters_looks_like_a_setting(made):
+    # A Service `order` would add ORDER_PORT, which the engine refuses as a setting it does not know.
+    assert "ORDER_PORT".startswith(PREFIXES)
+    assert all(pod["enableServiceLinks"] is False for pod in pods(made).values())
+
+
+def test_secrets_are_files_of_the_secret(made):
+    for pod in pods(made).values():
+        (container,) = pod["containers"]
+        given = {one["name"]: one["value"] for one in container["env"]}
+        (volume,) = (one["secret"] for one in pod["volumes"] if "secret" in one)
+        (mount,) = (one["mountPath"] for one in container["volumeMounts"] if one["name"] == "secrets")
+        assert {f"{name}_FILE" for name in SECRETS} == set(given)
+        assert set(given.values()) == {f"{mount}/{item['path']}" for item in volume["items"]}
+
+
+def test_probes_tell_a_wait_from_an_illness(made):
+    for name in set(role.ROLES) - {"migrate"}:
+        (container,) = pods(made)[name]["containers"]
+        asked = {
+            probe: container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+        }
+        assert asked == {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+        assert min(container[probe]["timeoutSeconds"] for probe in asked) > role.ASKED_WITHIN_S
+
+
+def test_a_pod_has_the_time_to_end_by_itself(made):
+    found = pods(made)
+    leave = found["api"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    # uvicorn is told to give requests 3 s.
+    assert found["api"]["terminationGracePeriodSeconds"] >= leave + 3 + 5
+    assert all(found[name]["terminationGracePeriodSeconds"] >= 30 for name in role.ROLES if name != "api")
+
+
+def test_there_are_two_beats_of_which_one_is_active(made):
+    assert of(made, "Deployment")["beat"]["spec"]["replicas"] == 2
+
+
+def test_replicas_that_are_scaled_are_not_set_besides(production):
+    scaled = {one["spec"]["scaleTargetRef"]["name"] for one in production if "scaleTargetRef" in one.get("spec", {})}
+    assert scaled == set(role.ROLES) - {"migrate", "beat", "flower"}
+    assert not [name for name in scaled if "replicas" in of(production, "Deployment")[name]["spec"]]
+
+
+def test_each_worker_grows_by_the_length_and_the_age_of_its_own_queue(production):
+    for name, scaled in of(production, "ScaledObject").items():
+        length, age = scaled["spec"]["triggers"]
+        assert scaled["spec"]["scaleTargetRef"]["name"] == name == length["metadata"]["listName"]
+        assert age["metadata"]["query"] == f'max(engine_queue_age_seconds{{queue="{name}"}})'
+        # What a worker does beside its queue must be done by somebody.
+        assert scaled["spec"]["minReplicaCount"] >= 1
+    assert "engine_queue_age_seconds" in READ
+
+
+def test_a_drain_takes_one_of_each_role_and_is_never_stopped_by_it(made):
+    budgets = of(made, "PodDisruptionBudget")
+    assert set(budgets) == set(role.ROLES) - {"migrate", "flower"}
+    assert all(one["spec"]["maxUnavailable"] == 1 and "minAvailable" not in one["spec"] for one in budgets.values())
+
+
+def test_nothing_comes_in_but_clients_to_the_api_and_prometheus(made):
+    policies = of(made, "NetworkPolicy")
+    closed = policies["nothing-else"]["spec"]
+    assert (closed["podSelector"], sorted(closed["policyTypes"])) == ({}, ["Egress", "Ingress"])
+    assert "ingress" not in closed and "egress" not in closed
+    doors = {
+        name: sorted(port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"])
+        for name, policy in policies.items()
+        if "ingress" in policy["spec"] and name != "engine-to-the-stores"
+    }
+    assert doors == {"clients-to-the-api": ["http"], "prometheus-to-every-role": [8000, 9700]}
+    assert policies["clients-to-the-api"]["spec"]["podSelector"]["matchLabels"] == {
+        "app.kubernetes.io/component": "api"
+    }
+    names = policies["to-the-stores"]["spec"]["egress"][0]["to"][0]
+    assert names == {"namespaceSelector": {}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}
+
+
+def test_clients_do_not_reach_the_metrics(production):
+    (ingress,) = of(production, "Ingress").values()
+    paths = {(one["path"], one["pathType"]) for rule in ingress["spec"]["rules"] for one in rule["http"]["paths"]}
+    assert ("/", "Exact") in paths and ("/", "Prefix") not in paths
+    assert not [path for path, _ in paths if "/metrics".startswith(path) and path != "/"]
+
+
+def test_production_brings_no_store_and_no_secret(production):
+    assert not of(production, "StatefulSet") and not of(production, "Secret")
