@@ -59,6 +59,12 @@ class Running:
         children = Path(f"/proc/{pid}/task/{pid}/children")
         return int(children.read_text().split()[0]) if children.exists() and children.read_text() else 0
 
+    @property
+    def memory_mb(self) -> int:
+        """What it has of the machine's memory, as `top` shows it."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) // 1000
+
     def is_ready(self) -> bool:
         """Ask as a readiness probe does; raises CannotBuild when it has ended instead."""
         if self.process.poll() is not None:
@@ -156,6 +162,11 @@ class Trial:
     def trade(self) -> None:
         """Have one order executed by all of them together."""
         address = f"http://127.0.0.1:{self.api_port}/api/orders"
+        page = httpx.get(f"http://127.0.0.1:{self.api_port}/static/admin/css/base.css", timeout=10)
+        if page.status_code != 200:
+            raise CannotBuild(
+                f"the admin's style sheet is answered with {page.status_code}: were static files collected?"
+            )
         placed = httpx.post(f"{address}/execute", json=ORDER, timeout=10).json()["orderId"]
         order = f"{address}/{placed}"
         if not wait_for(
@@ -167,7 +178,7 @@ class Trial:
     def stop_all(self) -> None:
         """Ask every role to end, as an engine does; each must, by itself and with exit code 0."""
         for one in self.running:
-            began = time.monotonic()
+            began, memory_mb = time.monotonic(), one.memory_mb
             os.kill(one.pid, signal.Signals[self.config.get("StopSignal", "SIGTERM")])
             try:
                 code = one.process.wait(ENDS_WITHIN_S)
@@ -175,7 +186,9 @@ class Trial:
                 raise CannotBuild(f"{one.role} does not end within {ENDS_WITHIN_S:.0f} s:\n{words(one.log)}") from None
             if code:
                 raise CannotBuild(f"{one.role} ended with exit code {code}:\n{words(one.log)}")
-            self.tell(one.role, f"ended {time.monotonic() - began:.1f} s after SIGTERM, exit code 0")
+            self.tell(
+                one.role, f"ended {time.monotonic() - began:.1f} s after SIGTERM, exit code 0; it had {memory_mb} MB"
+            )
 
     def command(self, *command: str, **settings: str) -> "subprocess.CompletedProcess[bytes]":
         """Run a command in the image to its end."""

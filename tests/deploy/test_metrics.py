@@ -84,6 +84,31 @@ def are_free(first, count):
     return True
 
 
+def test_a_listener_on_all_addresses_is_told_under_one_that_can_be_asked(tmp_path):
+    listeners = metrics.listen(free_port(), ["order"], "0.0.0.0")
+    assert listeners["order"].getsockname()[0] == "0.0.0.0"
+    metrics.tell(tmp_path / "metrics.json", "127.0.0.1:8000", listeners)
+    assert json.loads((tmp_path / "metrics.json").read_text())[-1]["targets"] == [
+        f"127.0.0.1:{port(listeners['order'])}"
+    ]
+    listeners["order"].close()
+
+
+def test_questions_are_answered_beside_the_counts(listeners):
+    wrong = [""]
+    metrics.serve(listeners["order-1"], {"/healthz": lambda: wrong[0]})
+    with closing(HTTPConnection("127.0.0.1", port(listeners["order-1"]), timeout=5)) as connection:
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b"ok\n")
+    wrong[0] = "the loop stands still"
+    with closing(HTTPConnection("127.0.0.1", port(listeners["order-1"]), timeout=5)) as connection:
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (503, b"the loop stands still\n")
+    assert asked(listeners["order-1"])[0] == 200
+
+
 def test_without_a_port_nobody_listens():
     assert metrics.listen(0, ["api", "order"]) == {}
 
