@@ -324,7 +324,7 @@ def read_settings(options: Options) -> tuple[dict[str, Any], frozenset[str]]:
         os.environ["MARKET_REPLAY_SPEED"] = repr(options.replay_speed)
     try:
         settings = env.load()
-        given = env.given()
+        given = env.given(root=env.ROOT)
     except env.BadSetting as problem:
         raise CannotStart(str(problem), 2) from problem
     if settings["MARKET_REPLAY"] and not given.get("MARKET_REPLAY_START"):

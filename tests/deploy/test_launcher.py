@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from config import env
+from deploy import roles
 from deploy.external import Unreachable, reach
 from deploy.launcher import CannotStart, claim_ports, parse, read_settings
 from deploy.servers import free_port
@@ -57,6 +58,21 @@ def test_fresh_refuses_to_touch_a_server_of_the_users(bare):
     bare.setenv("DATABASE_URL", "postgresql://me@db/engine")
     with pytest.raises(CannotStart, match="DATABASE_URL names a server of yours"):
         read_settings(parse(["--fresh"]))
+
+
+def test_a_store_that_a_file_names_is_the_users_own(bare, tmp_path):
+    (tmp_path / "address").write_text("redis://cache.example/0\n")
+    bare.setenv("REDIS_URL_FILE", str(tmp_path / "address"))
+    settings, external = read_settings(parse([]))
+    assert (settings["REDIS_URL"], external) == ("redis://cache.example/0", {"REDIS_URL"})
+
+
+def test_the_administrators_password_is_the_one_given_or_made_and_kept(tmp_path):
+    given = {"ENGINE_DATA_DIR": tmp_path, "ENGINE_ADMIN_PASSWORD": "given"}
+    assert roles.admin_password(given) == "given"
+    assert not list(tmp_path.iterdir())
+    made = roles.admin_password({**given, "ENGINE_ADMIN_PASSWORD": None})
+    assert made == roles.admin_password({**given, "ENGINE_ADMIN_PASSWORD": None}) != "given"
 
 
 def test_stores_of_a_running_engine_do_not_count_as_external(bare, tmp_path):

@@ -17,6 +17,8 @@ from config.env import PREFIXES, ROOT
 from deploy import alone, role
 from deploy.liveness import STUCK_AFTER_S, Readiness, Turns
 from deploy.servers import free_port
+from orders import heartbeats
+from routing.store import redis
 from tests.deploy.conftest import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -264,3 +266,42 @@ def test_a_workers_consumer_tells_of_its_turns_and_rests_without_a_broker():
     clock[0] *= 3
     watch.stop(Consumer)
     assert (turns.stuck(), Consumer.timer.act) == ("", None)
+
+
+HALTED = """
+import signal, sys, time
+from deploy import liveness, role
+liveness.STUCK_AFTER_S, liveness.TURNS_EVERY_S = 3.0, 0.1
+plain = liveness.Turns.turned
+def turned(self):
+    plain(self)
+    print("a turn", flush=True)
+liveness.Turns.turned = turned
+# The main thread, which runs the loop, stands still; the others go on.
+signal.signal(signal.SIGALRM, lambda *_: time.sleep(600))
+role.end(role.main(["dlq"]))
+"""
+
+
+def test_a_worker_whose_loop_stands_still_says_so(environ, tmp_path):
+    with (tmp_path / "log").open("wb") as out:
+        process = subprocess.Popen([sys.executable, "-c", HALTED], cwd=ROOT, env=environ, stdout=out, stderr=out)
+    try:
+        # Long enough that one turn at the start would not do.
+        eventually(lambda: (tmp_path / "log").read_text().count("a turn") > 40, 60)
+        assert asked(environ, "/healthz") == (200, "ok")
+        process.send_signal(signal.SIGALRM)
+        eventually(lambda: asked(environ, "/healthz")[0] == 503, 60)
+        assert "the worker's loop has stood still" in asked(environ, "/healthz")[1]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_worker_ends_what_it_has_in_hand_and_says_goodbye(environ, tmp_path):
+    with started("order", environ, tmp_path) as process:
+        name = f"order {socket.gethostname()}-{process.pid}"
+        eventually(lambda: redis().zscore(heartbeats.ALIVE, name) is not None, 60)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert redis().zscore(heartbeats.ALIVE, name) is None
