@@ -1,1 +1,1 @@
-"""How the engine is put on a machine: `.venv`, embedded stores and the launcher behind `up`; a role by itself, and its image."""
+"""How the engine is put on a machine: `.venv`, stores and launcher behind `up`; and as roles by themselves, in an image."""
