@@ -1,1 +1,1 @@
-"""How the engine is put on a machine: `.venv`, stores and launcher behind `up`; and as roles by themselves, in an image."""
+"""How the engine is put on a machine: `.venv`, stores and launcher behind `up`; one role by itself, and the image."""
