@@ -94,7 +94,7 @@ def tell(group: Sequence[NewOrder], answers: Sequence[Accepted | Exception]) -> 
         if isinstance(answer, Accepted) and not answer.repeat
     ]
     for field in named([order.id for order in new]):
-        log.info("orders accepted", **field)
+        log.info("orders accepted", count=len(new), **field)
     for order in new:
         log.debug("order accepted", order_id=order.id, client_order_id=order.client_order_id, pair=order.pair.name)
 

@@ -152,7 +152,7 @@ class Door:
             if not (self.at_once or self.answered):
                 self.orders.append(order_id)
                 return
-        put([order_id], [self.span(placed_at(order_id) if self.at_once else self.began)])
+        self.root(order_id, placed_at(order_id) if self.at_once else self.began)
 
     def answer(self, status: int | None) -> None:
         """Give the orders their roots."""
@@ -162,13 +162,13 @@ class Door:
             self.attributes["http.response.status_code"] = status
         if status is None or status >= 500:
             self.error = "the client had no answer" if status is None else f"answered with {status}"
-        put(self.orders, [self.span(self.began)])
+        for order_id in self.orders:
+            self.root(order_id, self.began)
 
-    def span(self, began: int) -> Span:
-        """Make the root."""
-        return Span(
-            self.name, "SERVER", ROOT, NOBODY, began, time.time_ns(), self.attributes, self.error, links=self.links
-        )
+    def root(self, order_id: str, began: int) -> None:
+        """Make an order's root."""
+        attributes, now = {**self.attributes, "order.id": order_id}, time.time_ns()
+        put([order_id], [Span(self.name, "SERVER", ROOT, NOBODY, began, now, attributes, self.error, self.links)])
 
 
 entered: ContextVar[Door | None] = ContextVar("door", default=None)
@@ -340,7 +340,7 @@ def parent_of(order_id: str, began: int) -> int:
 
 
 @contextmanager
-def called(name: str, attributes: Mapping[str, Any], here: Work) -> Iterator[None]:
+def called(name: str, attributes: Mapping[str, Any], here: Work, kind: str = "CLIENT") -> Iterator[None]:
     """Time one call that a piece of work makes."""
     began, error = time.time_ns(), None
     try:
@@ -349,7 +349,7 @@ def called(name: str, attributes: Mapping[str, Any], here: Work) -> Iterator[Non
         error = repr(trouble)[:500]
         raise
     finally:
-        here.called(Span(name, "CLIENT", new_id(), here.id, began, time.time_ns(), attributes, error))
+        here.called(Span(name, kind, new_id(), here.id, began, time.time_ns(), attributes, error))
 
 
 def call(name: str, **attributes: Any) -> AbstractContextManager[None]:
@@ -464,8 +464,13 @@ def messaging(task: str, task_id: str, operation: str) -> dict[str, Any]:
 
 
 def publishing(task: str, task_id: str, order_ids: Sequence[str]) -> AbstractContextManager[None]:
-    """Trace the sending of a message about these orders."""
-    return published(task, task_id, order_ids) if order_ids and on() else NOTHING
+    """Trace the sending of a message about these orders; of one that names none, as a call of the work in hand."""
+    if order_ids and on():
+        return published(task, task_id, order_ids)
+    here = doing.get()
+    if here is None:
+        return NOTHING
+    return called(f"publish {task.partition('.')[0]}", messaging(task, task_id, "publish"), here, "PRODUCER")
 
 
 @contextmanager
