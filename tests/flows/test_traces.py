@@ -1,4 +1,4 @@
-"""Orders watched from outside, in an engine of separate processes: one whole trace each, their log lines, the metrics."""
+"""Orders watched from outside, in an engine of separate processes: a whole trace each, their log lines, the metrics."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
