@@ -3,10 +3,10 @@
 A message says "look at these orders" and nothing more; a lost or repeated one is harmless.
 """
 
-import json
 from collections.abc import Sequence
 from uuid import uuid4
 
+import msgspec
 import structlog
 from celery import current_app
 from kombu.exceptions import KombuError
@@ -35,6 +35,21 @@ ORDERS_PER_TASK = 100
 
 SENT_AT = "engine_sent_at"
 """Header of every message: when it was sent, in epoch milliseconds by the store's clock."""
+
+
+class Headers(msgspec.Struct):
+    """The part of a message's headers that is read from outside."""
+
+    engine_sent_at: int
+
+
+class Message(msgspec.Struct):
+    """A message as it stands in its queue."""
+
+    headers: Headers
+
+
+MESSAGE = msgspec.json.Decoder(Message)
 
 
 def send(task: str, order_ids: Sequence[str] = (), pairs: Sequence[str] = ()) -> bool:
@@ -88,6 +103,6 @@ def age_ms(message: str | None, now: int) -> int | None:
     if message is None:
         return 0
     try:
-        return max(0, now - int(json.loads(message)["headers"][SENT_AT]))
-    except (ValueError, TypeError, KeyError):
+        return max(0, now - MESSAGE.decode(message).headers.engine_sent_at)
+    except (msgspec.MsgspecError, RecursionError):
         return None
