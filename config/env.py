@@ -249,7 +249,12 @@ def value_of(name: str, setting: Setting, text: str | None) -> Any:
 
 def is_mistaken(name: str) -> bool:
     """Tell whether a variable is meant for this engine and means nothing to it: by its prefix, or by its likeness."""
-    return name not in TABLE and (name.startswith(PREFIXES) or bool(difflib.get_close_matches(name, TABLE, 1, 0.9)))
+    # OpenTelemetry has dozens, many of them alike, and they are the exporter's.
+    return (
+        name not in TABLE
+        and not name.startswith("OTEL_")
+        and (name.startswith(PREFIXES) or bool(difflib.get_close_matches(name, TABLE, 1, 0.9)))
+    )
 
 
 def unknown(name: str) -> str:
