@@ -15,7 +15,8 @@ from django.conf import settings
 from django.db import close_old_connections
 
 from config import broker
-from orders.dispatch import QUEUES
+from orders.dispatch import QUEUES, SENT_AT
+from routing.store import now_ms
 
 EXCHANGE = Exchange("engine", type="direct")
 
@@ -64,6 +65,12 @@ app.autodiscover_tasks([f"workers.{name}" for name in QUEUES], related_name=None
 @signals.setup_logging.connect
 def keep_our_logging(**_: Any) -> None:
     """Stop Celery from replacing the logging set up in config/logs.py."""
+
+
+@signals.before_task_publish.connect
+def stamp(headers: dict[str, Any], **_: Any) -> None:
+    """Note on every message, beat's included, when it was sent: a queue's age is that of its oldest."""
+    headers[SENT_AT] = now_ms()
 
 
 @signals.task_prerun.connect

@@ -173,6 +173,10 @@ TABLE: dict[str, Setting] = {
     "ENGINE_ROLE": Setting(filled, "shell", "which process this is; set by whatever starts it"),
     "DATABASE_URL": Setting(url("postgres", "postgresql"), None, "PostgreSQL; embedded when not given"),
     "REDIS_URL": Setting(url("redis", "rediss"), None, "Redis 7 or Valkey; embedded when not given"),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": Setting(
+        url("http", "https"), None, "collector that traces go to by OTLP over HTTP, such as http://127.0.0.1:4318"
+    ),
+    "OTEL_TRACES_SAMPLER_ARG": Setting(number(0, 1), "1", "share of orders that are traced, when there is a collector"),
     "ORDER_MAX_IMPACT_BPS": Setting(
         whole(1, 10_000), "1000", "worst price impact of its own size an order may have, bps"
     ),
@@ -245,7 +249,12 @@ def value_of(name: str, setting: Setting, text: str | None) -> Any:
 
 def is_mistaken(name: str) -> bool:
     """Tell whether a variable is meant for this engine and means nothing to it: by its prefix, or by its likeness."""
-    return name not in TABLE and (name.startswith(PREFIXES) or bool(difflib.get_close_matches(name, TABLE, 1, 0.9)))
+    # OpenTelemetry has dozens, many of them alike, and they are the exporter's.
+    return (
+        name not in TABLE
+        and not name.startswith("OTEL_")
+        and (name.startswith(PREFIXES) or bool(difflib.get_close_matches(name, TABLE, 1, 0.9)))
+    )
 
 
 def unknown(name: str) -> str:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -19,9 +20,10 @@ from engine.orders import Order
 from engine.quotes import CannotFill, NoQuote, Pair
 from engine.retry import Failure
 from engine.triggers import LEVEL_MAX, level
-from orders import attempts, endings, live, progress, recovery, settlement
+from orders import attempts, endings, live, progress, recovery, settlement, traces
 from orders.attempts import Prepared
 from orders.endings import Tried
+from orders.lines import about
 from orders.live import Claim
 from orders.progress import Move
 from routing import router, transactions
@@ -126,10 +128,11 @@ def ask_for(claims: Sequence[Claim]) -> None:
 
 
 def going_on(claims: Sequence[Claim]) -> "Callable[[Future[list[Answer]]], None]":
-    """Return what to do with these orders when the answers are in."""
+    """Return what to do with these orders when the answers are in, as part of the task they came with."""
+    context = copy_context()
 
     def go_on(answer: "Future[list[Answer]]") -> None:
-        resumption().submit(resume, claims, answer)
+        resumption().submit(context.run, resume, claims, answer)
 
     return go_on
 
@@ -142,12 +145,14 @@ def resumption() -> ThreadPoolExecutor:
 
 def resume(claims: Sequence[Claim], answer: "Future[list[Answer]]") -> None:
     """Go on with orders whose venues have answered."""
+    ids = [claim.order.id for claim in claims]
     try:
-        basis = router.asked(answer.result())
-        execute(claims, {claim.order.pair.name: basis for claim in claims})
+        with traces.work("resume", ids):
+            basis = router.asked(answer.result())
+            execute(claims, {claim.order.pair.name: basis for claim in claims})
     except Exception:
         # Nobody waits for this thread's result: say it, and leave the orders to their leases and the sweep.
-        log.exception("orders not resumed", orders=[claim.order.id for claim in claims])
+        log.exception("orders not resumed", **about(ids))
     finally:
         close_old_connections()
 

@@ -214,11 +214,15 @@ def quote_ages() -> list[dict[str, Any]]:
 
 
 def queues() -> list[dict[str, Any]]:
-    """Count the messages no worker has taken yet, by queue."""
+    """Count the messages no worker has taken yet, by queue, and say how long the oldest has waited, if it says so."""
     pipe = redis().pipeline(transaction=False)
     for name in dispatch.QUEUES:
         pipe.llen(name)
-    return [{"queue": name, "length": length} for name, length in zip(dispatch.QUEUES, pipe.execute(), strict=True)]
+    lengths, ages = pipe.execute(), dispatch.ages_ms()
+    return [
+        {"queue": name, "length": length, "age_ms": ages[name]}
+        for name, length in zip(dispatch.QUEUES, lengths, strict=True)
+    ]
 
 
 def repaired() -> dict[str, int]:

@@ -16,9 +16,10 @@ from engine.money import plain
 from engine.orders import Order, TimeInForce
 from engine.quotes import Quote
 from engine.triggers import Distrust, Sighting, level, trusted
-from orders import book, dispatch, live, progress
+from orders import book, dispatch, live, progress, traces
 from orders.book import Claim
 from orders.control import pauses
+from orders.lines import about
 from orders.live import Standing
 from orders.progress import Move
 from routing import quotes
@@ -87,7 +88,7 @@ def check() -> None:
     """Do for every pair with resting orders what a ring that was lost would have done."""
     for pair in book.pairs():
         for claim in book.abandoned(pair, now_ms()):
-            log.warning("claim taken over", pair=pair, orders=len(claim.ids))
+            log.warning("claim taken over", pair=pair, **about(claim.ids))
             trigger(claim)
         fire(pair)
 
@@ -115,14 +116,19 @@ def trigger(claim: Claim) -> None:
     One that was amended, cancelled or expired meanwhile is not moved: that step has put it where it belongs.
     """
     for start in range(0, len(claim.ids), MOVES):
-        ids = claim.ids[start : start + MOVES]
-        standing = live.standing(ids)
-        reached = [one for order_id in ids if (one := standing.get(order_id)) and is_reached(one, claim.sighting)]
-        won = progress.advance([triggered(one, claim.sighting) for one in still_out(reached)])
-        if won:
-            log.info("limit orders fired", pair=claim.pair, orders=len(won), price=plain(claim.sighting.price))
-            dispatch.send(dispatch.EXECUTE, [order_id for order_id in ids if order_id in won])
+        with traces.work("fire"):
+            set_off(claim.ids[start : start + MOVES], claim)
     book.settle(claim)
+
+
+def set_off(ids: Sequence[str], claim: Claim) -> None:
+    """Move these of the claimed orders."""
+    standing = live.standing(ids)
+    reached = [one for order_id in ids if (one := standing.get(order_id)) and is_reached(one, claim.sighting)]
+    won = progress.advance([triggered(one, claim.sighting) for one in still_out(reached)])
+    if won:
+        log.info("limit orders fired", pair=claim.pair, price=plain(claim.sighting.price), **about(won))
+        dispatch.send(dispatch.EXECUTE, [order_id for order_id in ids if order_id in won])
 
 
 def is_reached(one: Standing, seen: Sighting) -> bool:

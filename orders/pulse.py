@@ -9,7 +9,7 @@ import structlog
 from django.conf import settings
 from django.db import close_old_connections
 
-from orders import live, recovery, settlement, sniping, waiting
+from orders import live, recovery, settlement, sniping, traces, waiting
 from orders.sweep import sweep
 from routing.chain import LOOKUP_LIMIT
 
@@ -42,7 +42,8 @@ class Duty:
             return
         found = 0
         try:
-            found = self.act()
+            with traces.work(self.name):
+                found = self.act()
         except Exception as reason:
             # The loop must outlive any store's outage.
             if now - self.complained_at > COMPLAIN_EVERY_S:

@@ -28,6 +28,7 @@ from engine.triggers import Condition, Kind, TokenState, first_unmet, usd
 from orders import book, dispatch, live, progress
 from orders.control import pauses
 from orders.limits import is_over
+from orders.lines import about
 from orders.live import Standing
 from orders.progress import Move
 from routing import quotes, tape
@@ -116,7 +117,7 @@ def judge(order_ids: Sequence[str], happened: Mapping[str, MarketEvent], now: in
     won = progress.advance(moves)
     going = [move.order_id for move in moves if move.order_id in won and move.to is Status.TRIGGERED]
     if won:
-        log.info("sniper orders fired", orders=len(going), refused=len(won) - len(going))
+        log.info("sniper orders fired", refused=len(won) - len(going), **about(going))
     if going:
         dispatch.send(dispatch.EXECUTE, going)
 
