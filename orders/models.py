@@ -183,6 +183,19 @@ class Pause(models.Model):
         return self.name or str(self.scope)
 
 
+class Guard(models.Model):
+    """A limit that operators have moved; the row goes when it is back at the environment's value."""
+
+    name = models.CharField(primary_key=True, max_length=40)
+    value = models.BigIntegerField()
+    reason = models.CharField(max_length=200)
+    by = models.CharField(max_length=150)
+    moved_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class SetAside(models.Model):
     """A record DBSync could not write, kept as it came with the reason; nothing waits for it."""
 
