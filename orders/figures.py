@@ -251,7 +251,14 @@ def from_postgres() -> dict[str, Any]:
 
 def from_redis() -> dict[str, Any]:
     """Gather what Redis knows."""
-    return {"quotes": quote_ages(), "queues": queues(), "dbsync": archive.backlog(), "repaired": repaired()}
+    return {
+        "quotes": quote_ages(),
+        "freshMs": guards.QUOTE_FRESH_MS,
+        "staleMs": guards.QUOTE_STALE_MS,
+        "queues": queues(),
+        "dbsync": archive.backlog(),
+        "repaired": repaired(),
+    }
 
 
 def gather() -> dict[str, Any]:

@@ -45,6 +45,12 @@ def values() -> dict[str, int]:
     return {**defaults, **known.moved(defaults, rows())}
 
 
+def idle() -> list[str]:
+    """Name the guards whose move does not stand: the environment has changed under it since."""
+    found = rows()
+    return sorted(found.keys() - known.moved(standing.defaults(), found).keys())
+
+
 def planned(name: str, value: int | None) -> Move:
     """Return what moving a guard would come to; None is the environment's value.
 

@@ -51,9 +51,9 @@ class Change:
         return ", ".join(self.said)
 
 
-def interval_ms(task: PeriodicTask) -> int:
-    """Return how often a task comes, in milliseconds."""
-    return int(task.interval.schedule.run_every.total_seconds() * 1000)
+def interval_ms(task: PeriodicTask) -> int | None:
+    """Return how often a task comes, in milliseconds; None for one that has no interval."""
+    return int(task.interval.schedule.run_every.total_seconds() * 1000) if task.interval else None
 
 
 def polling_ms() -> int:
@@ -64,8 +64,8 @@ def polling_ms() -> int:
     return interval_ms(task) if task else POLL_MS
 
 
-def change(pk: int, every_ms: int, *, enabled: bool, reason: str, by: str) -> Change:
-    """Give a task another interval, or switch it; return from what to what.
+def change(pk: int, every_ms: int | None, *, enabled: bool, reason: str, by: str) -> Change:
+    """Give a task another interval, or None for the one it has, and switch it; return from what to what.
 
     Raises CannotSchedule.
     """
@@ -79,35 +79,50 @@ def change(pk: int, every_ms: int, *, enabled: bool, reason: str, by: str) -> Ch
     return made
 
 
-def refuse(task: PeriodicTask, every_ms: int, *, enabled: bool) -> None:
+def may_rest(task: PeriodicTask) -> bool:
+    """Tell whether a task may be off for a while; one that is not the engine's may."""
+    return task.name in MAY_REST or task.name not in ROLES
+
+
+def refuse(task: PeriodicTask, every_ms: int | None, *, enabled: bool) -> None:
     """Let a change pass that leaves the engine able to work.
 
     Raises CannotSchedule.
     """
-    if task.interval is None:
-        raise CannotSchedule(f"{task.name} has no interval")
-    now_ms, fresh_ms = interval_ms(task), guards.QUOTE_FRESH_MS
-    if (every_ms, enabled) == (now_ms, task.enabled):
-        raise CannotSchedule(f"{task.name} is so already: every {now_ms} ms, {state(enabled)}")
-    if not enabled and task.enabled and task.name not in MAY_REST:
+    if every_ms in (None, interval_ms(task)) and enabled == task.enabled:
+        raise CannotSchedule(f"nothing would change: {task.name} is {state(enabled)}, {pace(task)}")
+    if task.enabled and not enabled and not may_rest(task):
         raise CannotSchedule(f"{task.name} cannot be switched off")
-    if every_ms == now_ms:
-        return
+    if every_ms is not None and every_ms != interval_ms(task):
+        refuse_pace(task, every_ms, guards.QUOTE_FRESH_MS)
+
+
+def refuse_pace(task: PeriodicTask, every_ms: int, fresh_ms: int) -> None:
+    """Let an interval pass that polling may have.
+
+    Raises CannotSchedule.
+    """
     if task.name != dispatch.POLL:
-        raise CannotSchedule(f"{task.name} comes every {now_ms} ms; its interval cannot be changed")
+        raise CannotSchedule(f"{task.name} comes {pace(task)}, which cannot be changed")
     if not POLL_MIN_MS <= every_ms <= POLL_MAX_MS:
         raise CannotSchedule(f"the polling interval is {POLL_MIN_MS} to {POLL_MAX_MS} ms, not {every_ms}")
-    if every_ms > fresh_ms and every_ms > now_ms:
+    if every_ms > fresh_ms and every_ms > (interval_ms(task) or 0):
         raise CannotSchedule(
             f"with a polling interval of {every_ms} ms and QUOTE_FRESH_MS={fresh_ms} no quote would stay fresh until "
             "the next: raise QUOTE_FRESH_MS first"
         )
 
 
-def paced(task: PeriodicTask, every_ms: int) -> str:
+def pace(task: PeriodicTask) -> str:
+    """Write how often a task comes."""
+    every = interval_ms(task)
+    return f"every {every} ms" if every is not None else "on a schedule of its own"
+
+
+def paced(task: PeriodicTask, every_ms: int | None) -> str:
     """Set a task's interval, and all that follows from it; return what was changed."""
-    now_ms = interval_ms(task)
-    if every_ms == now_ms:
+    before = pace(task)
+    if every_ms in (None, interval_ms(task)):
         return ""
     # A row of its own: intervals are shared, and the other tasks keep theirs.
     task.interval = IntervalSchedule.objects.filter(
@@ -116,7 +131,7 @@ def paced(task: PeriodicTask, every_ms: int) -> str:
     task.expire_seconds = -(-every_ms // 1000)
     # The worker that polls must know how soon the next poll comes.
     task.kwargs = json.dumps({"every_ms": every_ms})
-    return f"from every {now_ms} ms to every {every_ms} ms"
+    return f"from {before} to {pace(task)}"
 
 
 def switched(task: PeriodicTask, *, enabled: bool) -> str:
