@@ -58,10 +58,9 @@ def interval_ms(task: PeriodicTask) -> int | None:
 
 def polling_ms() -> int:
     """Return how often the venues are polled, and keep it so until the transaction ends."""
-    task = (
-        PeriodicTask.objects.select_for_update(of=("self",)).filter(name=dispatch.POLL, interval__isnull=False).first()
-    )
-    return interval_ms(task) if task else POLL_MS
+    task = PeriodicTask.objects.select_for_update(of=("self",)).filter(name=dispatch.POLL).first()
+    every = interval_ms(task) if task else None
+    return POLL_MS if every is None else every
 
 
 def change(pk: int, every_ms: int | None, *, enabled: bool, reason: str, by: str) -> Change:

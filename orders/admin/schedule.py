@@ -11,7 +11,6 @@ from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from orders import dispatch, schedule
 from orders.admin.readonly import ReadOnly
-from orders.admin.wording import NOTHING, moment
 
 LIST = "admin:django_celery_beat_periodictask_changelist"
 
@@ -38,6 +37,8 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         model = models.PeriodicTask
         fields = ("enabled",)
         widgets = {"enabled": UnfoldBooleanSwitchWidget}
+        labels = {"enabled": "On"}
+        help_texts = {"enabled": "Off, beat does not send it."}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -63,14 +64,14 @@ class Tasks(ReadOnly):
     """What beat sends, and how often."""
 
     form = TaskForm
-    list_display = ("name", "state", "every", "role", "sent", "total_run_count")
+    list_display = ("task_name", "state", "every", "role")
     list_select_related = ("interval",)
     ordering = ("name",)
-    readonly_fields = ("name", "role", "state", "every", "sent")
+    readonly_fields = ("task_name", "role", "state", "every")
 
     def get_fields(self, request: HttpRequest, obj: models.PeriodicTask | None = None) -> tuple[str, ...]:
         """Offer what can be changed of this task, and nothing to those who may not."""
-        told = ("name", "role", "state", "every", "sent")
+        told = ("task_name", "role", "state", "every")
         if obj is None or not self.has_change_permission(request, obj):
             return told
         return (*told, "every_ms" if obj.name == dispatch.POLL else "enabled", "reason")
@@ -109,7 +110,12 @@ class Tasks(ReadOnly):
         messages.success(request, f"{obj.name} is changed; beat follows within about a second.")
         return HttpResponseRedirect(reverse(LIST))
 
-    @admin.display(description="is")
+    @admin.display(description="task")
+    def task_name(self, task: models.PeriodicTask) -> str:
+        """Show which it is."""
+        return str(task.name)
+
+    @admin.display
     def state(self, task: models.PeriodicTask) -> str:
         """Show whether it is sent."""
         return schedule.state(task.enabled)
@@ -122,9 +128,4 @@ class Tasks(ReadOnly):
     @admin.display(description="what for")
     def role(self, task: models.PeriodicTask) -> str:
         """Show what it does, and why it is as it is."""
-        return schedule.ROLES.get(task.name, NOTHING)
-
-    @admin.display(description="last sent, as far as beat has written it (UTC)")
-    def sent(self, task: models.PeriodicTask) -> str:
-        """Show when it was last sent."""
-        return moment(task.last_run_at)
+        return schedule.ROLES.get(task.name, "It is none of the engine's own.")
