@@ -64,7 +64,11 @@ class Order(models.Model):
         constraints = [
             # Partial: most orders have neither, and an index entry for nothing costs as much as one for something.
             models.UniqueConstraint(
-                fields=["client_order_id"], condition=Q(client_order_id__isnull=False), name="client_order_id_once"
+                fields=["client_order_id"],
+                condition=Q(client_order_id__isnull=False),
+                name="client_order_id_once",
+                # So that it serves a search for its beginning, too, in a database of any collation.
+                opclasses=["varchar_pattern_ops"],
             ),
             models.UniqueConstraint(fields=["replay_of"], condition=Q(replay_of__isnull=False), name="replayed_once"),
         ]

@@ -1,4 +1,4 @@
-"""What operators have moved of the guards."""
+"""What operators have moved of the guards; clients' names of orders, indexed for a search of their beginning."""
 
 import django.db.models.functions.datetime
 from django.db import migrations, models
@@ -20,5 +20,10 @@ class Migration(migrations.Migration):
                 ('by', models.CharField(max_length=150)),
                 ('moved_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
+        ),
+        migrations.RemoveConstraint(model_name='order', name='client_order_id_once'),
+        migrations.AddConstraint(
+            model_name='order',
+            constraint=models.UniqueConstraint(condition=models.Q(('client_order_id__isnull', False)), fields=('client_order_id',), name='client_order_id_once', opclasses=['varchar_pattern_ops']),
         ),
     ]
