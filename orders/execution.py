@@ -29,6 +29,7 @@ from orders.progress import Move
 from routing import router, transactions
 from routing.asking import asker
 from routing.chain import Blockhash, ChainUnreachable
+from routing.guards import guards
 from routing.router import Basis, Route
 from routing.store import now_ms
 from routing.venues import VENUES, Answer
@@ -65,7 +66,7 @@ def carry(order_ids: Sequence[str]) -> None:
         settlement.revisit(claimed.submitted)
     fresh = within_attempts(adopt_attempts(claimed.claims))
     bases = router.from_cache(
-        {claim.order.pair.name for claim in fresh}, now_ms(), settings.QUOTE_FRESH_MS, settings.QUOTE_STALE_MS
+        {claim.order.pair.name for claim in fresh}, now_ms(), guards.QUOTE_FRESH_MS, guards.QUOTE_STALE_MS
     )
     ask_for([claim for claim in fresh if claim.order.pair.name not in bases])
     execute([claim for claim in fresh if claim.order.pair.name in bases], bases)
@@ -108,12 +109,10 @@ def catching_up(claim: Claim, prepared: Prepared) -> Steps:
 
 def within_attempts(claims: Sequence[Claim]) -> list[Claim]:
     """End orders that have used up their tries; crashes count, so a poisonous order ends too."""
-    spent = [claim for claim in claims if claim.tries > settings.MAX_ATTEMPTS]
-    fail(
-        (claim, Failure("attempts_exhausted", f"not submitted in {settings.MAX_ATTEMPTS} attempts", False, True))
-        for claim in spent
-    )
-    return [claim for claim in claims if claim.tries <= settings.MAX_ATTEMPTS]
+    most = guards.MAX_ATTEMPTS
+    spent = [claim for claim in claims if claim.tries > most]
+    fail((claim, Failure("attempts_exhausted", f"not submitted in {most} attempts", False, True)) for claim in spent)
+    return [claim for claim in claims if claim.tries <= most]
 
 
 def ask_for(claims: Sequence[Claim]) -> None:
@@ -228,10 +227,10 @@ def affordable(order: Order, chosen: Route) -> Route:
     Raises PriceImpact.
     """
     impact = chosen.winner.impact_bps(order.pair, order.amount_in)
-    if impact > settings.ORDER_MAX_IMPACT_BPS:
+    if impact > guards.ORDER_MAX_IMPACT_BPS:
         raise PriceImpact(
             f"{chosen.winner.quote.venue}, the best venue, would fill this amount {impact} bps below its quoted price; "
-            f"at most {settings.ORDER_MAX_IMPACT_BPS} are allowed"
+            f"at most {guards.ORDER_MAX_IMPACT_BPS} are allowed"
         )
     return chosen
 

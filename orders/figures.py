@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from engine.lifecycle import FINAL
@@ -22,6 +21,7 @@ from orders.deadletters import Outlook
 from orders.models import Pause, Verdict
 from routing import quotes
 from routing.catalogue import catalogue
+from routing.guards import guards
 from routing.store import StoreError, now_ms, redis
 from routing.venues import VENUES
 
@@ -208,7 +208,7 @@ def quote_ages() -> list[dict[str, Any]]:
     found = []
     for name, cached in known.items():
         ages = {quote.venue: max(0, quote.age(now)) for quote in cached.quotes}
-        fresh = bool(cached.best and cached.best.age(now) <= settings.QUOTE_FRESH_MS)
+        fresh = bool(cached.best and cached.best.age(now) <= guards.QUOTE_FRESH_MS)
         found.append({"pair": name, "fresh": fresh, "ages": {venue: ages.get(venue) for venue in VENUES}})
     return found
 
@@ -255,7 +255,14 @@ def from_postgres() -> dict[str, Any]:
 
 def from_redis() -> dict[str, Any]:
     """Gather what Redis knows."""
-    return {"quotes": quote_ages(), "queues": queues(), "dbsync": archive.backlog(), "repaired": repaired()}
+    return {
+        "quotes": quote_ages(),
+        "freshMs": guards.QUOTE_FRESH_MS,
+        "staleMs": guards.QUOTE_STALE_MS,
+        "queues": queues(),
+        "dbsync": archive.backlog(),
+        "repaired": repaired(),
+    }
 
 
 def gather() -> dict[str, Any]:

@@ -8,7 +8,6 @@ wakes the order worker.  A claim stays on record until its orders have moved: a 
 from collections.abc import Iterable, Sequence
 
 import structlog
-from django.conf import settings
 
 from engine import events
 from engine.lifecycle import Status
@@ -24,6 +23,7 @@ from orders.live import Standing
 from orders.progress import Move
 from routing import quotes
 from routing.catalogue import catalogue
+from routing.guards import guards
 from routing.store import now_ms
 
 log = structlog.get_logger(__name__)
@@ -50,15 +50,13 @@ def halted(pair: str) -> Distrust | None:
 
 def judged(pair: str, known: Sequence[Quote], now: int) -> Sighting | Distrust:
     """Judge one pair's quotes; a price that cannot be trusted ends the run of those that could."""
-    best = trusted(
-        known, now, settings.LIMIT_QUOTE_AGE_MS, settings.QUOTE_STALE_MS, settings.LIMIT_VENUES_APART_MAX_BPS
-    )
+    best = trusted(known, now, guards.LIMIT_QUOTE_AGE_MS, guards.QUOTE_STALE_MS, guards.LIMIT_VENUES_APART_MAX_BPS)
     if isinstance(best, Distrust):
         book.distrust(pair)
         doubt(pair, best.reason)
         return best
     doubted.pop(pair, None)
-    polls = settings.LIMIT_HOLD_POLLS
+    polls = guards.LIMIT_HOLD_POLLS
     at = level(best.net_price, catalogue().pair(pair).tick)
     held = at if polls == 1 else book.observe(pair, f"{best.venue}@{best.observed_at}", at, polls)
     if held is None:
@@ -100,7 +98,7 @@ def fire(pair: str) -> int:
         return 0
     # All that is reached is claimed first: what takes long to fire must not miss the price that reached it.
     claims: list[Claim] = []
-    while now_ms() - seen.observed_at <= settings.LIMIT_QUOTE_AGE_MS:
+    while now_ms() - seen.observed_at <= guards.LIMIT_QUOTE_AGE_MS:
         claim = book.claim(pair, seen, now_ms(), len(claims))
         if claim is None:
             break

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import structlog
-from django.conf import settings
 from django.db import DatabaseError
 
 from engine import events, gates
@@ -34,6 +33,7 @@ from orders.progress import Move
 from routing import quotes, tape
 from routing.catalogue import catalogue
 from routing.facts import facts
+from routing.guards import guards
 from routing.store import StoreError, now_ms
 from routing.tape import MarketEvent
 
@@ -163,7 +163,7 @@ def prices(pairs: Iterable[str], now: int) -> dict[str, Decimal]:
     """Return the best fresh price of each pair that has one."""
     found = {}
     for name, cached in quotes.cached(pairs).items():
-        if winner := best(quote for quote in cached.quotes if quote.age(now) <= settings.QUOTE_FRESH_MS):
+        if winner := best(quote for quote in cached.quotes if quote.age(now) <= guards.QUOTE_FRESH_MS):
             found[name] = winner.net_price
     return found
 
@@ -171,7 +171,7 @@ def prices(pairs: Iterable[str], now: int) -> dict[str, Decimal]:
 def fired(one: Standing, seen: Seen) -> Move:
     """Make the move of an order whose conditions hold: on its way, or refused by a gate."""
     mint = mint_of(one)
-    limits = Limits(settings.SNIPE_LIQUIDITY_MIN_USD * 100, settings.SNIPE_TOP_HOLDER_MAX_BPS)
+    limits = Limits(guards.SNIPE_LIQUIDITY_MIN_USD * 100, guards.SNIPE_TOP_HOLDER_MAX_BPS)
     verdicts = gates.judge(seen.facts[mint], limits, allow_unknown=one.order.allow_unknown)
     evidence = {
         "trigger": {

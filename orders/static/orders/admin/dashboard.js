@@ -4,8 +4,6 @@
 (() => {
   const POLL_MS = 3000;
   const POLL_MAX_MS = 30000;
-  const FRESH_MS = 2000;
-  const STALE_MS = 10000;
   const root = document.getElementById("dashboard");
   const outcomes = ["confirmed", "failed", "cancelled", "expired", "unfinished"];
   const colours = {
@@ -175,7 +173,7 @@
         return el("b", { class: "age bad" }, "paused");
       }
       if (age === null) return el("b", { class: "age bad" }, "none");
-      return el("b", { class: `age ${age <= FRESH_MS ? "good" : age <= STALE_MS ? "warn" : "bad"}` }, span(age));
+      return el("b", { class: `age ${age <= f.freshMs ? "good" : age <= f.staleMs ? "warn" : "bad"}` }, span(age));
     }), one.fresh ? "fresh" : el("b", { class: "age bad" }, "stale")]);
     return [table(["pair", ...names, "BEST"], rows, "No pair is traded.")];
   }
