@@ -19,11 +19,11 @@ from tests.system import System, system
 PICTURES = Path(__file__).parent / "pictures"
 MARKET = {**LIVELY, "MOCK_CONFIRM_DELAY_MS": "4000-9000", "MOCK_REJECT_RATE": "0.3"}
 """Slow enough that a picture finds orders on their way."""
-PRICES = 100
+PRICES = 140
 """Different prices the chart has to show."""
 BYTES_MAX = 250_000
 DESKTOP = {"viewport": {"width": 1440, "height": 900}}
-PHONE = {"viewport": {"width": 390, "height": 1560}, "device_scale_factor": 1.5, "has_touch": True}
+PHONE = {"viewport": {"width": 390, "height": 1400}, "device_scale_factor": 2, "has_touch": True}
 """As wide as a phone, and as long as what is looked at first."""
 
 

@@ -2,10 +2,15 @@
 
 import os
 import signal
+import time
+from contextlib import contextmanager
 
+import httpx
 import pytest
 
 from tests.browser.desk import CLOSED_LINE
+from tests.browser.watched import WITHIN_S
+from tests.system import eventually
 
 pytestmark = pytest.mark.system
 
@@ -67,24 +72,46 @@ def test_a_reload_in_mid_flight_loses_nothing(desk):
     is_whole(desk, ids)
 
 
-def test_a_laptop_that_slept_while_its_line_died_catches_up(desk):
+@contextmanager
+def asleep(chromium):
+    """Stop the processes that run pages, as a closed lid does."""
+    running = chromium.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    renderers = [one["id"] for one in running if one["type"] == "renderer"]
+    assert renderers
+    for pid in renderers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in renderers:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_laptop_that_slept_while_its_line_died_catches_up(desk, chromium):
     desk.expected = CLOSED_LINE
     ids = rest(desk, 5)
     desk.until(lambda: set(ids) <= set(desk.ids()), "all rows")
-    desk.page.evaluate("document.addEventListener('freeze', () => { window.slept = true; })")
-    browser = desk.page.context.new_cdp_session(desk.page)
-    browser.send("Page.setWebLifecycleState", {"state": "frozen"})
-    desk.page.context.set_offline(True)
-    before = desk.engine.pids()["api"]
-    desk.engine.kill("api")
-    desk.until(lambda: desk.engine.pids()["api"] != before and desk.engine.is_ready(), "the server is back")
-    ids += market(desk, 10)
-    desk.until(lambda: all(len(desk.told(one)) >= 5 for one in ids), "all has happened meanwhile")
-    desk.page.context.set_offline(False)
-    browser.send("Page.setWebLifecycleState", {"state": "active"})
-    assert desk.page.evaluate("window.slept")
+    desk.page.evaluate(
+        "{ let last = Date.now(); window.slept = 0; setInterval(() => {"
+        " window.slept = Math.max(window.slept, Date.now() - last); last = Date.now(); }, 50); }"
+    )
+    with asleep(chromium):
+        closed = time.monotonic()
+        desk.engine.kill("api")
+        ids += eventually(lambda: accepted(desk, 10), WITHIN_S, "the server is back")
+        eventually(lambda: all(desk.told(one)[-1][1] == "confirmed" for one in ids), WITHIN_S, "all has happened")
+        lid_closed_ms = (time.monotonic() - closed) * 1000
+    desk.until(lambda: desk.page.evaluate("window.slept") >= lid_closed_ms, "it wakes, and really slept")
     desk.is_live()
     is_whole(desk, ids)
+
+
+def accepted(desk, count):
+    """Place market orders; return none while the server is away."""
+    try:
+        return market(desk, count)
+    except httpx.TransportError:
+        return []
 
 
 def test_a_line_that_falls_silent_is_given_up_and_made_anew(desk):
