@@ -74,12 +74,13 @@ def watched(one):
 
 
 @pytest.fixture
-def opened(page, engine):
+def opened(page, request):
     """Open desks; afterwards none may have complained, or shown an order going backwards."""
 
     @contextmanager
-    def open_desk(on=engine, **options):
-        with watched(Desk(page(**options), on)) as desk:
+    def open_desk(on=None, **options):
+        # Which engine runs is the test's choice: another one beside it would only take its time.
+        with watched(Desk(page(**options), on or request.getfixturevalue("engine"))) as desk:
             desk.open()
             yield desk
 

@@ -100,6 +100,17 @@ class Desk(Watched):
         """Return an order's row."""
         return self.page.locator(f"[data-order='{order_id}']")
 
+    def find(self, order_id: str) -> Any:
+        """Return an order's row, however far back in the list it is."""
+
+        def found() -> bool:
+            if not self.row(order_id).count() and self.page.locator("#older").is_visible():
+                self.page.click("#older")
+            return bool(self.row(order_id).count() and self.row(order_id).get_attribute("data-status") != "unknown")
+
+        self.until(found, f"the row of {order_id}")
+        return self.row(order_id)
+
     def ends(self, order_id: str, status: str) -> Any:
         """Wait until the row says how the order ended."""
         self.page.wait_for_selector(f"[data-order='{order_id}'][data-status={status}]")

@@ -49,8 +49,12 @@ class Scene:
         best = self.best()
         prices = [f"{best * float(above):.2f}" for above in ABOVE]
         limits = [self.place(type="limit", amount=str(2 + i), limitPrice=one) for i, one in enumerate(prices)]
+        return [*limits, self.wait()]
+
+    def wait(self) -> str:
+        """Place a sniper order that asks for more than will ever be."""
         much = {"kind": "volume", "atLeast": "900000000", "windowS": 60}
-        return [*limits, self.place(type="sniper", tokenOut="WIF", amount="0.5", maxPrice="0.05", trigger=[much])]
+        return self.place(type="sniper", tokenOut="WIF", amount="0.5", maxPrice="0.05", trigger=[much])
 
     def too_much(self) -> str:
         """Place an order no pool can fill: a dead letter that no replay helps."""
@@ -75,9 +79,9 @@ class Scene:
         """Return an order that the chain refused at every try: its dead letter is safe to replay."""
 
         def found() -> str | None:
-            self.ended(self.trade(15))
             rows = self.http.get("/api/orders", params={"status": "failed", "limit": 200}).json()["results"]
-            return next((one["orderId"] for one in rows if (one["result"] or {}).get("replayMayHelp")), None)
+            failed = next((one["orderId"] for one in rows if one["result"].get("replayMayHelp")), None)
+            return failed or self.ended(self.trade(15))
 
         return str(eventually(found, WITHIN_S, "an order that failed for good"))
 

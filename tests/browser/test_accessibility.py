@@ -53,8 +53,8 @@ def test_axe_sees_what_is_wrong(page):
 def test_the_desk(opened, scene, look):
     with opened(on=scene.engine, **look) as desk:
         desk.expected = ("status of 400",)
-        letter = scene.failed_for_good()
-        desk.row(letter).wait_for(state="attached")
+        letter, waiting = scene.failed_for_good(), scene.wait()
+        desk.find(letter)
         found = violations(desk.page, "market")
         desk.timeline(letter)
         desk.fill(amount="1")
@@ -68,13 +68,14 @@ def test_the_desk(opened, scene, look):
         desk.choose("sniper")
         desk.fill(tokenOut="WIF", amount="1")
         desk.until(lambda: "Gate" in desk.page.locator("#estimate").inner_text(), "the gates")
-        desk.page.locator(".order[data-status=pending] .actions button").first.click()
+        desk.find(waiting).get_by_role("button", name="Amend").click()
         desk.page.wait_for_selector("form.amend")
         found += violations(desk.page, "sniper, and an order being amended")
     assert found == []
 
 
-@pytest.mark.parametrize("look", LOOKS)
+# What is too pale in the dark is so at any width.
+@pytest.mark.parametrize("look", LOOKS[:3])
 def test_every_kind_of_page_of_the_admin(page, scene, look):
     console = Console(page(**look), scene.engine)
     console.go()
