@@ -23,7 +23,7 @@ PRICES = 140
 """Different prices the chart has to show."""
 BYTES_MAX = 250_000
 DESKTOP = {"viewport": {"width": 1440, "height": 900}}
-PHONE = {"viewport": {"width": 390, "height": 1400}, "device_scale_factor": 2, "has_touch": True}
+PHONE = {"viewport": {"width": 390, "height": 1400}, "has_touch": True}
 """As wide as a phone, and as long as what is looked at first."""
 
 
