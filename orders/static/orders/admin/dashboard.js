@@ -46,9 +46,11 @@
 
   function table(head, rows, empty) {
     if (!rows.length) return el("p", { class: "none" }, empty);
-    const cells = (kind, row) => row.map((cell, i) => el(kind, i ? { class: "number" } : { class: "name" }, cell));
+    // What has no name is no heading.
+    const cells = (kind, row) => row.map((cell, i) =>
+      el(cell === "" ? "td" : kind, i ? { class: "number" } : { class: "name" }, cell));
     return el("table", {},
-      el("thead", {}, el("tr", {}, ...cells("th", head))),
+      head.some(Boolean) ? el("thead", {}, el("tr", {}, ...cells("th", head))) : null,
       el("tbody", {}, ...rows.map((row) => el("tr", {}, ...cells("td", row)))));
   }
 
