@@ -11,6 +11,7 @@ from orders.api.filters import ACCEPTED
 from orders.seen import uuid_or_none
 
 LIMIT_MAX = 200
+CURSOR = "^[A-Za-z0-9+/=]{1,200}$"
 
 
 class OrderPages(CursorPagination):
