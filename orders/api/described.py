@@ -6,7 +6,7 @@ from typing import Any
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 
-from engine.orders import OrderType
+from engine.orders import OrderType, TimeInForce
 from orders.api.answers import SNIPER_LIVES
 from orders.api.rules import NEEDS, inapplicable
 from orders.api.serializers import AmendSerializer, ExecuteSerializer
@@ -32,12 +32,14 @@ class Described(AutoSchema):  # type: ignore[misc]
     """Describes operations: objects have the fields that are named and no others."""
 
     def get_operation(self, *whatever: Any) -> Json | None:
-        """Add what each answer leads to."""
-        operation: Json | None = super().get_operation(*whatever)
-        for status, answer in (operation or {}).get("responses", {}).items():
+        """Add that a body must be there, and what each answer leads to."""
+        operation: Json = super().get_operation(*whatever) or {}
+        if "requestBody" in operation:
+            operation["requestBody"]["required"] = True
+        for status, answer in operation.get("responses", {}).items():
             if links := dict(linked(operation["operationId"], status)):
                 answer["links"] = links
-        return operation
+        return operation or None
 
     def _map_basic_serializer(self, serializer: Any, direction: str) -> Json:
         """Close objects, but for one that says that more may follow."""
@@ -95,4 +97,13 @@ def of_type(whole: Json, kind: OrderType) -> Json:
         "properties": properties,
         "required": [*whole["required"], *needed],
         "additionalProperties": False,
+        **(EXPIRY if "expiresAt" in properties else {}),
     }
+
+
+EXPIRY: Json = {
+    "dependentSchemas": {"expiresAt": {"properties": {"timeInForce": {"const": TimeInForce.GTD.value}}}},
+    "if": {"properties": {"timeInForce": {"const": TimeInForce.GTD.value}}, "required": ["timeInForce"]},
+    "then": {"required": ["expiresAt"]},
+}
+"""An order until some time says until when, and no other does."""

@@ -35,6 +35,8 @@ CLIENT_ORDER_ID = rf"^[A-Za-z0-9._:\-]{{1,{CLIENT_ORDER_ID_MAX}}}$"
 CLIENT_ID = re.compile(CLIENT_ORDER_ID.replace("$", r"\Z"))
 TOKEN_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MINT_MAX}
 
+WHOLE_DIGITS = 20
+
 WORDING: dict[str, Any] = {
     "required": "is missing",
     "null": "is null",
@@ -83,15 +85,18 @@ class ClientOrderId(Text):
 
 
 class Whole(serializers.IntegerField):
-    """A JSON whole number; strings and booleans are not taken for one."""
+    """A JSON whole number, which 50.0 is as well; strings and booleans are not taken for one."""
 
     default_error_messages = WORDING
 
     def to_internal_value(self, data: Any) -> int:
         """Accept a whole number only."""
-        if not isinstance(data, int) or isinstance(data, bool):
+        if isinstance(data, bool) or not isinstance(data, int | Decimal):
             raise serializers.ValidationError("must be a whole number")
-        return data
+        # The size first: 1e999999999 would take for ever to write out.
+        if isinstance(data, Decimal) and (data.adjusted() > WHOLE_DIGITS or data != data.to_integral_value()):
+            raise serializers.ValidationError("must be a whole number")
+        return int(data)
 
 
 class Flag(serializers.BooleanField):
