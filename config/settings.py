@@ -159,6 +159,7 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_PARSER_CLASSES": ["orders.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_METADATA_CLASS": "orders.api.options.Methods",
     "DEFAULT_SCHEMA_CLASS": "orders.api.described.Described",
     "EXCEPTION_HANDLER": "orders.api.errors.handle",
     "COERCE_DECIMAL_TO_STRING": True,

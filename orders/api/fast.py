@@ -191,6 +191,8 @@ async def respond(send: Send, status: int, body: Any) -> None:
 
 def plain_host(scope: Scope) -> str | None:
     """Return the Host of a request with a JSON body and nothing unusual about it, else None."""
+    if scope["query_string"]:
+        return None
     found: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         if name in TELLING:

@@ -39,7 +39,10 @@ class Moment(django_filters.fields.IsoDateTimeField):  # type: ignore[misc]
         """Read a time, if one is given; of the many ways to write one, that of RFC 3339 alone says which it is."""
         if value is not None and not RFC_3339.match(value):
             raise ValidationError("is not an RFC 3339 time with its offset")
-        given = super().clean(value and value.upper())
+        try:
+            given = super().clean(value and value.upper())
+        except ValidationError:
+            raise ValidationError("is a time that does not exist") from None
         try:
             return given.astimezone(UTC) if given else None
         except OverflowError:
@@ -75,8 +78,12 @@ class PairFilter(django_filters.CharFilter):  # type: ignore[misc]
 class OrderFilter(django_filters.FilterSet):  # type: ignore[misc]
     """By status, type, pair and time of creation."""
 
-    status = django_filters.MultipleChoiceFilter(choices=[(s, s) for s in Status])
-    type = django_filters.ChoiceFilter(choices=[(kind, kind) for kind in OrderType])
+    status = django_filters.MultipleChoiceFilter(
+        choices=[(s, s) for s in Status], error_messages={"invalid_choice": "is not a status"}
+    )
+    type = django_filters.ChoiceFilter(
+        choices=[(kind, kind) for kind in OrderType], error_messages={"invalid_choice": "is not an order type"}
+    )
     pair = PairFilter()
     createdAfter = MomentFilter(field_name="created_at", lookup_expr="gte")
     createdBefore = MomentFilter(field_name="created_at", lookup_expr="lt")

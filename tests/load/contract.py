@@ -46,11 +46,29 @@ HINTS: dict[str, list[Any]] = {
 OFTEN = 0.7
 
 ONLY_STATE_DECIDES = re.compile(
-    "is not a token this engine trades|is not a pair this engine trades|cannot be bought with|is the same token as"
-    "|to buy a token that is not listed|is not on the tick|asks for more than there can be|has [0-9]+ decimals;|has too many digits"
-    "|must be at (most|least)|must be later than now|days ahead|names one kind twice|must have at most [0-9]+ decimals"
-    "|differs from clientOrderId|is not acceptable|is beyond the calendar|does not apply to a|must be less than"
-    "|is not a decimal number"
+    "|".join(
+        (
+            "is not a (token|pair) this engine trades",
+            "is the same token as tokenIn",
+            "cannot be bought with",
+            "to buy a token that is not listed",
+            "is not on the tick",
+            "has [0-9]+ decimals;",
+            "has too many digits",
+            "must have at most [0-9]+ decimals",
+            "must be (at most|less than)",
+            "asks for more than there can be",
+            "is not a decimal number",
+            "must be later than now",
+            "days ahead",
+            "is a time that does not exist",
+            "is beyond the calendar",
+            "names one kind twice",
+            "differs from clientOrderId",
+            "does not apply to a",
+            "is not acceptable",
+        )
+    )
 )
 """Why a request that fits the description may still be refused: the catalogue, the clock, or another field decides."""
 
@@ -151,7 +169,12 @@ def configuration(seed: int, examples: int, orders: list[str], later: bool) -> s
             "generation": {"max-examples": examples, "database": "none", "no-shrink": False},
             "phases": {"examples": {"enabled": not later}, "coverage": {"enabled": not later}},
             # Instead of it: refused_for_a_cause.
-            "checks": {"positive_data_acceptance": {"enabled": False}, **statuses},
+            "checks": {
+                "positive_data_acceptance": {"enabled": False},
+                # What is deleted is an order's rest: the order itself stays to be seen.
+                "use_after_free": {"enabled": False},
+                **statuses,
+            },
             # An order of a batch is judged by itself. Instead of it: a_wrong_batch_is_not_accepted_whole.
             "operations": [
                 {
