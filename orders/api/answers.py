@@ -11,7 +11,7 @@ from rest_framework import serializers
 from engine.lifecycle import Status
 from engine.orders import SLIPPAGE_MAX_BPS, OrderType, TimeInForce
 from engine.triggers import WINDOW_MAX_S, Kind
-from orders.api.errors import CODES, FIELDS_MAX, SHOWN_MAX
+from orders.api.errors import CODES, SHOWN_MAX
 from orders.api.fields import CLIENT_ORDER_ID, LIST_SCHEMA, TOKEN_SCHEMA
 from orders.api.filters import PAIR_SCHEMA
 from routing.venues import VENUES
@@ -98,7 +98,7 @@ class ErrorBodySerializer(serializers.Serializer[Any]):
 
     code = serializers.ChoiceField(choices=FAILURES)
     message = serializers.CharField(min_length=1)
-    fields = FieldErrorSerializer(many=True, max_length=FIELDS_MAX)  # type: ignore[assignment]
+    fields = FieldErrorSerializer(many=True)  # type: ignore[assignment]
 
 
 class ErrorSerializer(serializers.Serializer[Any]):

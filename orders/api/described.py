@@ -28,7 +28,7 @@ KNOWN_STATE = {"execute_order": '"1"', "get_order": "$response.header.ETag", "am
 """The If-Match that goes with an order in the answer of an operation."""
 
 
-class Described(AutoSchema):  # type: ignore[misc]
+class Described(AutoSchema):
     """Describes operations: objects have the fields that are named and no others."""
 
     def get_operation(self, *whatever: Any) -> Json | None:
@@ -43,7 +43,7 @@ class Described(AutoSchema):  # type: ignore[misc]
 
     def _map_basic_serializer(self, serializer: Any, direction: str) -> Json:
         """Close objects, but for one that says that more may follow."""
-        found: Json = super()._map_basic_serializer(serializer, direction)
+        found: Json = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         if getattr(serializer, "is_open", False):
             return found
         found["additionalProperties"] = False
@@ -57,7 +57,9 @@ class Described(AutoSchema):  # type: ignore[misc]
         """Describe an order by its type: each has its own fields, by the rules that orders are judged by."""
         named = {kind: f"{kind.capitalize()}Order" for kind in OrderType}
         for kind, name in named.items():
-            component = ResolvedComponent(name, ResolvedComponent.SCHEMA, of_type(whole, kind), name)
+            component = ResolvedComponent(  # type: ignore[no-untyped-call]
+                name, ResolvedComponent.SCHEMA, of_type(whole, kind), name
+            )
             self.registry.register_on_missing(component)
         references = {kind.value: f"#/components/schemas/{name}" for kind, name in named.items()}
         return {
