@@ -159,9 +159,12 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_PARSER_CLASSES": ["orders.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_METADATA_CLASS": "orders.api.options.Methods",
+    "DEFAULT_SCHEMA_CLASS": "orders.api.described.Described",
     "EXCEPTION_HANDLER": "orders.api.errors.handle",
     "COERCE_DECIMAL_TO_STRING": True,
+    # An answer's form goes by Accept alone; `?format=` is a parameter nobody reads, and is refused like any other.
+    "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Solana order execution engine",
@@ -172,9 +175,13 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "ENUM_NAME_OVERRIDES": {
         "StatusEnum": "orders.api.answers.STATUSES",
         "ReadinessEnum": "orders.api.answers.READINESS",
+        "TimeInForceEnum": "orders.api.answers.LIVES",
+        "SniperTimeInForceEnum": "orders.api.answers.SNIPER_LIVES",
+        "ErrorCodeEnum": "orders.api.answers.FAILURES",
     },
 }
 

@@ -2,18 +2,69 @@
 
 # ruff: noqa: N815 - fields are spelled as clients read them
 
+from collections.abc import Iterable
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from engine.lifecycle import Status
-from engine.orders import TimeInForce
-from orders.api.fields import LIST_SCHEMA
+from engine.orders import SLIPPAGE_MAX_BPS, OrderType, TimeInForce
+from engine.triggers import WINDOW_MAX_S, Kind
+from orders.api.errors import CODES, SHOWN_MAX
+from orders.api.fields import CLIENT_ORDER_ID, LIST_SCHEMA, TOKEN_SCHEMA
+from orders.api.filters import PAIR_SCHEMA
+from routing.venues import VENUES
 
-STATUSES = [(status.value, status.value) for status in Status]
-READINESS = [("ready", "ready"), ("degraded", "degraded")]
-LIVES = [(life.value, life.value) for life in TimeInForce]
+
+def choices(values: Iterable[str]) -> list[tuple[str, str]]:
+    """Turn values into the choices of a field."""
+    return [(str(value), str(value)) for value in values]
+
+
+STATUSES = choices(Status)
+READINESS = choices(["ready", "degraded"])
+LIVES = choices(TimeInForce)
+SNIPER_LIVES = choices([TimeInForce.GTC, TimeInForce.GTD])
+TYPES = choices(OrderType)
+VENUE_NAMES = choices(VENUES)
+FAILURES = choices(CODES)
+PROBLEMS = ("no_quote", "cannot_fill", "price_impact")
+
+
+@extend_schema_field({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "examples": ["154.8896"]})
+class Decimals(serializers.CharField):
+    """A decimal, written out."""
+
+
+@extend_schema_field(TOKEN_SCHEMA)
+class TokenName(serializers.CharField):
+    """A token by its symbol, or by its mint while it is not listed."""
+
+
+@extend_schema_field(PAIR_SCHEMA)
+class PairName(serializers.CharField):
+    """A directed pair."""
+
+
+@extend_schema_field({"type": "string", "pattern": CLIENT_ORDER_ID})
+class ClientOrderId(serializers.CharField):
+    """A client's own name for an order."""
+
+
+@extend_schema_field({"type": "string", "pattern": "^[1-9A-HJ-NP-Za-km-z]{32,44}$"})
+class Mint(serializers.CharField):
+    """A Solana address."""
+
+
+@extend_schema_field({"type": "string", "pattern": "^[1-9A-HJ-NP-Za-km-z]{64,88}$"})
+class Signature(serializers.CharField):
+    """A Solana transaction's signature."""
+
+
+@extend_schema_field({"type": "string", "pattern": r"^wss?://[^/]+/ws/[0-9a-f-]{36}$"})
+class SocketURL(serializers.CharField):
+    """A WebSocket's address."""
 
 
 class LinksSerializer(serializers.Serializer[Any]):
@@ -21,7 +72,7 @@ class LinksSerializer(serializers.Serializer[Any]):
 
     self = serializers.URLField()
     events = serializers.URLField()
-    ws = serializers.CharField(help_text="WebSocket that streams the order's events from the first.")
+    ws = SocketURL(help_text="WebSocket that streams the order's events from the first.")
 
 
 class AcceptedSerializer(serializers.Serializer[Any]):
@@ -36,17 +87,17 @@ class AcceptedSerializer(serializers.Serializer[Any]):
 class FieldErrorSerializer(serializers.Serializer[Any]):
     """What is wrong with one field."""
 
-    field = serializers.CharField()
-    value = serializers.CharField(allow_null=True)
-    message = serializers.CharField()
-    accepted = serializers.CharField()
+    field = serializers.CharField(max_length=SHOWN_MAX)
+    value = serializers.CharField(allow_null=True, max_length=SHOWN_MAX)
+    message = serializers.CharField(min_length=1)
+    accepted = serializers.CharField(min_length=1)
 
 
 class ErrorBodySerializer(serializers.Serializer[Any]):
     """What went wrong."""
 
-    code = serializers.CharField()
-    message = serializers.CharField()
+    code = serializers.ChoiceField(choices=FAILURES)
+    message = serializers.CharField(min_length=1)
     fields = FieldErrorSerializer(many=True)  # type: ignore[assignment]
 
 
@@ -58,6 +109,8 @@ class ErrorSerializer(serializers.Serializer[Any]):
 
 class EventSerializer(serializers.Serializer[Any]):
     """One event; more facts follow by status, as the examples show."""
+
+    is_open = True
 
     orderId = serializers.UUIDField()
     seq = serializers.IntegerField(min_value=1, help_text="1, 2, 3 ... without gaps.")
@@ -76,9 +129,11 @@ class EventsSerializer(serializers.Serializer[Any]):
 class RestingSerializer(serializers.Serializer[Any]):
     """What an order that waits is waiting beside."""
 
-    best = serializers.CharField(allow_null=True, help_text="BEST: the best price less fee that venues last quoted.")
-    ageMs = serializers.IntegerField(allow_null=True, required=False, help_text="Its age; limit orders only.")
-    awayBps = serializers.CharField(
+    best = Decimals(allow_null=True, help_text="BEST: the best price less fee that venues last quoted.")
+    ageMs = serializers.IntegerField(
+        min_value=0, allow_null=True, required=False, help_text="Its age; limit orders only."
+    )
+    awayBps = Decimals(
         allow_null=True,
         required=False,
         help_text="How far BEST must still rise to the limit price, in bps of BEST; 0 once it is there.  "
@@ -86,7 +141,7 @@ class RestingSerializer(serializers.Serializer[Any]):
     )
 
 
-@extend_schema_field({**LIST_SCHEMA, "type": ["array", "null"]})
+@extend_schema_field(LIST_SCHEMA)
 class ConditionsField(serializers.ListField):
     """The conditions of a sniper order."""
 
@@ -95,26 +150,26 @@ class OrderSerializer(serializers.Serializer[Any]):
     """An order as it stands; a term that its type does not have is null."""
 
     orderId = serializers.UUIDField()
-    clientOrderId = serializers.CharField(allow_null=True)
-    type = serializers.CharField()
-    pair = serializers.CharField()
-    tokenIn = serializers.CharField()
-    tokenOut = serializers.CharField()
-    amount = serializers.CharField()
-    slippageBps = serializers.IntegerField()
-    limitPrice = serializers.CharField(allow_null=True)
-    maxPrice = serializers.CharField(allow_null=True)
+    clientOrderId = ClientOrderId(allow_null=True)
+    type = serializers.ChoiceField(choices=TYPES)
+    pair = PairName()
+    tokenIn = TokenName()
+    tokenOut = TokenName()
+    amount = Decimals()
+    slippageBps = serializers.IntegerField(min_value=0, max_value=SLIPPAGE_MAX_BPS)
+    limitPrice = Decimals(allow_null=True)
+    maxPrice = Decimals(allow_null=True)
     timeInForce = serializers.ChoiceField(choices=LIVES, allow_null=True)
     expiresAt = serializers.DateTimeField(allow_null=True)
     trigger = ConditionsField(allow_null=True)
     allowUnknown = serializers.BooleanField(allow_null=True)
     status = serializers.ChoiceField(choices=STATUSES)
-    seq = serializers.IntegerField()
-    attempt = serializers.IntegerField()
+    seq = serializers.IntegerField(min_value=1)
+    attempt = serializers.IntegerField(min_value=0)
     createdAt = serializers.DateTimeField()
     updatedAt = serializers.DateTimeField()
-    venue = serializers.CharField(allow_null=True)
-    txHash = serializers.CharField(allow_null=True)
+    venue = serializers.ChoiceField(choices=VENUE_NAMES, allow_null=True)
+    txHash = Signature(allow_null=True)
     result = serializers.DictField(help_text="Facts of the last event.")
     replayOf = serializers.UUIDField(allow_null=True)
     resting = RestingSerializer(allow_null=True, help_text="Of an order that waits; null once it has fired or ended.")
@@ -124,29 +179,27 @@ class OrderSerializer(serializers.Serializer[Any]):
 class OfferSerializer(serializers.Serializer[Any]):
     """What one venue would pay for an order."""
 
-    venue = serializers.CharField()
-    price = serializers.CharField()
-    feeBps = serializers.IntegerField()
-    netPrice = serializers.CharField()
-    ageMs = serializers.IntegerField()
-    amountOut = serializers.CharField()
+    venue = serializers.ChoiceField(choices=VENUE_NAMES)
+    price = Decimals()
+    feeBps = serializers.IntegerField(min_value=0)
+    netPrice = Decimals()
+    ageMs = serializers.IntegerField(min_value=0)
+    amountOut = Decimals()
 
 
 class EstimatedFillSerializer(serializers.Serializer[Any]):
     """What an order would get this moment."""
 
-    venue = serializers.CharField()
+    venue = serializers.ChoiceField(choices=VENUE_NAMES)
     reason = serializers.CharField(help_text="Why this venue.")
-    price = serializers.CharField(help_text="The venue's price before its fee.")
-    feeBps = serializers.IntegerField()
-    fee = serializers.CharField(help_text="In tokenIn.")
-    expectedPrice = serializers.CharField(
-        help_text="What the fill comes to: tokenOut per tokenIn, fee and impact paid."
-    )
-    expectedOut = serializers.CharField()
-    minimumOut = serializers.CharField(help_text="The least the order accepts: by its slippage, and by its own price.")
-    impactBps = serializers.CharField(help_text="What the order's own size costs it, in bps.")
-    ageMs = serializers.IntegerField(help_text="Age of the quote.")
+    price = Decimals(help_text="The venue's price before its fee.")
+    feeBps = serializers.IntegerField(min_value=0)
+    fee = Decimals(help_text="In tokenIn.")
+    expectedPrice = Decimals(help_text="What the fill comes to: tokenOut per tokenIn, fee and impact paid.")
+    expectedOut = Decimals()
+    minimumOut = Decimals(help_text="The least the order accepts: by its slippage, and by its own price.")
+    impactBps = Decimals(help_text="What the order's own size costs it, in bps.")
+    ageMs = serializers.IntegerField(min_value=0, help_text="Age of the quote.")
     fresh = serializers.BooleanField(help_text="Whether the order would be routed on it at once.")
     quotes = OfferSerializer(many=True, help_text="What it was chosen from, the best first.")
 
@@ -154,19 +207,19 @@ class EstimatedFillSerializer(serializers.Serializer[Any]):
 class EstimatedLimitSerializer(serializers.Serializer[Any]):
     """Where a limit price is beside BEST."""
 
-    limitPrice = serializers.CharField()
-    best = serializers.CharField(allow_null=True)
-    ageMs = serializers.IntegerField(allow_null=True)
-    awayBps = serializers.CharField(allow_null=True, help_text="How far BEST must rise; 0 once it is there.")
-    leastOut = serializers.CharField(help_text="The least the order pays out whenever it is filled.")
+    limitPrice = Decimals()
+    best = Decimals(allow_null=True)
+    ageMs = serializers.IntegerField(min_value=0, allow_null=True)
+    awayBps = Decimals(allow_null=True, help_text="How far BEST must rise; 0 once it is there.")
+    leastOut = Decimals(help_text="The least the order pays out whenever it is filled.")
 
 
 class ConditionSeenSerializer(serializers.Serializer[Any]):
     """A condition and what the market shows of it."""
 
-    kind = serializers.CharField()
-    atLeast = serializers.CharField(required=False)
-    windowS = serializers.IntegerField(required=False)
+    kind = serializers.ChoiceField(choices=choices(Kind))
+    atLeast = Decimals(required=False)
+    windowS = serializers.IntegerField(min_value=1, max_value=WINDOW_MAX_S, required=False)
     value = serializers.CharField()
     met = serializers.BooleanField()
 
@@ -192,19 +245,19 @@ class EstimatedSniperSerializer(serializers.Serializer[Any]):
 class ProblemSerializer(serializers.Serializer[Any]):
     """What would keep an order from being filled."""
 
-    code = serializers.CharField(help_text="no_quote, cannot_fill or price_impact")
+    code = serializers.ChoiceField(choices=choices(PROBLEMS))
     message = serializers.CharField()
 
 
 class EstimateSerializer(serializers.Serializer[Any]):
     """What an order would get, were it placed now."""
 
-    type = serializers.CharField()
-    pair = serializers.CharField()
-    tokenIn = serializers.CharField()
-    tokenOut = serializers.CharField()
-    amount = serializers.CharField()
-    slippageBps = serializers.IntegerField()
+    type = serializers.ChoiceField(choices=TYPES)
+    pair = PairName()
+    tokenIn = TokenName()
+    tokenOut = TokenName()
+    amount = Decimals()
+    slippageBps = serializers.IntegerField(min_value=0, max_value=SLIPPAGE_MAX_BPS)
     fill = EstimatedFillSerializer(allow_null=True)
     limit = EstimatedLimitSerializer(allow_null=True, help_text="Of a limit order.")
     sniper = EstimatedSniperSerializer(allow_null=True, help_text="Of a sniper order.")
@@ -222,16 +275,21 @@ class OrdersSerializer(serializers.Serializer[Any]):
 class CancelledSerializer(serializers.Serializer[Any]):
     """What became of a pair's resting orders."""
 
-    pair = serializers.CharField()
-    cancelled = serializers.IntegerField(help_text="Orders this request cancelled.")
-    lost = serializers.IntegerField(help_text="Orders that fired or ended before they could be cancelled.")
+    pair = PairName()
+    cancelled = serializers.IntegerField(min_value=0, help_text="Orders this request cancelled.")
+    lost = serializers.IntegerField(min_value=0, help_text="Orders that fired or ended before they could be cancelled.")
     complete = serializers.BooleanField(help_text="Whether all were reached; when not, ask again.")
+
+
+@extend_schema_field({"type": "integer", "enum": [202, 400, 409, 503]})
+class VerdictStatus(serializers.IntegerField):
+    """The status of one order of a batch."""
 
 
 class VerdictSerializer(serializers.Serializer[Any]):
     """What became of one order of a batch: `order` when its status is 202, else `error`."""
 
-    status = serializers.IntegerField(help_text="What it would have been answered with alone: 202, 400 or 409.")
+    status = VerdictStatus(help_text="What it would have been answered with alone.")
     order = AcceptedSerializer(required=False)
     error = ErrorBodySerializer(required=False)
 
@@ -240,25 +298,25 @@ class VerdictsSerializer(serializers.Serializer[Any]):
     """What became of a batch, order by order."""
 
     results = VerdictSerializer(many=True)
-    accepted = serializers.IntegerField()
-    refused = serializers.IntegerField()
+    accepted = serializers.IntegerField(min_value=0)
+    refused = serializers.IntegerField(min_value=0)
 
 
 class QuoteSerializer(serializers.Serializer[Any]):
     """A venue's last quote."""
 
-    venue = serializers.CharField()
-    price = serializers.CharField()
-    feeBps = serializers.IntegerField()
-    netPrice = serializers.CharField()
+    venue = serializers.ChoiceField(choices=VENUE_NAMES)
+    price = Decimals()
+    feeBps = serializers.IntegerField(min_value=0)
+    netPrice = Decimals()
     observedAt = serializers.DateTimeField()
-    ageMs = serializers.IntegerField()
+    ageMs = serializers.IntegerField(min_value=0)
 
 
 class QuotesSerializer(serializers.Serializer[Any]):
     """What is known of a pair."""
 
-    pair = serializers.CharField()
+    pair = PairName()
     best = QuoteSerializer(allow_null=True)
     fresh = serializers.BooleanField(help_text="Whether BEST is young enough to route on.")
     quotes = QuoteSerializer(many=True)
@@ -267,15 +325,15 @@ class QuotesSerializer(serializers.Serializer[Any]):
 class TokenSerializer(serializers.Serializer[Any]):
     """A token."""
 
-    symbol = serializers.CharField()
-    mint = serializers.CharField()
-    decimals = serializers.IntegerField()
+    symbol = TokenName()
+    mint = Mint()
+    decimals = serializers.IntegerField(min_value=0)
 
 
 class PairSerializer(serializers.Serializer[Any]):
     """A pair that is traded, in this direction."""
 
-    pair = serializers.CharField()
+    pair = PairName()
     tokenIn = TokenSerializer()
     tokenOut = TokenSerializer()
 
@@ -283,7 +341,7 @@ class PairSerializer(serializers.Serializer[Any]):
 class HealthSerializer(serializers.Serializer[Any]):
     """The process lives."""
 
-    status = serializers.CharField()
+    status = serializers.ChoiceField(choices=choices(["ok"]))
 
 
 class PartsSerializer(serializers.Serializer[Any]):

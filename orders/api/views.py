@@ -47,6 +47,7 @@ class Execute(APIView):
         body it is refused.  The same JSON as the first message on a WebSocket to this address places the order and
         streams its events there.
         """
+        refuse_unknown(request.query_params, ())
         asked = shape.parse(request.data, request.headers.get(shape.IDEMPOTENCY_KEY))
         (accepted,) = intake.accept([asked])
         if not accepted.repeat:
