@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from engine.lifecycle import Status
 from engine.orders import TimeInForce
+from orders.api.events import Events, GateSerializer, OfferSerializer
 from orders.api.fields import LIST_SCHEMA
 
 STATUSES = [(status.value, status.value) for status in Status]
@@ -56,21 +57,11 @@ class ErrorSerializer(serializers.Serializer[Any]):
     error = ErrorBodySerializer()
 
 
-class EventSerializer(serializers.Serializer[Any]):
-    """One event; more facts follow by status, as the examples show."""
-
-    orderId = serializers.UUIDField()
-    seq = serializers.IntegerField(min_value=1, help_text="1, 2, 3 ... without gaps.")
-    status = serializers.ChoiceField(choices=STATUSES)
-    at = serializers.DateTimeField()
-    attempt = serializers.IntegerField(min_value=0)
-
-
 class EventsSerializer(serializers.Serializer[Any]):
     """An order's events, oldest first."""
 
     orderId = serializers.UUIDField()
-    events = EventSerializer(many=True)
+    events = Events()
 
 
 class RestingSerializer(serializers.Serializer[Any]):
@@ -121,17 +112,6 @@ class OrderSerializer(serializers.Serializer[Any]):
     links = LinksSerializer()
 
 
-class OfferSerializer(serializers.Serializer[Any]):
-    """What one venue would pay for an order."""
-
-    venue = serializers.CharField()
-    price = serializers.CharField()
-    feeBps = serializers.IntegerField()
-    netPrice = serializers.CharField()
-    ageMs = serializers.IntegerField()
-    amountOut = serializers.CharField()
-
-
 class EstimatedFillSerializer(serializers.Serializer[Any]):
     """What an order would get this moment."""
 
@@ -169,16 +149,6 @@ class ConditionSeenSerializer(serializers.Serializer[Any]):
     windowS = serializers.IntegerField(required=False)
     value = serializers.CharField()
     met = serializers.BooleanField()
-
-
-class GateSerializer(serializers.Serializer[Any]):
-    """How a gate would judge the token."""
-
-    gate = serializers.CharField()
-    value = serializers.CharField(allow_null=True)
-    source = serializers.CharField()  # type: ignore[assignment]
-    verdict = serializers.ChoiceField(choices=[("pass", "pass"), ("refuse", "refuse")])
-    reason = serializers.CharField()
 
 
 class EstimatedSniperSerializer(serializers.Serializer[Any]):
