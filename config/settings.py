@@ -168,7 +168,9 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Solana order execution engine",
-    "DESCRIPTION": "Orders routed to the better of Raydium and Meteora, settled, and streamed stage by stage.",
+    "DESCRIPTION": "Orders routed to the better of Raydium and Meteora, settled, and streamed stage by stage.  "
+    "The WebSockets are described at [/api/docs/ws/](/api/docs/ws/), and as AsyncAPI at "
+    "[/api/asyncapi](/api/asyncapi).",
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,

@@ -2,69 +2,33 @@
 
 # ruff: noqa: N815 - fields are spelled as clients read them
 
-from collections.abc import Iterable
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from engine.lifecycle import Status
-from engine.orders import SLIPPAGE_MAX_BPS, OrderType, TimeInForce
+from engine.orders import SLIPPAGE_MAX_BPS
 from engine.triggers import WINDOW_MAX_S, Kind
-from orders.api.errors import CODES, SHOWN_MAX
-from orders.api.fields import CLIENT_ORDER_ID, LIST_SCHEMA, TOKEN_SCHEMA
-from orders.api.filters import PAIR_SCHEMA
-from routing.venues import VENUES
-
-
-def choices(values: Iterable[str]) -> list[tuple[str, str]]:
-    """Turn values into the choices of a field."""
-    return [(str(value), str(value)) for value in values]
-
-
-STATUSES = choices(Status)
-READINESS = choices(["ready", "degraded"])
-LIVES = choices(TimeInForce)
-SNIPER_LIVES = choices([TimeInForce.GTC, TimeInForce.GTD])
-TYPES = choices(OrderType)
-VENUE_NAMES = choices(VENUES)
-FAILURES = choices(CODES)
-PROBLEMS = ("no_quote", "cannot_fill", "price_impact")
-
-
-@extend_schema_field({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "examples": ["154.8896"]})
-class Decimals(serializers.CharField):
-    """A decimal, written out."""
-
-
-@extend_schema_field(TOKEN_SCHEMA)
-class TokenName(serializers.CharField):
-    """A token by its symbol, or by its mint while it is not listed."""
-
-
-@extend_schema_field(PAIR_SCHEMA)
-class PairName(serializers.CharField):
-    """A directed pair."""
-
-
-@extend_schema_field({"type": "string", "pattern": CLIENT_ORDER_ID})
-class ClientOrderId(serializers.CharField):
-    """A client's own name for an order."""
-
-
-@extend_schema_field({"type": "string", "pattern": "^[1-9A-HJ-NP-Za-km-z]{32,44}$"})
-class Mint(serializers.CharField):
-    """A Solana address."""
-
-
-@extend_schema_field({"type": "string", "pattern": "^[1-9A-HJ-NP-Za-km-z]{64,88}$"})
-class Signature(serializers.CharField):
-    """A Solana transaction's signature."""
-
-
-@extend_schema_field({"type": "string", "pattern": r"^wss?://[^/]+/ws/[0-9a-f-]{36}$"})
-class SocketURL(serializers.CharField):
-    """A WebSocket's address."""
+from orders.api.errors import SHOWN_MAX
+from orders.api.events import Events, GateSerializer, OfferSerializer
+from orders.api.fields import LIST_SCHEMA
+from orders.api.words import (
+    FAILURES,
+    LIVES,
+    PROBLEMS,
+    READINESS,
+    STATUSES,
+    TYPES,
+    VENUE_NAMES,
+    ClientOrderId,
+    Decimals,
+    Mint,
+    PairName,
+    Signature,
+    SocketURL,
+    TokenName,
+    choices,
+)
 
 
 class LinksSerializer(serializers.Serializer[Any]):
@@ -107,23 +71,11 @@ class ErrorSerializer(serializers.Serializer[Any]):
     error = ErrorBodySerializer()
 
 
-class EventSerializer(serializers.Serializer[Any]):
-    """One event; more facts follow by status, as the examples show."""
-
-    is_open = True
-
-    orderId = serializers.UUIDField()
-    seq = serializers.IntegerField(min_value=1, help_text="1, 2, 3 ... without gaps.")
-    status = serializers.ChoiceField(choices=STATUSES)
-    at = serializers.DateTimeField()
-    attempt = serializers.IntegerField(min_value=0)
-
-
 class EventsSerializer(serializers.Serializer[Any]):
     """An order's events, oldest first."""
 
     orderId = serializers.UUIDField()
-    events = EventSerializer(many=True)
+    events = Events()
 
 
 class RestingSerializer(serializers.Serializer[Any]):
@@ -176,17 +128,6 @@ class OrderSerializer(serializers.Serializer[Any]):
     links = LinksSerializer()
 
 
-class OfferSerializer(serializers.Serializer[Any]):
-    """What one venue would pay for an order."""
-
-    venue = serializers.ChoiceField(choices=VENUE_NAMES)
-    price = Decimals()
-    feeBps = serializers.IntegerField(min_value=0)
-    netPrice = Decimals()
-    ageMs = serializers.IntegerField(min_value=0)
-    amountOut = Decimals()
-
-
 class EstimatedFillSerializer(serializers.Serializer[Any]):
     """What an order would get this moment."""
 
@@ -222,16 +163,6 @@ class ConditionSeenSerializer(serializers.Serializer[Any]):
     windowS = serializers.IntegerField(min_value=1, max_value=WINDOW_MAX_S, required=False)
     value = serializers.CharField()
     met = serializers.BooleanField()
-
-
-class GateSerializer(serializers.Serializer[Any]):
-    """How a gate would judge the token."""
-
-    gate = serializers.CharField()
-    value = serializers.CharField(allow_null=True)
-    source = serializers.CharField()  # type: ignore[assignment]
-    verdict = serializers.ChoiceField(choices=[("pass", "pass"), ("refuse", "refuse")])
-    reason = serializers.CharField()
 
 
 class EstimatedSniperSerializer(serializers.Serializer[Any]):

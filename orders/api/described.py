@@ -7,9 +7,9 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 
 from engine.orders import OrderType, TimeInForce
-from orders.api.answers import SNIPER_LIVES
 from orders.api.rules import NEEDS, inapplicable
 from orders.api.serializers import AmendSerializer, ExecuteSerializer
+from orders.api.words import SNIPER_LIVES
 
 Json = dict[str, Any]
 

@@ -238,6 +238,7 @@ REFUSED: Life = (
         0,
         {
             "trigger": {
+                "kind": "market",
                 "event": {
                     "id": "1795348800000-0",
                     "kind": "liquidity",
