@@ -127,7 +127,7 @@ SOCKETS: Mapping[str, Socket] = {
         "/ws/{orderId}",
         "One order's events",
         "Sends every event of the order from the first, then the live ones, and closes normally after the last. "
-        "`seq` counts 1, 2, 3 ... without gaps: a client that comes back with `?after=` and the last seq it saw gets "
+        "seq counts 1, 2, 3 ... without gaps: a client that comes back with ?after= and the last seq it saw gets "
         "exactly what it missed. What the client says is ignored.",
         (*EVENTS, ERROR),
         (DONE, FAILED, UNAVAILABLE, BAD_REQUEST, UNKNOWN),
@@ -138,7 +138,7 @@ SOCKETS: Mapping[str, Socket] = {
         "/api/orders/execute",
         "Place an order and stream its events",
         f"The first message, sent within {FIRST_MESSAGE_S:g} s, places the order; its events follow. A second message "
-        "is answered with an error and changes nothing. A client whose socket breaks goes on at `/ws/{orderId}`.",
+        "is answered with an error and changes nothing. A client whose socket breaks goes on at /ws/{orderId}.",
         (*EVENTS, ERROR),
         (DONE, FAILED, UNAVAILABLE, BAD_REQUEST, CONFLICT),
         hears=("order",),

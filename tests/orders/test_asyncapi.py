@@ -16,6 +16,7 @@ from orders.aside import aside
 from orders.client.events import KINDS, event_of
 from routing.catalogue import catalogue
 from routing.store import now_ms
+from routing.venues import VENUES
 from tests.orders.doors import ORDER, opened
 from tests.orders.test_sniping import Market, list_token, new_mint
 
@@ -135,12 +136,17 @@ def amended_and_cancelled(bench):
 
 def returned_and_cancelled(bench):
     (order_id,) = bench.accept(bench.limit("150"))
-    bench.price("150.10")
+    both_quote(bench, "150.10")
     limits.check()
-    bench.price("149")
+    both_quote(bench, "149")
     bench.carry([order_id])
     waiting.cancel(order_id)
     return order_id
+
+
+def both_quote(bench, price):
+    for venue in VENUES:
+        bench.price(price, venue=venue)
 
 
 def fired_and_filled(bench):
@@ -281,12 +287,12 @@ async def test_orders_are_followed_as_described(bench, document):
 async def test_a_pairs_market_is_told_as_described(bench, document):
     async with opened("/ws/quotes/USDC-SOL") as socket:
         assert kinds(document, "quotes", [await socket.event()]) == ["snapshot"]
-    await aside(bench.price, "155")
+    await aside(bench.quote_all)
     await aside(bench.accept, bench.limit("1000"))
     await aside(filled, bench)
     async with opened("/ws/quotes/SOL-USDC") as socket:
         told = [await socket.event()]
-        await aside(bench.price, "150", venue="RAYDIUM")
+        await aside(bench.price, "100", venue="RAYDIUM")
         await aside(bench.accept, bench.limit("1001"))
         await aside(filled, bench)
         async with asyncio.timeout(30):
