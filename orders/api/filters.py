@@ -24,7 +24,7 @@ from routing.models import MINT_MAX
 SYMBOL_MAX = 16
 PAIR_SCHEMA = {
     "type": "string",
-    "pattern": "^[^/-]+-[^/]+$",
+    "pattern": r"^[^/\x00-\x1f-]+-[^/\x00-\x1f]+$",
     "minLength": 3,
     "maxLength": SYMBOL_MAX + 1 + MINT_MAX,
     "examples": ["SOL-USDC"],

@@ -783,3 +783,16 @@ async def test_a_request_keeps_the_log_context_of_its_process(bench, monkeypatch
 def test_a_time_at_the_edge_of_the_calendar_is_answered_and_never_breaks_the_list(client, at):
     answer = client.get("/api/orders", {"createdAfter": at})
     assert answer.status_code == (200 if at.startswith("2026") else 400), answer.content
+
+
+async def test_a_whole_number_may_be_written_with_a_point(bench):
+    answer = await post(json.dumps(ORDER).encode()[:-1] + b',"slippageBps":50.0}')
+    assert answer.status_code == 202
+    order = await get(f"/api/orders/{answer.json()['orderId']}")
+    assert order.json()["slippageBps"] == 50
+
+
+def test_options_names_the_methods_and_nothing_of_our_own(client):
+    answer = client.options("/api/orders/execute")
+    assert answer.json() == {"methods": ["POST", "OPTIONS"], "description": "/api/docs/"}
+    assert answer.headers["allow"] == "POST, OPTIONS"
