@@ -179,11 +179,11 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "ENUM_NAME_OVERRIDES": {
-        "StatusEnum": "orders.api.answers.STATUSES",
-        "ReadinessEnum": "orders.api.answers.READINESS",
-        "TimeInForceEnum": "orders.api.answers.LIVES",
-        "SniperTimeInForceEnum": "orders.api.answers.SNIPER_LIVES",
-        "ErrorCodeEnum": "orders.api.answers.FAILURES",
+        "StatusEnum": "orders.api.words.STATUSES",
+        "ReadinessEnum": "orders.api.words.READINESS",
+        "TimeInForceEnum": "orders.api.words.LIVES",
+        "SniperTimeInForceEnum": "orders.api.words.SNIPER_LIVES",
+        "ErrorCodeEnum": "orders.api.words.FAILURES",
     },
 }
 

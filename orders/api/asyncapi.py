@@ -74,7 +74,7 @@ def kind_of(event: Mapping[str, Any]) -> str:
 
 EVENTS = tuple(events.KINDS)
 QUOTE = {"venue": "METEORA", "price": "155.2", "feeBps": 20, "netPrice": "154.8896", "ageMs": 310}
-PRICES = {"at": examples.AT, "quotes": [QUOTE], "best": QUOTE, "spreadBps": None}
+PRICES = {"at": examples.AT, "quotes": [QUOTE], "best": QUOTE, "spreadBps": None, "freshMs": 2000, "staleMs": 10000}
 FILL = {
     "orderId": examples.ORDER_ID,
     "at": examples.AT,
@@ -90,8 +90,6 @@ SNAPSHOT = {
     "tokenOut": "USDC",
     "tick": "0.01",
     "venues": ["RAYDIUM", "METEORA"],
-    "freshMs": 2000,
-    "staleMs": 10000,
     **PRICES,
     "levels": [{"price": "158.5", "orders": 1}, {"price": "160", "orders": 2}],
     "fills": [FILL],
@@ -261,7 +259,12 @@ def resolved() -> tuple[dict[str, Json], Json]:
     payloads = {name: schema.resolve_serializer(one.serializer(), "response").ref for name, one in MESSAGES.items()}
     # What only the sockets say is in the registry now, beside what the OpenAPI description has been made of.
     known = {**{one.name: one.schema for one in generator.registry._components.values()}, **written}
-    return payloads, {name: known[name] for name in sorted(reachable(payloads.values(), known))}
+    return payloads, {name: in_asyncapi(known[name]) for name in sorted(reachable(payloads.values(), known))}
+
+
+def in_asyncapi(schema: Json) -> Json:
+    """Leave out the discriminator: AsyncAPI's is the name of a field alone, whose values would have to be schemas'."""
+    return {name: said for name, said in schema.items() if name != "discriminator"}
 
 
 def reachable(roots: Iterable[Any], known: Mapping[str, Any]) -> set[str]:

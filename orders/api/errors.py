@@ -42,6 +42,7 @@ CODES = (
     "not_json",
     "not_ready",
     "not_resting",
+    "one_order",
     "overloaded",
     "paused",
     "precondition_required",

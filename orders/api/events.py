@@ -56,7 +56,9 @@ class Conditions(serializers.ListField):
 
 
 class EventBase(serializers.Serializer[Any]):
-    """What every event has."""
+    """What every event has; newer engines may state more."""
+
+    is_open = True
 
     orderId = serializers.UUIDField()
     seq = serializers.IntegerField(min_value=1, help_text="1, 2, 3 ... without gaps.")

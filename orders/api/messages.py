@@ -78,6 +78,8 @@ class PricesSerializer(serializers.Serializer[Any]):
     spreadBps = Decimals(
         allow_null=True, help_text="The dearest venue's price less fee above the cheapest's; null with fewer than two."
     )
+    freshMs = serializers.IntegerField(help_text="Age up to which BEST is routed on at once.")
+    staleMs = serializers.IntegerField(help_text="Age up to which a quote may still be used.")
 
 
 class SnapshotSerializer(PricesSerializer):
@@ -89,8 +91,6 @@ class SnapshotSerializer(PricesSerializer):
     tokenOut = serializers.CharField()
     tick = Decimals(help_text="What limit prices of this pair are multiples of.")
     venues = serializers.ListField(child=serializers.CharField(), help_text="In the order of the trail's columns.")
-    freshMs = serializers.IntegerField(help_text="Age up to which BEST is routed on at once.")
-    staleMs = serializers.IntegerField(help_text="Age up to which a quote may still be used.")
     levels = LevelSerializer(many=True, help_text="The nearest first.")
     fills = FillSerializer(many=True, help_text="The last ones, the newest first.")
     trail = Trail(help_text="Points: epoch second, the price less fee of each venue, BEST.")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from config.env import ROOT, TABLE
-from tests.browser.desk import CHROMIUM
+from tests.browser.watched import CHROMIUM
 from tests.system import NO_DELAYS, eventually, system
 
 NODE_WITH_SOCKETS = 22
