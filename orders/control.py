@@ -109,7 +109,7 @@ def pauses_changed() -> None:
 
 
 def mirror() -> None:
-    """Have every process know the paused venues and the guards; done again every few seconds by orders.recovery."""
+    """Have every process know the paused venues and the guards; done again every few seconds by orders.pulse."""
     try:
         # One at a time, so that an older reading never replaces a newer one.
         with transaction.atomic():

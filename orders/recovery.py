@@ -32,11 +32,10 @@ def recover() -> None:
 
     Orders that rest may be a million: unless Redis was emptied, orders/stocktaking.py looks after them, at leisure.
     """
-    # Should Redis have been emptied, or away when an operator paused a venue or moved a guard.
-    control.mirror()
     emptied = live.was_emptied()
     restored = sum(map(repair, moving(0 if emptied else SETTLED_IN_S)))
     if emptied:
+        control.mirror()
         restored += sum(map(repair, waiting()))
     if emptied:
         live.mark_rebuilt()

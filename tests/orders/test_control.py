@@ -9,7 +9,7 @@ from django.db import OperationalError
 from redis.exceptions import ConnectionError as StoreGone
 
 from engine.triggers import Condition, Kind
-from orders import control, deadletters, figures, intake, limits, live, recovery
+from orders import control, deadletters, figures, intake, limits, pulse, recovery
 from orders.api import fast
 from orders.aside import aside
 from orders.control import CannotPause, Pauses, pause, pauses, resume
@@ -210,7 +210,7 @@ def test_the_sweep_tells_an_emptied_redis_which_venues_are_paused(bench):
     assert outages.paused() == {"RAYDIUM": WHY}
 
 
-def test_a_pause_while_redis_is_away_stands_and_the_next_sweep_mirrors_it(bench, monkeypatch):
+def test_a_pause_while_redis_is_away_stands_and_the_next_pulse_mirrors_it(bench, monkeypatch):
     def away(*_):
         raise StoreGone("gone")
 
@@ -218,8 +218,7 @@ def test_a_pause_while_redis_is_away_stands_and_the_next_sweep_mirrors_it(bench,
     stop("venue", "RAYDIUM")
     monkeypatch.undo()
     assert not redis().exists(outages.PAUSED)
-    live.mark_rebuilt()
-    recovery.recover()
+    pulse.tell()
     assert redis().hgetall(outages.PAUSED) == {"RAYDIUM": WHY}
 
 

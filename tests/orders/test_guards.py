@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as StoreGone
 
 from engine.guards import TABLE
 from engine.triggers import Condition, Kind
-from orders import guards, limits, live, recovery
+from orders import guards, limits, live, pulse, recovery
 from orders.guards import CannotMove
 from orders.models import Guard
 from routing import guards as standing
@@ -196,7 +196,7 @@ def test_a_process_that_starts_knows_what_was_moved_before(bench):
     assert now.MAX_ATTEMPTS == 7
 
 
-def test_a_guard_moved_while_redis_is_away_stands_and_the_next_sweep_tells(bench, monkeypatch):
+def test_a_guard_moved_while_redis_is_away_stands_and_the_next_pulse_tells(bench, monkeypatch):
     def away(*_):
         raise StoreGone("gone")
 
@@ -204,8 +204,7 @@ def test_a_guard_moved_while_redis_is_away_stands_and_the_next_sweep_tells(bench
     move("MAX_ATTEMPTS", 7)
     monkeypatch.undo()
     assert now.MAX_ATTEMPTS == 3
-    live.mark_rebuilt()
-    recovery.recover()
+    pulse.tell()
     assert now.MAX_ATTEMPTS == 7
 
 
