@@ -17,6 +17,7 @@ from engine.lifecycle import Status
 from orders import dispatch, heartbeats, intake, live, models
 from orders.api import fast, views
 from orders.aside import aside
+from orders.ids import first_at
 from routing.catalogue import catalogue
 from routing.store import StoreError, redis
 from tests.factories import OrderFactory
@@ -573,6 +574,18 @@ def test_the_list_is_chosen_by_status_pair_type_and_time(bench, client):
     day = timedelta(hours=36)
     assert listed(client, createdBefore=(now - day).isoformat()) == [old]
     assert set(listed(client, createdAfter=(now - day).isoformat())) == {failed, other}
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_server_whose_clock_is_off_makes_orders_that_are_found_by_the_time_of_their_creation(client):
+    now = datetime.now(UTC)
+    behind, ahead = (
+        str(OrderFactory(id=first_at(int((now + off).timestamp() * 1000)), created_at=now).id)
+        for off in (timedelta(minutes=-50), timedelta(minutes=50))
+    )
+    a_minute = timedelta(minutes=1)
+    assert set(listed(client, createdAfter=(now - a_minute).isoformat())) == {behind, ahead}
+    assert set(listed(client, createdBefore=(now + a_minute).isoformat())) == {behind, ahead}
 
 
 def test_pages_are_followed_by_cursor_without_loss_although_orders_arrive(bench, client):
