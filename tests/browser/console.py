@@ -11,12 +11,12 @@ LISTS = (
     "orders/deadletter",
     "orders/setaside",
     "orders/pause",
+    "orders/guard",
     "routing/pair",
     "routing/token",
     "routing/ledgerentry",
     "admin/logentry",
     "django_celery_beat/periodictask",
-    "django_celery_beat/intervalschedule",
     "auth/user",
     "auth/group",
 )

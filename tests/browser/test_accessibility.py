@@ -15,6 +15,7 @@ LOOKS = [
 ]
 FORMS = ("orders/pause/add/", "routing/token/add/", "routing/pair/add/", "auth/user/add/", "auth/group/add/")
 LISTS_WITH_PAGES = (
+    "orders/guard",
     "orders/order",
     "orders/attempt",
     "orders/deadletter",
