@@ -2,6 +2,7 @@
 
 # ruff: noqa: E402 - Django is set up before what needs it is imported
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, cast
@@ -18,6 +19,7 @@ from channels.security.websocket import OriginValidator, WebsocketDenier
 from django.conf import settings
 from django.urls import re_path
 
+from orders import traces
 from orders.api import fast
 from orders.api.errors import body as error_body
 from orders.api.parsers import BODY_MAX
@@ -81,8 +83,22 @@ async def application(
         await serve_http(scope, receive, send)
     elif scope["type"] == "websocket":
         await serve_socket(scope, receive, send)
+    elif scope["type"] == "lifespan":
+        await live(receive, send)
     else:
         raise ValueError(f"no such protocol here: {scope['type']}")
+
+
+async def live(receive: Any, send: Any) -> None:
+    """Begin with the server, and end after its last request."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await asyncio.to_thread(traces.flush)
+            await send({"type": "lifespan.shutdown.complete"})
+            return
 
 
 async def serve_http(scope: Any, receive: Any, send: Any) -> None:
@@ -97,10 +113,12 @@ async def serve_http(scope: Any, receive: Any, send: Any) -> None:
     if body is None:
         return
     again = replaying(body, receive)
-    if scope["path"] == "/api/orders/execute" and scope["method"] == "POST":
-        await execute(scope, body, again, send)
-    else:
+    if scope["method"] != "POST":
         await django(scope, again, send)
+    elif scope["path"] == "/api/orders/execute":
+        await traces.serve(scope, send, lambda send: execute(scope, body, again, send))
+    else:
+        await traces.serve(scope, send, lambda send: django(scope, again, send))
 
 
 class TooLarge(Exception):
@@ -138,4 +156,4 @@ def replaying(body: bytes, receive: Any) -> Callable[[], Awaitable[Message]]:
 async def serve_socket(scope: Any, receive: Any, send: Any) -> None:
     """Serve a WebSocket."""
     listener().ensure_listening()
-    await sockets(scope, receive, send)
+    await traces.serve(scope, send, lambda send: sockets(scope, receive, send))

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import close_old_connections
 
 from config import broker
-from orders.dispatch import QUEUES
+from orders.dispatch import QUEUES, SENT_AT
 from routing.store import now_ms
 
 EXCHANGE = Exchange("engine", type="direct")
@@ -69,8 +69,8 @@ def keep_our_logging(**_: Any) -> None:
 
 @signals.before_task_publish.connect
 def stamp(headers: dict[str, Any], **_: Any) -> None:
-    """Write on a message when it was sent: how long the oldest of a queue has waited decides on more workers."""
-    headers["sent_ms"] = now_ms()
+    """Note on every message, beat's included, when it was sent: a queue's age is that of its oldest."""
+    headers[SENT_AT] = now_ms()
 
 
 @signals.task_prerun.connect

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from engine import guards
 from routing.sandbox.replay import BadReplay, Replay
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -152,6 +153,12 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
+def guard(name: str) -> Setting:
+    """Return the row of a setting that operators may also move while the engine runs."""
+    known = guards.TABLE[name]
+    return Setting(whole(known.low, known.high), str(known.default), known.about)
+
+
 TABLE: dict[str, Setting] = {
     "ENGINE_HOST": Setting(filled, "127.0.0.1", "address the API and Flower listen on"),
     "ENGINE_PORT": Setting(whole(1, 65535), "8000", "port of the API"),
@@ -181,26 +188,22 @@ TABLE: dict[str, Setting] = {
     "ENGINE_ROLE": Setting(filled, "shell", "which process this is; set by whatever starts it"),
     "DATABASE_URL": Setting(url("postgres", "postgresql"), None, "PostgreSQL; embedded when not given"),
     "REDIS_URL": Setting(url("redis", "rediss"), None, "Redis 7 or Valkey; embedded when not given"),
-    "ORDER_MAX_IMPACT_BPS": Setting(
-        whole(1, 10_000), "1000", "worst price impact of its own size an order may have, bps"
+    "OTEL_EXPORTER_OTLP_ENDPOINT": Setting(
+        url("http", "https"), None, "collector that traces go to by OTLP over HTTP, such as http://127.0.0.1:4318"
     ),
+    "OTEL_TRACES_SAMPLER_ARG": Setting(number(0, 1), "1", "share of orders that are traced, when there is a collector"),
+    "ORDER_MAX_IMPACT_BPS": guard("ORDER_MAX_IMPACT_BPS"),
     "ORDER_LIVE_TTL_S": Setting(whole(1, 604_800), "3600", "how long a finished order stays in Redis, seconds"),
     "ORDER_LEASE_MS": Setting(whole(500, 600_000), "5000", "how long a silent worker keeps an order to itself"),
-    "MAX_ATTEMPTS": Setting(whole(1, 10), "3", "tries before an order fails"),
-    "QUOTE_FRESH_MS": Setting(whole(100, 60_000), "2000", "age up to which BEST is routed on at once"),
-    "QUOTE_STALE_MS": Setting(whole(100, 600_000), "10000", "age up to which a venue's last quote may still be used"),
+    "MAX_ATTEMPTS": guard("MAX_ATTEMPTS"),
+    "QUOTE_FRESH_MS": guard("QUOTE_FRESH_MS"),
+    "QUOTE_STALE_MS": guard("QUOTE_STALE_MS"),
     "QUOTE_TIMEOUT_MS": Setting(whole(100, 60_000), "5000", "how long a venue may take to quote"),
-    "LIMIT_QUOTE_AGE_MS": Setting(whole(100, 60_000), "2000", "age past which a quote fires no limit order"),
-    "LIMIT_HOLD_POLLS": Setting(whole(1, 20), "1", "polls for which a price must hold before it fires limit orders"),
-    "LIMIT_VENUES_APART_MAX_BPS": Setting(
-        whole(1, 1_000_000), "2500", "venues further apart than this fire no limit order: one of them is wrong"
-    ),
-    "SNIPE_LIQUIDITY_MIN_USD": Setting(
-        whole(0, 10**12), "10000", "least a token's pools must be worth before a sniper order buys it"
-    ),
-    "SNIPE_TOP_HOLDER_MAX_BPS": Setting(
-        whole(0, 10_000), "3000", "largest share of one holder in a token a sniper order buys"
-    ),
+    "LIMIT_QUOTE_AGE_MS": guard("LIMIT_QUOTE_AGE_MS"),
+    "LIMIT_HOLD_POLLS": guard("LIMIT_HOLD_POLLS"),
+    "LIMIT_VENUES_APART_MAX_BPS": guard("LIMIT_VENUES_APART_MAX_BPS"),
+    "SNIPE_LIQUIDITY_MIN_USD": guard("SNIPE_LIQUIDITY_MIN_USD"),
+    "SNIPE_TOP_HOLDER_MAX_BPS": guard("SNIPE_TOP_HOLDER_MAX_BPS"),
     "CONFIRM_POLL_MS": Setting(whole(10, 10_000), "200", "how often open attempts are looked up"),
     "CONFIRM_RESEND_MS": Setting(whole(100, 60_000), "2000", "how often an unconfirmed transaction is sent again"),
     "MOCK_QUOTE_DELAY_MS": Setting(span(60_000), "2000-3000", "how long a sandbox venue takes to quote"),
@@ -235,8 +238,8 @@ def load(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[st
     if wrong:
         raise BadSetting("\n".join(wrong))
     values["ENGINE_DATA_DIR"] = (root / values["ENGINE_DATA_DIR"]).resolve()
-    if values["QUOTE_STALE_MS"] < values["QUOTE_FRESH_MS"]:
-        raise BadSetting(f"QUOTE_STALE_MS={values['QUOTE_STALE_MS']}: must not be below QUOTE_FRESH_MS")
+    if problem := guards.disagreement(values):
+        raise BadSetting(problem)
     return {**values, **running_stores(values)}
 
 
@@ -279,7 +282,12 @@ def value_of(name: str, setting: Setting, text: str | None) -> Any:
 
 def is_mistaken(name: str) -> bool:
     """Tell whether a variable is meant for this engine and means nothing to it: by its prefix, or by its likeness."""
-    return name not in TABLE and (name.startswith(PREFIXES) or bool(difflib.get_close_matches(name, TABLE, 1, 0.9)))
+    # OpenTelemetry has dozens, many of them alike, and they are the exporter's.
+    return (
+        name not in TABLE
+        and not name.startswith("OTEL_")
+        and (name.startswith(PREFIXES) or bool(difflib.get_close_matches(name, TABLE, 1, 0.9)))
+    )
 
 
 def unknown(name: str) -> str:

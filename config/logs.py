@@ -1,6 +1,7 @@
 """Log lines: a fixed sentence plus fields; JSON for machines, text on a terminal.
 
-`order_id`, `worker` and `task_id` travel in context variables, so a line carries them whoever writes it.
+`order_id` and `task_id` travel in context variables, so a line carries them whoever writes it.  A line about several
+orders names them in `order_ids` (orders/lines.py), so that an order's id finds every line about it.
 """
 
 import logging
@@ -31,7 +32,14 @@ def name_process(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapp
     return line
 
 
-def configure(*, level: str, form: str, role: str) -> None:
+def name_trace(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Put the id of its order's trace on a line, as collectors and their viewers write it."""
+    if "order_id" in line:
+        line["trace_id"] = str(line["order_id"]).replace("-", "")
+    return line
+
+
+def configure(*, level: str, form: str, role: str, traced: bool = False) -> None:
     """Route structlog and the standard library's logging through one formatter."""
     process["worker"] = role
     # A command's standard output is its answer; its log lines go beside it.
@@ -40,6 +48,7 @@ def configure(*, level: str, form: str, role: str) -> None:
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         name_process,
+        *([name_trace] if traced else []),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -73,6 +82,9 @@ def configure(*, level: str, form: str, role: str) -> None:
                 "django.request": {"level": "ERROR"},
                 "httpx": {"level": "WARNING"},
                 "kombu": {"level": "WARNING"},
+                # orders/otlp.py says what becomes of spans, now and then; the exporter would for each request.
+                "opentelemetry": {"level": "CRITICAL"},
+                "urllib3": {"level": "ERROR"},
                 **(QUIET if role == "shell" else {}),
             },
         },

@@ -160,29 +160,45 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_PARSER_CLASSES": ["orders.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_METADATA_CLASS": "orders.api.options.Methods",
+    "DEFAULT_SCHEMA_CLASS": "orders.api.described.Described",
     "EXCEPTION_HANDLER": "orders.api.errors.handle",
     "COERCE_DECIMAL_TO_STRING": True,
+    # An answer's form goes by Accept alone; `?format=` is a parameter nobody reads, and is refused like any other.
+    "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Solana order execution engine",
-    "DESCRIPTION": "Orders routed to the better of Raydium and Meteora, settled, and streamed stage by stage.",
+    "DESCRIPTION": "Orders routed to the better of Raydium and Meteora, settled, and streamed stage by stage.  "
+    "The WebSockets are described at [/api/docs/ws/](/api/docs/ws/), and as AsyncAPI at "
+    "[/api/asyncapi](/api/asyncapi).",
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "ENUM_NAME_OVERRIDES": {
-        "StatusEnum": "orders.api.answers.STATUSES",
-        "ReadinessEnum": "orders.api.answers.READINESS",
+        "StatusEnum": "orders.api.words.STATUSES",
+        "ReadinessEnum": "orders.api.words.READINESS",
+        "TimeInForceEnum": "orders.api.words.LIVES",
+        "SniperTimeInForceEnum": "orders.api.words.SNIPER_LIVES",
+        "ErrorCodeEnum": "orders.api.words.FAILURES",
     },
 }
 
 LOGGING_CONFIG = None
-logs.configure(level=ENV["ENGINE_LOG_LEVEL"], form=ENV["ENGINE_LOG_FORMAT"], role=ROLE)
+logs.configure(
+    level=ENV["ENGINE_LOG_LEVEL"],
+    form=ENV["ENGINE_LOG_FORMAT"],
+    role=ROLE,
+    traced=ENV["OTEL_EXPORTER_OTLP_ENDPOINT"] is not None,
+)
 
 # What the rooms further in read by name.
+OTEL_EXPORTER_OTLP_ENDPOINT: str | None = ENV["OTEL_EXPORTER_OTLP_ENDPOINT"]
+OTEL_TRACES_SAMPLER_ARG: float = ENV["OTEL_TRACES_SAMPLER_ARG"]
 MAX_ATTEMPTS: int = ENV["MAX_ATTEMPTS"]
 ORDER_MAX_IMPACT_BPS: int = ENV["ORDER_MAX_IMPACT_BPS"]
 ORDER_LIVE_TTL_S: int = ENV["ORDER_LIVE_TTL_S"]

@@ -3,13 +3,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from orders.api.metrics import metrics
+from orders.api.metrics import Metrics
 from orders.desk import desk
 
 urlpatterns = [
     path("", desk, name="desk"),
     path("admin/", admin.site.urls),
-    path("metrics", metrics),
+    path("metrics", Metrics.as_view()),
     path("", include("orders.api.urls")),
 ]
 handler400 = "orders.api.errors.bad_request"

@@ -35,7 +35,7 @@ def preload() -> None:
             "celery.concurrency.thread",
         ),
         *("celery.worker.components", "celery.worker.consumer", "kombu.transport.redis", "flower.command"),
-        *("django_celery_beat.schedulers", "django.core.management.commands.migrate", "psycopg_pool"),
+        *("config.beat", "django.core.management.commands.migrate", "psycopg_pool"),
         *("uvicorn.loops.uvloop", "uvicorn.protocols.http.httptools_impl", "uvicorn.lifespan.on"),
         "uvicorn.protocols.websockets.websockets_sansio_impl",
     ):
@@ -145,7 +145,7 @@ def beat(ready: Ready) -> None:
     signals.beat_init.connect(lambda **_: ready(), weak=False)
     Clock(
         app=celery_app(),
-        scheduler="django_celery_beat.schedulers:DatabaseScheduler",
+        scheduler="config.beat:Schedule",
         loglevel="INFO",
         pidfile=None,
         quiet=True,

@@ -22,7 +22,8 @@ from django.db import DataError, IntegrityError, connection, transaction
 from redis.exceptions import ResponseError
 
 from engine.lifecycle import FINAL, Status
-from orders import dispatch, live, observe, terms
+from orders import dispatch, live, observe, terms, traces
+from orders.lines import named
 from orders.models import SetAside
 from orders.rows import fetch, recordset
 from routing.group import Entry, Group, refuse_unless_emptied
@@ -124,8 +125,9 @@ def drain_round(entries: Sequence[Entry]) -> int:
     """Write one round of entries, then acknowledge them."""
     # One that was trimmed away before it was written comes without fields; the sweep feeds its orders again.
     texts = [line for _, fields in entries if fields for line in fields.get("b", "").split("\n")]
-    write(texts)
-    group.ack(entry_id for entry_id, _ in entries)
+    with traces.work("archive"):
+        write(texts)
+        group.ack(entry_id for entry_id, _ in entries)
     trim()
     return len(texts)
 
@@ -171,6 +173,9 @@ def write(lines: Iterable[str]) -> None:
     refused = {line for line, _ in bad}
     finished = {str(row.wire.order_id) for row in rows if row.wire.status in FINAL and row.line not in refused}
     live.forget(finished, settings.ORDER_LIVE_TTL_S)
+    traces.touch(str(wire.order_id) for wire in heard)
+    for field in named(finished):
+        log.info("orders archived", **field)
     observe.archived(heard, now_ms(), refused=len(bad))
 
 

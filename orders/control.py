@@ -5,8 +5,6 @@ are told at once, over the channel layer.  Paused venues are mirrored in Redis, 
 """
 
 import asyncio
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +15,12 @@ from channels.layers import get_channel_layer
 from django.db import DatabaseError, transaction
 from redis.exceptions import RedisError
 
+from orders import guards
 from orders.aside import one_per_loop
 from orders.models import Pause, Scope
 from routing import outages
 from routing.catalogue import catalogue
+from routing.memory import Memory
 from routing.store import StoreError
 from routing.venues import VENUES
 
@@ -66,38 +66,8 @@ def read() -> Pauses:
     )
 
 
-class Memory:
-    """The process's last reading."""
-
-    def __init__(self) -> None:
-        self.reading = Pauses()
-        self.read_at = float("-inf")
-        self.reader = threading.Lock()
-
-    def __call__(self) -> Pauses:
-        """Return the pauses, at most PAUSES_S old; an older reading while Postgres is away."""
-        if time.monotonic() - self.read_at > PAUSES_S:
-            with self.reader:
-                if time.monotonic() - self.read_at > PAUSES_S:
-                    self.renew()
-        return self.reading
-
-    def renew(self) -> None:
-        """Read again, or keep what there is for another while."""
-        begun = time.monotonic()
-        try:
-            self.reading = read()
-        except DatabaseError as reason:
-            log.warning("pauses not read, the last ones stay", reason=str(reason))
-        # The time before the rows were read, so that what is announced next finds them old enough.
-        self.read_at = begun
-
-    def forget(self) -> None:
-        """Read again on the next use."""
-        self.read_at = float("-inf")
-
-
-pauses = Memory()
+pauses = Memory("pauses", read, Pauses(), (DatabaseError,), PAUSES_S)
+"""What is paused, as this process knows it."""
 
 
 def pause(scope: str, name: str, reason: str, by: str) -> Pause:
@@ -139,11 +109,15 @@ def pauses_changed() -> None:
 
 
 def mirror() -> None:
-    """Have those that quote and route know the paused venues; done again when Redis was emptied, and every minute."""
+    """Have every process know the paused venues and the guards; done again every few seconds by orders.pulse."""
     try:
-        outages.withhold(read().venues)
-    except StoreError as reason:
-        log.warning("paused venues not mirrored, the next stocktaking will", reason=str(reason))
+        # One at a time, so that an older reading never replaces a newer one.
+        with transaction.atomic():
+            guards.hold()
+            outages.withhold(read().venues)
+            guards.mirror()
+    except (StoreError, DatabaseError) as reason:
+        log.warning("controls not mirrored, will be tried again", reason=str(reason))
 
 
 def catalogue_changed() -> None:

@@ -3,13 +3,16 @@
 A message says "look at these orders" and nothing more; a lost or repeated one is harmless.
 """
 
-import json
 from collections.abc import Sequence
+from uuid import uuid4
 
+import msgspec
 import structlog
 from celery import current_app
 from kombu.exceptions import KombuError
 
+from orders import traces
+from orders.lines import about
 from routing.store import now_ms, redis
 
 log = structlog.get_logger(__name__)
@@ -30,6 +33,24 @@ KEEP = "dlq.keep"
 
 ORDERS_PER_TASK = 100
 
+SENT_AT = "engine_sent_at"
+"""Header of every message: when it was sent, in epoch milliseconds by the store's clock."""
+
+
+class Headers(msgspec.Struct):
+    """The part of a message's headers that is read from outside."""
+
+    engine_sent_at: int
+
+
+class Message(msgspec.Struct):
+    """A message as it stands in its queue."""
+
+    headers: Headers
+
+
+MESSAGE = msgspec.json.Decoder(Message)
+
 
 def send(task: str, order_ids: Sequence[str] = (), pairs: Sequence[str] = ()) -> bool:
     """Wake the task's worker, with the orders or pairs to look at; False when the broker cannot be reached.
@@ -41,21 +62,23 @@ def send(task: str, order_ids: Sequence[str] = (), pairs: Sequence[str] = ()) ->
         for group in groups:
             wake(task, group, pairs)
     except (KombuError, OSError) as reason:
-        log.warning("worker not woken, the sweep will", task=task, orders=len(order_ids), reason=str(reason))
+        log.warning("worker not woken, the sweep will", task=task, reason=str(reason), **about(order_ids))
         return False
     return True
 
 
 def wake(task: str, order_ids: Sequence[str], pairs: Sequence[str]) -> None:
     """Publish one message."""
-    named = {"order_ids": list(order_ids), "pairs": list(pairs)}
-    current_app.send_task(
-        task,
-        kwargs={name: values for name, values in named.items() if values},
-        queue=task.partition(".")[0],
-        ignore_result=True,
-        retry=False,
-    )
+    named, task_id = {"order_ids": list(order_ids), "pairs": list(pairs)}, str(uuid4())
+    with traces.publishing(task, task_id, order_ids):
+        current_app.send_task(
+            task,
+            kwargs={name: values for name, values in named.items() if values},
+            queue=task.partition(".")[0],
+            task_id=task_id,
+            ignore_result=True,
+            retry=False,
+        )
 
 
 def waiting(queue: str) -> int:
@@ -63,8 +86,23 @@ def waiting(queue: str) -> int:
     return int(redis().llen(queue))
 
 
-def waited_ms(queue: str) -> int:
-    """Tell how long the oldest message of a queue has waited (config/celery.py writes on it when it was sent)."""
-    oldest = redis().lindex(queue, -1)
-    sent_ms = json.loads(str(oldest))["headers"].get("sent_ms") if oldest else None
-    return 0 if sent_ms is None else max(0, now_ms() - int(sent_ms))
+def ages_ms() -> dict[str, int | None]:
+    """Return how long each queue's oldest message has waited: 0 for an empty one, None where it does not say.
+
+    Only the one message at the end from which workers take is read, however long the queue.
+    """
+    pipe = redis().pipeline(transaction=False)
+    for queue in QUEUES:
+        pipe.lindex(queue, -1)
+    now = now_ms()
+    return {queue: age_ms(oldest, now) for queue, oldest in zip(QUEUES, pipe.execute(), strict=True)}
+
+
+def age_ms(message: str | None, now: int) -> int | None:
+    """Return how long ago a message was sent; None for one that is not ours, or no message at all."""
+    if message is None:
+        return 0
+    try:
+        return max(0, now - MESSAGE.decode(message).headers.engine_sent_at)
+    except (msgspec.MsgspecError, RecursionError):
+        return None

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from django.conf import settings
 
 from engine import events, retry
 from engine.lifecycle import Status
 from engine.orders import Order, OrderType, TimeInForce
 from engine.retry import Failure
 from orders.progress import ANY_FENCE, Move
+from routing.guards import guards
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ class Tried:
 
 def ending(tried: Tried, failure: Failure) -> Move:
     """Decide between another try after its backoff and `failed`; return the move for either."""
-    wait = retry.decide(failure, tried.tries, settings.MAX_ATTEMPTS, random.random)
+    wait = retry.decide(failure, tried.tries, guards.MAX_ATTEMPTS, random.random)
     log.warning(
         "try failed",
         order_id=tried.order_id,

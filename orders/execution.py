@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -19,14 +20,16 @@ from engine.orders import Order
 from engine.quotes import CannotFill, NoQuote, Pair
 from engine.retry import Failure
 from engine.triggers import LEVEL_MAX, level
-from orders import attempts, endings, live, progress, recovery, settlement
+from orders import attempts, endings, live, progress, recovery, settlement, traces
 from orders.attempts import Prepared
 from orders.endings import Tried
+from orders.lines import about
 from orders.live import Claim
 from orders.progress import Move
 from routing import router, transactions
 from routing.asking import asker
 from routing.chain import Blockhash, ChainUnreachable
+from routing.guards import guards
 from routing.router import Basis, Route
 from routing.store import now_ms
 from routing.venues import VENUES, Answer
@@ -63,7 +66,7 @@ def carry(order_ids: Sequence[str]) -> None:
         settlement.revisit(claimed.submitted)
     fresh = within_attempts(adopt_attempts(claimed.claims))
     bases = router.from_cache(
-        {claim.order.pair.name for claim in fresh}, now_ms(), settings.QUOTE_FRESH_MS, settings.QUOTE_STALE_MS
+        {claim.order.pair.name for claim in fresh}, now_ms(), guards.QUOTE_FRESH_MS, guards.QUOTE_STALE_MS
     )
     ask_for([claim for claim in fresh if claim.order.pair.name not in bases])
     execute([claim for claim in fresh if claim.order.pair.name in bases], bases)
@@ -106,12 +109,10 @@ def catching_up(claim: Claim, prepared: Prepared) -> Steps:
 
 def within_attempts(claims: Sequence[Claim]) -> list[Claim]:
     """End orders that have used up their tries; crashes count, so a poisonous order ends too."""
-    spent = [claim for claim in claims if claim.tries > settings.MAX_ATTEMPTS]
-    fail(
-        (claim, Failure("attempts_exhausted", f"not submitted in {settings.MAX_ATTEMPTS} attempts", False, True))
-        for claim in spent
-    )
-    return [claim for claim in claims if claim.tries <= settings.MAX_ATTEMPTS]
+    most = guards.MAX_ATTEMPTS
+    spent = [claim for claim in claims if claim.tries > most]
+    fail((claim, Failure("attempts_exhausted", f"not submitted in {most} attempts", False, True)) for claim in spent)
+    return [claim for claim in claims if claim.tries <= most]
 
 
 def ask_for(claims: Sequence[Claim]) -> None:
@@ -126,10 +127,11 @@ def ask_for(claims: Sequence[Claim]) -> None:
 
 
 def going_on(claims: Sequence[Claim]) -> "Callable[[Future[list[Answer]]], None]":
-    """Return what to do with these orders when the answers are in."""
+    """Return what to do with these orders when the answers are in, as part of the task they came with."""
+    context = copy_context()
 
     def go_on(answer: "Future[list[Answer]]") -> None:
-        resumption().submit(resume, claims, answer)
+        resumption().submit(context.run, resume, claims, answer)
 
     return go_on
 
@@ -142,12 +144,14 @@ def resumption() -> ThreadPoolExecutor:
 
 def resume(claims: Sequence[Claim], answer: "Future[list[Answer]]") -> None:
     """Go on with orders whose venues have answered."""
+    ids = [claim.order.id for claim in claims]
     try:
-        basis = router.asked(answer.result())
-        execute(claims, {claim.order.pair.name: basis for claim in claims})
+        with traces.work("resume", ids):
+            basis = router.asked(answer.result())
+            execute(claims, {claim.order.pair.name: basis for claim in claims})
     except Exception:
         # Nobody waits for this thread's result: say it, and leave the orders to their leases and the sweep.
-        log.exception("orders not resumed", orders=[claim.order.id for claim in claims])
+        log.exception("orders not resumed", **about(ids))
     finally:
         close_old_connections()
 
@@ -223,10 +227,10 @@ def affordable(order: Order, chosen: Route) -> Route:
     Raises PriceImpact.
     """
     impact = chosen.winner.impact_bps(order.pair, order.amount_in)
-    if impact > settings.ORDER_MAX_IMPACT_BPS:
+    if impact > guards.ORDER_MAX_IMPACT_BPS:
         raise PriceImpact(
             f"{chosen.winner.quote.venue}, the best venue, would fill this amount {impact} bps below its quoted price; "
-            f"at most {settings.ORDER_MAX_IMPACT_BPS} are allowed"
+            f"at most {guards.ORDER_MAX_IMPACT_BPS} are allowed"
         )
     return chosen
 

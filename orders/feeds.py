@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django.conf import settings
-
 from engine.events import moment
 from engine.money import BPS, MATHS, plain
 from engine.quotes import Pair, Quote
@@ -21,6 +19,7 @@ from orders.seen import uuid_or_none
 from orders.tail import UnknownOrder, tail
 from orders.ticker import View, ticker
 from routing.catalogue import catalogue
+from routing.guards import guards
 from routing.quotes import Cached
 from routing.store import now_ms
 from routing.venues import VENUES
@@ -73,8 +72,6 @@ def snapshot(pair: Pair, view: View, now: int) -> Json:
         "tokenOut": pair.token_out.symbol,
         "tick": plain(pair.tick),
         "venues": list(VENUES),
-        "freshMs": settings.QUOTE_FRESH_MS,
-        "staleMs": settings.QUOTE_STALE_MS,
         **prices(view.cached, now),
         "levels": levels(view),
         "fills": list(view.fills),
@@ -93,9 +90,11 @@ def changes(before: View, after: View, now: int) -> Json:
 
 
 def prices(cached: Cached, now: int) -> Json:
-    """Write the venues' quotes, BEST, and how far the venues are apart."""
+    """Write the venues' quotes, BEST, how far the venues are apart, and up to which age they count."""
     return {
         "at": moment(now),
+        "freshMs": guards.QUOTE_FRESH_MS,
+        "staleMs": guards.QUOTE_STALE_MS,
         "quotes": [quote_json(quote, now) for quote in cached.quotes],
         "best": quote_json(cached.best, now) if cached.best else None,
         "spreadBps": spread_bps(cached),

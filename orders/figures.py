@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from engine.lifecycle import FINAL
@@ -22,6 +21,7 @@ from orders.deadletters import Outlook
 from orders.models import Pause, Verdict
 from routing import quotes
 from routing.catalogue import catalogue
+from routing.guards import guards
 from routing.store import StoreError, now_ms, redis
 from routing.venues import VENUES
 
@@ -208,17 +208,21 @@ def quote_ages() -> list[dict[str, Any]]:
     found = []
     for name, cached in known.items():
         ages = {quote.venue: max(0, quote.age(now)) for quote in cached.quotes}
-        fresh = bool(cached.best and cached.best.age(now) <= settings.QUOTE_FRESH_MS)
+        fresh = bool(cached.best and cached.best.age(now) <= guards.QUOTE_FRESH_MS)
         found.append({"pair": name, "fresh": fresh, "ages": {venue: ages.get(venue) for venue in VENUES}})
     return found
 
 
 def queues() -> list[dict[str, Any]]:
-    """Count the messages no worker has taken yet, by queue."""
+    """Count the messages no worker has taken yet, by queue, and say how long the oldest has waited, if it says so."""
     pipe = redis().pipeline(transaction=False)
     for name in dispatch.QUEUES:
         pipe.llen(name)
-    return [{"queue": name, "length": length} for name, length in zip(dispatch.QUEUES, pipe.execute(), strict=True)]
+    lengths, ages = pipe.execute(), dispatch.ages_ms()
+    return [
+        {"queue": name, "length": length, "age_ms": ages[name]}
+        for name, length in zip(dispatch.QUEUES, lengths, strict=True)
+    ]
 
 
 def repaired() -> dict[str, int]:
@@ -251,7 +255,14 @@ def from_postgres() -> dict[str, Any]:
 
 def from_redis() -> dict[str, Any]:
     """Gather what Redis knows."""
-    return {"quotes": quote_ages(), "queues": queues(), "dbsync": archive.backlog(), "repaired": repaired()}
+    return {
+        "quotes": quote_ages(),
+        "freshMs": guards.QUOTE_FRESH_MS,
+        "staleMs": guards.QUOTE_STALE_MS,
+        "queues": queues(),
+        "dbsync": archive.backlog(),
+        "repaired": repaired(),
+    }
 
 
 def gather() -> dict[str, Any]:

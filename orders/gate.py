@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 
 import structlog
 
 from orders import intake
 from orders.aside import on, one_per_loop
 from orders.intake import Accepted, Conflict, NewOrder, Paused
+from orders.lines import named
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +47,8 @@ class Gate:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.waiting.append((asked, answer))
         if self.writer is None or self.writer.done():
-            self.writer = asyncio.create_task(self.write_groups())
+            # Its lines are about many orders, and would else carry what was bound for the first of them.
+            self.writer = asyncio.create_task(self.write_groups(), context=Context())
         result = await answer
         if isinstance(result, Exception):
             raise result
@@ -84,14 +87,14 @@ class Gate:
 
 
 def tell(group: Sequence[NewOrder], answers: Sequence[Accepted | Exception]) -> None:
-    """Log a group in one line: at thousands of orders a second a line for each would cost more than accepting it."""
+    """Log a group in as few lines as may be: one for each order would cost more than accepting it."""
     new = [
         one.order
         for one, answer in zip(group, answers, strict=True)
         if isinstance(answer, Accepted) and not answer.repeat
     ]
-    if new:
-        log.info("orders accepted", count=len(new), order_id=new[0].id, last_order_id=new[-1].id)
+    for field in named([order.id for order in new]):
+        log.info("orders accepted", count=len(new), **field)
     for order in new:
         log.debug("order accepted", order_id=order.id, client_order_id=order.client_order_id, pair=order.pair.name)
 

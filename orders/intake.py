@@ -5,7 +5,7 @@ Only the row decides; whatever fails after it is made good by the sweep.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,8 +16,9 @@ from uuid6 import uuid7
 from engine import events
 from engine.lifecycle import Status
 from engine.orders import Order
-from orders import dispatch, live, observe, terms, waiting
+from orders import dispatch, live, observe, terms, traces, waiting
 from orders.control import pauses
+from orders.lines import about
 from orders.live import Placement
 from orders.rows import fetch, recordset
 from routing.store import StoreError
@@ -31,6 +32,8 @@ class NewOrder:
 
     order: Order
     replay_of: str | None = None
+    door: traces.Door | None = field(default_factory=traces.door, compare=False, repr=False)
+    """The request it comes through, if that is traced: a group has orders of many."""
 
     @classmethod
     def replay(cls, dead: Order) -> "NewOrder":
@@ -84,9 +87,10 @@ def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict | Paused]:
     pause: who lost the answer to an accepted order must be able to get it.
     """
     halted = refused(asked)
-    inserted = insert([one for one in asked if one.order.id not in halted] if halted else asked)
-    new = [(one, inserted[one.order.id]) for one in asked if one.order.id in inserted]
-    announce(new)
+    with traces.work("accept"):
+        inserted = insert([one for one in asked if one.order.id not in halted] if halted else asked)
+        new = [(one, inserted[one.order.id]) for one in asked if one.order.id in inserted]
+        announce(new)
     taken = {**halted, **standing([one for one in asked if one.order.id not in inserted])}
     return [
         Accepted(one.order.id, Status.PENDING, inserted[one.order.id])
@@ -190,15 +194,17 @@ def announce(new: Sequence[tuple[NewOrder, datetime]]) -> None:
     if not new:
         return
     observe.accepted(one.order.type for one, _ in new)
+    traces.accepted((one.order.id, one.door, one.replay_of) for one, _ in new)
+    ids = [one.order.id for one, _ in new]
     try:
         live.place(placement(one.order, created_at) for one, created_at in new)
     except StoreError as reason:
-        log.warning("live state not written, the sweep will", orders=len(new), reason=str(reason))
+        log.warning("live state not written, the sweep will", reason=str(reason), **about(ids))
         return
     try:
         wake([one.order for one, _ in new])
     except (StoreError, DatabaseError) as reason:
-        log.warning("nobody woken, the sweep or beat will", orders=len(new), reason=str(reason))
+        log.warning("nobody woken, the sweep or beat will", reason=str(reason), **about(ids))
 
 
 def wake(accepted: Sequence[Order]) -> None:

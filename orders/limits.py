@@ -8,7 +8,6 @@ wakes the order worker.  A claim stays on record until its orders have moved: a 
 from collections.abc import Iterable, Sequence
 
 import structlog
-from django.conf import settings
 
 from engine import events
 from engine.lifecycle import Status
@@ -16,13 +15,15 @@ from engine.money import plain
 from engine.orders import Order, TimeInForce
 from engine.quotes import Quote
 from engine.triggers import Distrust, Sighting, level, trusted
-from orders import book, dispatch, live, progress
+from orders import book, dispatch, live, progress, traces
 from orders.book import Claim
 from orders.control import pauses
+from orders.lines import about
 from orders.live import Standing
 from orders.progress import Move
 from routing import quotes
 from routing.catalogue import catalogue
+from routing.guards import guards
 from routing.store import now_ms
 
 log = structlog.get_logger(__name__)
@@ -49,15 +50,13 @@ def halted(pair: str) -> Distrust | None:
 
 def judged(pair: str, known: Sequence[Quote], now: int) -> Sighting | Distrust:
     """Judge one pair's quotes; a price that cannot be trusted ends the run of those that could."""
-    best = trusted(
-        known, now, settings.LIMIT_QUOTE_AGE_MS, settings.QUOTE_STALE_MS, settings.LIMIT_VENUES_APART_MAX_BPS
-    )
+    best = trusted(known, now, guards.LIMIT_QUOTE_AGE_MS, guards.QUOTE_STALE_MS, guards.LIMIT_VENUES_APART_MAX_BPS)
     if isinstance(best, Distrust):
         book.distrust(pair)
         doubt(pair, best.reason)
         return best
     doubted.pop(pair, None)
-    polls = settings.LIMIT_HOLD_POLLS
+    polls = guards.LIMIT_HOLD_POLLS
     at = level(best.net_price, catalogue().pair(pair).tick)
     held = at if polls == 1 else book.observe(pair, f"{best.venue}@{best.observed_at}", at, polls)
     if held is None:
@@ -87,7 +86,7 @@ def check() -> None:
     """Do for every pair with resting orders what a ring that was lost would have done."""
     for pair in book.pairs():
         for claim in book.abandoned(pair, now_ms()):
-            log.warning("claim taken over", pair=pair, orders=len(claim.ids))
+            log.warning("claim taken over", pair=pair, **about(claim.ids))
             trigger(claim)
         fire(pair)
 
@@ -99,7 +98,7 @@ def fire(pair: str) -> int:
         return 0
     # All that is reached is claimed first: what takes long to fire must not miss the price that reached it.
     claims: list[Claim] = []
-    while now_ms() - seen.observed_at <= settings.LIMIT_QUOTE_AGE_MS:
+    while now_ms() - seen.observed_at <= guards.LIMIT_QUOTE_AGE_MS:
         claim = book.claim(pair, seen, now_ms(), len(claims))
         if claim is None:
             break
@@ -115,14 +114,19 @@ def trigger(claim: Claim) -> None:
     One that was amended, cancelled or expired meanwhile is not moved: that step has put it where it belongs.
     """
     for start in range(0, len(claim.ids), MOVES):
-        ids = claim.ids[start : start + MOVES]
-        standing = live.standing(ids)
-        reached = [one for order_id in ids if (one := standing.get(order_id)) and is_reached(one, claim.sighting)]
-        won = progress.advance([triggered(one, claim.sighting) for one in still_out(reached)])
-        if won:
-            log.info("limit orders fired", pair=claim.pair, orders=len(won), price=plain(claim.sighting.price))
-            dispatch.send(dispatch.EXECUTE, [order_id for order_id in ids if order_id in won])
+        with traces.work("fire"):
+            set_off(claim.ids[start : start + MOVES], claim)
     book.settle(claim)
+
+
+def set_off(ids: Sequence[str], claim: Claim) -> None:
+    """Move these of the claimed orders."""
+    standing = live.standing(ids)
+    reached = [one for order_id in ids if (one := standing.get(order_id)) and is_reached(one, claim.sighting)]
+    won = progress.advance([triggered(one, claim.sighting) for one in still_out(reached)])
+    if won:
+        log.info("limit orders fired", pair=claim.pair, price=plain(claim.sighting.price), **about(won))
+        dispatch.send(dispatch.EXECUTE, [order_id for order_id in ids if order_id in won])
 
 
 def is_reached(one: Standing, seen: Sighting) -> bool:

@@ -64,7 +64,11 @@ class Order(models.Model):
         constraints = [
             # Partial: most orders have neither, and an index entry for nothing costs as much as one for something.
             models.UniqueConstraint(
-                fields=["client_order_id"], condition=Q(client_order_id__isnull=False), name="client_order_id_once"
+                fields=["client_order_id"],
+                condition=Q(client_order_id__isnull=False),
+                name="client_order_id_once",
+                # So that it serves a search for its beginning, too, in a database of any collation.
+                opclasses=["varchar_pattern_ops"],
             ),
             models.UniqueConstraint(fields=["replay_of"], condition=Q(replay_of__isnull=False), name="replayed_once"),
         ]
@@ -181,6 +185,19 @@ class Pause(models.Model):
 
     def __str__(self) -> str:
         return self.name or str(self.scope)
+
+
+class Guard(models.Model):
+    """A limit that operators have moved; the row goes when it is back at the environment's value."""
+
+    name = models.CharField(primary_key=True, max_length=40)
+    value = models.BigIntegerField()
+    reason = models.CharField(max_length=200)
+    by = models.CharField(max_length=150)
+    moved_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class SetAside(models.Model):

@@ -44,7 +44,7 @@ class Read(NamedTuple):
 READ = {
     "engine_up": Read("Whether this part could be read for this scrape.", ("part",)),
     "engine_queue_depth": Read("Wake-ups that no worker has taken yet.", ("queue",)),
-    "engine_queue_age_seconds": Read("How long the oldest of these has waited.", ("queue",)),
+    "engine_queue_age_seconds": Read("How long the oldest of these has waited; 0 for none.", ("queue",)),
     "engine_workers_alive": Read("Worker processes that have said lately that they live.", ("queue",)),
     "engine_orders_open": Read("Unfinished orders that somebody must look at: all but those that rest."),
     "engine_orders_overdue_seconds": Read("How long the most overdue of these has been due for a look."),
@@ -86,6 +86,7 @@ DBSYNC_LAG = Histogram(
     buckets=SECONDS,
     registry=PROCESS,
 )
+SPANS = Counter("engine_trace_spans_total", "Spans of traces, by what became of them.", ("outcome",), registry=PROCESS)
 WEBSOCKETS = Gauge("engine_websocket_clients", "Open sockets, by what they stream.", ("stream",), registry=PROCESS)
 ROUND_TRIP = Histogram(
     "engine_store_round_trip_seconds",
@@ -177,6 +178,11 @@ def accepted(kinds: Iterable[OrderType]) -> None:
 def dead_letters(codes: Iterable[str]) -> None:
     """Count dead letters that are new."""
     count((DEAD_LETTERS, code) for code in codes)
+
+
+def spans(outcome: str, number: int) -> None:
+    """Count spans that were sent, or dropped because nobody took them."""
+    child(SPANS, outcome).inc(number)
 
 
 def repaired(kinds: Mapping[str, int]) -> None:

@@ -10,7 +10,8 @@ from django.conf import settings
 from engine import events
 from engine.lifecycle import FINAL, Status, check
 from engine.orders import OrderType
-from orders import archive, attempts, dispatch, live, observe
+from orders import archive, attempts, dispatch, live, observe, traces
+from orders.lines import named
 from orders.live import Swap
 from routing.store import StoreError, now_ms
 
@@ -59,11 +60,21 @@ def advance(moves: Sequence[Move]) -> dict[str, tuple[str, ...]]:
     ending = [move.order_id for move in moves if move.to in UNFILLED]
     won = end(swaps, ending) if ending else live.advance(swaps)
     done = [move for move in moves if move.order_id in won]
-    for move in done:
-        log.debug("order moved", order_id=move.order_id, status=move.to, attempt=move.attempt)
+    tell(done)
+    traces.moved(done)
     wake_for_finals([move for move in done if move.to in FINAL])
     observe.moved((move.type, move.steps) for move in done)
     return {swap.order_id: swap.events for swap in swaps if swap.order_id in won}
+
+
+def tell(done: Sequence[Move]) -> None:
+    """Log orders that moved: one line for all that came to the same status."""
+    by_status: dict[Status, list[str]] = {}
+    for move in done:
+        by_status.setdefault(move.to, []).append(move.order_id)
+    for status, ids in by_status.items():
+        for field in named(ids):
+            log.info("orders moved", status=status, **field)
 
 
 def end(swaps: Sequence[Swap], ending: Sequence[str]) -> set[str]:

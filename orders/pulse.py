@@ -9,7 +9,7 @@ import structlog
 from django.conf import settings
 from django.db import close_old_connections
 
-from orders import live, recovery, settlement, sniping, waiting
+from orders import control, live, recovery, settlement, sniping, traces, waiting
 from orders.sweep import sweep
 from routing.chain import LOOKUP_LIMIT
 
@@ -42,7 +42,8 @@ class Duty:
             return
         found = 0
         try:
-            found = self.act()
+            with traces.work(self.name):
+                found = self.act()
         except Exception as reason:
             # The loop must outlive any store's outage.
             if now - self.complained_at > COMPLAIN_EVERY_S:
@@ -68,6 +69,12 @@ def notice_loss() -> int:
     return 0
 
 
+def tell() -> int:
+    """Have every process know what operators paused or moved, should Redis have been away when they did."""
+    control.mirror()
+    return 0
+
+
 def order_duties() -> list[Duty]:
     """List what the order worker's heartbeat does."""
     return [
@@ -81,7 +88,7 @@ def order_duties() -> list[Duty]:
 
 def limit_duties() -> list[Duty]:
     """List what the limit worker's heartbeat does: waiting orders expire on time whatever becomes of beat."""
-    return [Duty("expire", 0.2, waiting.expire), Duty("tidy", 1.0, tidy)]
+    return [Duty("expire", 0.2, waiting.expire), Duty("tell", 5.0, tell), Duty("tidy", 1.0, tidy)]
 
 
 def sniper_duties() -> list[Duty]:

@@ -13,6 +13,7 @@ from engine import events
 from engine.lifecycle import FINAL, Status
 from engine.orders import OrderType, TimeInForce
 from orders import archive, control, dispatch, live, models, terms
+from orders.lines import named
 from orders.live import Placement
 from routing.catalogue import UnknownPair
 
@@ -92,7 +93,8 @@ def rebuild(order_ids: Sequence[str]) -> None:
     rows = models.Order.objects.filter(pk__in=order_ids).exclude(status__in=models.FINALS)
     placements = [p for p in map(placement, rows.prefetch_related("events", "attempts")) if p]
     placed = live.place(placements)
-    log.info("orders rebuilt", orders=len(placed), asked=len(order_ids))
+    for field in named(placed):
+        log.info("orders rebuilt", asked=len(order_ids), **field)
     going = [p.order.id for p in placements if p.order.id in placed and p.status not in FINAL and not rests(p)]
     if going:
         dispatch.send(dispatch.EXECUTE, going)

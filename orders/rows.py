@@ -11,6 +11,8 @@ import msgspec
 import psycopg
 from django.db import connection
 
+from orders import traces
+
 ENCODER = msgspec.json.Encoder()
 
 
@@ -27,7 +29,7 @@ def fetch(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
     connection.ensure_connection()
     raw = connection.connection
     assert raw is not None
-    with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
+    with traces.statement(sql), connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
         cursor.execute(sql.encode(), parameters)
         return cursor.fetchall() if cursor.description else []
 

@@ -78,7 +78,11 @@ def look_at_redis() -> list[Sample]:
     load = live.load(now_ms())
     return [
         *(("engine_queue_depth", (queue,), dispatch.waiting(queue)) for queue in dispatch.QUEUES),
-        *(("engine_queue_age_seconds", (queue,), dispatch.waited_ms(queue) / 1000) for queue in dispatch.QUEUES),
+        *(
+            ("engine_queue_age_seconds", (queue,), age / 1000)
+            for queue, age in dispatch.ages_ms().items()
+            if age is not None
+        ),
         *(("engine_workers_alive", (queue,), count) for queue, count in heartbeats.alive().items()),
         ("engine_orders_open", (), load.orders),
         ("engine_orders_overdue_seconds", (), load.overdue_ms / 1000),

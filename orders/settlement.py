@@ -15,7 +15,7 @@ from engine.events import Fill
 from engine.lifecycle import AttemptState, Status
 from engine.orders import waits
 from engine.retry import Failure
-from orders import attempts, endings, live, progress
+from orders import attempts, endings, live, progress, traces
 from orders.attempts import Prepared, Settled
 from orders.endings import NO_FILL, Tried
 from orders.live import Standing
@@ -43,7 +43,8 @@ def deliver(raws: Sequence[bytes]) -> bool:
     Bytes it refuses to take in stay open like any others until their blockhash has expired: that alone is proof.
     """
     try:
-        chain().send(raws)
+        with traces.call("send transactions", **{"engine.batch.transactions": len(raws)}):
+            chain().send(raws)
     except ChainUnreachable as reason:
         log.warning("broadcast unanswered, will be sent again", attempts=len(raws), reason=str(reason))
         return False
@@ -61,7 +62,9 @@ def look() -> int:
     """Look up the watched signatures that are due, at most LOOKUP_LIMIT; return how many were looked up."""
     due = live.watched(LOOKUP_LIMIT, settings.CONFIRM_POLL_MS, LOOKS_PER_SECOND)
     if due:
-        conclude(decided(chain().look(due)))
+        with traces.call("look up signatures", **{"engine.batch.transactions": len(due)}):
+            seen = chain().look(due)
+        conclude(decided(seen))
     return len(due)
 
 

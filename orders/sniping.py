@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import structlog
-from django.conf import settings
 from django.db import DatabaseError
 
 from engine import events, gates
@@ -28,11 +27,13 @@ from engine.triggers import Condition, Kind, TokenState, first_unmet, usd
 from orders import book, dispatch, live, progress
 from orders.control import pauses
 from orders.limits import is_over
+from orders.lines import about
 from orders.live import Standing
 from orders.progress import Move
 from routing import quotes, tape
 from routing.catalogue import catalogue
 from routing.facts import facts
+from routing.guards import guards
 from routing.store import StoreError, now_ms
 from routing.tape import MarketEvent
 
@@ -116,7 +117,7 @@ def judge(order_ids: Sequence[str], happened: Mapping[str, MarketEvent], now: in
     won = progress.advance(moves)
     going = [move.order_id for move in moves if move.order_id in won and move.to is Status.TRIGGERED]
     if won:
-        log.info("sniper orders fired", orders=len(going), refused=len(won) - len(going))
+        log.info("sniper orders fired", refused=len(won) - len(going), **about(going))
     if going:
         dispatch.send(dispatch.EXECUTE, going)
 
@@ -162,7 +163,7 @@ def prices(pairs: Iterable[str], now: int) -> dict[str, Decimal]:
     """Return the best fresh price of each pair that has one."""
     found = {}
     for name, cached in quotes.cached(pairs).items():
-        if winner := best(quote for quote in cached.quotes if quote.age(now) <= settings.QUOTE_FRESH_MS):
+        if winner := best(quote for quote in cached.quotes if quote.age(now) <= guards.QUOTE_FRESH_MS):
             found[name] = winner.net_price
     return found
 
@@ -170,7 +171,7 @@ def prices(pairs: Iterable[str], now: int) -> dict[str, Decimal]:
 def fired(one: Standing, seen: Seen) -> Move:
     """Make the move of an order whose conditions hold: on its way, or refused by a gate."""
     mint = mint_of(one)
-    limits = Limits(settings.SNIPE_LIQUIDITY_MIN_USD * 100, settings.SNIPE_TOP_HOLDER_MAX_BPS)
+    limits = Limits(guards.SNIPE_LIQUIDITY_MIN_USD * 100, guards.SNIPE_TOP_HOLDER_MAX_BPS)
     verdicts = gates.judge(seen.facts[mint], limits, allow_unknown=one.order.allow_unknown)
     evidence = {
         "trigger": {

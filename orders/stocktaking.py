@@ -11,7 +11,7 @@ import structlog
 
 from engine.lifecycle import FINAL, Status
 from engine.money import MATHS, plain
-from orders import archive, book, control, live, models, observe, recovery, waiting
+from orders import archive, book, live, models, observe, recovery, waiting
 from orders.live import Standing
 from routing.store import redis
 
@@ -26,8 +26,6 @@ BOOKMARK = "book:bookmark"
 
 def take() -> dict[str, int]:
     """Compare the next STRETCH of resting orders and repair them; return how many of each kind were repaired."""
-    # Should Redis have been away when an operator paused a venue.
-    control.mirror()
     repaired = {"missing": 0, "misplaced": 0, "behind": 0}
     after = UUID(str(redis().get(BOOKMARK) or UUID(int=0)))
     for _ in range(STRETCH // PAGE):

@@ -16,6 +16,7 @@ from engine import events
 from engine.lifecycle import Status
 from engine.orders import Order, OrderType, TimeInForce
 from orders import archive, book, dispatch, limits, live, models, progress, recovery, terms
+from orders.lines import about
 from orders.live import Standing
 from orders.progress import Move
 from routing.catalogue import catalogue
@@ -202,7 +203,7 @@ def expire() -> int:
     over = [one for one in standing.values() if one.status is Status.PENDING and limits.is_over(one.order, now)]
     won = progress.advance([expiry(one) for one in over])
     if won:
-        log.info("orders expired", orders=len(won))
+        log.info("orders expired", **about(won))
     book.forget_expiry([i for i in due if i not in standing or standing[i].status is not Status.PENDING], now)
     return len(due)
 

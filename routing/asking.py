@@ -19,7 +19,7 @@ from routing.venues import Answer, Silence, Venue, VenueDown
 log = structlog.get_logger(__name__)
 
 POLL_MS = 500
-"""How often polls come; beat's schedule (workers/migrations) has the same number."""
+"""How often polls come until an operator says otherwise; beat's schedule (workers/migrations) has the same number."""
 
 Question = tuple[str, str]
 """A venue and a pair, by name."""
@@ -38,9 +38,10 @@ class Asker:
 
     def __init__(self, venues: Iterable[Venue], timeout_ms: int, poll_ms: int) -> None:
         self.venues = tuple(venues)
+        self.timeout_ms = timeout_ms
         self.timeout_s = timeout_ms / 1000
-        # A venue that never answers has this many questions open, and not one more.
-        self.in_flight_max = -(-timeout_ms // poll_ms) + 1
+        self.poll_ms = poll_ms
+        """How soon one poll follows another."""
         self.in_flight: Counter[Question] = Counter()
         self.direct: dict[str, Future[list[Answer]]] = {}
         self.lock = threading.Lock()
@@ -48,6 +49,11 @@ class Asker:
         self.failing: set[str] = set()
         self.stored: Callable[[str], None] | None = None
         """Told the pair's name after each quote that was stored; must return at once."""
+
+    @property
+    def in_flight_max(self) -> int:
+        """Return how many questions a venue that never answers has open, and not one more."""
+        return -(-self.timeout_ms // self.poll_ms) + 1
 
     def poll(self, pairs: Iterable[Pair]) -> None:
         """Ask every venue for every pair, and return at once; a venue with too many open questions is passed over."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from django.conf import settings
 
+from routing.memory import Memory
 from routing.store import StoreError, redis
 from routing.venues import VENUES
 
@@ -66,30 +67,10 @@ def withhold(reasons: Mapping[str, str]) -> None:
     paused.forget()
 
 
-class Withheld:
-    """The process's view of the paused venues, at most REMEMBER_S old."""
-
-    def __init__(self) -> None:
-        self.reasons: dict[str, str] = {}
-        self.read_at = float("-inf")
-
-    def __call__(self) -> Mapping[str, str]:
-        """Return the paused venues with the operators' reasons."""
-        if time.monotonic() - self.read_at > REMEMBER_S:
-            self.read_at = time.monotonic()
-            self.refresh()
-        return self.reasons
-
-    def refresh(self) -> None:
-        """Read them; an unreachable store leaves them as they were."""
-        try:
-            self.reasons = dict(redis().hgetall(PAUSED))  # type: ignore[arg-type]
-        except StoreError:
-            return
-
-    def forget(self) -> None:
-        """Read again on the next use."""
-        self.read_at = float("-inf")
+def read_paused() -> dict[str, str]:
+    """Read the paused venues with the operators' reasons."""
+    return dict(redis().hgetall(PAUSED))  # type: ignore[arg-type]
 
 
-paused = Withheld()
+paused: Memory[dict[str, str]] = Memory("paused venues", read_paused, {}, (StoreError,), REMEMBER_S)
+"""The paused venues with the operators' reasons."""

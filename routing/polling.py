@@ -1,4 +1,7 @@
-"""Keeping quotes current: a poll every half second, and a watchdog for when nobody asks for one."""
+"""Keeping quotes current: a poll whenever beat says so, and a watchdog for when nobody asks for one.
+
+Owner of the keys `stream:…`.
+"""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -15,8 +18,9 @@ log = structlog.get_logger(__name__)
 
 TICK = "stream:tick"
 ASKED_AT = "stream:asked_at"
+EVERY_MS = "stream:every_ms"
 WATCHDOG_S = 2.0
-"""Silence after which quotes are polled directly, whoever is at fault."""
+"""Silence after which quotes are polled directly, whoever is at fault; two polls' time, where that is longer."""
 
 
 Names = Callable[[], Iterable[str]]
@@ -28,18 +32,19 @@ def nobody() -> Iterable[str]:
     return ()
 
 
-def poll(awaited: Names = nobody) -> bool:
-    """Poll because beat says so; False when another worker has just done so."""
-    redis().set(ASKED_AT, now_ms())
-    return start(awaited)
+def poll(awaited: Names = nobody, every_ms: int = POLL_MS) -> bool:
+    """Poll because beat says so, as it does every so often; False when another worker has just done so."""
+    redis().mset({ASKED_AT: now_ms(), EVERY_MS: every_ms})
+    return start(awaited, every_ms)
 
 
-def start(awaited: Names = nobody) -> bool:
+def start(awaited: Names, every_ms: int) -> bool:
     """Start one poll of all venues, active pairs and those awaited, unless another worker has just done so."""
     # Half the interval: a message that comes twice polls once, and one that comes late does not swallow the next.
-    if not redis().set(TICK, "1", nx=True, px=POLL_MS // 2):
+    if not redis().set(TICK, "1", nx=True, px=every_ms // 2):
         return False
     known = catalogue()
+    asker().poll_ms = every_ms
     waited_for = {name: known.pairs[name] for name in awaited() if name in known.pairs}
     asker().poll({**known.active, **waited_for}.values())
     let_the_market_act()
@@ -77,15 +82,20 @@ class Watchdog(threading.Thread):
         """Poll at the usual pace until somebody asks for polls again."""
         if silent():
             log.warning("no poll was asked for, polling directly", silent_s=WATCHDOG_S)
-        while silent() and not self.stopping.wait(POLL_MS / 1000):
-            start(self.awaited)
+        while silent() and not self.stopping.wait(pace() / 1000):
+            start(self.awaited, pace())
 
     def stop(self) -> None:
         """End at the next look."""
         self.stopping.set()
 
 
+def pace() -> int:
+    """Return how often beat last said it would ask for polls, in milliseconds."""
+    return int(redis().get(EVERY_MS) or POLL_MS)
+
+
 def silent() -> bool:
-    """Tell whether no poll was asked for during WATCHDOG_S."""
+    """Tell whether no poll was asked for when one, or for long two, should have been."""
     asked_at = redis().get(ASKED_AT)
-    return asked_at is None or now_ms() - int(asked_at) > WATCHDOG_S * 1000
+    return asked_at is None or now_ms() - int(asked_at) > max(WATCHDOG_S * 1000, 2 * pace())

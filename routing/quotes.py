@@ -9,11 +9,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.conf import settings
-
 from engine.amm import pool_from
 from engine.quotes import Quote
 from engine.quotes import best as best_of
+from routing.guards import guards
 from routing.outages import paused
 from routing.store import now_ms, redis, script
 from routing.venues import VENUES
@@ -73,7 +72,7 @@ def store(quote: Quote) -> bool:
     """Keep a quote and choose BEST anew; False when a later observation is already there."""
     keys = [key(quote.pair, quote.venue), key(quote.pair, "BEST"), *(key(quote.pair, name) for name in VENUES)]
     return bool(
-        STORE()(keys, [json.dumps(fields(quote)), quote.observed_at, TTL_MS, settings.QUOTE_FRESH_MS, rank(Decimal(0))])
+        STORE()(keys, [json.dumps(fields(quote)), quote.observed_at, TTL_MS, guards.QUOTE_FRESH_MS, rank(Decimal(0))])
     )
 
 
@@ -129,5 +128,5 @@ def without(names: Collection[str], cached: Cached) -> Cached:
     if not any(quote.venue in names for quote in cached.quotes):
         return cached
     left = tuple(quote for quote in cached.quotes if quote.venue not in names)
-    oldest = now_ms() - settings.QUOTE_FRESH_MS
+    oldest = now_ms() - guards.QUOTE_FRESH_MS
     return Cached(left, best_of(quote for quote in left if quote.observed_at >= oldest))

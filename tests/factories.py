@@ -1,14 +1,18 @@
 """Rows for tests that look at rows; the engine's own tests let the engine write them."""
 
 from datetime import UTC, datetime
+from uuid import UUID
 
 import factory
 from factory.django import DjangoModelFactory
 from uuid6 import uuid7
 
 from orders import models
+from orders.ids import first_at
 from orders.models import Verdict
 
+RANDOM = 2**80 - 1
+"""The bits of a version 7 UUID that are not its time: version, variant and chance."""
 UNFILLED = ("failed", "cancelled", "expired")
 
 
@@ -18,7 +22,10 @@ class OrderFactory(DjangoModelFactory):
     class Meta:
         model = models.Order
 
-    id = factory.LazyFunction(uuid7)
+    # Made when it was created, as ids are: lists go by that.
+    id = factory.LazyAttribute(
+        lambda order: UUID(int=first_at(int(order.created_at.timestamp() * 1000)).int | uuid7().int & RANDOM)
+    )
     type = "market"
     pair = "SOL-USDC"
     amount_in = 1_500_000_000

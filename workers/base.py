@@ -7,16 +7,30 @@ from typing import Any, Protocol
 import structlog
 from celery import Task, signals
 
-from orders.dispatch import QUEUES
+from orders import traces
+from orders.dispatch import QUEUES, SENT_AT
 from orders.heartbeats import Heart
+from orders.lines import about
+from routing.store import now_ms
+
+log = structlog.get_logger(__name__)
 
 
 class EngineTask(Task):  # type: ignore[type-arg]
-    """Binds the task's id to every log line written while it runs."""
+    """Binds the task's id to every log line written while it runs, and traces it."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the task within its log context."""
-        with structlog.contextvars.bound_contextvars(task_id=self.request.id, task=self.name):
+        """Run the task within its log context; the id of a single order is part of that."""
+        order_ids, sent_at = kwargs.get("order_ids") or [], self.request.get(SENT_AT)
+        waited_ms = None if sent_at is None else max(0, now_ms() - sent_at)
+        single = about(order_ids) if len(order_ids) == 1 else {}
+        with (
+            structlog.contextvars.bound_contextvars(task_id=self.request.id, task=self.name, **single),
+            traces.processing(self.name, str(self.request.id), order_ids, waited_ms),
+        ):
+            if order_ids:
+                # From here an order's id leads to its batch's task id, and that to every line of the batch.
+                log.info("orders taken up", waited_ms=waited_ms, **about(order_ids))
             return super().__call__(*args, **kwargs)
 
 
@@ -57,3 +71,9 @@ class Beside:
 
 hearts = [Beside(queue, partial(Heart, queue)) for queue in QUEUES]
 """Every worker process says that it lives, for each queue it consumes."""
+
+
+@signals.worker_ready.connect
+def flush_at_the_end(**_: object) -> None:
+    """Have the last spans sent when the worker ends: after every thread beside it has, hence connected last."""
+    signals.worker_shutdown.connect(traces.flush)

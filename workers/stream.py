@@ -5,14 +5,14 @@ from celery import shared_task
 from orders import book, dispatch
 from orders.bell import Bell
 from routing import polling
-from routing.asking import asker
+from routing.asking import POLL_MS, asker
 from workers.base import Beside, EngineTask
 
 
 @shared_task(name=dispatch.POLL, base=EngineTask)
-def poll(**_: object) -> None:
+def poll(*, every_ms: int = POLL_MS, **_: object) -> None:
     """Ask every venue for every active pair; the answers go into the cache when they come."""
-    polling.poll(book.pairs)
+    polling.poll(book.pairs, every_ms)
 
 
 def hung() -> Bell:

@@ -5,7 +5,19 @@ It may be looked at only, wherever the engine owns the truth; a dead letter is r
 
 from django.contrib import admin
 
-from orders.admin import attempts, audit, catalogue, dashboard, deadletters, orders, pauses, people, records, schedule
+from orders.admin import (
+    attempts,
+    audit,
+    catalogue,
+    dashboard,
+    deadletters,
+    guards,
+    orders,
+    pauses,
+    people,
+    records,
+    schedule,
+)
 
 __all__ = [
     "attempts",
@@ -13,6 +25,7 @@ __all__ = [
     "catalogue",
     "dashboard",
     "deadletters",
+    "guards",
     "orders",
     "pauses",
     "people",

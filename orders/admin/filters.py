@@ -2,13 +2,13 @@
 
 import time
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from engine.lifecycle import Status
+from orders.ids import first_at
 from orders.models import MOVING, WAITING
 from routing.catalogue import catalogue
 from routing.venues import VENUES
@@ -77,5 +77,4 @@ class ByAge(admin.SimpleListFilter):
         if self.value() not in self.spans:
             return queryset
         since_ms = int((time.time() - self.spans[str(self.value())][1]) * 1000)
-        # A version 7 UUID begins with its 48 bits of milliseconds (RFC 9562, 5.7), so the primary key is the index.
-        return queryset.filter(pk__gte=UUID(int=since_ms << 80))
+        return queryset.filter(pk__gte=first_at(since_ms))

@@ -1,19 +1,20 @@
-"""Beat's schedule: how often the engine polls, sweeps and audits, in the theme."""
+"""Beat's schedule: how often venues are polled, what else is sent how often, and what may be off for a while."""
 
-from django.contrib import admin
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django_celery_beat import models
-from django_celery_beat.admin import (
-    ClockedScheduleAdmin,
-    CrontabScheduleAdmin,
-    IntervalScheduleAdmin,
-    PeriodicTaskAdmin,
-    PeriodicTaskForm,
-    SolarScheduleAdmin,
-    TaskSelectWidget,
-)
-from unfold.admin import ModelAdmin
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
+from orders import dispatch, schedule
+from orders.admin.readonly import ReadOnly
+
+LIST = "admin:django_celery_beat_periodictask_changelist"
+
+# Tasks share rows of intervals: who edits one changes the pace of all its tasks.  Other kinds are not used at all.
 for known in (
     *(models.PeriodicTask, models.IntervalSchedule, models.CrontabSchedule),
     *(models.SolarSchedule, models.ClockedSchedule),
@@ -21,41 +22,110 @@ for known in (
     admin.site.unregister(known)
 
 
-class ThemedTasks(UnfoldAdminSelectWidget, TaskSelectWidget):  # type: ignore[misc]
-    """The list of registered tasks."""
+class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Another interval, or on and off, and why."""
 
+    every_ms = forms.IntegerField(
+        label="Interval (ms)",
+        widget=UnfoldAdminTextInputWidget({"inputmode": "numeric"}),
+        help_text=f"A whole number from {schedule.POLL_MIN_MS} to {schedule.POLL_MAX_MS}, not above QUOTE_FRESH_MS. "
+        "Beat follows within about a second; messages expire, and the watchdog waits, accordingly.",
+    )
+    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget({"placeholder": "why, for the record"}))
 
-class TaskForm(PeriodicTaskForm):  # type: ignore[misc]
-    """A periodic task, with widgets of the theme."""
+    class Meta:
+        model = models.PeriodicTask
+        fields = ("enabled",)
+        widgets = {"enabled": UnfoldBooleanSwitchWidget}
+        labels = {"enabled": "On"}
+        help_texts = {"enabled": "Off, beat does not send it."}
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["task"].widget = UnfoldAdminTextInputWidget()
-        self.fields["regtask"].widget = ThemedTasks()
+        self.initial["every_ms"] = schedule.interval_ms(self.instance)
+        if self.instance.name != dispatch.POLL:
+            del self.fields["every_ms"]
+
+    def clean(self) -> dict[str, Any]:
+        """Let pass what the engine can work with."""
+        given = super().clean() or self.cleaned_data
+        if self.errors:
+            return given
+        kept = models.PeriodicTask.objects.select_related("interval").get(pk=self.instance.pk)
+        try:
+            schedule.refuse(kept, given.get("every_ms"), enabled=given.get("enabled", kept.enabled))
+        except schedule.CannotSchedule as reason:
+            self.add_error(next(iter(self.fields)), str(reason))
+        return given
 
 
 @admin.register(models.PeriodicTask)
-class Tasks(PeriodicTaskAdmin, ModelAdmin):  # type: ignore[misc]
+class Tasks(ReadOnly):
     """What beat sends, and how often."""
 
     form = TaskForm
+    list_display = ("task_name", "state", "every", "role")
+    list_select_related = ("interval",)
+    ordering = ("name",)
+    readonly_fields = ("task_name", "role", "state", "every")
 
+    def get_fields(self, request: HttpRequest, obj: models.PeriodicTask | None = None) -> tuple[str, ...]:
+        """Offer what can be changed of this task, and nothing to those who may not."""
+        told = ("task_name", "role", "state", "every")
+        if obj is None or not self.has_change_permission(request, obj):
+            return told
+        return (*told, "every_ms" if obj.name == dispatch.POLL else "enabled", "reason")
 
-@admin.register(models.IntervalSchedule)
-class Intervals(IntervalScheduleAdmin, ModelAdmin):  # type: ignore[misc]
-    """Every so often."""
+    def has_change_permission(self, request: HttpRequest, obj: models.PeriodicTask | None = None) -> bool:
+        """Let those change it who may, where there is something to change."""
+        can = obj is None or obj.name == dispatch.POLL or schedule.may_rest(obj)
+        return can and request.user.has_perm("django_celery_beat.change_periodictask")
 
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Show the form, or take it; say so when somebody else was quicker and it cannot be any more."""
+        try:
+            page: HttpResponse = super().changeform_view(request, *args, **kwargs)
+        except schedule.CannotSchedule as reason:
+            messages.error(request, f"Not changed: {reason}.")
+            return HttpResponseRedirect(reverse(LIST))
+        return page
 
-@admin.register(models.CrontabSchedule)
-class Crontabs(CrontabScheduleAdmin, ModelAdmin):  # type: ignore[misc]
-    """At these minutes, hours and days."""
+    def save_model(self, request: HttpRequest, obj: models.PeriodicTask, form: Any, change: bool) -> None:
+        """Change the schedule."""
+        given = form.cleaned_data
+        form.made = schedule.change(
+            obj.pk,
+            given.get("every_ms"),
+            enabled=given.get("enabled", obj.enabled),
+            reason=given["reason"],
+            by=request.user.get_username(),
+        )
 
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> str:
+        """Put on record from what to what, and why."""
+        return f"Changed {form.made}: {form.cleaned_data['reason']}"
 
-@admin.register(models.SolarSchedule)
-class Suns(SolarScheduleAdmin, ModelAdmin):  # type: ignore[misc]
-    """At sunrise and the like."""
+    def response_change(self, request: HttpRequest, obj: models.PeriodicTask) -> HttpResponse:
+        """Return to the list."""
+        messages.success(request, f"{obj.name} is changed; beat follows within about a second.")
+        return HttpResponseRedirect(reverse(LIST))
 
+    @admin.display(description="task")
+    def task_name(self, task: models.PeriodicTask) -> str:
+        """Show which it is."""
+        return str(task.name)
 
-@admin.register(models.ClockedSchedule)
-class Clocks(ClockedScheduleAdmin, ModelAdmin):  # type: ignore[misc]
-    """Once, at a time."""
+    @admin.display
+    def state(self, task: models.PeriodicTask) -> str:
+        """Show whether it is sent."""
+        return schedule.state(task.enabled)
+
+    @admin.display(description="comes")
+    def every(self, task: models.PeriodicTask) -> str:
+        """Show how often it is sent."""
+        return schedule.pace(task)
+
+    @admin.display(description="what for")
+    def role(self, task: models.PeriodicTask) -> str:
+        """Show what it does, and why it is as it is."""
+        return schedule.ROLES.get(task.name, "It is none of the engine's own.")

@@ -33,7 +33,6 @@ LISTS: tuple[tuple[str, Lists], ...] = (
         (
             ("Audit", "history", "admin", "logentry"),
             ("Schedule", "schedule", "django_celery_beat", "periodictask"),
-            ("Intervals", "timelapse", "django_celery_beat", "intervalschedule"),
             ("Users", "person", "auth", "user"),
             ("Groups", "group", "auth", "group"),
         ),
@@ -46,7 +45,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the side bar: only what this person may look at."""
     now = [
         {"title": "Dashboard", "icon": "monitoring", "link": reverse("admin:index")},
-        *items(request, (("Pauses", "pause_circle", "orders", "pause"),)),
+        *items(request, (("Pauses", "pause_circle", "orders", "pause"), ("Guards", "tune", "orders", "guard"))),
         {"title": "Queues (Flower)", "icon": "stacks", "link": flower_url(request), "active": False},
     ]
     return [{"title": "Now", "items": now}, *(group(request, title, lists) for title, lists in LISTS)]

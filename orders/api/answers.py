@@ -7,13 +7,28 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from engine.lifecycle import Status
-from engine.orders import TimeInForce
+from engine.orders import SLIPPAGE_MAX_BPS
+from engine.triggers import WINDOW_MAX_S, Kind
+from orders.api.errors import SHOWN_MAX
+from orders.api.events import Events, GateSerializer, OfferSerializer
 from orders.api.fields import LIST_SCHEMA
-
-STATUSES = [(status.value, status.value) for status in Status]
-READINESS = [("ready", "ready"), ("degraded", "degraded")]
-LIVES = [(life.value, life.value) for life in TimeInForce]
+from orders.api.words import (
+    FAILURES,
+    LIVES,
+    PROBLEMS,
+    READINESS,
+    STATUSES,
+    TYPES,
+    VENUE_NAMES,
+    ClientOrderId,
+    Decimals,
+    Mint,
+    PairName,
+    Signature,
+    SocketURL,
+    TokenName,
+    choices,
+)
 
 
 class LinksSerializer(serializers.Serializer[Any]):
@@ -21,7 +36,7 @@ class LinksSerializer(serializers.Serializer[Any]):
 
     self = serializers.URLField()
     events = serializers.URLField()
-    ws = serializers.CharField(help_text="WebSocket that streams the order's events from the first.")
+    ws = SocketURL(help_text="WebSocket that streams the order's events from the first.")
 
 
 class AcceptedSerializer(serializers.Serializer[Any]):
@@ -36,17 +51,17 @@ class AcceptedSerializer(serializers.Serializer[Any]):
 class FieldErrorSerializer(serializers.Serializer[Any]):
     """What is wrong with one field."""
 
-    field = serializers.CharField()
-    value = serializers.CharField(allow_null=True)
-    message = serializers.CharField()
-    accepted = serializers.CharField()
+    field = serializers.CharField(max_length=SHOWN_MAX)
+    value = serializers.CharField(allow_null=True, max_length=SHOWN_MAX)
+    message = serializers.CharField(min_length=1)
+    accepted = serializers.CharField(min_length=1)
 
 
 class ErrorBodySerializer(serializers.Serializer[Any]):
     """What went wrong."""
 
-    code = serializers.CharField()
-    message = serializers.CharField()
+    code = serializers.ChoiceField(choices=FAILURES)
+    message = serializers.CharField(min_length=1)
     fields = FieldErrorSerializer(many=True)  # type: ignore[assignment]
 
 
@@ -56,29 +71,21 @@ class ErrorSerializer(serializers.Serializer[Any]):
     error = ErrorBodySerializer()
 
 
-class EventSerializer(serializers.Serializer[Any]):
-    """One event; more facts follow by status, as the examples show."""
-
-    orderId = serializers.UUIDField()
-    seq = serializers.IntegerField(min_value=1, help_text="1, 2, 3 ... without gaps.")
-    status = serializers.ChoiceField(choices=STATUSES)
-    at = serializers.DateTimeField()
-    attempt = serializers.IntegerField(min_value=0)
-
-
 class EventsSerializer(serializers.Serializer[Any]):
     """An order's events, oldest first."""
 
     orderId = serializers.UUIDField()
-    events = EventSerializer(many=True)
+    events = Events()
 
 
 class RestingSerializer(serializers.Serializer[Any]):
     """What an order that waits is waiting beside."""
 
-    best = serializers.CharField(allow_null=True, help_text="BEST: the best price less fee that venues last quoted.")
-    ageMs = serializers.IntegerField(allow_null=True, required=False, help_text="Its age; limit orders only.")
-    awayBps = serializers.CharField(
+    best = Decimals(allow_null=True, help_text="BEST: the best price less fee that venues last quoted.")
+    ageMs = serializers.IntegerField(
+        min_value=0, allow_null=True, required=False, help_text="Its age; limit orders only."
+    )
+    awayBps = Decimals(
         allow_null=True,
         required=False,
         help_text="How far BEST must still rise to the limit price, in bps of BEST; 0 once it is there.  "
@@ -86,7 +93,7 @@ class RestingSerializer(serializers.Serializer[Any]):
     )
 
 
-@extend_schema_field({**LIST_SCHEMA, "type": ["array", "null"]})
+@extend_schema_field(LIST_SCHEMA)
 class ConditionsField(serializers.ListField):
     """The conditions of a sniper order."""
 
@@ -95,58 +102,45 @@ class OrderSerializer(serializers.Serializer[Any]):
     """An order as it stands; a term that its type does not have is null."""
 
     orderId = serializers.UUIDField()
-    clientOrderId = serializers.CharField(allow_null=True)
-    type = serializers.CharField()
-    pair = serializers.CharField()
-    tokenIn = serializers.CharField()
-    tokenOut = serializers.CharField()
-    amount = serializers.CharField()
-    slippageBps = serializers.IntegerField()
-    limitPrice = serializers.CharField(allow_null=True)
-    maxPrice = serializers.CharField(allow_null=True)
+    clientOrderId = ClientOrderId(allow_null=True)
+    type = serializers.ChoiceField(choices=TYPES)
+    pair = PairName()
+    tokenIn = TokenName()
+    tokenOut = TokenName()
+    amount = Decimals()
+    slippageBps = serializers.IntegerField(min_value=0, max_value=SLIPPAGE_MAX_BPS)
+    limitPrice = Decimals(allow_null=True)
+    maxPrice = Decimals(allow_null=True)
     timeInForce = serializers.ChoiceField(choices=LIVES, allow_null=True)
     expiresAt = serializers.DateTimeField(allow_null=True)
     trigger = ConditionsField(allow_null=True)
     allowUnknown = serializers.BooleanField(allow_null=True)
     status = serializers.ChoiceField(choices=STATUSES)
-    seq = serializers.IntegerField()
-    attempt = serializers.IntegerField()
+    seq = serializers.IntegerField(min_value=1)
+    attempt = serializers.IntegerField(min_value=0)
     createdAt = serializers.DateTimeField()
     updatedAt = serializers.DateTimeField()
-    venue = serializers.CharField(allow_null=True)
-    txHash = serializers.CharField(allow_null=True)
+    venue = serializers.ChoiceField(choices=VENUE_NAMES, allow_null=True)
+    txHash = Signature(allow_null=True)
     result = serializers.DictField(help_text="Facts of the last event.")
     replayOf = serializers.UUIDField(allow_null=True)
     resting = RestingSerializer(allow_null=True, help_text="Of an order that waits; null once it has fired or ended.")
     links = LinksSerializer()
 
 
-class OfferSerializer(serializers.Serializer[Any]):
-    """What one venue would pay for an order."""
-
-    venue = serializers.CharField()
-    price = serializers.CharField()
-    feeBps = serializers.IntegerField()
-    netPrice = serializers.CharField()
-    ageMs = serializers.IntegerField()
-    amountOut = serializers.CharField()
-
-
 class EstimatedFillSerializer(serializers.Serializer[Any]):
     """What an order would get this moment."""
 
-    venue = serializers.CharField()
+    venue = serializers.ChoiceField(choices=VENUE_NAMES)
     reason = serializers.CharField(help_text="Why this venue.")
-    price = serializers.CharField(help_text="The venue's price before its fee.")
-    feeBps = serializers.IntegerField()
-    fee = serializers.CharField(help_text="In tokenIn.")
-    expectedPrice = serializers.CharField(
-        help_text="What the fill comes to: tokenOut per tokenIn, fee and impact paid."
-    )
-    expectedOut = serializers.CharField()
-    minimumOut = serializers.CharField(help_text="The least the order accepts: by its slippage, and by its own price.")
-    impactBps = serializers.CharField(help_text="What the order's own size costs it, in bps.")
-    ageMs = serializers.IntegerField(help_text="Age of the quote.")
+    price = Decimals(help_text="The venue's price before its fee.")
+    feeBps = serializers.IntegerField(min_value=0)
+    fee = Decimals(help_text="In tokenIn.")
+    expectedPrice = Decimals(help_text="What the fill comes to: tokenOut per tokenIn, fee and impact paid.")
+    expectedOut = Decimals()
+    minimumOut = Decimals(help_text="The least the order accepts: by its slippage, and by its own price.")
+    impactBps = Decimals(help_text="What the order's own size costs it, in bps.")
+    ageMs = serializers.IntegerField(min_value=0, help_text="Age of the quote.")
     fresh = serializers.BooleanField(help_text="Whether the order would be routed on it at once.")
     quotes = OfferSerializer(many=True, help_text="What it was chosen from, the best first.")
 
@@ -154,31 +148,21 @@ class EstimatedFillSerializer(serializers.Serializer[Any]):
 class EstimatedLimitSerializer(serializers.Serializer[Any]):
     """Where a limit price is beside BEST."""
 
-    limitPrice = serializers.CharField()
-    best = serializers.CharField(allow_null=True)
-    ageMs = serializers.IntegerField(allow_null=True)
-    awayBps = serializers.CharField(allow_null=True, help_text="How far BEST must rise; 0 once it is there.")
-    leastOut = serializers.CharField(help_text="The least the order pays out whenever it is filled.")
+    limitPrice = Decimals()
+    best = Decimals(allow_null=True)
+    ageMs = serializers.IntegerField(min_value=0, allow_null=True)
+    awayBps = Decimals(allow_null=True, help_text="How far BEST must rise; 0 once it is there.")
+    leastOut = Decimals(help_text="The least the order pays out whenever it is filled.")
 
 
 class ConditionSeenSerializer(serializers.Serializer[Any]):
     """A condition and what the market shows of it."""
 
-    kind = serializers.CharField()
-    atLeast = serializers.CharField(required=False)
-    windowS = serializers.IntegerField(required=False)
+    kind = serializers.ChoiceField(choices=choices(Kind))
+    atLeast = Decimals(required=False)
+    windowS = serializers.IntegerField(min_value=1, max_value=WINDOW_MAX_S, required=False)
     value = serializers.CharField()
     met = serializers.BooleanField()
-
-
-class GateSerializer(serializers.Serializer[Any]):
-    """How a gate would judge the token."""
-
-    gate = serializers.CharField()
-    value = serializers.CharField(allow_null=True)
-    source = serializers.CharField()  # type: ignore[assignment]
-    verdict = serializers.ChoiceField(choices=[("pass", "pass"), ("refuse", "refuse")])
-    reason = serializers.CharField()
 
 
 class EstimatedSniperSerializer(serializers.Serializer[Any]):
@@ -192,19 +176,19 @@ class EstimatedSniperSerializer(serializers.Serializer[Any]):
 class ProblemSerializer(serializers.Serializer[Any]):
     """What would keep an order from being filled."""
 
-    code = serializers.CharField(help_text="no_quote, cannot_fill or price_impact")
+    code = serializers.ChoiceField(choices=choices(PROBLEMS))
     message = serializers.CharField()
 
 
 class EstimateSerializer(serializers.Serializer[Any]):
     """What an order would get, were it placed now."""
 
-    type = serializers.CharField()
-    pair = serializers.CharField()
-    tokenIn = serializers.CharField()
-    tokenOut = serializers.CharField()
-    amount = serializers.CharField()
-    slippageBps = serializers.IntegerField()
+    type = serializers.ChoiceField(choices=TYPES)
+    pair = PairName()
+    tokenIn = TokenName()
+    tokenOut = TokenName()
+    amount = Decimals()
+    slippageBps = serializers.IntegerField(min_value=0, max_value=SLIPPAGE_MAX_BPS)
     fill = EstimatedFillSerializer(allow_null=True)
     limit = EstimatedLimitSerializer(allow_null=True, help_text="Of a limit order.")
     sniper = EstimatedSniperSerializer(allow_null=True, help_text="Of a sniper order.")
@@ -222,16 +206,21 @@ class OrdersSerializer(serializers.Serializer[Any]):
 class CancelledSerializer(serializers.Serializer[Any]):
     """What became of a pair's resting orders."""
 
-    pair = serializers.CharField()
-    cancelled = serializers.IntegerField(help_text="Orders this request cancelled.")
-    lost = serializers.IntegerField(help_text="Orders that fired or ended before they could be cancelled.")
+    pair = PairName()
+    cancelled = serializers.IntegerField(min_value=0, help_text="Orders this request cancelled.")
+    lost = serializers.IntegerField(min_value=0, help_text="Orders that fired or ended before they could be cancelled.")
     complete = serializers.BooleanField(help_text="Whether all were reached; when not, ask again.")
+
+
+@extend_schema_field({"type": "integer", "enum": [202, 400, 409, 503]})
+class VerdictStatus(serializers.IntegerField):
+    """The status of one order of a batch."""
 
 
 class VerdictSerializer(serializers.Serializer[Any]):
     """What became of one order of a batch: `order` when its status is 202, else `error`."""
 
-    status = serializers.IntegerField(help_text="What it would have been answered with alone: 202, 400 or 409.")
+    status = VerdictStatus(help_text="What it would have been answered with alone.")
     order = AcceptedSerializer(required=False)
     error = ErrorBodySerializer(required=False)
 
@@ -240,25 +229,25 @@ class VerdictsSerializer(serializers.Serializer[Any]):
     """What became of a batch, order by order."""
 
     results = VerdictSerializer(many=True)
-    accepted = serializers.IntegerField()
-    refused = serializers.IntegerField()
+    accepted = serializers.IntegerField(min_value=0)
+    refused = serializers.IntegerField(min_value=0)
 
 
 class QuoteSerializer(serializers.Serializer[Any]):
     """A venue's last quote."""
 
-    venue = serializers.CharField()
-    price = serializers.CharField()
-    feeBps = serializers.IntegerField()
-    netPrice = serializers.CharField()
+    venue = serializers.ChoiceField(choices=VENUE_NAMES)
+    price = Decimals()
+    feeBps = serializers.IntegerField(min_value=0)
+    netPrice = Decimals()
     observedAt = serializers.DateTimeField()
-    ageMs = serializers.IntegerField()
+    ageMs = serializers.IntegerField(min_value=0)
 
 
 class QuotesSerializer(serializers.Serializer[Any]):
     """What is known of a pair."""
 
-    pair = serializers.CharField()
+    pair = PairName()
     best = QuoteSerializer(allow_null=True)
     fresh = serializers.BooleanField(help_text="Whether BEST is young enough to route on.")
     quotes = QuoteSerializer(many=True)
@@ -267,15 +256,15 @@ class QuotesSerializer(serializers.Serializer[Any]):
 class TokenSerializer(serializers.Serializer[Any]):
     """A token."""
 
-    symbol = serializers.CharField()
-    mint = serializers.CharField()
-    decimals = serializers.IntegerField()
+    symbol = TokenName()
+    mint = Mint()
+    decimals = serializers.IntegerField(min_value=0)
 
 
 class PairSerializer(serializers.Serializer[Any]):
     """A pair that is traded, in this direction."""
 
-    pair = serializers.CharField()
+    pair = PairName()
     tokenIn = TokenSerializer()
     tokenOut = TokenSerializer()
 
@@ -283,7 +272,7 @@ class PairSerializer(serializers.Serializer[Any]):
 class HealthSerializer(serializers.Serializer[Any]):
     """The process lives."""
 
-    status = serializers.CharField()
+    status = serializers.ChoiceField(choices=choices(["ok"]))
 
 
 class PartsSerializer(serializers.Serializer[Any]):

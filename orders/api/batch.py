@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orders import intake
-from orders.api.errors import Field, Invalid, describe, shown
+from orders.api.errors import FIELDS_MAX, Field, Invalid, describe, shown
 from orders.api.links import acknowledgement
 from orders.api.serializers import BATCH, IDEMPOTENCY_KEY, ORDERS_MAX, parse
 from orders.gate import tell
@@ -28,7 +28,7 @@ def orders_of(data: Any, idempotency_key: str | None) -> list[Any]:
         message = f"must be {BATCH}" if "orders" in data else "is missing"
         wrong.append(Field("orders", shown(orders), message, BATCH))
     if wrong:
-        raise Invalid("; ".join(f"{field.field} {field.message}" for field in wrong), wrong)
+        raise Invalid("; ".join(f"{field.field} {field.message}" for field in wrong[:FIELDS_MAX]), wrong)
     return list(orders or ())
 
 

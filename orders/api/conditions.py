@@ -4,6 +4,7 @@ import re
 
 from orders.api.errors import Field, Invalid, Unconditional, shown
 
+IF_MATCH = r'^((W/)?"[0-9]{1,9}"|[0-9]{1,9})$'
 ETAG = re.compile(r'"(\d{1,9})"|W/"(\d{1,9})"|(\d{1,9})', re.ASCII)
 
 

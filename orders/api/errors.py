@@ -29,6 +29,29 @@ SHOWN_MAX = 120
 FIELDS_MAX = 20
 """Fields one error lists; a client who sends more wrong ones has enough to go on with."""
 
+CODES = (
+    "bad_request",
+    "changed",
+    "client_order_id_taken",
+    "forbidden",
+    "internal",
+    "invalid",
+    "method_not_allowed",
+    "not_acceptable",
+    "not_found",
+    "not_json",
+    "not_ready",
+    "not_resting",
+    "one_order",
+    "overloaded",
+    "paused",
+    "precondition_required",
+    "store_unreachable",
+    "too_large",
+    "unsupported_media_type",
+)
+"""What an error can be; a program goes by these, not by the words."""
+
 
 @dataclass(frozen=True, slots=True)
 class Field:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -22,6 +21,7 @@ from orders.execution import PriceImpact, affordable
 from orders.seen import away_bps
 from routing import router, tape
 from routing.facts import facts
+from routing.guards import guards
 from routing.quotes import cached
 from routing.router import Route
 from routing.store import now_ms
@@ -67,7 +67,7 @@ def estimate(order: Order, now: int) -> Json:
 def routed(order: Order, now: int) -> tuple[Route | None, Json | None]:
     """Choose a venue as the order worker would; return what stands in the way beside it, or instead of it."""
     name = order.pair.name
-    basis = router.from_cache([name], now, settings.QUOTE_FRESH_MS, settings.QUOTE_STALE_MS).get(name)
+    basis = router.from_cache([name], now, guards.QUOTE_FRESH_MS, guards.QUOTE_STALE_MS).get(name)
     if basis is None:
         return None, problem("no_quote", f"no venue has a usable quote of {name} now")
     try:
@@ -106,7 +106,7 @@ def fill(order: Order, chosen: Route, now: int) -> Json:
         "minimumOut": shown(order.minimum_out(offer.amount_out), bought),
         "impactBps": plain(offer.impact_bps(order.pair, order.amount_in)),
         "ageMs": offer.quote.age(now),
-        "fresh": offer.quote.age(now) <= settings.QUOTE_FRESH_MS,
+        "fresh": offer.quote.age(now) <= guards.QUOTE_FRESH_MS,
         "quotes": [quoted(one.quote, now, shown(one.amount_out, bought)) for one in chosen.offers],
     }
 
@@ -139,5 +139,5 @@ def sniper(order: Order, now: int) -> Json:
 
 def verdicts(order: Order, known: gates.TokenFacts) -> Sequence[Json]:
     """Put the token through the gates as the sniper worker would."""
-    limits = Limits(settings.SNIPE_LIQUIDITY_MIN_USD * 100, settings.SNIPE_TOP_HOLDER_MAX_BPS)
+    limits = Limits(guards.SNIPE_LIQUIDITY_MIN_USD * 100, guards.SNIPE_TOP_HOLDER_MAX_BPS)
     return [verdict.as_dict() for verdict in gates.judge(known, limits, allow_unknown=order.allow_unknown)]

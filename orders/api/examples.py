@@ -2,6 +2,7 @@
 
 from typing import Any
 
+TX_HASH = "5hGL7oSXA652ScKtq4FabQJrCu7HE2vitHtJDBLKhxowwyQ6wfNjRZGCGXJ6uxcvL1KdnyLwqZDTUfKUVBFLHut3"
 ORDER_ID = "019d3f0e-6a51-7c4e-9b1a-2f5f0a8d2c11"
 AT = "2026-11-22T12:00:00.000Z"
 LATER = "2026-12-24T12:00:00.000Z"
@@ -153,13 +154,13 @@ EXECUTED: Life = (
         },
     ),
     ("building", 1, {"venue": "METEORA", "expectedOut": "232.33", "minimumOut": "231.16", "quotedPrice": "154.88"}),
-    ("submitted", 1, {"venue": "METEORA", "txHash": "5h…", "lastValidBlockHeight": 1150}),
+    ("submitted", 1, {"venue": "METEORA", "txHash": TX_HASH, "lastValidBlockHeight": 1150}),
     (
         "confirmed",
         1,
         {
             "venue": "METEORA",
-            "txHash": "5h…",
+            "txHash": TX_HASH,
             "slot": 1003,
             "amountIn": "1.5",
             "amountOut": "232.31",
@@ -238,6 +239,7 @@ REFUSED: Life = (
         0,
         {
             "trigger": {
+                "kind": "market",
                 "event": {
                     "id": "1795348800000-0",
                     "kind": "liquidity",

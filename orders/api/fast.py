@@ -36,8 +36,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-EXPECTED = frozenset({b"host", b"content-type"})
+EXPECTED = frozenset({b"host", b"content-type", b"accept"})
 """Headers of a plain request that matter here; each at most once."""
+ANY_ANSWER = frozenset({b"", b"*/*", b"application/json", b"application/json, text/plain, */*"})
+"""What clients that take JSON put into Accept; whether anything else allows it, the view knows."""
 TELLING = EXPECTED | {b"idempotency-key", b"content-encoding"}
 """Headers that change what a request means."""
 NUMBER = re.compile(rb'"?(\d{1,20}(?:\.\d{1,20})?)"?')
@@ -189,6 +191,8 @@ async def respond(send: Send, status: int, body: Any) -> None:
 
 def plain_host(scope: Scope) -> str | None:
     """Return the Host of a request with a JSON body and nothing unusual about it, else None."""
+    if scope["query_string"]:
+        return None
     found: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         if name in TELLING:
@@ -196,8 +200,9 @@ def plain_host(scope: Scope) -> str | None:
                 return None
             found[name] = value
     as_json = found.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"application/json"
+    plain = as_json and found.get(b"accept", b"") in ANY_ANSWER
     host = found.get(b"host", b"").decode("latin-1")
-    return host if as_json and host and allowed(host, tuple(settings.ALLOWED_HOSTS)) else None
+    return host if plain and host and allowed(host, tuple(settings.ALLOWED_HOSTS)) else None
 
 
 @lru_cache(maxsize=256)

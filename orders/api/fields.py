@@ -10,12 +10,16 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from engine.money import MATHS, plain
+from engine.orders import CLIENT_ORDER_ID_MAX, OrderType, TimeInForce
 from engine.triggers import WINDOW_MAX_S, Condition, Kind, cents
 from orders.api.errors import shown
+from routing.models import MINT_MAX
 from routing.store import now_ms
 
 NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
-RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
+TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+"""RFC 3339 with at most nanoseconds, as a pattern that Python and JavaScript read alike."""
+RFC_3339 = re.compile(TIME.replace("$", r"\Z"))
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 PRICE_MAX = Decimal("1e20")
@@ -26,6 +30,12 @@ AHEAD_MAX = timedelta(days=366)
 CONDITIONS_MAX = 3
 USD_MAX = Decimal("1e12")
 USD_STEP = Decimal("0.01")
+
+CLIENT_ORDER_ID = rf"^[A-Za-z0-9._:\-]{{1,{CLIENT_ORDER_ID_MAX}}}$"
+CLIENT_ID = re.compile(CLIENT_ORDER_ID.replace("$", r"\Z"))
+TOKEN_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MINT_MAX}
+
+WHOLE_DIGITS = 20
 
 WORDING: dict[str, Any] = {
     "required": "is missing",
@@ -54,16 +64,39 @@ class Text(serializers.CharField):
         return data
 
 
+@extend_schema_field({"type": "string", "enum": list(OrderType)})
+class OrderKind(Text):
+    """A type of order."""
+
+
+@extend_schema_field({"type": "string", "enum": list(TimeInForce)})
+class Lifetime(Text):
+    """How long an order waits."""
+
+
+@extend_schema_field(TOKEN_SCHEMA)
+class TokenName(Text):
+    """A token, by symbol or mint."""
+
+
+@extend_schema_field({"type": "string", "pattern": CLIENT_ORDER_ID})
+class ClientOrderId(Text):
+    """A client's own name for an order."""
+
+
 class Whole(serializers.IntegerField):
-    """A JSON whole number; strings and booleans are not taken for one."""
+    """A JSON whole number, which 50.0 is as well; strings and booleans are not taken for one."""
 
     default_error_messages = WORDING
 
     def to_internal_value(self, data: Any) -> int:
         """Accept a whole number only."""
-        if not isinstance(data, int) or isinstance(data, bool):
+        if isinstance(data, bool) or not isinstance(data, int | Decimal):
             raise serializers.ValidationError("must be a whole number")
-        return data
+        # The size first: 1e999999999 would take for ever to write out.
+        if isinstance(data, Decimal) and (data.adjusted() > WHOLE_DIGITS or data != data.to_integral_value()):
+            raise serializers.ValidationError("must be a whole number")
+        return int(data)
 
 
 class Flag(serializers.BooleanField):
@@ -78,9 +111,9 @@ class Flag(serializers.BooleanField):
         return data
 
 
-WRITTEN: list[Any] = [{"type": "string", "format": "decimal"}, {"type": "number"}]
-DECIMAL = {"oneOf": WRITTEN, "examples": ["1.5"]}
-DECIMAL_OR_NULL = {"oneOf": [*WRITTEN, {"type": "null"}], "examples": ["1.5"]}
+ABOVE_ZERO = r"^\+?(?=[0.]*[1-9])[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?$"
+DECIMAL = {"type": ["string", "number"], "pattern": ABOVE_ZERO, "exclusiveMinimum": 0, "examples": ["1.5"]}
+"""A decimal above 0: of a string only the pattern holds, of a number only the bound."""
 
 
 @extend_schema_field(DECIMAL)
@@ -119,7 +152,6 @@ class Price(Amount):
         return price
 
 
-@extend_schema_field(DECIMAL_OR_NULL)
 class MaxPrice(Price):
     """A price on no tick, with at most 18 decimals."""
 
@@ -150,7 +182,7 @@ def whole_steps(value: Decimal, step: Decimal) -> Decimal:
     return MATHS.normalize(value)
 
 
-@extend_schema_field({"type": ["string", "null"], "format": "date-time", "examples": ["2026-12-24T12:00:00Z"]})
+@extend_schema_field({"type": "string", "format": "date-time", "pattern": TIME, "examples": ["2026-12-24T12:00:00Z"]})
 class Later(serializers.Field[int, Any, str, Any]):
     """A time still to come, as RFC 3339 with its offset; becomes epoch milliseconds."""
 
@@ -188,13 +220,18 @@ OPERANDS: dict[Kind, dict[str, serializers.Field[Any, Any, Any, Any]]] = {
 }
 """What each kind of condition needs beside its kind."""
 
-USD_SCHEMA = {**DECIMAL, "description": "US dollars, at most 2 decimals.", "examples": ["50000"]}
+USD_SCHEMA = {
+    **DECIMAL,
+    "maximum": int(USD_MAX),
+    "description": f"US dollars, at most {plain(USD_MAX)}, at most 2 decimals.",
+    "examples": ["50000"],
+}
 CONDITION_SCHEMA = {
     "oneOf": [
         {
             "type": "object",
             "required": ["kind", *operands],
-            "properties": {"kind": {"const": kind.value}, **operands},
+            "properties": {"kind": {"type": "string", "const": kind.value}, **operands},
             "additionalProperties": False,
         }
         for kind, operands in (

@@ -15,17 +15,35 @@ from django.http import QueryDict
 
 from engine.lifecycle import Status
 from engine.orders import OrderType
+from orders import ids
 from orders.api.errors import Field, Invalid, shown
+from orders.api.fields import RFC_3339
 from orders.models import Order
 from routing.catalogue import UnknownPair, catalogue
+from routing.models import MINT_MAX
+
+SYMBOL_MAX = 16
+PAIR_SCHEMA = {
+    "type": "string",
+    "pattern": r"^[^/\x00-\x1f-]+-[^/\x00-\x1f]+$",
+    "minLength": 3,
+    "maxLength": SYMBOL_MAX + 1 + MINT_MAX,
+    "examples": ["SOL-USDC"],
+}
+"""A directed pair by its tokens' symbols; the second by its mint while it is not listed."""
 
 
 class Moment(django_filters.fields.IsoDateTimeField):  # type: ignore[misc]
     """A time in UTC: Postgres knows no offset as far as 23:59."""
 
     def clean(self, value: Any) -> datetime | None:
-        """Read a time, if one is given."""
-        given = super().clean(value)
+        """Read a time, if one is given; of the many ways to write one, that of RFC 3339 alone says which it is."""
+        if value is not None and not RFC_3339.match(value):
+            raise ValidationError("is not an RFC 3339 time with its offset")
+        try:
+            given = super().clean(value and value.upper())
+        except ValidationError:
+            raise ValidationError("is a time that does not exist") from None
         try:
             return given.astimezone(UTC) if given else None
         except OverflowError:
@@ -33,9 +51,20 @@ class Moment(django_filters.fields.IsoDateTimeField):  # type: ignore[misc]
 
 
 class MomentFilter(django_filters.IsoDateTimeFilter):  # type: ignore[misc]
-    """Compares with a Moment."""
+    """Compares the time of creation with a Moment.
+
+    Ids sort by time, so a range of them keeps Postgres from walking through all orders there are.
+    """
 
     field_class = Moment
+    nearest = {"gte": ("pk__gte", ids.first_since), "lt": ("pk__lt", ids.first_past)}
+
+    def filter(self, found: QuerySet[Order], at: datetime | None) -> QuerySet[Order]:
+        """Keep orders on the asked side of a time, if one is given."""
+        if at is None:
+            return found
+        bound, nearest = self.nearest[self.lookup_expr]
+        return found.filter(**{f"{self.field_name}__{self.lookup_expr}": at, bound: nearest(at)})
 
 
 class PairName(forms.CharField):
@@ -61,8 +90,12 @@ class PairFilter(django_filters.CharFilter):  # type: ignore[misc]
 class OrderFilter(django_filters.FilterSet):  # type: ignore[misc]
     """By status, type, pair and time of creation."""
 
-    status = django_filters.MultipleChoiceFilter(choices=[(s, s) for s in Status])
-    type = django_filters.ChoiceFilter(choices=[(kind, kind) for kind in OrderType])
+    status = django_filters.MultipleChoiceFilter(
+        choices=[(s, s) for s in Status], error_messages={"invalid_choice": "is not a status"}
+    )
+    type = django_filters.ChoiceFilter(
+        choices=[(kind, kind) for kind in OrderType], error_messages={"invalid_choice": "is not an order type"}
+    )
     pair = PairFilter()
     createdAfter = MomentFilter(field_name="created_at", lookup_expr="gte")
     createdBefore = MomentFilter(field_name="created_at", lookup_expr="lt")
@@ -90,6 +123,8 @@ ACCEPTED = {
     "limit": "a whole number from 1 to 200",
     "cursor": "the cursor of a `next` or `previous` link",
 }
+REPEATED = ("status",)
+"""Parameters of which several values may be given."""
 
 
 def wrong(name: str, messages: Any, parameters: Mapping[str, Any]) -> Field:
@@ -97,8 +132,8 @@ def wrong(name: str, messages: Any, parameters: Mapping[str, Any]) -> Field:
     return Field(name, shown(parameters.get(name)), str(messages[0]), ACCEPTED[name])
 
 
-def refuse_unknown(parameters: Mapping[str, Any], accepted: Collection[str] = tuple(ACCEPTED)) -> None:
-    """Refuse parameters nobody reads.
+def refuse_unknown(parameters: QueryDict, accepted: Collection[str] = tuple(ACCEPTED)) -> None:
+    """Refuse parameters nobody reads, and values of which nothing could be read.
 
     Raises Invalid.
     """
@@ -107,10 +142,21 @@ def refuse_unknown(parameters: Mapping[str, Any], accepted: Collection[str] = tu
         only = f"only {', '.join(accepted)}" if accepted else "none"
         fields = [Field(shown(name) or "", shown(parameters[name]), "is not a parameter", only) for name in unknown]
         raise Invalid(f"unknown parameter {fields[0].field}", fields)
-    for name, value in parameters.items():
-        if "\0" in value:
-            message = "holds a NUL character"
-            raise Invalid(f"{name} {message}", [Field(name, shown(value), message, "text without it")])
+    for name, given in parameters.lists():
+        if problem := unreadable(name, given):
+            message, accepts = problem
+            raise Invalid(f"{name} {message}", [Field(name, shown(given[-1]), message, accepts)])
+
+
+def unreadable(name: str, given: Sequence[str]) -> tuple[str, str] | None:
+    """Say what is wrong with a parameter's values whatever it means, and what is accepted."""
+    if any("\0" in value for value in given):
+        return "holds a NUL character", "text without it"
+    if not all(given):
+        return "is empty", f"a value, or the parameter left out; {ACCEPTED[name]}" if name in ACCEPTED else "a value"
+    if len(given) > 1 and name not in REPEATED:
+        return "is given more than once", "one value"
+    return None
 
 
 KINDS = {kind.value: kind for kind in OrderType if kind is not OrderType.MARKET}

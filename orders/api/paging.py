@@ -1,6 +1,8 @@
 """Pages of orders by cursor: as quick on the last page as on the first, and steady while orders arrive."""
 
+from base64 import b64decode
 from typing import Any
+from urllib.parse import parse_qs
 
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
@@ -11,6 +13,7 @@ from orders.api.filters import ACCEPTED
 from orders.seen import uuid_or_none
 
 LIMIT_MAX = 200
+CURSOR = "^[A-Za-z0-9+/=]{1,200}$"
 
 
 class OrderPages(CursorPagination):
@@ -39,6 +42,8 @@ class OrderPages(CursorPagination):
         Raises Invalid.
         """
         text = request.query_params.get("cursor")
+        if text is not None and not is_cursor(text):
+            raise refused("cursor", text)
         try:
             cursor = super().decode_cursor(request)
         except NotFound:
@@ -46,6 +51,15 @@ class OrderPages(CursorPagination):
         if cursor and cursor.position is not None and uuid_or_none(str(cursor.position)) is None:
             raise refused("cursor", text)
         return cursor
+
+
+def is_cursor(text: str) -> bool:
+    """Tell whether a text was made as a cursor is; DRF skips what it cannot read, and so shows the first page."""
+    try:
+        told = parse_qs(b64decode(text, validate=True).decode(), strict_parsing=True)
+    except ValueError:
+        return False
+    return told.keys() <= {"o", "r", "p"}
 
 
 def refused(name: str, text: str | None) -> Invalid:

@@ -10,15 +10,27 @@ from engine.orders import OrderType
 from orders.api import answers as read
 from orders.api import examples
 from orders.api import serializers as sent
+from orders.api.conditions import IF_MATCH
 from orders.api.errors import KNOWN_ETAG, RESTING_ONLY
-from orders.api.filters import ACCEPTED, KINDS
-from orders.api.paging import LIMIT_MAX, OrderPages
+from orders.api.fields import CLIENT_ORDER_ID, TIME
+from orders.api.filters import ACCEPTED, KINDS, PAIR_SCHEMA
+from orders.api.paging import CURSOR, LIMIT_MAX, OrderPages
+from orders.api.parsers import BODY_MAX
 
 
 def error(said: str, code: str, message: str, *fields: dict[str, str | None]) -> OpenApiResponse:
     """Describe an error answer by example."""
-    value = {"error": {"code": code, "message": message, "fields": list(fields)}}
-    return OpenApiResponse(read.ErrorSerializer, said, [OpenApiExample(code, value)])
+    return errors(said, {code: wrong(code, message, *fields)})
+
+
+def errors(said: str, values: Mapping[str, Any]) -> OpenApiResponse:
+    """Describe an error answer by examples, each with its name."""
+    return answer(read.ErrorSerializer, said, values)
+
+
+def wrong(code: str, message: str, *fields: dict[str, str | None]) -> dict[str, Any]:
+    """Write an error."""
+    return {"error": {"code": code, "message": message, "fields": list(fields)}}
 
 
 def answer(serializer: Any, said: str, values: Mapping[str, Any]) -> OpenApiResponse:
@@ -36,8 +48,7 @@ def field(name: str, value: str | None, message: str, accepted: str) -> dict[str
     return {"field": name, "value": value, "message": message, "accepted": accepted}
 
 
-INVALID = error(
-    "The request is wrong; nothing was done.",
+WRONG_AMOUNT = wrong(
     "invalid",
     "amount must be greater than zero",
     field("amount", "-1", "must be greater than zero", sent.ACCEPTED["amount"]),
@@ -100,11 +111,62 @@ UNCONDITIONAL = error(
     "If-Match is missing",
     field("If-Match", None, "is missing", KNOWN_ETAG),
 )
-MEDIA_TYPE = error("The body is not declared as application/json.", "unsupported_media_type", "Unsupported media type")
-AWAY = error("A store is away, or too many orders wait.", "store_unreachable", "the order store does not answer")
+MEDIA_TYPE = error(
+    "The body is not declared as application/json.",
+    "unsupported_media_type",
+    'Unsupported media type "text/plain" in request.',
+)
+NOT_JSON = {
+    "not_json": wrong("not_json", "the body is not JSON: Expecting value: line 1 column 1 (char 0)"),
+    "too_large": wrong("too_large", f"the body is larger than {BODY_MAX} bytes"),
+}
+INVALID = errors("The request is wrong; nothing was done.", {"invalid": WRONG_AMOUNT, **NOT_JSON})
+AWAY_NOW = {
+    "store_unreachable": wrong("store_unreachable", "the order store does not answer; try again in a few seconds")
+}
+AWAY = errors("A store is away.", AWAY_NOW)
+HALTED = errors(
+    "A store is away, too many orders wait, or an operator has paused the pair or everything; nothing was done.",
+    {
+        **AWAY_NOW,
+        "overloaded": wrong("overloaded", "more orders are waiting than can be accepted now; try again in a second"),
+        "paused": wrong("paused", "SOL-USDC is paused: a venue is being upgraded"),
+    },
+)
+NOT_FOR_US = error(
+    "The request is malformed: such as a Host that is not this engine's.",
+    "bad_request",
+    "Invalid HTTP_HOST header: 'elsewhere'. You may need to add 'elsewhere' to ALLOWED_HOSTS.",
+)
+NOTHING_ELSE = {
+    406: error(
+        "Accept asks for something else than JSON.",
+        "not_acceptable",
+        "Could not satisfy the request Accept header.",
+    )
+}
+"""What every operation may answer."""
 
 ETAG = OpenApiParameter(
-    "ETag", str, OpenApiParameter.HEADER, response=[200], description="The order's seq, in quotation marks."
+    "ETag",
+    {"type": "string", "pattern": '^"[1-9][0-9]{0,8}"$'},
+    OpenApiParameter.HEADER,
+    response=[200],
+    required=True,
+    description="The order's seq, in quotation marks.",
+)
+ORDER_ID = OpenApiParameter(
+    "order_id", {"type": "string", "format": "uuid"}, OpenApiParameter.PATH, description="The `orderId` of an order."
+)
+TIMES = {"type": "string", "format": "date-time", "pattern": TIME}
+PARTS = ("process", "stores")
+PARTS_ACCEPTED = f"one of: {', '.join(PARTS)}; without it, both"
+EXPOSITION = "text/plain"
+IDEMPOTENCY_KEY = OpenApiParameter(
+    sent.IDEMPOTENCY_KEY,
+    {"type": "string", "pattern": CLIENT_ORDER_ID},
+    OpenApiParameter.HEADER,
+    description="Stands for clientOrderId.",
 )
 
 execute_order = extend_schema(
@@ -115,6 +177,7 @@ execute_order = extend_schema(
         {"A market order": examples.MARKET, "A limit order": examples.LIMIT, "A sniper order": examples.SNIPER}
     ),
     responses={
+        **NOTHING_ELSE,
         202: answer(
             read.AcceptedSerializer,
             "The order is committed and on its way, or rests.",
@@ -123,11 +186,9 @@ execute_order = extend_schema(
         400: INVALID,
         409: TAKEN,
         415: MEDIA_TYPE,
-        503: AWAY,
+        503: HALTED,
     },
-    parameters=[
-        OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="Stands for clientOrderId.")
-    ],
+    parameters=[IDEMPOTENCY_KEY],
 )
 estimate_order = extend_schema(
     operation_id="estimate_order",
@@ -135,6 +196,7 @@ estimate_order = extend_schema(
     request=sent.ExecuteSerializer,
     examples=asking({"A limit order": examples.LIMIT}),
     responses={
+        **NOTHING_ELSE,
         200: answer(read.EstimateSerializer, "What it would get now.", {"A limit order": examples.ESTIMATE}),
         400: INVALID,
         415: MEDIA_TYPE,
@@ -147,6 +209,7 @@ execute_batch = extend_schema(
     request=sent.BatchSerializer,
     examples=asking({"Two orders": examples.BATCH}),
     responses={
+        **NOTHING_ELSE,
         200: answer(
             read.VerdictsSerializer,
             "What became of each order, in the order they came.",
@@ -154,7 +217,7 @@ execute_batch = extend_schema(
                 "One accepted, one refused": {
                     "results": [
                         {"status": 202, "order": examples.ACKNOWLEDGED},
-                        {"status": 400, **INVALID.examples[0].value},
+                        {"status": 400, **WRONG_AMOUNT},
                     ],
                     "accepted": 1,
                     "refused": 1,
@@ -163,31 +226,32 @@ execute_batch = extend_schema(
         ),
         400: BAD_BATCH,
         415: MEDIA_TYPE,
-        503: AWAY,
+        503: HALTED,
     },
 )
 list_orders = extend_schema(
     operation_id="list_orders",
     summary="List orders",
-    responses={200: read.OrdersSerializer, 400: BAD_PARAMETER, 503: AWAY},
+    responses={**NOTHING_ELSE, 200: read.OrdersSerializer, 400: BAD_PARAMETER, 503: AWAY},
     parameters=[
         OpenApiParameter("status", str, enum=list(Status), many=True, description=ACCEPTED["status"]),
         OpenApiParameter("type", str, enum=list(OrderType), description=ACCEPTED["type"]),
-        OpenApiParameter("pair", str, description=ACCEPTED["pair"]),
-        OpenApiParameter("createdAfter", {"type": "string", "format": "date-time"}, description="From this time on."),
-        OpenApiParameter("createdBefore", {"type": "string", "format": "date-time"}, description="Before this time."),
+        OpenApiParameter("pair", PAIR_SCHEMA, description=ACCEPTED["pair"]),
+        OpenApiParameter("createdAfter", TIMES, description="From this time on."),
+        OpenApiParameter("createdBefore", TIMES, description="Before this time."),
         OpenApiParameter(
             "limit",
             {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": OrderPages.page_size},
             description="Orders on a page.",
         ),
-        OpenApiParameter("cursor", str, description=ACCEPTED["cursor"]),
+        OpenApiParameter("cursor", {"type": "string", "pattern": CURSOR}, description=ACCEPTED["cursor"]),
     ],
 )
 cancel_orders = extend_schema(
     operation_id="cancel_orders",
     summary="Cancel all resting orders of a pair",
     responses={
+        **NOTHING_ELSE,
         200: answer(
             read.CancelledSerializer,
             "What became of them.",
@@ -197,7 +261,7 @@ cancel_orders = extend_schema(
         503: AWAY,
     },
     parameters=[
-        OpenApiParameter("pair", str, required=True, description=ACCEPTED["pair"]),
+        OpenApiParameter("pair", PAIR_SCHEMA, required=True, description=ACCEPTED["pair"]),
         OpenApiParameter("type", str, enum=list(KINDS), description="Only orders of this type."),
     ],
 )
@@ -205,12 +269,13 @@ get_order = extend_schema(
     operation_id="get_order",
     summary="Show an order",
     responses={
+        **NOTHING_ELSE,
         200: answer(read.OrderSerializer, "The order as it stands.", {"A limit order that rests": examples.RESTING}),
         400: BAD_PARAMETER,
         404: NO_ORDER,
         503: AWAY,
     },
-    parameters=[ETAG],
+    parameters=[ORDER_ID, ETAG],
 )
 amend_order = extend_schema(
     operation_id="amend_order",
@@ -218,6 +283,7 @@ amend_order = extend_schema(
     request=sent.AmendSerializer,
     examples=asking({"Another price and no expiry": examples.AMENDMENT}),
     responses={
+        **NOTHING_ELSE,
         200: answer(read.OrderSerializer, "The order as it stands now.", {"Its price was changed": examples.AMENDED}),
         400: OFF_TICK,
         404: NO_ORDER,
@@ -228,10 +294,11 @@ amend_order = extend_schema(
         503: AWAY,
     },
     parameters=[
+        ORDER_ID,
         ETAG,
         OpenApiParameter(
             "If-Match",
-            str,
+            {"type": "string", "pattern": IF_MATCH},
             OpenApiParameter.HEADER,
             required=True,
             description='The ETag the order was read with: its seq, such as "7".',
@@ -242,18 +309,20 @@ cancel_order = extend_schema(
     operation_id="cancel_order",
     summary="Cancel an order",
     responses={
+        **NOTHING_ELSE,
         200: answer(read.OrderSerializer, "The order as it stands now.", {"It is cancelled": examples.CANCELLED}),
         400: BAD_PARAMETER,
         404: NO_ORDER,
         409: NOT_RESTING,
         503: AWAY,
     },
-    parameters=[ETAG],
+    parameters=[ORDER_ID, ETAG],
 )
 get_order_events = extend_schema(
     operation_id="get_order_events",
     summary="Show an order's events",
     responses={
+        **NOTHING_ELSE,
         200: answer(
             read.EventsSerializer,
             "What the order's clients have been told.",
@@ -269,33 +338,57 @@ get_order_events = extend_schema(
         503: AWAY,
     },
     parameters=[
+        ORDER_ID,
         OpenApiParameter(
             "after",
             {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0},
             description="Only events with a greater seq.",
-        )
+        ),
     ],
 )
 get_quotes = extend_schema(
     operation_id="get_quotes",
     summary="Show a pair's quotes",
-    responses={200: read.QuotesSerializer, 400: BAD_PARAMETER, 404: NO_PAIR, 503: AWAY},
+    responses={**NOTHING_ELSE, 200: read.QuotesSerializer, 400: BAD_PARAMETER, 404: NO_PAIR, 503: AWAY},
+    parameters=[
+        OpenApiParameter("pair", PAIR_SCHEMA, OpenApiParameter.PATH, description="As `GET /api/pairs` lists them.")
+    ],
 )
 list_pairs = extend_schema(
     operation_id="list_pairs",
     summary="List what is traded",
-    responses={200: read.PairSerializer(many=True), 400: BAD_PARAMETER, 503: AWAY},
+    responses={**NOTHING_ELSE, 200: read.PairSerializer(many=True), 400: BAD_PARAMETER, 503: AWAY},
 )
-health = extend_schema(operation_id="health", summary="Say that the process lives", responses=read.HealthSerializer)
+health = extend_schema(
+    operation_id="health",
+    summary="Say that the process lives",
+    responses={**NOTHING_ELSE, 200: read.HealthSerializer, 400: NOT_FOR_US},
+)
 readiness = extend_schema(
     operation_id="readiness",
     summary="Say whether the process can do its work",
     responses={
+        **NOTHING_ELSE,
         200: answer(
             read.ReadySerializer,
             "It can; `degraded` names in `parts` what orders may have to wait for.",
             {"All is well": examples.READY, "The limit worker is gone": examples.DEGRADED},
         ),
+        400: NOT_FOR_US,
         503: answer(read.NotReadySerializer, "A store is away.", {"Redis is away": examples.NOT_READY}),
     },
+)
+metrics = extend_schema(
+    operation_id="metrics",
+    summary="Show the metrics, for Prometheus",
+    responses={
+        (200, EXPOSITION): OpenApiResponse(str, "The metrics, in Prometheus' text format."),
+        400: error(
+            "A parameter is wrong.",
+            "invalid",
+            "part is not a part of the metrics",
+            field("part", "queues", "is not a part of the metrics", PARTS_ACCEPTED),
+        ),
+    },
+    parameters=[OpenApiParameter("part", str, enum=list(PARTS), description=PARTS_ACCEPTED)],
 )

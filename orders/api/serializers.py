@@ -2,7 +2,6 @@
 
 # ruff: noqa: N815 - fields are spelled as clients send them
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -16,12 +15,26 @@ from engine.quotes import Pair
 from engine.triggers import WINDOW_MAX_S
 from orders import intake, models
 from orders.api.errors import FIELDS_MAX, Field, Invalid, shown
-from orders.api.fields import AHEAD_MAX, CONDITIONS_MAX, Amount, Flag, Later, MaxPrice, Price, Text, Trigger, Whole
+from orders.api.fields import (
+    AHEAD_MAX,
+    CLIENT_ID,
+    CONDITIONS_MAX,
+    Amount,
+    ClientOrderId,
+    Flag,
+    Later,
+    Lifetime,
+    MaxPrice,
+    OrderKind,
+    Price,
+    TokenName,
+    Trigger,
+    Whole,
+)
 from orders.api.rules import NEEDS, BadTerm, inapplicable, lifetime, may_be_bought, on_the_tick, pair_of, payable
 from orders.intake import NewOrder
 from routing.catalogue import Catalogue, catalogue
 
-CLIENT_ID = re.compile(rf"[A-Za-z0-9._:\-]{{1,{CLIENT_ORDER_ID_MAX}}}")
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
 ACCEPTED = {
@@ -56,16 +69,16 @@ BATCH = f"a list of 1 to {ORDERS_MAX} orders"
 class ExecuteSerializer(serializers.Serializer[Any]):
     """An order to execute."""
 
-    type = Text(help_text=ACCEPTED["type"])
-    tokenIn = Text(help_text=ACCEPTED["tokenIn"])
-    tokenOut = Text(help_text=ACCEPTED["tokenOut"])
+    type = OrderKind(help_text=ACCEPTED["type"])
+    tokenIn = TokenName(help_text=ACCEPTED["tokenIn"])
+    tokenOut = TokenName(help_text=ACCEPTED["tokenOut"])
     amount = Amount(help_text=ACCEPTED["amount"])
     slippageBps = Whole(
         help_text=ACCEPTED["slippageBps"], min_value=0, max_value=SLIPPAGE_MAX_BPS, default=SLIPPAGE_DEFAULT_BPS
     )
-    clientOrderId = Text(help_text=ACCEPTED["clientOrderId"], required=False)
+    clientOrderId = ClientOrderId(help_text=ACCEPTED["clientOrderId"], required=False)
     limitPrice = Price(help_text=ACCEPTED["limitPrice"], required=False)
-    timeInForce = Text(help_text=ACCEPTED["timeInForce"], required=False)
+    timeInForce = Lifetime(help_text=ACCEPTED["timeInForce"], required=False)
     expiresAt = Later(help_text=ACCEPTED["expiresAt"], required=False)
     trigger = Trigger(help_text=ACCEPTED["trigger"], required=False)
     maxPrice = MaxPrice(help_text=ACCEPTED["maxPrice"], required=False)

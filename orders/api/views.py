@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from django.conf import settings
 from django.db import connection
 from django.http import Http404
 from rest_framework.request import Request
@@ -25,6 +24,7 @@ from orders.api.links import acknowledgement, links
 from orders.api.paging import OrderPages
 from routing import quotes
 from routing.catalogue import catalogue
+from routing.guards import guards
 from routing.store import StoreError, now_ms, redis
 from routing.venues import VENUES
 
@@ -47,6 +47,7 @@ class Execute(APIView):
         body it is refused.  The same JSON as the first message on a WebSocket to this address places the order and
         streams its events there.
         """
+        refuse_unknown(request.query_params, ())
         asked = shape.parse(request.data, request.headers.get(shape.IDEMPOTENCY_KEY))
         (accepted,) = intake.accept([asked])
         if not accepted.repeat:
@@ -217,7 +218,7 @@ class Quotes(APIView):
             {
                 "pair": pair,
                 "best": quote_json(cached.best, now) if cached.best else None,
-                "fresh": bool(cached.best and cached.best.age(now) <= settings.QUOTE_FRESH_MS),
+                "fresh": bool(cached.best and cached.best.age(now) <= guards.QUOTE_FRESH_MS),
                 "quotes": [quote_json(quote, now) for quote in cached.quotes],
             }
         )
@@ -320,10 +321,10 @@ class VenueSilent(Exception):
 def ask_quotes() -> None:
     """See whether every venue quotes; VenueSilent names those that do not."""
     known, now = quotes.cached(catalogue().active), now_ms()
-    heard = {quote.venue for one in known.values() for quote in one.quotes if quote.age(now) <= settings.QUOTE_FRESH_MS}
+    heard = {quote.venue for one in known.values() for quote in one.quotes if quote.age(now) <= guards.QUOTE_FRESH_MS}
     silent = [venue for venue in VENUES if venue not in heard]
     if silent:
-        raise VenueSilent(f"no quote within {settings.QUOTE_FRESH_MS} ms from {' or '.join(silent)}")
+        raise VenueSilent(f"no quote within {guards.QUOTE_FRESH_MS} ms from {' or '.join(silent)}")
 
 
 class NobodyWorks(Exception):

@@ -1,62 +1,55 @@
 """The desk as a person has it in front of them: what can be seen on it, and what can be done."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 
-import httpx
-
+from tests.browser.watched import Watched
 from tests.system import System
 
-CHROMIUM = "/usr/bin/chromium"
 SLOW_ENOUGH = {"MOCK_CONFIRM_DELAY_MS": "200-600"}
 """Orders take long enough to be seen moving."""
-WITHIN_S = 20.0
 NOTHING = "\N{EN DASH}"
 """What stands for a figure that is not there."""
+CLOSED_LINE = ("WebSocket connection", "Failed to load resource", "ERR_")
+"""What the browser itself says when a server goes away."""
 
-# Runs before the page's own code: every change of a row is kept, and every shift of the layout nobody asked for.
-WATCH = """
-window.seen = {}; window.backwards = []; window.shift = 0; window.shifted = []; window.violations = [];
+# Runs before the page's own code.  Every seq a row ever shows is kept: of a row that changes, and of one that arrives
+# with its events already told, which is no change of it.
+ROWS = """
+window.seen = {}; window.backwards = [];
+const shown = new WeakMap();
+const noted = (row) => {
+  const id = row.dataset?.order, seq = Number(row.dataset?.seq);
+  if (!id || !seq) return;
+  if (seq < (shown.get(row) || 0)) window.backwards.push([id, shown.get(row), seq]);
+  shown.set(row, seq);
+  window.seen[id] = seq;
+};
 new MutationObserver((changes) => {
-  for (const { target } of changes) {
-    const id = target.dataset?.order, seq = Number(target.dataset?.seq);
-    if (!id || !seq) continue;
-    const before = window.seen[id] || 0;
-    if (seq < before) window.backwards.push([id, before, seq]);
-    window.seen[id] = seq;
+  for (const { target, addedNodes } of changes) [target, ...addedNodes].forEach(noted);
+}).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-seq"] });
+"""
+
+PIXELS = """
+(name) => {
+  const wanted = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const [r, g, b] = [1, 3, 5].map((at) => parseInt(wanted.slice(at, at + 2), 16));
+  let count = 0;
+  for (const canvas of document.querySelectorAll("#chart canvas")) {
+    if (!canvas.width || !canvas.height) continue;
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    for (let i = 0; i < data.length; i += 4) if (data[i] === r && data[i + 1] === g && data[i + 2] === b) count += 1;
   }
-}).observe(document, { subtree: true, attributes: true, attributeFilter: ["data-seq"] });
-new PerformanceObserver((list) => {
-  for (const entry of list.getEntries()) {
-    if (entry.hadRecentInput) continue;
-    window.shift += entry.value;
-    for (const { node } of entry.sources) window.shifted.push(node?.outerHTML?.slice(0, 80) || String(node?.nodeName));
-  }
-}).observe({ type: "layout-shift", buffered: true });
-document.addEventListener("securitypolicyviolation", (event) => window.violations.push(event.violatedDirective));
+  return count;
+}
 """
 
 
-class Desk:
+class Desk(Watched):
     """One page."""
 
     def __init__(self, page: Any, engine: System) -> None:
-        self.page, self.engine = page, engine
-        self.http = httpx.Client(base_url=engine.url, trust_env=False)
-        self.errors: list[str] = []
-        self.elsewhere: list[str] = []
-        self.expected: tuple[str, ...] = ()
-        """Parts of console messages that this test provokes."""
-        page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", lambda request: self.note(request.url))
-        page.add_init_script(WATCH)
-
-    def note(self, url: str) -> None:
-        """Remember what was asked of another server."""
-        if not url.startswith((self.engine.url, self.engine.ws, "data:", "blob:")):
-            self.elsewhere.append(url)
+        super().__init__(page, engine)
+        page.add_init_script(ROWS)
 
     def open(self) -> None:
         """Load the page and wait until both its lines stand."""
@@ -68,24 +61,15 @@ class Desk:
         self.page.wait_for_selector("#link[data-state=live]")
         self.until(lambda: self.text("#best") not in (NOTHING, ""), "a price")
 
-    def complaints(self) -> list[Any]:
-        """Return what must not have happened."""
-        errors = [text for text in self.errors if not any(part in text for part in self.expected)]
-        broken = self.page.evaluate("[...window.backwards, ...window.violations]")
-        return [*errors, *self.elsewhere, *broken]
+    def broken(self) -> list[Any]:
+        """Return orders that went backwards."""
+        found: list[Any] = self.page.evaluate("window.backwards")
+        return found
 
-    def until(self, check: Callable[[], Any], what: str) -> Any:
-        """Return the first true answer."""
-        deadline = time.monotonic() + WITHIN_S
-        while not (answer := check()):
-            assert time.monotonic() < deadline, f"not within {WITHIN_S} s: {what}"
-            self.page.wait_for_timeout(50)
-        return answer
-
-    def text(self, selector: str) -> str:
-        """Return what an element says."""
-        found: str = self.page.locator(selector).first.inner_text()
-        return found.strip()
+    def seen(self) -> dict[str, int]:
+        """Return the seq at which each order was last seen."""
+        found: dict[str, int] = self.page.evaluate("window.seen")
+        return found
 
     def choose(self, kind: str) -> None:
         """Choose the type of order."""
@@ -116,6 +100,17 @@ class Desk:
         """Return an order's row."""
         return self.page.locator(f"[data-order='{order_id}']")
 
+    def find(self, order_id: str) -> Any:
+        """Return an order's row, however far back in the list it is."""
+
+        def found() -> bool:
+            if not self.row(order_id).count() and self.page.locator("#older").is_visible():
+                self.page.click("#older")
+            return bool(self.row(order_id).count() and self.row(order_id).get_attribute("data-status") != "unknown")
+
+        self.until(found, f"the row of {order_id}")
+        return self.row(order_id)
+
     def ends(self, order_id: str, status: str) -> Any:
         """Wait until the row says how the order ended."""
         self.page.wait_for_selector(f"[data-order='{order_id}'][data-status={status}]")
@@ -137,6 +132,20 @@ class Desk:
             row.locator(".toggle").click()
         found = row.locator(".timeline li").evaluate_all("all => all.map(one => [one.dataset.seq, one.dataset.status])")
         return [(seq, status) for seq, status in found]
+
+    def lines(self) -> dict[str, list[str]]:
+        """Return each row's progress line, by order: what its segments say and their states, from left to right."""
+        found: dict[str, list[str]] = self.page.eval_on_selector_all(
+            "#rows .order",
+            "all => Object.fromEntries(all.map(row => [row.dataset.order, [...row.querySelectorAll('.line li')]"
+            ".map(one => `${one.querySelector('span').textContent} ${one.dataset.state}`)]))",
+        )
+        return found
+
+    def pixels(self, colour: str) -> int:
+        """Return how many pixels of the chart have exactly one of the page's colours."""
+        found: int = self.page.evaluate(PIXELS, colour)
+        return found
 
     def told(self, order_id: str) -> list[tuple[str, str]]:
         """Return the same as the API has it."""

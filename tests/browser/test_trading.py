@@ -1,8 +1,5 @@
 """Orders of every type, placed and watched on the desk by what a person sees."""
 
-import os
-import signal
-
 import pytest
 from solders.keypair import Keypair
 
@@ -34,17 +31,27 @@ def test_a_market_order_is_estimated_placed_and_watched_to_its_end(desk):
     desk.until(lambda: "confirmed" in desk.page.locator("#live").inner_text(), "it is spoken")
 
 
-def test_a_limit_order_rests_on_the_chart_and_fires_when_the_price_crosses_it(desk):
-    desk.choose("limit")
-    desk.until(lambda: float(desk.text("#best")) < 155, "the price is low")
-    desk.fill(amount="2", limitPrice="155")
-    order_id = desk.place()
-    row = desk.ends(order_id, "confirmed")
-    assert desk.stages(order_id) == all_done(WAITING_LIFE)
-    assert float(row.locator(".c-price span").inner_text()) >= 155
-    desk.row(order_id).locator(".toggle").click()
-    assert "reached 155" in row.locator(".timeline").inner_text()
-    desk.until(lambda: "155" in desk.page.locator("#fills").inner_text() or "159" in desk.text("#fills"), "the fill")
+def test_a_limit_order_is_a_line_on_the_chart_and_fires_when_the_price_crosses_it(opened):
+    # In the dark the colours of a resting limit and of a fill are no other's.
+    with opened(color_scheme="dark") as desk:
+        desk.until(lambda: desk.pixels("--limit") == 0, "no line yet")
+        fills = desk.pixels("--fill")
+        desk.choose("limit")
+        # Just above the tide: the line can be looked at for as long as this takes.
+        desk.fill(amount="2", limitPrice="162")
+        order_id = desk.place()
+        desk.until(lambda: desk.pixels("--limit") > 0, "the line")
+        assert desk.ids("confirmed").count(order_id) == 0
+        row = desk.row(order_id)
+        row.get_by_role("button", name="Amend").click()
+        row.locator("input[name=limitPrice]").fill("155")
+        row.get_by_role("button", name="Save").click()
+        desk.ends(order_id, "confirmed")
+        assert desk.stages(order_id) == all_done(WAITING_LIFE)
+        assert float(row.locator(".c-price span").inner_text()) >= 155
+        assert "reached 155" in row.locator(".timeline").inner_text()
+        desk.until(lambda: desk.pixels("--limit") == 0, "the line goes")
+        desk.until(lambda: desk.pixels("--fill") > fills, "the fill")
 
 
 def test_a_sniper_order_waits_for_its_token_and_buys_it(desk):
@@ -193,49 +200,34 @@ def test_the_list_is_filtered_and_pages(desk):
     assert desk.text("#empty") == "No orders fit these filters."
 
 
-def test_five_hundred_orders_that_move_at_once_are_all_shown_and_the_page_stays_responsive(desk):
-    desk.page.evaluate(
-        "new PerformanceObserver((list) => { for (const entry of list.getEntries())"
-        " window.longest = Math.max(window.longest || 0, entry.duration); }).observe({ type: 'longtask' })"
-    )
-    order = {"type": "market", "tokenIn": "USDC", "tokenOut": "RAY", "amount": "5"}
-    for _ in range(5):
-        placed = desk.http.post("/api/orders/batch", json={"orders": [order] * 100})
-        assert placed.json()["accepted"] == 100
-    count = "document.querySelectorAll('.order[data-status=confirmed]').length"
-    desk.until(lambda: desk.page.evaluate(count) >= 500, "all are confirmed")
-    # A machine busy with other tests makes tasks long; half a second would be felt on any.
-    assert desk.page.evaluate("window.longest || 0") < 500
+def test_what_is_wrong_with_an_amendment_is_said_at_its_field(desk):
+    desk.expected = REFUSED
+    order_id = desk.post(type="limit", tokenIn="SOL", tokenOut="USDC", amount="1", limitPrice="330")
+    row = desk.row(order_id)
+    row.get_by_role("button", name="Amend").click()
+    row.locator("input[name=limitPrice]").fill("330.001")
+    row.get_by_role("button", name="Save").click()
+    error = row.locator(f"#amend-{order_id}-limitPrice-error")
+    desk.until(lambda: "is not on the tick of 0.01" in error.inner_text(), "the refusal")
+    assert row.locator("input[name=limitPrice]").get_attribute("aria-describedby") == error.get_attribute("id")
+    desk.page.keyboard.press("Escape")
+    row.get_by_role("button", name="Cancel").click()
+    desk.ends(order_id, "cancelled")
 
 
-def test_old_prices_are_flagged_until_new_ones_come(desk):
-    stream = desk.engine.pids()["stream"]
-    os.kill(stream, signal.SIGSTOP)
-    try:
-        desk.until(lambda: desk.page.locator("#stale").is_visible(), "the flag")
-        assert "Prices are" in desk.text("#stale")
-    finally:
-        os.kill(stream, signal.SIGCONT)
-    desk.until(lambda: not desk.page.locator("#stale").is_visible(), "the flag goes")
-
-
-def test_a_server_that_dies_while_orders_move_costs_nothing_but_time(desk):
-    desk.expected = ("WebSocket connection", "Failed to load resource", "ERR_")
-    ids = [desk.post(type="limit", tokenIn="SOL", tokenOut="USDC", amount="1", limitPrice="158") for _ in range(10)]
-    market = [{"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1"}] * 30
-    placed = desk.http.post("/api/orders/batch", json={"orders": market}).json()
-    ids += [one["order"]["orderId"] for one in placed["results"]]
-    desk.until(lambda: set(ids) <= set(desk.ids()), "all rows")
-    desk.engine.kill("api")
-    desk.page.wait_for_selector("#link[data-state=reconnecting]")
-    # What is typed while the server is away is sent once it is back, once.
-    desk.fill(amount="7.77")
-    own = desk.place()
-    desk.is_live()
-    desk.until(lambda: set(desk.ids("confirmed")) >= {*ids, own}, "all are confirmed")
-    known = {order_id: desk.told(order_id) for order_id in [*ids, own]}
-    shown = desk.page.evaluate("window.seen")
-    assert {order_id: shown[order_id] for order_id in known} == {one: len(told) for one, told in known.items()}
-    for order_id in (ids[0], ids[-1], own):
-        assert desk.timeline(order_id) == known[order_id]
-    assert len(desk.ids()) == len(set(desk.ids()))
+def test_each_attempt_is_shown_with_its_signature_its_venue_and_how_it_ended(opened, scene):
+    order_id = scene.tried_again()
+    events = scene.events(order_id)
+    sent = [event for event in events if event["status"] == "submitted"]
+    assert len(sent) > 1
+    outcomes = [event["retry"]["message"] for event in events if event.get("retry")]
+    with opened(on=scene.engine) as desk:
+        desk.find(order_id)
+        desk.timeline(order_id)
+        shown = (
+            desk.row(order_id)
+            .locator(".attempts tbody tr")
+            .evaluate_all("all => all.map(row => [...row.cells].map(cell => cell.textContent))")
+        )
+    assert [row[:3] for row in shown] == [[str(one["attempt"]), one["venue"], one["txHash"]] for one in sent]
+    assert [row[-1] for row in shown] == [*outcomes, f"landed in slot {events[-1]['slot']}"]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk import environment_variables
 
 from config import env
 from config.env import BadSetting
@@ -52,6 +53,9 @@ GOOD = {
     ),
     ("REDIS_URL", "rediss://:p@cache.example/0"): "rediss://:p@cache.example/0",
     ("ENGINE_NO_VENV", "1"): "1",
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example:4318"): "https://collector.example:4318",
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", ""): None,
+    ("OTEL_TRACES_SAMPLER_ARG", "0.01"): 0.01,
 }
 
 
@@ -87,6 +91,8 @@ BAD = [
     ("REDIS_URL", "redis://localhost:port/0", "an address"),
     ("REDIS_URL", "redis://localhost:99999/0", "an address"),
     ("MARKET_REPLAY", "/no/such/file.csv", "a file that exists"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "http:// or https://"),
+    ("OTEL_TRACES_SAMPLER_ARG", "1.5", "a number from 0 to 1"),
 ]
 
 
@@ -115,6 +121,12 @@ def test_an_unknown_name_near_nothing_points_to_the_list(tmp_path):
 
 def test_names_of_others_are_none_of_our_business(tmp_path):
     load(tmp_path, PATH="/bin", ENGINEER="me", HOME="/root")
+
+
+def test_the_exporters_own_variables_are_left_to_the_exporter(tmp_path):
+    standard = [name for name in vars(environment_variables) if name.startswith("OTEL_") and name not in env.TABLE]
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in standard
+    load(tmp_path, **dict.fromkeys(standard, "anything"))
 
 
 def test_quotes_cannot_be_stale_before_they_stop_being_fresh(tmp_path):

@@ -71,3 +71,36 @@ def test_a_task_binds_its_id_to_its_lines():
     probe.apply(task_id="t-9")
     assert seen == [("t-9", {"task_id": "t-9", "task": "order.probe"})]
     assert "task_id" not in structlog.contextvars.get_contextvars()
+
+
+def test_a_task_on_one_order_binds_that_orders_id_and_says_which_orders_it_takes_up():
+    app = Celery("probe", set_as_current=False)
+
+    @app.task(base=EngineTask, bind=True, name="order.look")
+    def look(self, order_ids):
+        structlog.get_logger("probe").info("looking")
+
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as said:
+        look.apply(kwargs={"order_ids": ["o-1"]}, task_id="t-1")
+        look.apply(kwargs={"order_ids": ["o-2", "o-3"]}, task_id="t-2")
+    assert [(line["event"], line["task_id"], line.get("order_id"), line.get("order_ids")) for line in said] == [
+        ("orders taken up", "t-1", "o-1", None),
+        ("looking", "t-1", "o-1", None),
+        ("orders taken up", "t-2", None, ["o-2", "o-3"]),
+        ("looking", "t-2", None, None),
+    ]
+
+
+def test_with_traces_on_an_orders_line_names_its_trace():
+    script = """
+import structlog
+from config import logs
+for traced in (True, False):
+    logs.configure(level="INFO", form="json", role="order", traced=traced)
+    log = structlog.get_logger(str(traced))
+    log.info("order routed", order_id="01a20361-7973-714d-827d-fcc9ccffe726")
+    log.info("orders archived", order_ids=["a", "b"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    traces = [json.loads(line).get("trace_id") for line in done.stdout.splitlines()]
+    assert traces == ["01a203617973714d827dfcc9ccffe726", None, None, None]

@@ -115,3 +115,79 @@ def test_every_panel_says_what_it_shows_and_has_a_place_of_its_own():
     for (y, x, width, height), (next_y, next_x, _, _) in pairwise(places):
         assert x + width <= 24
         assert next_x >= x + width if next_y == y else next_y >= y + height
+
+
+# What Grafana writes of a panel, a query and a place; anything else here is a slip that it would drop without a word.
+OF_A_ROW = {"collapsed", "gridPos", "id", "panels", "title", "type"}
+OF_A_PANEL = {"datasource", "description", "fieldConfig", "gridPos", "id", "options", "targets", "title", "type"}
+OF_A_TARGET = {"datasource", "editorMode", "expr", "legendFormat", "range", "instant", "refId"}
+OF_A_DASHBOARD = {
+    *("annotations", "editable", "fiscalYearStartMonth", "graphTooltip", "links", "liveNow", "panels", "refresh"),
+    *("schemaVersion", "tags", "templating", "time", "timezone", "title", "uid", "version"),
+}
+OPTIONS = {
+    "stat": {"colorMode", "graphMode", "justifyMode", "orientation", "reduceOptions", "textMode"},
+    "timeseries": {"legend", "tooltip"},
+}
+UNITS = {"none", "s", "ops", "bytes", "percentunit", "short", "cpm"}
+
+
+def test_the_dashboard_has_nothing_that_grafana_does_not_know():
+    assert set(DASHBOARD) <= OF_A_DASHBOARD
+    for panel in DASHBOARD["panels"]:
+        assert set(panel) == (OF_A_ROW if panel["type"] == "row" else OF_A_PANEL), panel["title"]
+        assert set(panel["gridPos"]) == {"h", "w", "x", "y"}
+    for panel in PANELS:
+        assert set(panel["options"]) <= OPTIONS[panel["type"]], panel["title"]
+        assert set(panel["fieldConfig"]) == {"defaults", "overrides"}
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS, panel["title"]
+        assert all(set(target) <= OF_A_TARGET and target["expr"] for target in panel["targets"]), panel["title"]
+
+
+def test_every_query_of_a_panel_has_a_letter_of_its_own_and_every_variable_exists():
+    known = {one["name"] for one in DASHBOARD["templating"]["list"]} | {"__rate_interval"}
+    for panel in PANELS:
+        letters = [target["refId"] for target in panel["targets"]]
+        assert len(set(letters)) == len(letters), panel["title"]
+    asked = re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD["panels"]) + json.dumps(DASHBOARD["annotations"]))
+    assert set(asked) == known
+
+
+def labels_of(query):
+    """Name the labels a query's answer has: those it is grouped by, else those of its metric and of its process."""
+    grouped = re.findall(r"\bby \(([^)]*)\)", query)
+    if grouped or re.match(r"(?:sum|min|max|count)\(", query):
+        return {label.strip() for labels in grouped for label in labels.split(",")}
+    read = {label for name in named(query) if name in READ for label in READ[name].labels}
+    return read | {"process", "instance", "job"}
+
+
+def test_a_legend_names_labels_that_its_query_has():
+    for panel in PANELS:
+        for target in panel["targets"]:
+            shown = set(re.findall(r"{{(\w+)}}", target.get("legendFormat", "")))
+            assert shown <= labels_of(target["expr"]), (panel["title"], target["expr"], shown)
+            several = "by (" in target["expr"] and not target["expr"].startswith("histogram_quantile")
+            assert shown or not several, (panel["title"], target["expr"])
+
+
+def test_every_panel_stands_under_a_row_and_no_line_has_a_hole():
+    ordered = sorted(DASHBOARD["panels"], key=lambda panel: (panel["gridPos"]["y"], panel["gridPos"]["x"]))
+    assert ordered[0]["type"] == "row" and ordered == DASHBOARD["panels"]
+    bottom = 0
+    for y in sorted({panel["gridPos"]["y"] for panel in ordered}):
+        line = [panel["gridPos"] for panel in ordered if panel["gridPos"]["y"] == y]
+        assert y == bottom and sum(place["w"] for place in line) == 24 and len({place["h"] for place in line}) == 1
+        bottom = y + line[0]["h"]
+
+
+def test_what_an_alert_says_names_labels_that_its_expression_has():
+    for rule in RULES:
+        shown = set(re.findall(r"\$labels\.(\w+)", json.dumps(rule["annotations"])))
+        if "by (" in rule["expr"]:
+            grouped = {
+                label.strip() for found in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in found.split(",")
+            }
+            assert shown <= grouped, rule["alert"]
+        else:
+            assert shown <= labels_of(rule["expr"]) | {"part"}, rule["alert"]

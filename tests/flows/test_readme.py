@@ -1,14 +1,19 @@
 """What the README shows is true: its examples run, and its table of settings is the engine's."""
 
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from config.env import ROOT, TABLE
+from tests.browser.watched import CHROMIUM
 from tests.system import NO_DELAYS, eventually, system
 
+NODE_WITH_SOCKETS = 22
+"""The first Node that has WebSocket by itself."""
 README = (ROOT / "README.md").read_text()
 
 
@@ -27,7 +32,7 @@ def engine():
 
 def run(command: list[str], text: str, engine) -> str:
     script = text.replace("127.0.0.1:8000", f"127.0.0.1:{engine.port}")
-    done = subprocess.run([*command, script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*command, script], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -40,11 +45,63 @@ def test_the_curl_example_places_an_order(engine, kind):
     assert '"orderId"' in answer
 
 
+STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
+
+
+def stages(shown: str) -> list[str]:
+    """Return the statuses that an example printed, one event a line, in the order of their seq."""
+    lines = [line.split() for line in shown.splitlines()]
+    assert [line[0] for line in lines] == [str(seq) for seq in range(1, len(lines) + 1)]
+    return [line[1] for line in lines]
+
+
 @pytest.mark.system
 def test_the_python_example_watches_an_order_to_its_end(engine):
-    shown = run([sys.executable, "-c"], block("python", "websockets"), engine)
-    stages = [line.split()[1] for line in shown.splitlines()]
-    assert stages == ["pending", "routing", "building", "submitted", "confirmed"]
+    assert stages(run([sys.executable, "-c"], block("python", "orders.client"), engine)) == STAGES
+
+
+@pytest.mark.system
+def test_the_javascript_example_watches_an_order_to_its_end_in_node(engine):
+    node = shutil.which("node")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout if node else "v0"
+    if int(version.removeprefix("v").partition(".")[0]) < NODE_WITH_SOCKETS:
+        pytest.skip(f"no Node {NODE_WITH_SOCKETS} or newer here: {version.strip()}")
+    command = [str(node), "--input-type=module", "--eval"]
+    assert stages(run(command, block("javascript", "WebSocket"), engine)) == STAGES
+
+
+KEPT = "window.shown = []; console.log = (...words) => window.shown.push(words.join(' '));"
+CUT = """
+const Whole = WebSocket;
+window.opened = [];
+// Every socket but the last is cut after two messages.
+window.WebSocket = function (address) {
+  const socket = new Whole(address);
+  const cutting = window.opened.push(address) < 3;
+  let heard = 0;
+  if (cutting) socket.addEventListener("message", () => { if (++heard === 2) socket.close(3000); });
+  return socket;
+};
+"""
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
+def test_the_javascript_example_watches_an_order_to_its_end_in_a_browser(engine, cut):
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not Path(CHROMIUM).exists():
+        pytest.skip(f"no browser at {CHROMIUM}")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        page.goto(f"{engine.url}/healthz")
+        example = block("javascript", "WebSocket")
+        page.evaluate(f"(async () => {{ {KEPT} {CUT if cut else ''} {example} }})()")
+        shown, opened = page.evaluate("[window.shown, window.opened]")
+        browser.close()
+    assert stages("\n".join(shown)) == STAGES
+    if cut:
+        assert [address.rpartition("=")[2] for address in opened] == ["0", "2", "4"]
 
 
 def test_the_table_of_settings_is_complete_and_true():

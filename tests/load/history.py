@@ -14,7 +14,7 @@ INSERT INTO orders_order (id, type, pair, amount_in, slippage_bps, limit_price, 
                           status, seq, attempt, closed_at, venue, client_order_id, tx_hash, trigger)
 SELECT (substr(at_ms, 1, 8) || '-' || substr(at_ms, 9, 4) || '-7' || substr(hash, 1, 3) || '-8' || substr(hash, 4, 3)
             || '-' || substr(hash, 7, 12))::uuid,
-       type, pair, 1500000000, 50, CASE type WHEN 'limit' THEN 900000 END, repeat('0', 64), at, at + interval '4 s',
+       type, pair, 1500000000, 50, CASE type WHEN 'limit' THEN 9000000000 END, repeat('0', 64), at, at + interval '4 s',
        status, 5, 1, CASE WHEN status <> 'confirmed' AND status <> 'pending' THEN at END,
        CASE i %% 3 WHEN 0 THEN 'RAYDIUM' ELSE 'METEORA' END,
        CASE i %% 10 WHEN 0 THEN 'bot-' || i END,
@@ -76,6 +76,8 @@ SELECT id, CASE seed %% 3 WHEN 0 THEN 'no_quote' ELSE 'slippage_exceeded' END, '
        CASE WHEN seed %% 400 = 0 THEN 'landed' ELSE 'safe' END, created_at, CASE seed %% 7 WHEN 0 THEN created_at END
 FROM (SELECT *, abs(hashtext(id::text)) AS seed FROM orders_order WHERE status = 'failed') AS failed
 ORDER BY id
+-- The engine finds failed orders without a letter and writes it, meanwhile.
+ON CONFLICT DO NOTHING
 """
 
 AUDIT = """

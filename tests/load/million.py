@@ -31,7 +31,7 @@ REPEATS = 3
 CALM = {"MOCK_QUOTE_DELAY_MS": "0", "MOCK_LAUNCH_EVERY_S": "0"}
 
 LISTS = (
-    *("orders/order", "orders/attempt", "orders/deadletter", "orders/pause", "orders/setaside"),
+    *("orders/order", "orders/attempt", "orders/deadletter", "orders/pause", "orders/guard", "orders/setaside"),
     *("routing/pair", "routing/token", "routing/ledgerentry"),
     *("admin/logentry", "django_celery_beat/periodictask", "auth/user"),
 )

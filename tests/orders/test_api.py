@@ -17,6 +17,7 @@ from engine.lifecycle import Status
 from orders import dispatch, heartbeats, intake, live, models
 from orders.api import fast, views
 from orders.aside import aside
+from orders.ids import first_at
 from routing.catalogue import catalogue
 from routing.store import StoreError, redis
 from tests.factories import OrderFactory
@@ -127,7 +128,7 @@ WRONG = [
     ("amount", {"amount": {}}),
     ("slippageBps", {"slippageBps": -1}),
     ("slippageBps", {"slippageBps": 5001}),
-    ("slippageBps", {"slippageBps": 50.0}),
+    ("slippageBps", {"slippageBps": 50.5}),
     ("slippageBps", {"slippageBps": "50"}),
     ("slippageBps", {"slippageBps": True}),
     ("slippageBps", {"slippageBps": None}),
@@ -186,7 +187,8 @@ async def test_a_refusal_reads_on_after_the_fields_name(bench, change, message):
     ("change", "value"),
     [
         (b'"slippageBps":1.5', "1.5"),
-        (b'"slippageBps":50.0', "50.0"),
+        (b'"slippageBps":5001.0', "5001.0"),
+        (b'"slippageBps":1e999999999', "1E+999999999"),
         (b'"slippageBps":true', "true"),
         (b'"slippageBps":[null, 1.50, {"a": false}]', '[null, 1.50, {"a": false}]'),
         (b'"clientOrderId":["\xc3\xa9"]', '["\u00e9"]'),
@@ -574,6 +576,18 @@ def test_the_list_is_chosen_by_status_pair_type_and_time(bench, client):
     assert set(listed(client, createdAfter=(now - day).isoformat())) == {failed, other}
 
 
+@pytest.mark.usefixtures("bench")
+def test_a_server_whose_clock_is_off_makes_orders_that_are_found_by_the_time_of_their_creation(client):
+    now = datetime.now(UTC)
+    behind, ahead = (
+        str(OrderFactory(id=first_at(int((now + off).timestamp() * 1000)), created_at=now).id)
+        for off in (timedelta(minutes=-50), timedelta(minutes=50))
+    )
+    a_minute = timedelta(minutes=1)
+    assert set(listed(client, createdAfter=(now - a_minute).isoformat())) == {behind, ahead}
+    assert set(listed(client, createdBefore=(now + a_minute).isoformat())) == {behind, ahead}
+
+
 def test_pages_are_followed_by_cursor_without_loss_although_orders_arrive(bench, client):
     ids = bench.place(7)
     page = client.get("/api/orders?limit=3").json()
@@ -782,3 +796,16 @@ async def test_a_request_keeps_the_log_context_of_its_process(bench, monkeypatch
 def test_a_time_at_the_edge_of_the_calendar_is_answered_and_never_breaks_the_list(client, at):
     answer = client.get("/api/orders", {"createdAfter": at})
     assert answer.status_code == (200 if at.startswith("2026") else 400), answer.content
+
+
+async def test_a_whole_number_may_be_written_with_a_point(bench):
+    answer = await post(json.dumps(ORDER).encode()[:-1] + b',"slippageBps":50.0}')
+    assert answer.status_code == 202
+    order = await get(f"/api/orders/{answer.json()['orderId']}")
+    assert order.json()["slippageBps"] == 50
+
+
+def test_options_names_the_methods_and_nothing_of_our_own(client):
+    answer = client.options("/api/orders/execute")
+    assert answer.json() == {"methods": ["POST", "OPTIONS"], "description": "/api/docs/"}
+    assert answer.headers["allow"] == "POST, OPTIONS"

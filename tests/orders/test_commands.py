@@ -17,7 +17,8 @@ from django.core.management import CommandError, call_command, get_commands
 from websockets.sync.server import serve
 
 from deploy.servers import free_port
-from orders.management import client
+from orders.client import Backoff
+from orders.management import engine as commands_engine
 from orders.models import DeadLetter, Order, Verdict
 from routing import outages
 from routing.catalogue import catalogue
@@ -114,15 +115,17 @@ class Engine:
 
     def placed(self):
         port = self.ws.socket.getsockname()[1]
-        links = {"self": f"{self.url}/api/orders/{ID}", "ws": f"ws://127.0.0.1:{port}/ws/{ID}"}
+        own = f"{self.url}/api/orders/{ID}"
+        links = {"self": own, "events": f"{own}/events", "ws": f"ws://127.0.0.1:{port}/ws/{ID}"}
         return {"orderId": ID, "status": "pending", "createdAt": "2026-11-22T12:00:00Z", "links": links}
 
     def order(self, **facts):
         """Describe the order as GET, PATCH and DELETE do."""
-        asked = {"type": "limit", "pair": "SOL-USDC", "amount": "2", "limitPrice": "155.2", "maxPrice": None}
-        waits = {"timeInForce": "gtc", "expiresAt": None, "trigger": None, "resting": None}
-        stands = {"seq": 1, "venue": None, "txHash": None, "result": {}, "updatedAt": "2026-11-22T12:00:00Z"}
-        return {**self.placed(), **asked, **waits, **stands, **facts}
+        names = {"clientOrderId": None, "type": "limit", "pair": "SOL-USDC", "tokenIn": "SOL", "tokenOut": "USDC"}
+        asked = {"amount": "2", "slippageBps": 50, "limitPrice": "155.2", "maxPrice": None}
+        waits = {"timeInForce": "gtc", "expiresAt": None, "trigger": None, "allowUnknown": None, "resting": None}
+        stands = {"seq": 1, "attempt": 0, "venue": None, "txHash": None, "result": {}, "replayOf": None}
+        return {**self.placed(), **names, **asked, **waits, **stands, "updatedAt": "2026-11-22T12:00:00Z", **facts}
 
     def stream(self, connection):
         self.asked.append(connection.request.path)
@@ -160,7 +163,7 @@ def engine():
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Back off in hundredths of a second."""
-    monkeypatch.setattr(client, "BACKOFF_S", 0.01)
+    monkeypatch.setattr(commands_engine, "BACKOFF", Backoff(0.01, 0.1))
 
 
 def run(*words):
@@ -208,11 +211,15 @@ def test_json_writes_each_event_on_a_line_and_nothing_else(engine, capsys):
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == LIFE
 
 
-def test_the_order_is_posted_as_it_was_typed_and_what_was_not_given_is_left_out(engine):
+def test_the_order_is_posted_as_it_was_typed_with_a_name_of_its_own_if_it_was_given_none(engine):
+    order(engine)
     order(engine)
     order(engine, "--slippage-bps", "75", "--client-order-id", "mine-1")
+    names = [body.pop("clientOrderId") for _, body in engine.posted[:2]]
+    assert len({*names, "mine-1"}) == 3
     plain = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
     assert engine.posted == [
+        ("/api/orders/execute", plain),
         ("/api/orders/execute", plain),
         ("/api/orders/execute", plain | {"slippageBps": 75, "clientOrderId": "mine-1"}),
     ]
@@ -245,7 +252,7 @@ def test_an_order_that_ends_otherwise_exits_1(engine, last):
 
 
 def test_a_failure_is_told_with_whether_a_replay_may_help(engine, capsys):
-    engine.sockets = [[PENDING, FAILED]]
+    engine.sockets = [[PENDING, ROUTING, FAILED]]
     order(engine)
     assert "no venue has quoted this pair (no_quote); a replay may help" in capsys.readouterr().out
 

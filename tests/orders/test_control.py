@@ -9,14 +9,15 @@ from django.db import OperationalError
 from redis.exceptions import ConnectionError as StoreGone
 
 from engine.triggers import Condition, Kind
-from orders import control, deadletters, figures, intake, limits, recovery, stocktaking
+from orders import control, deadletters, figures, intake, limits, pulse, recovery
 from orders.api import fast
 from orders.aside import aside
-from orders.control import CannotPause, pause, pauses, resume
+from orders.control import CannotPause, Pauses, pause, pauses, resume
 from orders.intake import Accepted, Paused
 from orders.models import Order, Pause
 from routing import outages, quotes
 from routing.asking import asker
+from routing.memory import Memory
 from routing.store import redis
 from routing.venues import Silence
 from tests.factories import DeadLetterFactory
@@ -162,12 +163,13 @@ def test_a_second_pause_gives_the_new_reason(bench):
     assert pauses().of("SOL-USDC") == ("SOL-USDC", "still looking")
 
 
-def test_a_process_that_heard_nothing_knows_within_a_second(bench, monkeypatch):
-    other = control.Memory()
+def test_a_process_that_heard_nothing_knows_within_a_second(bench):
+    other = Memory("pauses", control.read, Pauses(), (OperationalError,), 3_600)
     assert other().of("SOL-USDC") is None
     Pause.objects.create(scope="pair", name="SOL-USDC", reason=WHY, by="ops")
     assert other().of("SOL-USDC") is None, "it remembers, and asks no store for each order"
-    monkeypatch.setattr(control, "PAUSES_S", 0)
+    other.for_s = 0
+    assert pauses.for_s <= 1
     assert other().of("SOL-USDC") == ("SOL-USDC", WHY)
 
 
@@ -188,14 +190,13 @@ async def test_a_server_that_is_told_forgets_at_once_what_it_remembered(bench):
 
 
 def test_pauses_hold_while_postgres_is_away(bench, monkeypatch):
-
     stop()
     pauses()
 
     def away():
         raise OperationalError("gone")
 
-    monkeypatch.setattr(control, "read", away)
+    monkeypatch.setattr(pauses, "read", away)
     pauses.forget()
     assert pauses().of("SOL-USDC")
 
@@ -209,7 +210,7 @@ def test_the_sweep_tells_an_emptied_redis_which_venues_are_paused(bench):
     assert outages.paused() == {"RAYDIUM": WHY}
 
 
-def test_a_pause_while_redis_is_away_stands_and_the_next_stocktaking_mirrors_it(bench, monkeypatch):
+def test_a_pause_while_redis_is_away_stands_and_the_next_pulse_mirrors_it(bench, monkeypatch):
     def away(*_):
         raise StoreGone("gone")
 
@@ -217,7 +218,7 @@ def test_a_pause_while_redis_is_away_stands_and_the_next_stocktaking_mirrors_it(
     stop("venue", "RAYDIUM")
     monkeypatch.undo()
     assert not redis().exists(outages.PAUSED)
-    stocktaking.take()
+    pulse.tell()
     assert redis().hgetall(outages.PAUSED) == {"RAYDIUM": WHY}
 
 

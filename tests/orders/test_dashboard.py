@@ -1,5 +1,6 @@
 """The dashboard: its numbers are those of the stores, counted here in another way; and looking costs little."""
 
+import json
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -14,8 +15,8 @@ from django.urls import reverse
 from redis.exceptions import ConnectionError as StoreGone
 
 from engine.lifecycle import FINAL
-from orders import dispatch, figures, stocktaking
-from orders.models import Attempt, DeadLetter, Order, OrderEvent
+from orders import control, dispatch, figures, live, stocktaking
+from orders.models import Attempt, DeadLetter, Order, OrderEvent, Pause
 from routing import quotes
 from routing.store import now_ms, redis
 from routing.venues import VENUES
@@ -108,33 +109,107 @@ def test_what_each_venue_won_and_landed_is_what_the_attempts_say(busy):
     assert sum(row["landed"] for row in shown) == 7
 
 
-def test_retries_letters_and_the_oldest_unfinished_order_are_those_in_postgres(busy):
+def test_how_many_orders_the_recent_figures_are_about_is_how_many_there_are(busy, monkeypatch):
+    there = len(newest(Order, "id"))
+    assert 0 < there < Order.objects.count()
+    assert figures.gather()["recent"] == {"orders": there, "minutes": 15, "capped": False}
+    monkeypatch.setattr(figures, "RECENT_MAX", 4)
+    assert figures.gather()["recent"] == {"orders": 4, "minutes": 15, "capped": True}
+
+
+def test_retries_are_those_the_events_tell_of_the_most_frequent_first(busy):
+    for code in ("no_quote", "slippage_exceeded", "slippage_exceeded"):
+        OrderEventFactory(seq=3, facts={"returned": {"code": code, "message": "the price has gone"}})
+    counted = Counter()
+    for event in newest(OrderEvent):
+        told = event.facts.get("retry") or event.facts.get("returned")
+        if told:
+            counted[told["code"]] += 1
+    assert counted == {"no_quote": 4, "slippage_exceeded": 2}
+    assert figures.gather()["retries"] == [{"code": code, "count": count} for code, count in counted.most_common()]
+
+
+def test_dead_letters_are_those_in_postgres_by_what_a_replay_would_come_to(busy):
+    DeadLetterFactory(verdict="wait")
+    DeadLetterFactory.create_batch(2, verdict="landed", replay_may_help=False)
+    counted = Counter()
+    for letter in DeadLetter.objects.all():
+        if letter.replayed_at:
+            counted["replayed"] += 1
+        elif letter.verdict == "safe":
+            counted["safe" if letter.replay_may_help else "cannot-help"] += 1
+        else:
+            counted[letter.verdict] += 1
+    assert counted == {"safe": 2, "cannot-help": 1, "landed": 2, "wait": 1, "replayed": 1}
+    assert {row["outlook"]: row["count"] for row in figures.gather()["letters"]} == counted
+
+
+def test_the_oldest_unfinished_order_is_the_one_in_postgres_and_as_old(busy):
+    moving = min(
+        (row for row in Order.objects.all() if row.status not in FINAL and (row.type == "market" or row.venue)),
+        key=lambda row: row.created_at,
+    )
+    before = datetime.now(UTC)
+    shown = figures.gather()["oldest"]
+    assert (shown["id"], shown["status"]) == (str(moving.id), moving.status)
+    ages = [(at - moving.created_at).total_seconds() for at in (before, datetime.now(UTC))]
+    # One decimal, and one machine's clock for both.
+    assert ages[0] - 0.1 <= shown["age_s"] <= ages[1] + 0.1
+
+
+def test_what_is_paused_is_what_the_rows_say(busy):
+    control.pause("pair", "SOL-USDC", "drained", "ops")
+    control.pause("venue", "METEORA", "slow", "ops")
+    rows = [(row.scope, row.name, row.reason) for row in Pause.objects.order_by("pk")]
+    assert len(rows) == 2
+    shown = figures.gather()["pauses"]
+    assert [(row["scope"], row["name"], row["reason"]) for row in shown] == rows
+    assert [row["what"] for row in shown] == ["SOL-USDC", "METEORA"]
+    for row in Pause.objects.all():
+        control.resume(row, "ops")
+    assert figures.gather()["pauses"] == []
+
+
+def test_ages_are_judged_by_the_guards_as_they_stand(busy, settings):
     shown = figures.gather()
-    assert shown["retries"] == [{"code": "no_quote", "count": 3}]
-    assert {row["outlook"]: row["count"] for row in shown["letters"]} == {
-        "safe": DeadLetter.objects.filter(verdict="safe", replay_may_help=True, replayed_at=None).count(),
-        "cannot-help": 1,
-        "landed": 0,
-        "wait": 0,
-        "replayed": 1,
+    assert (shown["freshMs"], shown["staleMs"]) == (settings.QUOTE_FRESH_MS, settings.QUOTE_STALE_MS) == (2_000, 10_000)
+    settings.QUOTE_FRESH_MS = 3_000
+    assert figures.gather()["freshMs"] == 3_000
+
+
+def test_there_is_no_figure_that_no_test_here_compares(busy):
+    assert figures.gather().keys() == {
+        *("at", "away", "recent", "minutes", "stages", "venues", "retries", "letters", "pauses", "oldest", "resting"),
+        *("quotes", "freshMs", "staleMs", "queues", "dbsync", "repaired"),
     }
-    moving = Order.objects.exclude(status__in=FINAL).exclude(type="limit").order_by("created_at").first()
-    assert (shown["oldest"]["id"], shown["oldest"]["status"]) == (str(moving.id), moving.status)
-    assert shown["oldest"]["age_s"] == pytest.approx(120, abs=5)
+
+
+def entries_postgres_lacks():
+    """Count the entries of the event feed with an event that has no row."""
+    rows = set(OrderEvent.objects.values_list("order_id", "seq"))
+    lacking = 0
+    for _, fields in redis().xrange(live.FEED):
+        told = [json.loads(line[line.index("{") :]) for line in fields["b"].split("\n")]
+        lacking += any((UUID(event["orderId"]), event["seq"]) not in rows for event in told)
+    return lacking
 
 
 def test_resting_orders_queues_backlog_and_repairs_are_those_in_the_stores(busy):
     shown = figures.gather()
-    assert shown["resting"] == [{"pair": "SOL-USDC", "count": 3, "more": False}]
+    resting = Counter(row.pair for row in Order.objects.exclude(type="market").filter(status="pending"))
+    buckets = Counter({"SOL-USDC": sum(redis().zcard(key) for key in redis().keys("limit_bucket:{SOL-USDC}:*"))})
+    assert resting == buckets == {"SOL-USDC": 3}
+    assert {row["pair"]: row["count"] for row in shown["resting"]} == resting
+    assert not any(row["more"] for row in shown["resting"])
     assert {row["queue"]: row["length"] for row in shown["queues"]} == {
         name: busy.messages(name) for name in dispatch.QUEUES
     }
     assert sum(row["length"] for row in shown["queues"]) > 0
+    assert shown["dbsync"] == entries_postgres_lacks() > 0
     written = OrderEvent.objects.count()
-    assert shown["dbsync"] > 0
     busy.archive()
     assert OrderEvent.objects.count() > written
-    assert figures.gather()["dbsync"] == 0
+    assert figures.gather()["dbsync"] == entries_postgres_lacks() == 0
     assert shown["repaired"] == {"missing": 3, "misplaced": 0, "behind": 1}
 
 

@@ -279,6 +279,9 @@ def without_identity(answer):
         ([("content-type", "application/json"), ("content-type", "application/json")], False),
         ([("content-type", "application/json"), ("host", "127.0.0.1")], False),
         ([("content-type", "text/plain")], False),
+        ([("content-type", "application/json"), ("accept", "application/json")], True),
+        ([("content-type", "application/json"), ("accept", "text/html")], False),
+        ([("content-type", "application/json"), ("accept", "application/json;q=0")], False),
     ],
 )
 async def test_only_plain_headers_take_the_short_way(bench, monkeypatch, headers, short):

@@ -51,13 +51,15 @@ async def test_a_snapshot_says_all_that_is_known_of_the_pair(bench):
     await aside(bench.price, "155")
     await aside(bench.price, "150", venue="RAYDIUM")
     await aside(bench.accept, bench.limit("160"), bench.limit("158.5"), bench.limit("160"))
-    (order_id,) = await aside(bench.place)
+    # The quotes are this test's, the chain's price is the sandbox's of this hour: it may be well below.
+    (order_id,) = await aside(bench.place, slippage_bps=5_000)
     await aside(bench.run, [order_id])
     async with opened(SOL_USDC) as socket:
         seen = await socket.event()
     assert (seen["kind"], seen["pair"], seen["tokenIn"], seen["tick"]) == ("snapshot", "SOL-USDC", "SOL", "0.01")
     assert {one["venue"]: one["netPrice"] for one in seen["quotes"]} == {"METEORA": "155", "RAYDIUM": "150"}
     assert (seen["best"]["venue"], seen["best"]["netPrice"]) == ("METEORA", "155")
+    assert (seen["freshMs"], seen["staleMs"]) == (2_000, 10_000)
     assert seen["spreadBps"] == "333.3"
     assert seen["levels"] == [{"price": "158.5", "orders": 1}, {"price": "160", "orders": 2}]
     (fill,) = seen["fills"]
@@ -72,6 +74,7 @@ async def test_what_changes_is_told_and_what_does_not_is_not_told_again(bench):
         await aside(bench.price, "156")
         moved = await heard_until(socket, lambda m: m["best"]["netPrice"] == "156", "the new price")
         assert moved["kind"] == "update"
+        assert (moved["freshMs"], moved["staleMs"]) == (2_000, 10_000), "operators move them while a client looks on"
         assert "levels" not in moved
         assert "trail" not in moved
         await aside(bench.accept, bench.limit("160"))
@@ -82,7 +85,7 @@ async def test_what_changes_is_told_and_what_does_not_is_not_told_again(bench):
 
 async def test_a_fill_is_told_once(bench):
     await aside(bench.price, "155")
-    first, second = await aside(bench.place, 2)
+    first, second = await aside(bench.place, 2, slippage_bps=5_000)
     await aside(bench.run, [first])
     async with opened(SOL_USDC) as socket:
         assert [one["orderId"] for one in (await socket.event())["fills"]] == [first]
@@ -244,7 +247,7 @@ async def nothing_is_followed(socket):
 
 async def test_an_order_goes_on_after_the_seq_it_is_named_with(bench):
     await aside(bench.quote_all)
-    first, second = await aside(bench.place, 2)
+    first, second = await aside(bench.place, 2, slippage_bps=5_000)
     await aside(bench.run, [first, second])
     async with opened(ORDERS) as socket:
         await socket.send(follow((first, 3), (second, 5)))
@@ -256,7 +259,7 @@ async def test_an_order_goes_on_after_the_seq_it_is_named_with(bench):
 
 async def test_the_socket_stays_when_an_order_ends_and_more_may_be_named(bench):
     await aside(bench.quote_all)
-    first, second = await aside(bench.place, 2)
+    first, second = await aside(bench.place, 2, slippage_bps=5_000)
     await aside(bench.run, [first])
     async with opened(ORDERS) as socket:
         await socket.send(follow((first, 0)))

@@ -18,6 +18,8 @@ from engine.retry import Failure
 from engine.triggers import Condition, Kind, Sighting
 from orders import sniping
 from orders.api import examples, serializers
+from orders.api.events import KINDS
+from orders.api.rules import NEEDS, inapplicable
 from routing.tape import MarketEvent
 from tests.orders.doors import ORDER, post
 
@@ -55,23 +57,35 @@ def test_every_address_is_described(schema):
         "/api/pairs",
         "/healthz",
         "/readyz",
+        "/metrics",
     }
 
 
 def test_every_error_is_described_in_the_one_shape(schema):
     for name, operation in operations(schema):
         for status, answer in operation["responses"].items():
-            said = answer["content"]["application/json"]["schema"]
-            if int(status) >= 400 and name != "get /readyz":
-                assert said == {"$ref": ERROR}, (name, status)
+            if int(status) >= 400 and (name, status) != ("get /readyz", "503"):
+                assert answer["content"]["application/json"]["schema"] == {"$ref": ERROR}, (name, status)
     statuses = {name: set(operation["responses"]) for name, operation in operations(schema)}
-    assert statuses["post /api/orders/execute"] == {"202", "400", "409", "415", "503"}
-    assert statuses["post /api/orders/batch"] == {"200", "400", "415", "503"}
-    assert statuses["get /api/orders/{order_id}"] == {"200", "400", "404", "503"}
-    assert statuses["patch /api/orders/{order_id}"] == {"200", "400", "404", "409", "412", "415", "428", "503"}
-    assert statuses["delete /api/orders/{order_id}"] == {"200", "400", "404", "409", "503"}
-    assert statuses["delete /api/orders"] == {"200", "400", "503"}
-    assert statuses["get /readyz"] == {"200", "503"}
+    assert statuses["post /api/orders/execute"] == {"202", "400", "406", "409", "415", "503"}
+    assert statuses["post /api/orders/batch"] == {"200", "400", "406", "415", "503"}
+    assert statuses["get /api/orders/{order_id}"] == {"200", "400", "404", "406", "503"}
+    assert statuses["patch /api/orders/{order_id}"] == {
+        "200",
+        "400",
+        "404",
+        "406",
+        "409",
+        "412",
+        "415",
+        "428",
+        "503",
+    }
+    assert statuses["delete /api/orders/{order_id}"] == {"200", "400", "404", "406", "409", "503"}
+    assert statuses["delete /api/orders"] == {"200", "400", "406", "503"}
+    assert statuses["get /readyz"] == {"200", "400", "406", "503"}
+    assert statuses["get /healthz"] == {"200", "400", "406"}
+    assert statuses["get /metrics"] == {"200", "400"}
 
 
 def test_the_list_is_described_as_pages_with_every_parameter(schema):
@@ -90,13 +104,64 @@ def test_the_request_is_described_with_limits_and_an_example_of_each_type_that_i
     for example in body["examples"].values():
         answer = client.post("/api/orders/execute", example["value"], content_type="application/json")
         assert answer.status_code == 202, answer.content
-    fields = schema["components"]["schemas"]["Execute"]["properties"]
-    assert set(fields) == set(serializers.ACCEPTED)
-    assert (fields["slippageBps"]["minimum"], fields["slippageBps"]["maximum"]) == (0, 5000)
-    assert {kind["type"] for kind in fields["amount"]["oneOf"]} == {"string", "number"}
-    one, *_, several = fields["trigger"]["oneOf"]
+    described = {kind: schema["components"]["schemas"][f"{kind.capitalize()}Order"] for kind in OrderType}
+    assert set().union(*(one["properties"] for one in described.values())) == set(serializers.ACCEPTED)
+    for kind, one in described.items():
+        fields = one["properties"]
+        assert fields["type"]["const"] == kind
+        assert {name for name in fields if inapplicable(name, kind)} == set()
+        assert set(one["required"]) == {"type", "tokenIn", "tokenOut", "amount", NEEDS.get(kind, "amount")}
+        assert (fields["slippageBps"]["minimum"], fields["slippageBps"]["maximum"]) == (0, 5000)
+        assert set(fields["amount"]["type"]) == {"string", "number"}
+    one, *_, several = described[OrderType.SNIPER]["properties"]["trigger"]["oneOf"]
     assert one["properties"]["kind"]["const"] == "launch"
     assert (several["minItems"], several["maxItems"]) == (1, 3)
+
+
+def test_what_is_described_is_closed_but_for_what_says_so(schema):
+    objects = {name: one for name, one in schema["components"]["schemas"].items() if one.get("type") == "object"}
+    assert {name for name, one in objects.items() if one.get("additionalProperties") is not False} == {
+        kind.__name__.removesuffix("Serializer") for kind in KINDS.values()
+    }
+
+
+def test_the_description_is_the_same_however_often_it_is_made(schema):
+    assert SchemaGenerator().get_schema(request=None, public=True) == schema
+
+
+def test_answers_lead_on_to_the_orders_and_pairs_they_name(schema):
+    links = {
+        (operation["operationId"], name): link["parameters"]
+        for _, operation in operations(schema)
+        for answer in operation["responses"].values()
+        for name, link in answer.get("links", {}).items()
+    }
+    assert links["execute_order", "get_order"] == {"order_id": "$response.body#/orderId"}
+    assert links["get_order", "amend_order"]["If-Match"] == "$response.header.ETag"
+    assert links["list_pairs", "get_quotes"] == {"pair": "$response.body#/0/pair"}
+
+
+@pytest.mark.parametrize(("code", "status"), [("store_unreachable", "503"), ("overloaded", "503"), ("paused", "503")])
+def test_every_reason_to_be_unavailable_is_shown(schema, code, status):
+    for path in ("/api/orders/execute", "/api/orders/batch"):
+        shown = schema["paths"][path]["post"]["responses"][status]["content"]["application/json"]["examples"]
+        assert code in {example["value"]["error"]["code"] for example in shown.values()}
+
+
+def errors_shown(schema):
+    """Yield every error that is shown as an example."""
+    for _, operation in operations(schema):
+        for answer in operation["responses"].values():
+            for content in answer["content"].values():
+                yield from (
+                    one["value"]["error"] for one in content.get("examples", {}).values() if "error" in one["value"]
+                )
+
+
+def test_an_error_in_an_example_has_a_code_that_is_described(schema):
+    shown = list(errors_shown(schema))
+    assert shown
+    assert {error["code"] for error in shown} <= set(schema["components"]["schemas"]["ErrorCodeEnum"]["enum"])
 
 
 def test_the_examples_of_a_batch_and_an_amendment_are_accepted(schema, bench, client):

@@ -1,6 +1,5 @@
 """What the stores hold, as Prometheus is told: what is there, in time, whichever part is away."""
 
-import json
 import threading
 import time
 
@@ -10,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from orders import archive, dispatch, heartbeats, live, scrape
 from orders.scrape import Part
-from routing.store import StoreError, now_ms, redis
+from routing.store import StoreError, redis
 from routing.venues import VENUES
 from tests.orders.doors import get
 from tests.system import eventually
@@ -186,21 +185,3 @@ def test_every_queue_has_its_depth(bench):
     assert {queue for name, queue in (key for key in found if len(key) == 2) if name == "engine_queue_depth"} == set(
         dispatch.QUEUES
     )
-
-
-def test_a_queue_is_as_old_as_its_oldest_message(bench):
-    bench.quote_all()
-    bench.place(1)
-    sent_ms = json.loads(redis().lindex("order", -1))["headers"]["sent_ms"]
-    eventually(lambda: now_ms() - sent_ms >= 300, 5, "the first message has waited a while")
-    bench.place(1)
-    assert bench.messages("order") == 2
-    found = stores()
-    assert 0.3 <= found["engine_queue_age_seconds", "order"] <= (now_ms() - sent_ms) / 1000
-    assert found["engine_queue_age_seconds", "dlq"] == 0
-
-
-def test_a_message_from_before_this_version_does_not_spoil_the_reading(bench):
-    redis().lpush("order", json.dumps({"headers": {}}))
-    found = stores()
-    assert (found["engine_queue_depth", "order"], found["engine_queue_age_seconds", "order"]) == (1, 0)

@@ -10,7 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.core.management import CommandError, call_command
 
-from orders.management import client, story
+from orders.client import Backoff, Client, sockets
+from orders.client.events import event_of
+from orders.management import engine as commands_engine
+from orders.management import story
 from orders.management.commands import orders as listing
 from orders.management.commands.watch import Follower
 from tests.orders.test_commands import (
@@ -84,7 +87,7 @@ def engine():
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Back off in hundredths of a second."""
-    monkeypatch.setattr(client, "BACKOFF_S", 0.01)
+    monkeypatch.setattr(commands_engine, "BACKOFF", Backoff(0.01, 0.1))
 
 
 @pytest.fixture
@@ -106,7 +109,12 @@ def sniper(engine, *more):
 def posted(engine):
     ((path, body),) = engine.posted
     assert path == "/api/orders/execute"
-    return body
+    return body if named(body) else {name: value for name, value in body.items() if name != "clientOrderId"}
+
+
+def named(body):
+    """Tell whether an order's name was typed: the client gives it one otherwise."""
+    return body["clientOrderId"] == "mine-1"
 
 
 # order limit, order sniper
@@ -210,7 +218,7 @@ def test_an_order_that_is_not_watched_is_placed_and_says_how_to_come_back_to_it(
 
 
 def test_the_engine_of_this_machine_need_not_be_named_again():
-    assert client.at(client.own_url()) == []
+    assert commands_engine.at(commands_engine.own_url()) == []
 
 
 def test_a_market_order_that_is_not_watched_offers_no_cancelling(engine, capsys):
@@ -227,14 +235,15 @@ def test_json_without_watching_writes_the_engines_answer_and_nothing_else(engine
 def test_only_a_market_order_is_followed_for_a_minute_others_until_they_are_final(engine, monkeypatch, kind, seconds):
     limits = []
 
-    def follow(link, deadline, **_):
-        limits.append(deadline)
-        yield CONFIRMED
+    async def follow(self, order, *, within_s, **_):
+        limits.append(within_s)
+        yield event_of(CONFIRMED)
 
-    monkeypatch.setattr(client, "follow", follow)
+    monkeypatch.setattr(Client, "follow", follow)
     more = {"limit": ["--price", "1"], "sniper": ["--launch"]}.get(kind, [])
     assert run("order", kind, "SOL", "USDC", "1", *more, "--url", engine.url) == 0
-    assert [limit is None for limit in limits] == [seconds is None]
+    (within_s,) = limits
+    assert within_s is None if seconds is None else 0 < within_s <= seconds
 
 
 def test_an_order_without_a_time_limit_is_followed_over_a_dropped_socket(engine, capsys):
@@ -244,7 +253,7 @@ def test_an_order_without_a_time_limit_is_followed_over_a_dropped_socket(engine,
 
 
 def test_an_engine_that_stays_away_is_told_of_once_and_tried_again(engine, capsys):
-    engine.sockets = [[LIMIT, DROP], *[[DROP]] * (client.MISSES_TOLD + 1), [CONFIRMED]]
+    engine.sockets = [[LIMIT, DROP], *[[DROP]] * (sockets.MISSES_TOLD + 1), LIFE[1:]]
     assert limit(engine) == 0
     assert capsys.readouterr().err.count("the engine does not answer") == 1
 

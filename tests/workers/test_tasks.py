@@ -54,7 +54,7 @@ def test_each_task_is_a_door_to_one_function(calls, monkeypatch):
     stream.poll()
     dlq.keep(order_ids=["c"])
     dlq.keep()
-    expected = [("carry", ["a", "b"]), ("recover",), ("drain",), ("poll", book.pairs), ("keep", ["c"])]
+    expected = [("carry", ["a", "b"]), ("recover",), ("drain",), ("poll", book.pairs, 500), ("keep", ["c"])]
     assert calls == [*expected, ("keep", ["lost"])]
 
 

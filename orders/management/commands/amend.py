@@ -8,10 +8,10 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from orders.management import client, story
-from orders.management.client import Json
+from orders.client import Order, Refused
+from orders.management import engine, story
 from orders.management.commands.cancel import unmoved
-from orders.management.commands.watch import command
+from orders.management.commands.watch import command, found
 
 NEVER, NONE = "never", "none"
 
@@ -43,7 +43,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--seq", type=int, metavar="N", help="refuse if another event followed N (default: the last there is now)"
         )
-        client.add_url(parser)
+        engine.add_url(parser)
 
     def handle(self, *, order_id: UUID, url: str, seq: int | None, **options: Any) -> None:
         """Amend, say what changed, and exit with whether it did."""
@@ -52,21 +52,23 @@ class Command(BaseCommand):
             raise CommandError("give what to change: --price, --amount, --expires or --max-price", returncode=2)
         try:
             self.amend(url, str(order_id), seq, asked)
-        except client.Refused as reason:
-            raise CommandError(str(reason), returncode=reason.exit_code) from None
+        except Refused as reason:
+            raise CommandError(str(reason), returncode=2) from None
 
-    def amend(self, url: str, order_id: str, seq: int | None, asked: Json) -> None:
+    def amend(self, url: str, order_id: str, seq: int | None, asked: Mapping[str, Any]) -> None:
         """Send the changes for the order as it was last seen.
 
-        Raises Refused.
+        Raises Refused, CommandError.
         """
-        last = client.found(url, order_id).answer["seq"] if seq is None else seq
+        last = found(url, order_id).seq if seq is None else seq
+        doubt = f"order {order_id} may have been amended; look at it before you repeat it."
         try:
-            self.stdout.write(outcome(client.amend(url, order_id, last, asked), last))
-        except client.Refused as reason:
-            if reason.code not in (client.CHANGED, client.NOT_RESTING):
+            order = engine.ask(url, lambda client: client.amend(order_id, last, **asked), doubt=doubt)
+            self.stdout.write(outcome(order, last))
+        except Refused as reason:
+            if reason.code not in (engine.CHANGED, engine.NOT_RESTING):
                 raise
-            now = client.found(url, order_id).answer
+            now = found(url, order_id)
             self.stderr.write(f"order {order_id} was not amended: {overtaken(now, last, reason.code, url)}")
             sys.exit(1)
 
@@ -76,34 +78,34 @@ def when(text: str) -> timedelta | str:
 
     Raises ArgumentTypeError.
     """
-    return text if text == NEVER else client.expiry(text)
+    return text if text == NEVER else engine.expiry(text)
 
 
-def changes(options: Mapping[str, Any], now: datetime) -> Json:
-    """Write what is to change as the API takes it: only what was given, null for what is to be removed."""
-    asked: Json = {
-        "limitPrice": options["price"],
+def changes(options: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Return what is to change: only what was given, none for what is to be removed."""
+    asked = {
+        "limit_price": options["price"],
         "amount": options["amount"],
-        "expiresAt": options["expires"] and client.expires_at(options["expires"], now),
-        "maxPrice": options["max_price"],
+        "expires_at": options["expires"] and engine.expires_at(options["expires"], now),
+        "max_price": options["max_price"],
     }
     return {name: None if value in (NEVER, NONE) else value for name, value in asked.items() if value is not None}
 
 
-def outcome(order: Json, seq: int) -> str:
+def outcome(order: Order, seq: int) -> str:
     """Say what changed of an order whose last event was `seq`."""
-    name = f"order {order['orderId']}"
-    if order["seq"] == seq:
+    name = f"order {order.order_id}"
+    if order.seq == seq:
         return f"{name} is so already: nothing changed"
-    if order["seq"] == seq + 1 and order["result"].get("amended"):
-        return f"{name} {story.amended(order['result'])}; last event {order['seq']}"
+    if order.seq == seq + 1 and order.result.get("amended"):
+        return f"{name} {story.amended(order.result)}; last event {order.seq}"
     # The amendment was event seq + 1; at its new price the order may have fired before this answer was written.
-    return f"{name} amended; it is {order['status']} since, last event {order['seq']}"
+    return f"{name} amended; it is {order.status} since, last event {order.seq}"
 
 
-def overtaken(order: Mapping[str, Any], seq: int, code: str, url: str) -> str:
+def overtaken(order: Order, seq: int, code: str, url: str) -> str:
     """Say how an order stands that was not amended, and how to see what came between."""
-    if code == client.NOT_RESTING:
+    if code == engine.NOT_RESTING:
         return unmoved(order)
-    look = command("watch", order["orderId"], "--after", str(seq), *client.at(url))
-    return f"it changed meanwhile; it is {order['status']}, its last event {order['seq']} and not {seq}.\nSee: {look}"
+    look = command("watch", order.order_id, "--after", str(seq), *engine.at(url))
+    return f"it changed meanwhile; it is {order.status}, its last event {order.seq} and not {seq}.\nSee: {look}"

@@ -10,7 +10,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from engine.lifecycle import Status
 from engine.orders import OrderType, TimeInForce
-from orders.management import client
+from orders.client import Order, Refused
+from orders.management import engine
+from orders.management.commands.watch import found
 
 CANCELLED, LOST, REFUSED, ALREADY = "cancelled", "no longer resting", "refused", "already cancelled"
 
@@ -34,7 +36,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--type", choices=[str(OrderType.LIMIT), str(OrderType.SNIPER)], help="with --pair: only those of this type"
         )
-        client.add_url(parser)
+        engine.add_url(parser)
 
     def handle(self, *, order_ids: list[UUID], pair: str | None, url: str, **options: Any) -> None:
         """Cancel, name each outcome, and exit with whether all went."""
@@ -42,19 +44,19 @@ class Command(BaseCommand):
             raise CommandError("give order ids, or --pair with or without --type", returncode=2)
         try:
             code = self.sweep(url, pair, options["type"]) if pair else self.each(url, [str(one) for one in order_ids])
-        except client.Refused as reason:
-            raise CommandError(str(reason), returncode=reason.exit_code) from None
+        except Refused as reason:
+            raise CommandError(str(reason), returncode=2) from None
         if code:
             sys.exit(code)
 
     def sweep(self, url: str, pair: str, kind: str | None) -> int:
         """Cancel all that rest of a pair; return the exit code."""
-        answer = client.cancel_all(url, {"pair": pair, **({"type": kind} if kind else {})})
-        self.stdout.write(f"{answer['pair']}: {answer['cancelled']} {CANCELLED}, {answer['lost']} {LOST}")
-        whole = answer.get("complete", True)
-        if not whole:
+        doubt = "some orders may have been cancelled; repeating is safe."
+        done = engine.ask(url, lambda client: client.cancel_all(pair, kind), doubt=doubt)
+        self.stdout.write(f"{done.pair}: {done.cancelled} {CANCELLED}, {done.lost} {LOST}")
+        if not done.complete:
             self.stdout.write("Stopped before the end; run it again for the rest.")
-        return 1 if answer["lost"] or not whole else 0
+        return 1 if done.lost or not done.complete else 0
 
     def each(self, url: str, order_ids: list[str]) -> int:
         """Cancel these, each whatever became of the others; return the exit code."""
@@ -68,35 +70,34 @@ class Command(BaseCommand):
     def cancel(self, url: str, order_id: str) -> str:
         """Cancel one order and tell what became of it; why it was not goes to standard error.
 
-        Raises Refused when the engine cannot be asked at all.
+        Raises CommandError when the engine cannot be asked at all.
         """
+        doubt = f"order {order_id} may have been cancelled; repeating is safe."
         try:
-            client.cancel(url, order_id)
-        except client.Refused as reason:
+            engine.ask(url, lambda client: client.cancel(order_id), doubt=doubt)
+        except Refused as reason:
             return self.kept(url, order_id, reason)
         self.stdout.write(f"{order_id} {CANCELLED}")
         return CANCELLED
 
-    def kept(self, url: str, order_id: str, reason: client.Refused) -> str:
+    def kept(self, url: str, order_id: str, reason: Refused) -> str:
         """Say why an order was not cancelled: which status won, or what the engine has against it."""
-        if not reason.code:
-            raise reason
-        if reason.code != client.NOT_RESTING:
+        if reason.code != engine.NOT_RESTING:
             self.stderr.write(f"{order_id} was not cancelled: {reason}")
             return REFUSED
-        now = client.found(url, order_id).answer
-        if now["status"] == Status.CANCELLED:
+        now = found(url, order_id)
+        if now.status == Status.CANCELLED:
             self.stdout.write(f"{order_id} {ALREADY}")
             return ALREADY
         self.stderr.write(f"{order_id} was not cancelled: {unmoved(now)}")
         return LOST
 
 
-def unmoved(order: Mapping[str, Any]) -> str:
+def unmoved(order: Order) -> str:
     """Say why an order could not be cancelled or amended: it never rests, or another status won."""
-    if order["status"] != Status.PENDING:
-        return f"it no longer rests, it is {order['status']}"
-    if order["type"] == OrderType.MARKET or order.get("timeInForce") == TimeInForce.IOC:
+    if order.status != Status.PENDING:
+        return f"it no longer rests, it is {order.status}"
+    if not order.waits or order.time_in_force == TimeInForce.IOC:
         return "it never rests: it executes at once or not at all"
     # Between the two requests it came back from a fill that its price did not wait for.
     return "it had fired, and rests again; repeat it"

@@ -11,9 +11,11 @@ from django.core.management.base import CommandError, CommandParser
 
 from engine.lifecycle import Status
 from engine.orders import OrderType, TimeInForce
-from orders.management import client, story
-from orders.management.client import Json
+from orders.client import Condition, LimitOrder, MarketOrder, NewOrder, Placed, Refused, SniperOrder, launch, liquidity
+from orders.client import volume as traded
+from orders.management import engine, story
 from orders.management.commands.watch import EXIT_CODES, Follower, as_json, ways_on
+from orders.management.engine import Json
 
 MARKET_TIMEOUT_S = 60.0
 PLACED_CODES = f"{EXIT_CODES} With --no-watch: 0 placed."
@@ -37,11 +39,13 @@ class Command(Follower):
         """Place, follow, and exit with what became of it."""
         began = time.monotonic()
         try:
-            placed = client.place(url, body(options, datetime.now(UTC)))
-        except client.Refused as reason:
-            raise CommandError(str(reason), returncode=reason.exit_code) from None
+            placed = place(url, new_order(options, datetime.now(UTC)))
+        except Refused as reason:
+            raise CommandError(str(reason), returncode=2) from None
+        waits = options["type"] != OrderType.MARKET
         if not options["watch"]:
-            self.show(as_json(dict(placed.answer)) if options["json"] else f"{head(placed)}\n{ways_on(placed, url)}")
+            left = f"{head(placed)}\n{ways_on(placed, url, waits=waits)}"
+            self.show(as_json(placed.raw) if options["json"] else left)
             return
         if not options["json"]:
             self.show(head(placed))
@@ -50,7 +54,7 @@ class Command(Follower):
             return story.line(event, time.monotonic() - began)
 
         words = as_json if options["json"] else timed
-        if self.follow(placed, url, words, began=began, timeout=timeout) != Status.CONFIRMED:
+        if self.follow(placed, url, words, waits=waits, began=began, timeout=timeout) != Status.CONFIRMED:
             sys.exit(1)
 
 
@@ -92,17 +96,17 @@ def add_kind(kinds: Any, kind: OrderType, purpose: str) -> argparse.ArgumentPars
     parser.add_argument("--client-order-id", help="your name for the order; the same one never makes a second")
     parser.add_argument("--no-watch", dest="watch", action="store_false", help="place it and leave it")
     parser.add_argument("--json", action="store_true", help="write one event per line as JSON and nothing else")
-    client.add_url(parser)
+    engine.add_url(parser)
     return parser
 
 
 def add_patience(parser: argparse.ArgumentParser) -> None:
     """Declare how long an order that waits may rest, and how long to watch it."""
-    parser.add_argument("--expires", type=client.expiry, metavar="WHEN", help=EXPIRES)
+    parser.add_argument("--expires", type=engine.expiry, metavar="WHEN", help=EXPIRES)
     parser.add_argument("--timeout", type=float, help="seconds to follow it (default: until it is final)")
 
 
-def volume(text: str) -> Json:
+def volume(text: str) -> Condition:
     """Read --volume.
 
     Raises ArgumentTypeError.
@@ -110,43 +114,52 @@ def volume(text: str) -> Json:
     least, _, seconds = text.partition("/")
     if not (least and seconds.isascii() and seconds.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not US dollars and seconds, such as 10000/60")
-    return {"kind": "volume", "atLeast": least, "windowS": int(seconds)}
+    return traded(least, int(seconds))
 
 
-def body(options: Mapping[str, Any], now: datetime) -> Json:
-    """Write the order as the API takes it; what was not given is left to the engine.
+def place(url: str, order: NewOrder) -> Placed:
+    """Post an order.
+
+    Raises Refused, CommandError.
+    """
+    doubt = (
+        "the order may have been accepted.\n"
+        f"Look at {url}/api/orders before you repeat it; with --client-order-id repeating is always safe."
+    )
+    return engine.ask(url, lambda client: client.place(order), doubt=doubt)
+
+
+def new_order(options: Mapping[str, Any], now: datetime) -> NewOrder:
+    """Make the order that was typed; what was not given is left to the engine, and what was is judged by it.
 
     Raises CommandError for a sniper order that waits for nothing.
     """
-    asked = {
-        "type": options["type"],
-        "tokenIn": options["token_in"],
-        "tokenOut": options["token_out"],
-        "amount": options["amount"],
-        "limitPrice": options.get("price"),
-        "timeInForce": options.get("tif"),
-        "trigger": trigger(options) if options["type"] == OrderType.SNIPER else None,
-        "maxPrice": options.get("max_price"),
-        "expiresAt": options.get("expires") and client.expires_at(options["expires"], now),
-        "allowUnknown": options.get("allow_unknown") or None,
-        "slippageBps": options["slippage_bps"],
-        "clientOrderId": options["client_order_id"],
-    }
-    return {name: value for name, value in asked.items() if value is not None}
+    common = {name: options[name] for name in ("token_in", "token_out", "amount", "slippage_bps", "client_order_id")}
+    if options["type"] == OrderType.MARKET:
+        return MarketOrder(**common)
+    expires_at = options["expires"] and engine.expires_at(options["expires"], now)
+    if options["type"] == OrderType.LIMIT:
+        return LimitOrder(**common, limit_price=options["price"], time_in_force=options["tif"], expires_at=expires_at)
+    return SniperOrder(
+        **common,
+        trigger=trigger(options),
+        max_price=options["max_price"],
+        expires_at=expires_at,
+        allow_unknown=options["allow_unknown"] or None,
+    )
 
 
-def trigger(options: Mapping[str, Any]) -> Json | list[Json]:
-    """Write what a sniper order waits for: one condition as it is, several as a list.
+def trigger(options: Mapping[str, Any]) -> Condition | tuple[Condition, ...]:
+    """Return what a sniper order waits for: one condition, or several.
 
     Raises CommandError when there is none.
     """
-    wanted: list[Json] = []
-    if options["launch"]:
-        wanted.append({"kind": "launch"})
-    if options["liquidity"]:
-        wanted.append({"kind": "liquidity", "atLeast": options["liquidity"]})
-    if options["volume"]:
-        wanted.append(options["volume"])
+    asked = (
+        launch() if options["launch"] else None,
+        liquidity(options["liquidity"]) if options["liquidity"] else None,
+        options["volume"],
+    )
+    wanted = tuple(one for one in asked if one)
     if not wanted:
         raise CommandError(
             "a sniper order waits for something: give --launch, --liquidity or --volume, or several", returncode=2
@@ -154,6 +167,6 @@ def trigger(options: Mapping[str, Any]) -> Json | list[Json]:
     return wanted[0] if len(wanted) == 1 else wanted
 
 
-def head(placed: client.Placed) -> str:
+def head(placed: Placed) -> str:
     """Name the order."""
     return f"order {placed.order_id}"

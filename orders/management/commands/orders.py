@@ -9,10 +9,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from engine.lifecycle import FINAL, Status
 from engine.orders import OrderType
-from orders.management import client
-from orders.management.client import Json
+from orders.client import Refused
+from orders.management import engine
 from orders.management.commands.deadletters import table
 from orders.management.commands.watch import as_json, command
+from orders.management.engine import Json
 
 ROWS = 20
 WIDTH = 120
@@ -47,26 +48,27 @@ class Command(BaseCommand):
         parser.add_argument("--limit", type=int, default=ROWS, help="how many (default: %(default)s)")
         parser.add_argument("--cursor", help="go on where a list before this one ended")
         parser.add_argument("--json", action="store_true", help="write one order per line as JSON and nothing else")
-        client.add_url(parser)
+        engine.add_url(parser)
 
     def handle(self, *, url: str, **options: Any) -> None:
         """Write the page, and how to get the next."""
         try:
-            page = client.listed(url, filters(options))
-        except client.Refused as reason:
-            raise CommandError(str(reason), returncode=reason.exit_code) from None
+            page = engine.ask(url, lambda client: client.page(filters(options)), doubt="ask again.")
+        except Refused as reason:
+            raise CommandError(str(reason), returncode=2) from None
+        orders = [order.raw for order in page.results]
         if options["json"]:
-            for order in page["results"]:
+            for order in orders:
                 self.stdout.write(as_json(order))
         else:
-            self.stdout.write(listing(page["results"], datetime.now(UTC)) or none_of(options))
-        if page["next"]:
+            self.stdout.write(listing(orders, datetime.now(UTC)) or none_of(options))
+        if page.next:
             # Beside the list and not in it: a script reads standard output.
             stream = self.stderr if options["json"] else self.stdout
-            stream.write(f"There are more: {further(page['next'], url, options)}")
+            stream.write(f"There are more: {further(page.next, url, options)}")
 
 
-def filters(options: Mapping[str, Any]) -> Json:
+def filters(options: Mapping[str, Any]) -> dict[str, Any]:
     """Write the query as the API takes it."""
     asked = {name: options[name] for name in ("status", "type", "pair", "limit", "cursor")}
     return {name: value for name, value in asked.items() if value is not None}
@@ -79,7 +81,7 @@ def further(following: str, url: str, options: Mapping[str, Any]) -> str:
         words += [] if options[name] is None else [f"--{name}", options[name]]
     words += [] if options["limit"] == ROWS else ["--limit", str(options["limit"])]
     words += ["--json"] if options["json"] else []
-    return command("orders", *words, "--cursor", httpx.URL(following).params["cursor"], *client.at(url))
+    return command("orders", *words, "--cursor", httpx.URL(following).params["cursor"], *engine.at(url))
 
 
 def none_of(options: Mapping[str, Any]) -> str:

@@ -1,18 +1,21 @@
 """`manage.py watch ORDER_ID`: follow an order that is already there, through the public API alone."""
 
+import asyncio
 import json
 import shlex
 import sys
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from engine.lifecycle import FINAL, Status
-from orders.management import client, story
-from orders.management.client import Json, Placed
+from engine.lifecycle import Status
+from orders.client import ClientError, Order, Placed, Refused, Unfinished
+from orders.management import engine, story
+from orders.management.engine import Json
 
 EXIT_CODES = (
     "Exit codes: 0 confirmed; 1 failed, cancelled or expired; 2 refused, unreachable or not final in time; 130 Ctrl-C."
@@ -26,30 +29,47 @@ class Follower(BaseCommand):
 
     # A client needs neither store: no check may look for one.
     requires_system_checks: list[str] = []
+    status = ""
+    """How the order stood when it was last heard of."""
 
     def follow(
-        self, placed: Placed, url: str, words: Words, *, began: float, timeout: float | None, after: int = 0
+        self,
+        order: Placed | Order,
+        url: str,
+        words: Words,
+        *,
+        waits: bool,
+        began: float,
+        timeout: float | None,
+        after: int = 0,
     ) -> str:
         """Show every event past `after` in these words; return the final status.
 
         `began` is on the monotonic clock, `timeout` in seconds from then, None for as long as it takes.  Raises
         CommandError when time runs out or the order cannot be followed.
         """
-        deadline = None if timeout is None else began + timeout
-        status = str(placed.answer["status"])
+        within_s = None if timeout is None else began + timeout - time.monotonic()
+        self.status = order.status
         try:
-            for event in client.follow(placed.links["ws"], deadline, after=after, away=self.away):
-                status = event["status"]
-                self.show(words(event))
-        except client.Refused as reason:
-            raise CommandError(f"order {placed.order_id} cannot be followed: {reason}", returncode=2) from None
-        except client.Unfinished as trouble:
-            raise CommandError(unfinished(placed, timeout, str(trouble)), returncode=2) from None
+            asyncio.run(self.tell(order, url, words, after, within_s))
+        except Unfinished as trouble:
+            raise CommandError(unfinished(order, timeout or 0, str(trouble)), returncode=2) from None
+        except ClientError as reason:
+            raise CommandError(f"order {order.order_id} cannot be followed: {reason}", returncode=2) from None
         except KeyboardInterrupt:
             # The terminal has just shown ^C on this line.
-            self.stderr.write(f"\n{farewell(placed, url, status)}")
-            sys.exit(client.INTERRUPTED)
-        return status
+            self.stderr.write(f"\n{farewell(order, url, self.status, waits=waits)}")
+            sys.exit(engine.INTERRUPTED)
+        return self.status
+
+    async def tell(self, order: Placed | Order, url: str, words: Words, after: int, within_s: float | None) -> None:
+        """Show each event as it comes."""
+        async with engine.client(url) as client:
+            events = client.follow(order, after=after, within_s=within_s, away=self.away)
+            async with aclosing(events):
+                async for event in events:
+                    self.status = event.status
+                    self.show(words(event.raw))
 
     def show(self, text: str) -> None:
         """Write one line, at once: a pipe would hold it back."""
@@ -72,28 +92,36 @@ class Command(Follower):
         parser.add_argument("--after", type=int, default=0, metavar="N", help="show only what follows the event N")
         parser.add_argument("--timeout", type=float, help="seconds to follow it (default: no limit)")
         parser.add_argument("--json", action="store_true", help="write one event per line as JSON and nothing else")
-        client.add_url(parser)
+        engine.add_url(parser)
 
     def handle(self, *, order_id: UUID, after: int, timeout: float | None, url: str, **options: Any) -> None:
         """Find, follow, and exit with what became of it."""
         began = time.monotonic()
         try:
-            placed = client.found(url, str(order_id))
-        except client.Refused as reason:
-            raise CommandError(str(reason), returncode=reason.exit_code) from None
+            order = found(url, str(order_id))
+        except Refused as reason:
+            raise CommandError(str(reason), returncode=2) from None
         if not options["json"]:
-            self.show(head(placed))
+            self.show(head(order))
         words = as_json if options["json"] else story.dated
-        status = placed.answer["status"]
-        if status not in FINAL or placed.answer["seq"] > after:
-            status = self.follow(placed, url, words, began=began, timeout=timeout, after=after)
+        status = order.status
+        if not order.final or order.seq > after:
+            status = self.follow(order, url, words, waits=order.waits, began=began, timeout=timeout, after=after)
         if status != Status.CONFIRMED:
             sys.exit(1)
 
 
-def head(placed: Placed) -> str:
+def found(url: str, order_id: str) -> Order:
+    """Read an order as it stands.
+
+    Raises Refused, CommandError.
+    """
+    return engine.ask(url, lambda client: client.order(order_id), doubt="ask again.")
+
+
+def head(order: Order) -> str:
     """Name an order that is found again, and how it stands."""
-    return f"order {placed.order_id}: {placed.answer['status']}, last event {placed.answer['seq']}"
+    return f"order {order.order_id}: {order.status}, last event {order.seq}"
 
 
 def as_json(event: Json) -> str:
@@ -101,24 +129,24 @@ def as_json(event: Json) -> str:
     return json.dumps(event, ensure_ascii=False)
 
 
-def unfinished(placed: Placed, timeout: float | None, trouble: str) -> str:
+def unfinished(order: Placed | Order, timeout: float, trouble: str) -> str:
     """Say that time ran out, that the order goes on, and where to look."""
     last = f" (last trouble: {trouble})" if trouble else ""
-    return f"order {placed.order_id} is not final after {timeout:g} s{last}; it goes on: {placed.links['self']}"
+    return f"order {order.order_id} is not final after {timeout:g} s{last}; it goes on: {order.links.self}"
 
 
-def farewell(placed: Placed, url: str, status: str) -> str:
+def farewell(order: Placed | Order, url: str, status: str, *, waits: bool) -> str:
     """Say what becomes of an order that nobody watches any more, and how to come back to it."""
-    if not placed.waits:
-        return f"Order {placed.order_id} goes on without you: {placed.links['self']}"
+    if not waits:
+        return f"Order {order.order_id} goes on without you: {order.links.self}"
     goes_on = "rests on" if status == Status.PENDING else "goes on"
-    return f"Order {placed.order_id} {goes_on} without you.\n{ways_on(placed, url)}"
+    return f"Order {order.order_id} {goes_on} without you.\n{ways_on(order, url, waits=waits)}"
 
 
-def ways_on(placed: Placed, url: str) -> str:
+def ways_on(order: Placed | Order, url: str, *, waits: bool) -> str:
     """Name the commands that watch an order and, as long as it may rest, cancel it."""
-    verbs = ["watch", *(["cancel"] if placed.waits else [])]
-    return "\n".join(f"{f'{verb} it:':<10} {command(verb, placed.order_id, *client.at(url))}" for verb in verbs)
+    verbs = ["watch", *(["cancel"] if waits else [])]
+    return "\n".join(f"{f'{verb} it:':<10} {command(verb, order.order_id, *engine.at(url))}" for verb in verbs)
 
 
 def command(*words: str) -> str:

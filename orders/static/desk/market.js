@@ -30,6 +30,8 @@ export class Market {
     this.heardAt = Date.now();
     if (message.kind === "snapshot") this.start(message);
     Object.assign(this, { best: message.best, quotes: message.quotes, spread: message.spreadBps });
+    // With every message: operators move them while the desk is open.
+    Object.assign(this, { freshMs: message.freshMs, staleMs: message.staleMs });
     if (message.levels) this.takeLevels(message.levels);
     if (message.fills?.length) this.takeFills(message.fills);
     if (this.best && this.best.ageMs <= this.freshMs) this.chart.add(Math.floor(Date.parse(message.at) / 1000), this.values());
@@ -39,7 +41,7 @@ export class Market {
   start(snapshot) {
     if (!this.begun) this.chart.begin(snapshot.tick);
     this.begun = true;
-    Object.assign(this, { tick: snapshot.tick, freshMs: snapshot.freshMs, staleMs: snapshot.staleMs });
+    this.tick = snapshot.tick;
     this.chart.merge(snapshot.trail, snapshot.venues);
   }
 
@@ -87,7 +89,7 @@ export class Market {
     const flag = byId("stale");
     flag.hidden = !stale;
     // Whole seconds: a screen reader need not hear every tenth.
-    if (stale) say(flag, `Prices are ${age > this.staleMs ? "too old to trade on" : "old"}: ${Math.floor(age / 5_000) ? `over ${Math.floor(age / 5_000) * 5} s` : "over 2 s"}`);
+    if (stale) say(flag, `Prices are ${age > this.staleMs ? "too old to trade on" : "old"}: ${Math.floor(age / 5_000) ? `over ${Math.floor(age / 5_000) * 5} s` : `over ${this.freshMs / 1_000} s`}`);
   }
 
   paintLevels() {

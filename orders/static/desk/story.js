@@ -103,6 +103,12 @@ export function attempts(order) {
   return found;
 }
 
+// Slippage counts what is lacking; less than none is a gain.
+function against(bps) {
+  if (Number(bps) === 0) return "as quoted";
+  return bps.startsWith("-") ? `${bps.slice(1)} bps better than the quote` : `${bps} bps below the quote`;
+}
+
 // What happened, in one sentence.
 export function sentence(event) {
   if (event.amended) {
@@ -127,7 +133,7 @@ const SENTENCES = {
   building: (event) => `Expects ${event.expectedOut}, accepts no less than ${event.minimumOut}.`,
   submitted: (event) => `Sent; it can land up to block height ${event.lastValidBlockHeight}.`,
   confirmed: (event) =>
-    `Got ${event.amountOut} at ${event.executedPrice}, ${event.slippageBps} bps below the quote; fees ${event.fees.venueFee} ${event.fees.venueFeeToken} and ${event.fees.networkFeeLamports} lamports.`,
+    `Got ${event.amountOut} at ${event.executedPrice}, ${against(event.slippageBps)}; fees ${event.fees.venueFee} ${event.fees.venueFeeToken} and ${event.fees.networkFeeLamports} lamports.`,
   failed: (event) => `${event.message} (${event.code}). ${event.replayMayHelp ? "A replay may help." : "A replay would not help."}`,
   cancelled: (event) => `${event.reason}.`,
   expired: (event) => `${event.reason}.`,

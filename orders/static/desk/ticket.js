@@ -190,12 +190,14 @@ export class Ticket {
 
 const EMPTY = [["Venue", "–"], ["Price", "–"], ["Fee", "–"], ["You get about", "–"], ["At least", "–"], ["Impact", "–"]];
 
-function fillRows({ fill, tokenIn, tokenOut }) {
+function fillRows({ fill, limit, tokenIn, tokenOut }) {
+  // What a limit order that still waits will get is more than what there is to be had now.
+  const waits = limit && limit.awayBps !== "0";
   return [
     ["Venue", `${fill.venue}, quote ${duration(fill.ageMs)} old`, fill.fresh ? "" : "old", fill.reason],
     ["Price", figure(fill.expectedPrice)],
     ["Fee", `${figure(fill.fee)} ${tokenIn} (${fill.feeBps} bps)`],
-    ["You get about", `${figure(fill.expectedOut, 9)} ${tokenOut}`, "strong"],
+    [waits ? "Now it would be" : "You get about", `${figure(fill.expectedOut, 9)} ${tokenOut}`, "strong"],
     ["At least", `${figure(fill.minimumOut, 9)} ${tokenOut}`],
     ["Impact", bps(fill.impactBps)],
   ];

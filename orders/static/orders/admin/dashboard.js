@@ -4,8 +4,6 @@
 (() => {
   const POLL_MS = 3000;
   const POLL_MAX_MS = 30000;
-  const FRESH_MS = 2000;
-  const STALE_MS = 10000;
   const root = document.getElementById("dashboard");
   const outcomes = ["confirmed", "failed", "cancelled", "expired", "unfinished"];
   const colours = {
@@ -48,9 +46,11 @@
 
   function table(head, rows, empty) {
     if (!rows.length) return el("p", { class: "none" }, empty);
-    const cells = (kind, row) => row.map((cell, i) => el(kind, i ? { class: "number" } : { class: "name" }, cell));
+    // What has no name is no heading.
+    const cells = (kind, row) => row.map((cell, i) =>
+      el(cell === "" ? "td" : kind, i ? { class: "number" } : { class: "name" }, cell));
     return el("table", {},
-      el("thead", {}, el("tr", {}, ...cells("th", head))),
+      head.some(Boolean) ? el("thead", {}, el("tr", {}, ...cells("th", head))) : null,
       el("tbody", {}, ...rows.map((row) => el("tr", {}, ...cells("td", row)))));
   }
 
@@ -175,7 +175,7 @@
         return el("b", { class: "age bad" }, "paused");
       }
       if (age === null) return el("b", { class: "age bad" }, "none");
-      return el("b", { class: `age ${age <= FRESH_MS ? "good" : age <= STALE_MS ? "warn" : "bad"}` }, span(age));
+      return el("b", { class: `age ${age <= f.freshMs ? "good" : age <= f.staleMs ? "warn" : "bad"}` }, span(age));
     }), one.fresh ? "fresh" : el("b", { class: "age bad" }, "stale")]);
     return [table(["pair", ...names, "BEST"], rows, "No pair is traded.")];
   }

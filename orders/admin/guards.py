@@ -1,0 +1,204 @@
+"""Guards: what each limit is now, who moved it and why; moving one, and back to the environment's value, on record."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.views import ChangeList
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from engine.guards import TABLE
+from orders import guards
+from orders.admin.readonly import ReadOnly
+from orders.admin.wording import NOTHING, moment
+from orders.models import Guard
+from routing.guards import defaults
+
+LIST = "admin:orders_guard_changelist"
+
+
+class GuardForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Another value, and why."""
+
+    value = forms.IntegerField(required=False, widget=UnfoldAdminTextInputWidget({"inputmode": "numeric"}))
+    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget({"placeholder": "why, for the record"}))
+
+    class Meta:
+        model = Guard
+        fields = ("value", "reason")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["reason"] = ""
+        known, default = TABLE[self.instance.name], defaults()[self.instance.name]
+        # Who may only look has no field to fill in.
+        if "value" in self.fields:
+            self.fields["value"].label = f"{self.instance.name} ({known.unit})"
+            self.fields[
+                "value"
+            ].help_text = f"A whole number from {known.low} to {known.high}. Left empty: the default, {default}."
+
+    def clean(self) -> dict[str, Any]:
+        """Let pass what the guard can be moved to."""
+        given = super().clean() or self.cleaned_data
+        if "value" in given:
+            try:
+                guards.planned(self.instance.name, given["value"])
+            except guards.CannotMove as reason:
+                self.add_error("value", str(reason))
+        return given
+
+
+class All(ChangeList):  # type: ignore[misc]
+    """A list of every guard there is, moved or not."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read the rows, and stand in for those that are not there."""
+        rows, given = Guard.objects.in_bulk(), defaults()
+        self.result_list = [rows.get(name) or Guard(name=name, value=given[name]) for name in TABLE]
+        self.result_count = self.full_result_count = len(self.result_list)
+        self.show_full_result_count, self.show_admin_actions = False, False
+        self.can_show_all, self.multi_page = False, False
+
+
+def is_moved(guard: Guard) -> bool:
+    """Tell whether operators have moved it: then it has a row."""
+    return not guard._state.adding
+
+
+@admin.register(Guard)
+class GuardAdmin(ReadOnly):
+    """The limits an operator may move while the engine runs."""
+
+    form = GuardForm
+    list_display = ("name", "now", "default", "bounds", "about", "by", "since", "reason", "back")
+    list_before_template = "admin/orders/guard/before.html"
+    fields = ("about", "effect", "default", "value", "reason")
+    readonly_fields = ("about", "effect", "default")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let those move guards who may change them."""
+        return request.user.has_perm("orders.change_guard")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return the list of all guards."""
+        return All
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Guard | None:
+        """Return a guard, moved or not."""
+        if object_id not in TABLE:
+            return None
+        return Guard.objects.filter(pk=object_id).first() or Guard(name=object_id, value=defaults()[object_id])
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the address the buttons in the list post to."""
+        view = self.admin_site.admin_view(self.back_view)
+        return [path("<str:name>/default/", view, name="orders_guard_default"), *super().get_urls()]
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """Offer the way back to those who may take it."""
+        return self.list_display if self.has_change_permission(request) else self.list_display[:-1]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show the guards; say which of them do not stand."""
+        if idle := guards.idle():
+            messages.warning(
+                request,
+                f"{', '.join(idle)}: moved to what contradicts the environment's values, which stand instead. "
+                "Move them again, or back to the default.",
+            )
+        page: HttpResponse = super().changelist_view(request, extra_context)
+        return page
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Show the form, or take it; say so when somebody else was quicker and it cannot be any more."""
+        try:
+            page: HttpResponse = super().changeform_view(request, *args, **kwargs)
+        except guards.CannotMove as reason:
+            messages.error(request, f"Not moved: {reason}.")
+            return HttpResponseRedirect(reverse(LIST))
+        return page
+
+    def save_model(self, request: HttpRequest, obj: Guard, form: Any, change: bool) -> None:
+        """Move the guard."""
+        given = form.cleaned_data
+        form.made = guards.move(obj.name, given["value"], given["reason"], request.user.get_username())
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> str:
+        """Put on record from what to what, and why."""
+        return f"Moved {form.made}: {form.cleaned_data['reason']}"
+
+    def response_change(self, request: HttpRequest, obj: Guard) -> HttpResponse:
+        """Return to the list."""
+        messages.success(request, f"{obj} is moved; every process knows within about a second.")
+        return HttpResponseRedirect(reverse(LIST))
+
+    def back_view(self, request: HttpRequest, name: str) -> HttpResponse:
+        """Move one back to the environment's value, and return to the list."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        if name not in TABLE:
+            raise Http404(f"there is no guard {name}")
+        self.move_back(request, Guard.objects.filter(pk=name).first() or Guard(name=name))
+        return HttpResponseRedirect(reverse(LIST))
+
+    def move_back(self, request: HttpRequest, row: Guard) -> None:
+        """Move a guard back and put it on record; or say that there is nothing to do."""
+        try:
+            made = guards.move(row.name, None, "back to the default", request.user.get_username())
+        except guards.CannotMove as reason:
+            messages.error(request, f"{reason}.")
+            return
+        self.log_change(request, row, f"Moved {made}; {row.by} had moved it: {row.reason}")
+        messages.success(request, f"{row} is moved {made}.")
+
+    @admin.display
+    def now(self, guard: Guard) -> SafeString | str:
+        """Show what it is, and whether operators made it so."""
+        text = f"{guard.value:,} {TABLE[guard.name].unit}"
+        return format_html('{} <span class="badge pending">moved</span>', text) if is_moved(guard) else text
+
+    @admin.display
+    def default(self, guard: Guard) -> str:
+        """Show the environment's value."""
+        return f"{defaults()[guard.name]:,}"
+
+    @admin.display
+    def bounds(self, guard: Guard) -> str:
+        """Show what it can be."""
+        return f"{TABLE[guard.name].low:,} to {TABLE[guard.name].high:,}"
+
+    @admin.display(description="what it is")
+    def about(self, guard: Guard) -> str:
+        """Show what it is."""
+        return TABLE[guard.name].about
+
+    @admin.display(description="what moving it does")
+    def effect(self, guard: Guard) -> str:
+        """Show what an operator ought to know."""
+        return TABLE[guard.name].effect
+
+    @admin.display(description="since (UTC)")
+    def since(self, guard: Guard) -> str:
+        """Show when it was moved."""
+        return moment(guard.moved_at) if is_moved(guard) else NOTHING
+
+    @admin.display(description="")
+    def back(self, guard: Guard) -> SafeString | str:
+        """Offer the way back: the list is a form, whose token the button sends along."""
+        if not is_moved(guard):
+            return ""
+        address = reverse("admin:orders_guard_default", args=[guard.name])
+        return format_html(
+            '<button type="submit" class="act quiet" formaction="{}" aria-label="Back to default: {}">'
+            "Back to default</button>",
+            address,
+            guard,
+        )

@@ -1,0 +1,292 @@
+"""The AsyncAPI description of the sockets; every schema is the OpenAPI description's, or made as those are."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.http import require_safe
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+from rest_framework.views import APIView
+
+from orders.api import answers, events, examples, messages, serializers
+from orders.consumers import BAD_REQUEST, CONFLICT, DONE, FAILED, FIRST_MESSAGE_S, UNAVAILABLE, UNKNOWN
+
+Json = dict[str, Any]
+
+SCHEMAS = "#/components/schemas/"
+ERROR = "error"
+
+CLOSES = {
+    DONE: "the last event has been sent",
+    FAILED: "the engine failed; its log has the details",
+    UNAVAILABLE: "a store does not answer; come back with ?after=",
+    BAD_REQUEST: "what was asked is wrong; the error before it says how",
+    UNKNOWN: "there is no such order or pair",
+    CONFLICT: "the clientOrderId names another order",
+}
+"""What each close code says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message: its schema as a serializer, and an example."""
+
+    serializer: type[Any]
+    example: Any
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """An address: what the engine says there, what it hears, and how it closes; by the names of MESSAGES."""
+
+    address: str
+    title: str
+    description: str
+    says: tuple[str, ...]
+    closes: tuple[int, ...]
+    hears: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, Any] = field(default_factory=dict)
+
+
+def told(name: str) -> Json:
+    """Return the documented example of a kind of event."""
+    lives = (examples.FILLED, examples.RETURNED, examples.EXPIRED, examples.REFUSED, RETRIED)
+    every = [event for life in lives for event in examples.told(life)["events"]]
+    return next(event for event in every if kind_of(event) == name)
+
+
+RETRIED: examples.Life = (
+    *examples.FILLED[:4],
+    ("routing", 1, {"retry": {"code": "slippage_exceeded", "message": "the pool moved past 231.16", "inMs": 412}}),
+)
+
+
+def kind_of(event: Mapping[str, Any]) -> str:
+    """Name a kind of event: by the fact that tells it from others of its status, else by the status."""
+    return next((name for name in ("retry", "amended", "returned") if name in event), str(event["status"]))
+
+
+EVENTS = tuple(events.KINDS)
+QUOTE = {"venue": "METEORA", "price": "155.2", "feeBps": 20, "netPrice": "154.8896", "ageMs": 310}
+PRICES = {"at": examples.AT, "quotes": [QUOTE], "best": QUOTE, "spreadBps": None, "freshMs": 2000, "staleMs": 10000}
+FILL = {
+    "orderId": examples.ORDER_ID,
+    "at": examples.AT,
+    "venue": "METEORA",
+    "price": "154.873333333",
+    "amountIn": "1.5",
+    "amountOut": "232.31",
+}
+SNAPSHOT = {
+    "kind": "snapshot",
+    "pair": "SOL-USDC",
+    "tokenIn": "SOL",
+    "tokenOut": "USDC",
+    "tick": "0.01",
+    "venues": ["RAYDIUM", "METEORA"],
+    **PRICES,
+    "levels": [{"price": "158.5", "orders": 1}, {"price": "160", "orders": 2}],
+    "fills": [FILL],
+    "trail": [[1795348800, None, "154.8896", "154.8896"]],
+}
+NO_ORDER = {
+    "error": {"code": "not_found", "message": f"there is no order {examples.ORDER_ID}", "fields": []},
+}
+
+MESSAGES: Mapping[str, Message] = {
+    **{name: Message(kind, told(name)) for name, kind in events.KINDS.items()},
+    ERROR: Message(
+        answers.ErrorSerializer, NO_ORDER, "What is wrong; a close follows, but on /ws/orders for one order."
+    ),
+    "order": Message(
+        serializers.ExecuteSerializer, examples.MARKET, "The order, as POST /api/orders/execute takes it."
+    ),
+    "follow": Message(
+        messages.FollowSerializer,
+        {"follow": [{"orderId": examples.ORDER_ID, "after": 0}], "unfollow": []},
+    ),
+    "following": Message(messages.FollowingSerializer, {"following": 1}),
+    "snapshot": Message(messages.SnapshotSerializer, SNAPSHOT),
+    "update": Message(
+        messages.UpdateSerializer, {"kind": "update", **PRICES, "levels": [{"price": "160", "orders": 2}]}
+    ),
+}
+
+AFTER = {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0}
+
+SOCKETS: Mapping[str, Socket] = {
+    "orderEvents": Socket(
+        "/ws/{orderId}",
+        "One order's events",
+        "Sends every event of the order from the first, then the live ones, and closes normally after the last. "
+        "seq counts 1, 2, 3 ... without gaps: a client that comes back with ?after= and the last seq it saw gets "
+        "exactly what it missed. What the client says is ignored.",
+        (*EVENTS, ERROR),
+        (DONE, FAILED, UNAVAILABLE, BAD_REQUEST, UNKNOWN),
+        parameters={"orderId": "The id of an accepted order."},
+        query={"after": {**AFTER, "description": "The last seq the client has seen."}},
+    ),
+    "placeAndStream": Socket(
+        "/api/orders/execute",
+        "Place an order and stream its events",
+        f"The first message, sent within {FIRST_MESSAGE_S:g} s, places the order; its events follow. A second message "
+        "is answered with an error and changes nothing. A client whose socket breaks goes on at /ws/{orderId}.",
+        (*EVENTS, ERROR),
+        (DONE, FAILED, UNAVAILABLE, BAD_REQUEST, CONFLICT),
+        hears=("order",),
+    ),
+    "orders": Socket(
+        "/ws/orders",
+        "Many orders on one socket",
+        "Sends the events of every order that the client names, each once and in order. Each message of the client is "
+        "answered with how many orders are followed; the socket stays open when an order ends, and for an order there "
+        "is not, which is answered with an error.",
+        (*EVENTS, "following", ERROR),
+        (FAILED, UNAVAILABLE, BAD_REQUEST),
+        hears=("follow",),
+    ),
+    "quotes": Socket(
+        "/ws/quotes/{pair}",
+        "One pair's market",
+        "Sends all that is known of the pair, then what changes, and at least every few seconds the prices with their "
+        "ages. A slow client gets the latest and no backlog. What the client says is ignored.",
+        ("snapshot", "update", ERROR),
+        (FAILED, UNAVAILABLE, UNKNOWN),
+        parameters={"pair": "A pair of GET /api/pairs, such as SOL-USDC."},
+    ),
+}
+
+
+@require_safe
+def described(request: HttpRequest) -> JsonResponse:
+    """Answer with the description, for whoever asked at this address."""
+    return JsonResponse(document(request.get_host(), secure=request.is_secure()))
+
+
+def document(host: str, *, secure: bool) -> Json:
+    """Write the description of the sockets at a host."""
+    server = {"host": host, "protocol": "wss" if secure else "ws", "description": "This engine."}
+    return {**unplaced(), "servers": {"engine": server}}
+
+
+@cache
+def unplaced() -> Json:
+    """Write all of it but where it is."""
+    payloads, schemas = resolved()
+    about = settings.SPECTACULAR_SETTINGS
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": f"{about['TITLE']}: WebSockets",
+            "version": about["VERSION"],
+            "description": "Every message is one JSON object in a text frame. The HTTP API is described at /api/docs/.",
+            "externalDocs": {"url": "/api/docs/", "description": "The HTTP API"},
+        },
+        "defaultContentType": "application/json",
+        "channels": {name: channel(socket) for name, socket in SOCKETS.items()},
+        "operations": {
+            f"{verb}{name[0].upper()}{name[1:]}": operation(name, action, heard)
+            for name, socket in SOCKETS.items()
+            for verb, action, heard in (("send", "send", socket.says), ("receive", "receive", socket.hears))
+            if heard
+        },
+        "components": {
+            "messages": {name: message(name, payloads[name], schemas) for name in MESSAGES},
+            "schemas": schemas,
+        },
+    }
+
+
+def channel(socket: Socket) -> Json:
+    """Describe an address."""
+    found: Json = {
+        "address": socket.address,
+        "title": socket.title,
+        "description": socket.description,
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in (*socket.says, *socket.hears)},
+        # AsyncAPI has no place for close codes.
+        "x-close-codes": {str(code): CLOSES[code] for code in socket.closes},
+    }
+    if socket.parameters:
+        found["parameters"] = {name: {"description": said} for name, said in socket.parameters.items()}
+    if socket.query:
+        query = {"type": "object", "properties": dict(socket.query)}
+        found["bindings"] = {"ws": {"query": query, "bindingVersion": "0.1.0"}}
+    return found
+
+
+def operation(name: str, action: str, heard: Iterable[str]) -> Json:
+    """Describe what the engine sends, or receives, at an address."""
+    return {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{name}"},
+        "messages": [{"$ref": f"#/channels/{name}/messages/{one}"} for one in heard],
+    }
+
+
+def message(name: str, payload: Json, schemas: Json) -> Json:
+    """Describe a message."""
+    one = MESSAGES[name]
+    said = schemas[payload["$ref"].removeprefix(SCHEMAS)].get("description", name)
+    return {
+        "name": name,
+        "summary": one.summary or said,
+        "payload": payload,
+        "examples": [{"name": name, "payload": one.example}],
+    }
+
+
+class NoView(APIView):
+    """Stands where the inspector expects a view."""
+
+    request: Any = None
+    format_kwarg = None
+
+
+def resolved() -> tuple[dict[str, Json], Json]:
+    """Return each message's schema as a reference, and every schema that is referred to from one."""
+    generator: Any = SchemaGenerator()  # type: ignore[no-untyped-call]
+    written = generator.get_schema(request=None, public=True)["components"]["schemas"]
+    # The inspector of no address: it only makes schemas, in the way and the registry of all others.
+    schema = AutoSchema()
+    schema.view, schema.registry = NoView(), generator.registry
+    payloads = {name: schema.resolve_serializer(one.serializer(), "response").ref for name, one in MESSAGES.items()}
+    # What only the sockets say is in the registry now, beside what the OpenAPI description has been made of.
+    known = {**{one.name: one.schema for one in generator.registry._components.values()}, **written}
+    return payloads, {name: in_asyncapi(known[name]) for name in sorted(reachable(payloads.values(), known))}
+
+
+def in_asyncapi(schema: Json) -> Json:
+    """Leave out the discriminator: AsyncAPI's is the name of a field alone, whose values would have to be schemas'."""
+    return {name: said for name, said in schema.items() if name != "discriminator"}
+
+
+def reachable(roots: Iterable[Any], known: Mapping[str, Any]) -> set[str]:
+    """Return the names of the schemas that these refer to, themselves or through others."""
+    found: set[str] = set()
+    waiting = [name for root in roots for name in references(root)]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += references(known[name])
+    return found
+
+
+def references(schema: Any) -> Iterator[str]:
+    """Yield the names of the schemas that one refers to."""
+    match schema:
+        case {"$ref": str(ref)}:
+            yield ref.removeprefix(SCHEMAS)
+        case dict():
+            for inner in schema.values():
+                yield from references(inner)
+        case list():
+            for inner in schema:
+                yield from references(inner)

@@ -1,0 +1,106 @@
+"""A client of the API in Python, by itself: nothing of the engine's server is loaded with it.
+
+async with Client("http://127.0.0.1:8000") as client:
+    async for event in client.execute(MarketOrder(token_in="SOL", token_out="USDC", amount=Decimal("1.5"))):
+        print(event.seq, event.status)
+"""
+
+from orders.client.answers import (
+    CancelledAll,
+    Estimate,
+    Fill,
+    Level,
+    Market,
+    Order,
+    Page,
+    Pair,
+    Placed,
+    Quote,
+    Resting,
+    Token,
+)
+from orders.client.asked import (
+    KEEP,
+    Condition,
+    LimitOrder,
+    MarketOrder,
+    NewOrder,
+    SniperOrder,
+    launch,
+    liquidity,
+    volume,
+)
+from orders.client.backoff import Backoff
+from orders.client.client import Client
+from orders.client.errors import (
+    AnswerLost,
+    ClientError,
+    NothingFurther,
+    Refused,
+    Unfinished,
+    Unreachable,
+    Unreadable,
+    WrongField,
+)
+from orders.client.events import (
+    Amended,
+    Building,
+    Cancelled,
+    Confirmed,
+    Event,
+    Expired,
+    Failed,
+    Pending,
+    Retrying,
+    Returned,
+    Routed,
+    Submitted,
+    Triggered,
+)
+
+__all__ = [
+    "KEEP",
+    "Amended",
+    "AnswerLost",
+    "Backoff",
+    "Building",
+    "Cancelled",
+    "CancelledAll",
+    "Client",
+    "ClientError",
+    "Condition",
+    "Confirmed",
+    "Estimate",
+    "Event",
+    "Expired",
+    "Failed",
+    "Fill",
+    "Level",
+    "LimitOrder",
+    "Market",
+    "MarketOrder",
+    "NewOrder",
+    "NothingFurther",
+    "Order",
+    "Page",
+    "Pair",
+    "Pending",
+    "Placed",
+    "Quote",
+    "Refused",
+    "Resting",
+    "Retrying",
+    "Returned",
+    "Routed",
+    "SniperOrder",
+    "Submitted",
+    "Token",
+    "Triggered",
+    "Unfinished",
+    "Unreachable",
+    "Unreadable",
+    "WrongField",
+    "launch",
+    "liquidity",
+    "volume",
+]

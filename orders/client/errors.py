@@ -1,0 +1,76 @@
+"""What keeps a request from being done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PAUSED = "paused"
+"""The code of a refusal that lasts until an operator ends it."""
+UNAVAILABLE = 503
+
+
+class ClientError(Exception):
+    """The engine did not do it, or nobody knows; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrongField:
+    """What the engine has against one field."""
+
+    field: str
+    value: str | None
+    message: str
+    accepted: str
+
+    def __str__(self) -> str:
+        """Name the field, what it was and what it accepts."""
+        return f"{self.field}={self.value!r}; accepted: {self.accepted}"
+
+
+class Refused(ClientError):
+    """The engine did not do it; `status` is the HTTP status, of a socket's refusal the one it stands for."""
+
+    def __init__(self, code: str, message: str, fields: tuple[WrongField, ...] = (), status: int = 0) -> None:
+        super().__init__("\n  ".join([f"{code}: {message}", *map(str, fields)]))
+        self.code, self.message, self.fields, self.status = code, message, fields, status
+
+    @property
+    def passes(self) -> bool:
+        """Tell whether the same request may be accepted in a moment: a store was away, or too much came at once."""
+        return self.status == UNAVAILABLE and self.code != PAUSED
+
+
+class Unreachable(ClientError):
+    """The engine cannot be connected to: nothing was done."""
+
+
+class AnswerLost(ClientError):
+    """The connection broke before the answer: what was asked may have been done."""
+
+
+class Unreadable(ClientError):
+    """Whoever answered does not answer as this engine does."""
+
+
+class NothingFurther(ClientError):
+    """The order ended before the event from which it was to be followed."""
+
+
+class Unfinished(ClientError):
+    """Time ran out before the order was final; the message is the last trouble, empty if there was none."""
+
+
+def refusal(error: Any, status: int) -> Refused:
+    """Read the engine's one error shape.
+
+    Raises Unreadable.
+    """
+    try:
+        return Refused(str(error["code"]), str(error["message"]), tuple(map(wrong, error.get("fields", ()))), status)
+    except (KeyError, TypeError, AttributeError):
+        raise Unreadable(f"{error!r} is no error as this engine writes it") from None
+
+
+def wrong(told: Mapping[str, Any]) -> WrongField:
+    """Read what is wrong with one field."""
+    return WrongField(told["field"], told["value"], told["message"], told["accepted"])

@@ -1,0 +1,193 @@
+"""A stream of messages that is taken up again wherever it breaks."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
+
+from orders.client.backoff import Backoff
+from orders.client.deadline import Deadline
+from orders.client.errors import NothingFurther, Refused, Unreadable, refusal
+from orders.client.events import Event, event_of
+
+OPEN_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 1.0
+CLOSE_AFTER_ERROR_S = 5.0
+"""How long the close, whose code says what kind of error it was, may follow behind the error."""
+MISSES_TOLD = 5
+"""Misses in a row after which whoever waits is told: some 3 s, so that a restart of the engine passes unseen."""
+
+PAST_LAST = 1000
+"""The close code after an order's last event."""
+BROKEN = 1006
+"""The close code that stands for none: the connection just broke."""
+REFUSALS = range(4400, 4500)
+"""Close codes of what another try would not change; less 4000 they are the HTTP status of the same refusal."""
+SERVER_ERRORS = range(500, 600)
+
+Told = Callable[[str], object]
+
+
+class Broken(Exception):
+    """The stream broke; it can be taken up again."""
+
+
+@dataclass(slots=True)
+class Line:
+    """Tries again and again, and tells once when the engine stays away."""
+
+    backoff: Backoff
+    deadline: Deadline
+    away: Told
+    misses: int = 0
+
+    def well(self) -> None:
+        """Note that something came: the next miss is the first."""
+        self.misses = 0
+
+    async def missed(self, trouble: str) -> None:
+        """Wait before the next try.
+
+        Raises Unfinished when there is no time for one.
+        """
+        self.misses += 1
+        self.deadline.trouble = trouble
+        if self.misses == MISSES_TOLD:
+            self.away(trouble)
+        await self.deadline.rest(self.backoff.wait_s(self.misses))
+        self.deadline.check()
+
+
+async def follow(address: Callable[[int], str], after: int, line: Line) -> AsyncGenerator[Event, None]:
+    """Yield each event past `after`, once and in order, until the final one; `address` is where those past a seq come.
+
+    Raises Refused, Unreadable, NothingFurther, Unfinished.
+    """
+    seen = after
+    while True:
+        try:
+            async with aclosing(messages(address(seen), line.deadline)) as heard:
+                async for message in heard:
+                    event = event_of(message)
+                    if event.seq > seen + 1:
+                        raise Broken(f"event {event.seq} came after event {seen}")
+                    if event.seq <= seen:
+                        continue
+                    seen = event.seq
+                    line.well()
+                    yield event
+                    if event.final:
+                        return
+        except Broken as reason:
+            await line.missed(str(reason))
+        else:
+            raise NothingFurther(f"the engine has no event past {seen}, and says that none will come")
+
+
+async def stay(address: str, line: Line) -> AsyncGenerator[dict[str, Any], None]:
+    """Yield every message of a socket that never ends by itself, over any number of connections.
+
+    Raises Refused, Unreadable, Unfinished.
+    """
+    while True:
+        try:
+            async with aclosing(messages(address, line.deadline)) as heard:
+                async for message in heard:
+                    line.well()
+                    yield message
+            raise Broken("the engine closed the socket")
+        except Broken as reason:
+            await line.missed(str(reason))
+
+
+async def messages(address: str, deadline: Deadline) -> AsyncGenerator[dict[str, Any], None]:
+    """Yield the messages of one connection; return when the server closes it as after the last.
+
+    Raises Broken, Refused, Unreadable, Unfinished.
+    """
+    socket = await opened(address, deadline)
+    try:
+        while True:
+            message = decoded(await received(socket, deadline))
+            if "error" in message:
+                raise await meant(socket, message["error"], deadline)
+            yield message
+    except ConnectionClosed as reason:
+        code = code_of(reason)
+        if code in REFUSALS:
+            raise Refused("closed", f"the engine closed the socket with {code}", (), code - 4000) from None
+        if code != PAST_LAST:
+            raise Broken(str(reason)) from None
+    finally:
+        await socket.close()
+
+
+async def opened(address: str, deadline: Deadline) -> ClientConnection:
+    """Connect, past any proxy in the environment: the engine is on this machine or in this network.
+
+    Raises Broken, Unreadable, Unfinished.
+    """
+    deadline.check()
+    try:
+        async with asyncio.timeout_at(deadline.by(OPEN_TIMEOUT_S)):
+            return await connect(address, open_timeout=None, close_timeout=CLOSE_TIMEOUT_S, proxy=None)
+    except InvalidURI as reason:
+        raise Unreadable(str(reason)) from None
+    except InvalidStatus as reason:
+        if reason.response.status_code in SERVER_ERRORS:
+            raise Broken(str(reason)) from None
+        raise Unreadable(f"{address} answered {reason.response.status_code}, and opened no socket") from None
+    except (WebSocketException, OSError) as reason:
+        raise Broken(str(reason) or "it did not open in time") from None
+
+
+async def received(socket: ClientConnection, deadline: Deadline) -> str | bytes:
+    """Wait for the next message.
+
+    Raises ConnectionClosed, Unfinished.
+    """
+    try:
+        async with asyncio.timeout_at(deadline.at):
+            return await socket.recv()
+    except TimeoutError:
+        deadline.check()
+        raise
+
+
+def decoded(text: str | bytes) -> dict[str, Any]:
+    """Read a message.
+
+    Raises Unreadable.
+    """
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Unreadable(f"{text[:80]!r} is no message of this engine")
+    return found
+
+
+async def meant(socket: ClientConnection, error: Any, deadline: Deadline) -> Exception:
+    """Tell by the close code that follows an error whether to come back: to a store that is away, yes."""
+    code = BROKEN
+    try:
+        async with asyncio.timeout_at(deadline.by(CLOSE_AFTER_ERROR_S)):
+            while True:
+                await socket.recv()
+    except ConnectionClosed as reason:
+        code = code_of(reason)
+    except TimeoutError:
+        pass
+    found = refusal(error, code - 4000)
+    return found if code in REFUSALS else Broken(str(found))
+
+
+def code_of(reason: ConnectionClosed) -> int:
+    """Return the server's close code; BROKEN when there was none."""
+    return reason.rcvd.code if reason.rcvd else BROKEN

@@ -1,0 +1,105 @@
+"""The engine a command talks to: where it is, and what a person is told when it cannot be asked."""
+
+import argparse
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.core.management import CommandError
+
+from engine.events import moment
+from orders.client import AnswerLost, Backoff, Client, Unreachable, Unreadable
+
+BACKOFF = Backoff()
+
+INTERRUPTED = 130
+"""Exit code of a program ended by Ctrl-C."""
+
+NOT_RESTING, CHANGED = "not_resting", "changed"
+"""Codes of refusals after which an order is looked at again."""
+
+DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+Json = Mapping[str, Any]
+Answer = TypeVar("Answer")
+
+
+def own_url() -> str:
+    """Return the address of the engine on this machine."""
+    host = settings.ENV["ENGINE_HOST"]
+    # An address that means "every interface" can be listened on, not always connected to.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.ENV['ENGINE_PORT']}"
+
+
+def add_url(parser: argparse.ArgumentParser) -> None:
+    """Declare --url."""
+    parser.add_argument(
+        "--url", type=base_url, default=own_url(), help="where the engine is (default: %(default)s)", metavar="URL"
+    )
+
+
+def base_url(text: str) -> str:
+    """Read --url."""
+    return text.rstrip("/")
+
+
+def at(url: str) -> list[str]:
+    """Return the words that make another command go to the same engine."""
+    return [] if url == own_url() else ["--url", url]
+
+
+def expiry(text: str) -> timedelta | str:
+    """Read --expires: a duration from now, or a time, which the engine judges.
+
+    Raises ArgumentTypeError for what is neither.
+    """
+    if found := DURATION.fullmatch(text):
+        return timedelta(**{UNITS[found[2]]: int(found[1])})
+    if not re.match(r"\d{4}-\d", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a duration such as 90s, 10m, 2h or 1d nor a time such as 2026-11-22T18:00:00Z"
+        )
+    return text
+
+
+def expires_at(asked: timedelta | str, now: datetime) -> str:
+    """Write an expiry as the API takes it."""
+    return asked if isinstance(asked, str) else moment(int((now + asked).timestamp() * 1000))
+
+
+def client(url: str) -> Client:
+    """Make a client for a person, who is told at once that nobody answers, and decides what to do."""
+    return Client(url, patience_s=0, backoff=BACKOFF)
+
+
+def ask(url: str, call: Callable[[Client], Awaitable[Answer]], *, doubt: str) -> Answer:
+    """Ask the engine for one thing; `doubt` says what may be the case when the answer is lost.
+
+    Raises Refused when the engine refuses it, CommandError when it cannot be asked.
+    """
+    try:
+        return asyncio.run(answer(url, call))
+    except Unreachable as reason:
+        raise CommandError(
+            f"cannot connect to {url}: {reason}\nIs `python3 manage.py up` running?  Is --url (or ENGINE_PORT) right?",
+            returncode=2,
+        ) from None
+    except AnswerLost as reason:
+        raise CommandError(f"the answer of {url} was lost ({reason}); {doubt}", returncode=2) from None
+    except Unreadable as reason:
+        raise CommandError(
+            f"{url} answered, but not as this engine does ({reason}); is --url right?", returncode=2
+        ) from None
+    except KeyboardInterrupt:
+        raise CommandError(f"interrupted before {url} answered; {doubt}", returncode=INTERRUPTED) from None
+
+
+async def answer(url: str, call: Callable[[Client], Awaitable[Answer]]) -> Answer:
+    """Connect, and make the call."""
+    async with client(url) as connected:
+        return await call(connected)

@@ -1,0 +1,83 @@
+"""The guards as they stand: what operators have moved, and the environment's values for the rest.
+
+Owner of the key `guards`, the mirror of the rows in Postgres that orders.control keeps.  A process reads it once in
+REMEMBER_S, on any thread, so that what an order costs does not change by it.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from django.conf import settings
+
+from engine import guards as known
+from routing.memory import Memory
+from routing.store import StoreError, redis
+
+KEY = "guards"
+MIRRORED = "mirrored"
+"""A field that is always there: without it Redis was emptied, and nobody has moved a guard *as far as Redis knows*."""
+REMEMBER_S = 1.0
+
+
+class NotMirrored(Exception):
+    """Redis was emptied and has not been told of the guards again."""
+
+
+def mirror(moves: Mapping[str, int]) -> None:
+    """Have every process know these values, and the environment's for the others, within REMEMBER_S."""
+    pipe = redis().pipeline(transaction=True)
+    pipe.delete(KEY)
+    pipe.hset(KEY, mapping=dict(moves) | {MIRRORED: 1})  # type: ignore[arg-type]
+    pipe.execute()
+    moved.forget()
+
+
+def read() -> Mapping[str, int]:
+    """Read what operators have moved, as far as the environment allows it.
+
+    Raises StoreError, NotMirrored.
+    """
+    found: Mapping[str, str] = redis().hgetall(KEY)  # type: ignore[assignment]
+    if MIRRORED not in found:
+        raise NotMirrored("redis was emptied")
+    return MappingProxyType(
+        known.moved(defaults(), {name: int(value) for name, value in found.items() if name != MIRRORED})
+    )
+
+
+def defaults() -> dict[str, int]:
+    """Return the environment's values."""
+    return {name: getattr(settings, name) for name in known.TABLE}
+
+
+moved: Memory[Mapping[str, int]] = Memory("guards", read, MappingProxyType({}), (StoreError, NotMirrored), REMEMBER_S)
+"""What operators have moved."""
+
+
+class Standing:
+    """One guard's value at the moment it is asked for."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: object, owner: type) -> int:
+        value = moved().get(self.name)
+        default: int = getattr(settings, self.name)
+        return default if value is None else value
+
+
+class Guards:
+    """The guards by name, each as it stands now."""
+
+    ORDER_MAX_IMPACT_BPS = Standing()
+    MAX_ATTEMPTS = Standing()
+    QUOTE_FRESH_MS = Standing()
+    QUOTE_STALE_MS = Standing()
+    LIMIT_QUOTE_AGE_MS = Standing()
+    LIMIT_HOLD_POLLS = Standing()
+    LIMIT_VENUES_APART_MAX_BPS = Standing()
+    SNIPE_LIQUIDITY_MIN_USD = Standing()
+    SNIPE_TOP_HOLDER_MAX_BPS = Standing()
+
+
+guards = Guards()

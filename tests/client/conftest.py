@@ -1,0 +1,22 @@
+"""A client before a real server, with a way between them that misbehaves."""
+
+import pytest
+
+from orders.client import Backoff, Client
+from tests.client.misbehaving import Misbehaving, bound, served
+
+
+@pytest.fixture
+async def way(bench):
+    """The engine over real connections, and what is done to them."""
+    taken, url = bound()
+    way = Misbehaving()
+    way.url = url
+    async with served(way, taken):
+        yield way
+
+
+@pytest.fixture
+async def client(way):
+    async with Client(way.url, backoff=Backoff(0.01, 0.05)) as client:
+        yield client

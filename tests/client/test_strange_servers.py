@@ -1,0 +1,120 @@
+"""The client before servers that are wrong, newer than it is, or no engine at all."""
+
+import json
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.asyncio.server import serve
+
+from orders.api import examples
+from orders.client import Backoff, Client, Event, NothingFurther, Pending, Refused, Routed, Unreadable
+from orders.client.asked import written
+from orders.client.events import KINDS, event_of
+
+ID = examples.ORDER_ID
+LIFE = examples.told(examples.FILLED)["events"]
+WITHIN_S = 30.0
+
+
+@asynccontextmanager
+async def scripted(*connections):
+    """Serve each connection in turn its list: messages, texts as they are, and in the end a close code."""
+    asked = []
+
+    async def stream(socket):
+        asked.append(socket.request.path)
+        for step in connections[min(len(asked), len(connections)) - 1]:
+            if isinstance(step, int):
+                await socket.close(step)
+            else:
+                await socket.send(step if isinstance(step, str | bytes) else json.dumps(step))
+
+    async with serve(stream, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Client(f"http://127.0.0.1:{port}", backoff=Backoff(0.01, 0.02)) as client:
+            yield client, asked
+
+
+async def followed(client, **options):
+    return [event async for event in client.follow(ID, within_s=WITHIN_S, **options)]
+
+
+async def test_a_server_that_skips_an_event_is_asked_for_it_and_one_that_repeats_is_heard_once():
+    first, second, *rest = LIFE
+    async with scripted([first, *rest], [first, first, second, second, *rest]) as (client, asked):
+        assert [event.seq for event in await followed(client)] == [1, 2, 3, 4, 5]
+        assert asked == [f"/ws/{ID}", f"/ws/{ID}?after=1"]
+
+
+async def test_whoever_waits_is_told_once_that_the_engine_stays_away():
+    told = []
+    async with scripted([LIFE[0], 1012], *[[1012]] * 7, LIFE[1:]) as (client, _):
+        assert len(await followed(client, away=told.append)) == 5
+    assert len(told) == 1
+
+
+async def test_an_end_before_the_last_event_is_told_as_that():
+    async with scripted([1000]) as (client, asked):
+        with pytest.raises(NothingFurther, match="no event past 9"):
+            await followed(client, after=9)
+        assert len(asked) == 1
+
+
+@pytest.mark.parametrize(("code", "status"), [(4404, 404), (4400, 400), (4409, 409)])
+async def test_a_refusal_is_final_by_its_close_code(code, status):
+    error = {"error": {"code": "no", "message": "it is not so", "fields": []}}
+    async with scripted([error, code]) as (client, asked):
+        with pytest.raises(Refused, match="it is not so") as refusal:
+            await followed(client)
+        assert (refusal.value.status, len(asked)) == (status, 1)
+
+
+@pytest.mark.parametrize("text", ["hello", "[]", "1", '{"seq": 1}', "null"])
+async def test_what_is_no_message_of_the_engine_is_called_that(text):
+    async with scripted([text]) as (client, _):
+        with pytest.raises(Unreadable):
+            await followed(client)
+
+
+async def test_a_newer_servers_events_keep_what_this_client_does_not_know():
+    paused = {**LIFE[0], "seq": 2, "status": "paused", "until": "tomorrow"}
+    async with scripted([{**LIFE[0], "desk": "north"}, paused, *[{**e, "seq": e["seq"] + 1} for e in LIFE[1:]]]) as (
+        client,
+        _,
+    ):
+        first, second, *_, last = await followed(client)
+    assert isinstance(first, Pending) and first.facts == {"desk": "north"}
+    assert type(second) is Event and (second.status, second.facts["until"]) == ("paused", "tomorrow")
+    assert last.final
+
+
+def test_facts_in_a_shape_that_came_later_are_kept_as_they_are():
+    routed = LIFE[1]
+    assert isinstance(event_of(routed), Routed)
+    later = event_of({**routed, "quotes": "see elsewhere"})
+    assert type(later) is Event and later.facts["quotes"] == "see elsewhere"
+
+
+@pytest.mark.parametrize("life", [examples.FILLED, examples.RETURNED, examples.EXPIRED, examples.REFUSED])
+def test_every_documented_event_is_of_a_kind_with_nothing_left_over(life):
+    for data in examples.told(life)["events"]:
+        event = event_of(data)
+        assert type(event) in KINDS.values()
+        assert event.facts == {}
+        assert event.raw == data
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False))
+def test_a_decimal_is_sent_digit_by_digit(value):
+    text = written(value)
+    assert Decimal(text) == value
+    assert "E" not in text
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_time_is_sent_with_its_offset(at):
+    assert datetime.fromisoformat(written(at)) - at == timedelta()
