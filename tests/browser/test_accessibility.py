@@ -75,8 +75,8 @@ def test_the_desk(opened, scene, look):
     assert found == []
 
 
-# What is too pale in the dark is so at any width.
-@pytest.mark.parametrize("look", LOOKS[:3])
+# Each scheme and each width once: what is too pale is so at any width, and what has no name in any light.
+@pytest.mark.parametrize("look", LOOKS[1:3])
 def test_every_kind_of_page_of_the_admin(page, scene, look):
     console = Console(page(**look), scene.engine)
     console.go()
