@@ -3,6 +3,8 @@
 Amounts are base units; `numeric(20)` holds any u64.
 """
 
+from collections.abc import Iterable
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -15,6 +17,18 @@ WAITING = Q(status=Status.PENDING) & ~Q(type=OrderType.MARKET)
 """Orders that rest until their price or their event comes, as the archive knows them."""
 MOVING = ~Q(status__in=FINALS) & (Q(type=OrderType.MARKET) | ~Q(status=Status.PENDING))
 """Unfinished orders that do not rest."""
+
+
+def standing_at(statuses: Iterable[str]) -> Q:
+    """Choose orders by status, as the archive knows it, in the words of the partial indexes.
+
+    There may be a handful of them among all orders there are.
+    """
+    chosen = Q(pk__in=[])
+    for status in statuses:
+        here = Q(status=status)
+        chosen |= WAITING | (MOVING & here) if status == Status.PENDING else here
+    return chosen
 
 
 class Order(models.Model):
@@ -60,13 +74,14 @@ class Order(models.Model):
             # The rare ends: a list of them would else be looked for among all orders there are.
             models.Index(fields=["id"], name="orders_cancelled", condition=Q(status=Status.CANCELLED)),
             models.Index(fields=["id"], name="orders_expired", condition=Q(status=Status.EXPIRED)),
+            models.Index(fields=["type", "id"], name="orders_of_type", condition=~Q(type=OrderType.MARKET)),
         ]
         constraints = [
             # Partial: most orders have neither, and an index entry for nothing costs as much as one for something.
             models.UniqueConstraint(
                 fields=["client_order_id"],
                 condition=Q(client_order_id__isnull=False),
-                name="client_order_id_once",
+                name="client_order_id_unique",
                 # So that it serves a search for its beginning, too, in a database of any collation.
                 opclasses=["varchar_pattern_ops"],
             ),

@@ -4,12 +4,12 @@ import time
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from engine.lifecycle import Status
 from orders.ids import first_at
-from orders.models import MOVING, WAITING
+from orders.models import standing_at
 from routing.catalogue import catalogue
 from routing.venues import VENUES
 
@@ -40,10 +40,8 @@ class ByStatus(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Keep orders of the status."""
-        if self.value() == Status.PENDING:
-            # In the words of the two partial indexes that hold them: there may be a handful among all orders there are.
-            return queryset.filter(WAITING | (MOVING & Q(status=Status.PENDING)))
-        return queryset.filter(status=self.value()) if self.value() in list(Status) else queryset
+        asked = [status for status in Status if status == self.value()]
+        return queryset.filter(standing_at(asked)) if asked else queryset
 
 
 class ByVenue(admin.SimpleListFilter):

@@ -18,7 +18,7 @@ from engine.orders import OrderType
 from orders import ids
 from orders.api.errors import Field, Invalid, shown
 from orders.api.fields import RFC_3339
-from orders.models import Order
+from orders.models import Order, standing_at
 from routing.catalogue import UnknownPair, catalogue
 from routing.models import MINT_MAX
 
@@ -91,7 +91,7 @@ class OrderFilter(django_filters.FilterSet):  # type: ignore[misc]
     """By status, type, pair and time of creation."""
 
     status = django_filters.MultipleChoiceFilter(
-        choices=[(s, s) for s in Status], error_messages={"invalid_choice": "is not a status"}
+        choices=[(s, s) for s in Status], error_messages={"invalid_choice": "is not a status"}, method="by_status"
     )
     type = django_filters.ChoiceFilter(
         choices=[(kind, kind) for kind in OrderType], error_messages={"invalid_choice": "is not an order type"}
@@ -99,6 +99,10 @@ class OrderFilter(django_filters.FilterSet):  # type: ignore[misc]
     pair = PairFilter()
     createdAfter = MomentFilter(field_name="created_at", lookup_expr="gte")
     createdBefore = MomentFilter(field_name="created_at", lookup_expr="lt")
+
+    def by_status(self, found: QuerySet[Order], _: str, statuses: Sequence[str]) -> QuerySet[Order]:
+        """Keep orders of these statuses, if any is given."""
+        return found.filter(standing_at(statuses)) if statuses else found
 
     @classmethod
     def chosen(cls, parameters: Any) -> QuerySet[Order]:

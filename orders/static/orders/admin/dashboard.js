@@ -186,6 +186,12 @@
     return counts(f.letters.map((one) => ({ ...one, outlook: words[one.outlook] || one.outlook })), "outlook", "None.");
   }
 
+  function queues(f) {
+    const rows = f.queues.map((one) => [one.queue, whole(one.length),
+      one.age_ms === null ? "unknown" : one.length ? span(one.age_ms) : ""]);
+    return [table(["queue", "messages", "oldest"], rows, "")];
+  }
+
   function repairs(f) {
     return [table(["", ""], Object.entries(f.repaired).map(([kind, count]) => [kind, whole(count)]), "")];
   }
@@ -200,8 +206,7 @@
     ["", "Retries", (f) => `by what went wrong; ${about(f)}`, (f) =>
       counts(f.retries, "code", "Nothing was tried twice."), "retries"],
     ["", "Dead letters", (f) => "the newest 10,000, by verdict", letters, "letters"],
-    ["", "Queues", (f) => "messages no worker has taken yet", (f) =>
-      counts(f.queues.map((one) => ({ queue: one.queue, count: one.length })), "queue", ""), "queues"],
+    ["", "Queues", (f) => "messages no worker has taken yet", queues, "queues"],
     ["", "Book repairs", (f) => "orders stocktaking found, ever", repairs, "repaired"],
   ];
 
