@@ -107,3 +107,9 @@ def test_the_javascript_example_watches_an_order_to_its_end_in_a_browser(engine,
 def test_the_table_of_settings_is_complete_and_true():
     rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", README, re.MULTILINE))
     assert rows == {name: f"`{setting.default}`" if setting.default else "" for name, setting in TABLE.items()}
+
+
+def test_the_runbook_says_what_to_do_for_every_alert():
+    alerts = re.findall(r"- alert: (\w+)", (ROOT / "deploy/monitoring/alerts.yml").read_text())
+    told = re.findall(r"^\| ([A-Z]\w+) \| .+ \| .+ \|$", README, re.MULTILINE)
+    assert [name for name in told if name in alerts] == alerts
