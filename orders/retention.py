@@ -2,7 +2,7 @@
 
 A batch is one transaction: its orders' rows, with events, attempts and dead letters, are in the one place or the other.
 It takes the rows nobody holds and waits for none, so a live order never waits for it; and while the engine has enough
-to do, it does nothing.  Ids sort by time, so what is due is a stretch of the primary key: finding it reads nothing else.
+to do, it does nothing.  Ids sort by time, so what is due is a stretch of the primary key: finding it reads no more.
 
 What stays, however old: an order that is not finished, has an open attempt, failed without its dead letter having been
 decided, or is replayed by an order that has not left.
