@@ -24,7 +24,31 @@ APPS = ("orders", "routing", "workers")
 FIRST = {("orders", "0001_initial"), ("orders", "0002_waiting_orders"), ("routing", "0001_initial")}
 """There was no version before these."""
 
-ALLOWED: dict[tuple[str, str], str] = {}
+SCHEDULE = "Rows of beat's schedule, a handful, each made only if it is missing; a worker that lacks the task says so."
+CATALOGUE = "Rows of the catalogue, a handful; orders read it from memory and wait for none of them."
+EARLY = "Landed before a table was large anywhere; a deployment that is there has it. A new one builds it on no rows."
+ALLOWED = {
+    ("orders.0004_rare_ends", "AddIndex attempt attempts_expired"): EARLY,
+    ("orders.0004_rare_ends", "AddIndex order orders_cancelled"): EARLY,
+    ("orders.0004_rare_ends", "AddIndex order orders_expired"): EARLY,
+    ("orders.0005_guards", "RemoveConstraint order client_order_id_once"): (
+        "The same constraint is back in the same transaction; nobody sees the table without it."
+    ),
+    ("orders.0005_guards", "AddConstraint order client_order_id_once"): f"It holds as before it was removed. {EARLY}",
+    ("orders.0006_retention", "RunSQL"): (
+        "A trigger on inserted rows, made in a moment; lock_timeout ends the wait for it before orders would queue up "
+        "behind. It refuses nothing until the first order is archived, and then what would be a second order."
+    ),
+    ("routing.0002_tokens_and_pairs", "RunPython"): CATALOGUE,
+    ("routing.0003_ticks_and_token_facts", "AddField pair tick"): (
+        f"{CATALOGUE} Pairs are made in the admin alone: until the API is of this version, adding one there fails."
+    ),
+    ("routing.0003_ticks_and_token_facts", "AddConstraint pair pair_tick_above_zero"): CATALOGUE,
+    ("routing.0004_known_ticks_and_facts", "RunPython"): CATALOGUE,
+    ("workers.0001_schedule", "RunPython"): SCHEDULE,
+    ("workers.0002_waiting_orders", "RunPython"): SCHEDULE,
+    ("workers.0003_retention", "RunPython"): SCHEDULE,
+}
 """Operations that a person has judged: why each is safe."""
 
 HARMLESS = (
