@@ -18,7 +18,10 @@ from engine import guards
 from routing.sandbox.replay import BadReplay, Replay
 
 ROOT = Path(__file__).resolve().parent.parent
-PREFIXES = ("ENGINE_", "MOCK_", "MARKET_", "CONFIRM_", "QUOTE_", "ORDER_", "LIMIT_", "SNIPE_")
+PREFIXES = (
+    *("ENGINE_", "MOCK_", "MARKET_", "CONFIRM_", "QUOTE_", "ORDER_", "LIMIT_", "SNIPE_"),
+    *("RETENTION_", "ARCHIVE_"),
+)
 """A variable with one of these that is not in the table below is a mistake and stops the start."""
 SECRETS = ("DATABASE_URL", "REDIS_URL", "ENGINE_SECRET_KEY", "ENGINE_ADMIN_PASSWORD")
 """Settings that may also be given as <NAME>_FILE, the path of a file that holds the value."""
@@ -195,6 +198,12 @@ TABLE: dict[str, Setting] = {
     "ORDER_MAX_IMPACT_BPS": guard("ORDER_MAX_IMPACT_BPS"),
     "ORDER_LIVE_TTL_S": Setting(whole(1, 604_800), "3600", "how long a finished order stays in Redis, seconds"),
     "ORDER_LEASE_MS": Setting(whole(500, 600_000), "5000", "how long a silent worker keeps an order to itself"),
+    "RETENTION_DAYS": Setting(
+        whole(0, 36_500), "90", "days after its end at which an order goes to the archive; 0 for never"
+    ),
+    "ARCHIVE_DAYS": Setting(
+        whole(0, 36_500), "0", "days it is kept there, and its clientOrderId remembered; 0 for ever"
+    ),
     "MAX_ATTEMPTS": guard("MAX_ATTEMPTS"),
     "QUOTE_FRESH_MS": guard("QUOTE_FRESH_MS"),
     "QUOTE_STALE_MS": guard("QUOTE_STALE_MS"),

@@ -22,7 +22,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 from redis.exceptions import ResponseError
 
 from engine.lifecycle import FINAL, Status
-from orders import dispatch, live, observe, terms, traces
+from orders import dispatch, live, observe, past, terms, traces
 from orders.lines import named
 from orders.models import SetAside
 from orders.rows import fetch, recordset
@@ -209,7 +209,19 @@ def store(rows: Sequence[Row]) -> list[tuple[str, str]]:
             return [(rows[0].line, str(reason).strip())]
         middle = len(rows) // 2
         return store(rows[:middle]) + store(rows[middle:])
-    return [(row.line, "no such order") for row in rows if row.wire.order_id in strays]
+    return astray([row for row in rows if row.wire.order_id in strays])
+
+
+def astray(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Return the events whose order has no row, with the reason; one that the order took along is no news."""
+    if not rows:
+        return []
+    there = past.seqs({row.wire.order_id for row in rows})
+    return [
+        (row.line, "its order is archived, without this event" if row.wire.order_id in there else "no such order")
+        for row in rows
+        if row.wire.seq not in there.get(row.wire.order_id, ())
+    ]
 
 
 def pin_plan() -> None:

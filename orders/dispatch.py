@@ -30,6 +30,7 @@ EVALUATE = "sniper.evaluate"
 POLL = "stream.poll"
 DRAIN = "dbsync.drain"
 KEEP = "dlq.keep"
+RETIRE = "dlq.retire"
 
 ORDERS_PER_TASK = 100
 

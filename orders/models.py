@@ -178,6 +178,49 @@ class DeadLetter(models.Model):
         return f"{self.order_id}: {self.code}"
 
 
+class ArchivedOrder(models.Model):
+    """A finished order that has left the tables above, whole, with all that belonged to it: see orders/retention.py.
+
+    Its rows are kept as documents: whatever columns the tables have come along, and a column that is added later is
+    null for what was archived before.  What may exist only once stays so: see the trigger `orders_once_for_good`.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    client_order_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 - absent is not empty
+    replay_of = models.UUIDField(null=True, help_text="The order it replayed.")
+    tx_hash = models.CharField(max_length=88, help_text="Its last transaction; empty for none.")
+    archived_at = models.DateTimeField(db_default=Now())
+    columns = models.JSONField(help_text="Its row.")
+    events = models.JSONField(help_text="Rows of its events.")
+    attempts = models.JSONField(help_text="Rows of its attempts.")
+    letter = models.JSONField(null=True, help_text="The row of its dead letter.")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["archived_at"], name="archived_orders_at"),
+            models.Index(
+                fields=["tx_hash"],
+                name="archived_orders_hash",
+                condition=~Q(tx_hash=""),
+                opclasses=["varchar_pattern_ops"],
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["client_order_id"],
+                condition=Q(client_order_id__isnull=False),
+                name="archived_client_order_id_once",
+                opclasses=["varchar_pattern_ops"],
+            ),
+            models.UniqueConstraint(
+                fields=["replay_of"], condition=Q(replay_of__isnull=False), name="archived_replayed_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
 class Scope(models.TextChoices):
     """What can be paused."""
 

@@ -1,6 +1,6 @@
 """Rebuilding Redis from Postgres: the guarantee behind a lost Redis, as the sweep is behind every lost message."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import count, takewhile
 from operator import attrgetter
@@ -142,13 +142,20 @@ def first_event(row: models.Order) -> dict[str, Any]:
 
 
 def history(row: models.Order) -> list[dict[str, Any]]:
-    """Gather what Postgres knows of an order's events: the archive, the attempts' trails, and event 1; without gaps."""
+    """Gather what Postgres knows of an order's events."""
+    return merged(row, row.events.all(), row.attempts.all())
+
+
+def merged(
+    row: models.Order, told: Iterable[models.OrderEvent], attempts: Iterable[models.Attempt]
+) -> list[dict[str, Any]]:
+    """Merge the archive, the attempts' trails, and event 1; without gaps."""
     known = {1: first_event(row)}
-    for attempt in sorted(row.attempts.all(), key=attrgetter("seq")):
+    for attempt in sorted(attempts, key=attrgetter("seq")):
         known |= {event["seq"]: event for event in attempt.trail}
         if attempt.seq == 1 + max(known):
             known[attempt.seq] = submission(row, attempt)
-    known |= {event.seq: as_wire(event) for event in row.events.all()}
+    known |= {event.seq: as_wire(event) for event in told}
     return [known[seq] for seq in takewhile(known.__contains__, count(1))]
 
 

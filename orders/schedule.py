@@ -25,6 +25,8 @@ ROLES = {
     dispatch.RECOVER: "Repairs Redis from Postgres. It keeps acknowledged orders from being lost, so it stays on.",
     dispatch.KEEP: "Keeps failed orders as dead letters. May be off for a while: what failed meanwhile is kept when "
     "it is on again.",
+    dispatch.RETIRE: "Moves a batch of what ended RETENTION_DAYS ago to the archive. May be off for a while: what is "
+    "due meanwhile is moved when it is on again.",
     dispatch.CHECK: "Fires and expires what a lost message has left, and takes over dead workers' claims, so it stays "
     "on.",
     dispatch.AUDIT: "Compares a stretch of the book with Postgres. May be off for a while, to spare Postgres: what "
@@ -32,7 +34,7 @@ ROLES = {
     dispatch.MATCH: "Looks at market events a lost message has left to no sniper, so it stays on.",
 }
 """What each of the engine's periodic tasks is for."""
-MAY_REST = frozenset({dispatch.KEEP, dispatch.AUDIT})
+MAY_REST = frozenset({dispatch.KEEP, dispatch.RETIRE, dispatch.AUDIT})
 """Those that may be off for a while: no order waits for them."""
 
 

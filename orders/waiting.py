@@ -15,7 +15,7 @@ from django.db import transaction
 from engine import events
 from engine.lifecycle import Status
 from engine.orders import Order, OrderType, TimeInForce
-from orders import archive, book, dispatch, limits, live, models, progress, recovery, terms
+from orders import archive, book, dispatch, limits, live, models, past, progress, recovery, terms
 from orders.lines import about
 from orders.live import Standing
 from orders.progress import Move
@@ -112,7 +112,9 @@ def found(order_id: str) -> Standing:
         recovery.rebuild([order_id])
         one = live.standing([order_id]).get(order_id)
     if one is None:
-        row = models.Order.objects.get(pk=order_id)
+        row = past.row(order_id)
+        if row is None:
+            raise models.Order.DoesNotExist(f"there is no order {order_id}")
         raise NotResting(order_id, Status(row.status), row.seq)
     return one
 

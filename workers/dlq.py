@@ -1,8 +1,8 @@
-"""The dead-letter worker: keeps what failed for good."""
+"""The dead-letter worker: keeps what failed for good, and archives what ended long ago."""
 
 from celery import shared_task
 
-from orders import deadletters, dispatch
+from orders import deadletters, dispatch, retention
 from workers.base import EngineTask
 
 
@@ -10,3 +10,9 @@ from workers.base import EngineTask
 def keep(*, order_ids: list[str] | None = None, **_: object) -> None:
     """Keep the dead letters of these orders; without ids, of all failed orders that lack one."""
     deadletters.keep(order_ids or deadletters.missing())
+
+
+@shared_task(name=dispatch.RETIRE, base=EngineTask)
+def retire(**_: object) -> None:
+    """Archive a batch of the orders that ended long ago."""
+    retention.retire()

@@ -6,6 +6,7 @@ It may be looked at only, wherever the engine owns the truth; a dead letter is r
 from django.contrib import admin
 
 from orders.admin import (
+    archived,
     attempts,
     audit,
     catalogue,
@@ -20,6 +21,7 @@ from orders.admin import (
 )
 
 __all__ = [
+    "archived",
     "attempts",
     "audit",
     "catalogue",

@@ -16,7 +16,7 @@ from orders.admin import search
 from orders.admin.readonly import ReadOnly
 from orders.admin.timeline import told
 from orders.admin.wording import link, moment
-from orders.models import DeadLetter, Order
+from orders.models import ArchivedOrder, DeadLetter, Order
 
 
 class ByOutlook(admin.SimpleListFilter):
@@ -133,5 +133,7 @@ class DeadLetterAdmin(ReadOnly):
     @admin.display(description="replayed as")
     def replayed(self, letter: DeadLetter) -> SafeString | str:
         """Link to the order that replays it, with the moment."""
-        again = next(iter(letter.order.replayed_as.all()), None)
+        again: Order | ArchivedOrder | None = next(iter(letter.order.replayed_as.all()), None)
+        if again is None and letter.replayed_at:
+            again = ArchivedOrder.objects.filter(replay_of=letter.order_id).first()
         return format_html("{}<br>{}", link(again), moment(letter.replayed_at)) if again else link(None)

@@ -1,26 +1,33 @@
 """Orders: the list, and the page that tells one order's story."""
 
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin, messages
 from django.db import DatabaseError
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from engine.lifecycle import FINAL
 from engine.money import MATHS, plain
-from orders import waiting
+from orders import past, waiting
 from orders.admin import search, timeline
 from orders.admin.attempts import AttemptRows
 from orders.admin.filters import ByAge, ByPair, ByStatus
 from orders.admin.readonly import ReadOnly
 from orders.admin.timeline import ms_between
 from orders.admin.wording import NOTHING, badge, link, moment, seconds, sold
-from orders.models import Order
+from orders.models import ArchivedOrder, Order
+from orders.seen import uuid_or_none
 from routing.store import StoreError
+
+POINTED_TO = 5
+"""Archived orders a search names."""
 
 
 @admin.register(Order)
@@ -46,8 +53,24 @@ class OrderAdmin(ReadOnly):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
     ) -> tuple[QuerySet[Order], bool]:
-        """Find orders by the beginning of one of their ids."""
+        """Find orders by the beginning of one of their ids; of archived ones, say where they are."""
+        if search_term and (kept := search.archived(search_term)):
+            self.point_to(request, kept)
         return (queryset.filter(pk__in=search.orders(search_term)) if search_term else queryset), False
+
+    def point_to(self, request: HttpRequest, archived: Sequence[UUID]) -> None:
+        """Name the first few archived orders, and the list that has all of them."""
+        first = format_html_join(", ", "{}", ((link(ArchivedOrder(pk=pk)),) for pk in archived[:POINTED_TO]))
+        more = " and more" if len(archived) > POINTED_TO else ""
+        messages.info(request, format_html("In the archive: {}{}.", first, more))
+
+    def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Show an order's page; of one that is archived, there."""
+        pk = uuid_or_none(object_id)
+        if pk and not Order.objects.filter(pk=pk).exists() and past.find(pk):
+            return HttpResponseRedirect(reverse("admin:orders_archivedorder_change", args=[pk]))
+        page: HttpResponse = super().change_view(request, object_id, *args, **kwargs)
+        return page
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -124,7 +147,7 @@ class OrderAdmin(ReadOnly):
     @admin.display(description="replayed as")
     def replayed(self, order: Order) -> SafeString | str:
         """Link to the order that replays this one."""
-        return link(order.replayed_as.first())
+        return link(order.replayed_as.first() or ArchivedOrder.objects.filter(replay_of=order.pk).first())
 
     @admin.display(description="dead letter")
     def dead(self, order: Order) -> SafeString | str:

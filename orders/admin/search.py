@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from orders.models import Attempt, Order
+from orders.models import ArchivedOrder, Attempt, Order
 from routing.catalogue import catalogue
 
 FOUND_MAX = 200
@@ -52,11 +52,27 @@ def newest_of(names: list[str]) -> list[UUID]:
 
 def by_id(text: str) -> list[UUID]:
     """Return ids of orders whose id begins with this text."""
+    within = beginning(text)
+    found = Order.objects.filter(pk__range=within).order_by("-pk") if within else Order.objects.none()
+    return list(found.values_list("pk", flat=True)[:FOUND_MAX])
+
+
+def beginning(text: str) -> tuple[UUID, UUID] | None:
+    """Return the lowest and the highest id that begin with this text; None if no id can."""
     # A range and not LIKE: Postgres would have to turn every id into text first.
     digits = text.replace("-", "").lower()
     if not re.fullmatch("[0-9a-f]{1,32}", digits):
-        return []
-    lowest, highest = UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
-    return list(
-        Order.objects.filter(pk__range=(lowest, highest)).order_by("-pk").values_list("pk", flat=True)[:FOUND_MAX]
-    )
+        return None
+    return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
+
+
+def archived(text: str) -> list[UUID]:
+    """Return ids of archived orders whose id, client order id or last transaction hash begins with this text."""
+    text, kept = text.strip(), ArchivedOrder.objects.values_list("pk", flat=True)
+    within = beginning(text)
+    return [
+        *(kept.filter(pk__range=within).order_by("-pk")[:FOUND_MAX] if within else ()),
+        *kept.filter(client_order_id__startswith=text)[:FOUND_MAX],
+        # In the words of its index: for all it knows, the text might be empty.
+        *kept.filter(tx_hash__startswith=text).exclude(tx_hash="")[:FOUND_MAX],
+    ]

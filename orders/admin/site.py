@@ -18,6 +18,7 @@ LISTS: tuple[tuple[str, Lists], ...] = (
             ("Attempts", "send", "orders", "attempt"),
             ("Dead letters", "dangerous", "orders", "deadletter"),
             ("Set aside", "report", "orders", "setaside"),
+            ("Archive", "inventory_2", "orders", "archivedorder"),
         ),
     ),
     (

@@ -13,7 +13,7 @@ from engine.money import BadAmount, to_units
 from engine.orders import CLIENT_ORDER_ID_MAX, SLIPPAGE_DEFAULT_BPS, SLIPPAGE_MAX_BPS, Order, OrderType, TimeInForce
 from engine.quotes import Pair
 from engine.triggers import WINDOW_MAX_S
-from orders import intake, models
+from orders import intake, models, past
 from orders.api.errors import FIELDS_MAX, Field, Invalid, shown
 from orders.api.fields import (
     AHEAD_MAX,
@@ -202,7 +202,8 @@ def again(asked: Mapping[str, Any], errors: Mapping[str, Any]) -> NewOrder | Non
         return None
     order: NewOrder = serializer.validated_data["order"]
     rows = models.Order.objects.filter(client_order_id=asked["clientOrderId"], fingerprint=order.fingerprint)
-    return order if rows.exists() else None
+    there = rows.exists() or past.is_known(asked["clientOrderId"], order.fingerprint)
+    return order if there else None
 
 
 def unfit(asked: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ from engine.lifecycle import Status
 from engine.money import Token, plain
 from engine.orders import TimeInForce
 from engine.quotes import Quote
-from orders import heartbeats, intake, live, models, seen, terms, waiting
+from orders import heartbeats, intake, live, models, past, seen, terms, waiting
 from orders.api import batch, conditions, schema
 from orders.api import serializers as shape
 from orders.api.errors import Field, Invalid, body, shown
@@ -78,7 +78,8 @@ class Orders(APIView):
     def get(self, request: Request) -> Response:
         """List orders, newest first, by status, type, pair and time.
 
-        Filters go by the archive, which follows within moments; what is shown of each order is as it stands.
+        Filters go by the archive, which follows within moments; what is shown of each order is as it stands.  An order
+        that ended RETENTION_DAYS ago is in no list any more; by its id it is found still.
         """
         refuse_unknown(request.query_params)
         chosen = OrderFilter.chosen(request.query_params)
@@ -152,11 +153,11 @@ def standing(request: Request, row: models.Order) -> Response:
 
 
 def row_of(order_id: str) -> models.Order:
-    """Return an order's row.
+    """Return an order's row, as it was when it is archived.
 
     Raises Http404.
     """
-    row = models.Order.objects.filter(pk=known(order_id)).first()
+    row = past.row(known(order_id))
     if row is None:
         raise no_order(order_id)
     return row

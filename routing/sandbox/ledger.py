@@ -103,6 +103,12 @@ class SandboxLedger:
         return Look(rows[0][0] // SLOT_MS - FINALITY_SLOTS, findings)
 
 
+def forget(signatures: Sequence[str]) -> None:
+    """Drop transactions that nobody will look up any more; long past their blockhash, they cannot be sent anew."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM routing_ledgerentry WHERE signature = ANY(%s)", [list(signatures)])
+
+
 def _finding(
     signature: str, landing: str, slot: int, amount_out: int, fee_lamports: int, error_code: str, error: str
 ) -> Finding:

@@ -20,7 +20,10 @@ from routing.sandbox import stage
 from routing.store import redis
 from workers import stream
 
-FILLS = [importlib.import_module(f"workers.migrations.{name}") for name in ("0001_schedule", "0002_waiting_orders")]
+FILLS = [
+    importlib.import_module(f"workers.migrations.{name}")
+    for name in ("0001_schedule", "0002_waiting_orders", "0003_retention")
+]
 TASKS = {name: terms for migration in FILLS for name, terms in migration.SCHEDULE.items()}
 
 

@@ -12,7 +12,19 @@ from celery import signals
 
 from config.celery import app
 from config.env import ROOT
-from orders import archive, book, deadletters, dispatch, execution, limits, recovery, sniping, stocktaking, waiting
+from orders import (
+    archive,
+    book,
+    deadletters,
+    dispatch,
+    execution,
+    limits,
+    recovery,
+    retention,
+    sniping,
+    stocktaking,
+    waiting,
+)
 from orders.bell import Bell
 from orders.models import DeadLetter
 from orders.pulse import Pulse
@@ -34,6 +46,7 @@ def calls(monkeypatch):
         (archive, "drain"),
         (polling, "poll"),
         (deadletters, "keep"),
+        (retention, "retire"),
         (limits, "fire"),
         (limits, "fire_or_cancel"),
         (limits, "check"),
@@ -54,8 +67,9 @@ def test_each_task_is_a_door_to_one_function(calls, monkeypatch):
     stream.poll()
     dlq.keep(order_ids=["c"])
     dlq.keep()
+    dlq.retire()
     expected = [("carry", ["a", "b"]), ("recover",), ("drain",), ("poll", book.pairs, 500), ("keep", ["c"])]
-    assert calls == [*expected, ("keep", ["lost"])]
+    assert calls == [*expected, ("keep", ["lost"]), ("retire",)]
 
 
 def test_the_tasks_of_waiting_orders_are_doors_too(calls):

@@ -1,0 +1,95 @@
+"""The archive: orders that ended long ago, each with the story it had."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+from orders import past, seen
+from orders.admin import search, timeline
+from orders.admin.readonly import ReadOnly
+from orders.admin.wording import NOTHING, badge, bought, moment, sold
+from orders.models import ArchivedOrder, Attempt
+
+
+@admin.register(ArchivedOrder)
+class ArchivedOrderAdmin(ReadOnly):
+    """What was asked long ago, and what became of it."""
+
+    list_display = ("id", "client_order_id", "tx_hash", "archived")
+    search_fields = ("id",)
+    search_help_text = "An order id, client order id or last transaction hash, or its beginning."
+    fields = (
+        ("asked", "standing", "created"),
+        ("client_order_id", "tx_hash", "archived"),
+        ("replay_of", "dead"),
+        "transactions",
+    )
+    compressed_fields = False
+    readonly_fields = (*(name for row in fields[:3] for name in row), "transactions")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ArchivedOrder]:
+        """Leave the documents where they are: a list shows none of them."""
+        rows: QuerySet[ArchivedOrder] = super().get_queryset(request)
+        return rows.defer("columns", "events", "attempts", "letter")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[ArchivedOrder], search_term: str
+    ) -> tuple[QuerySet[ArchivedOrder], bool]:
+        """Find orders by the beginning of one of their ids."""
+        return (queryset.filter(pk__in=search.archived(search_term)) if search_term else queryset), False
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Add the timeline to the page."""
+        context["timeline"] = timeline.told(seen.told(context["original"]))
+        page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return page
+
+    @admin.display
+    def asked(self, kept: ArchivedOrder) -> str:
+        """Show what it was, and how much it sold."""
+        order = past.order(kept)
+        return f"{order.type} {order.pair}, {sold(order.amount_in, order.pair)}"
+
+    @admin.display(description="status")
+    def standing(self, kept: ArchivedOrder) -> SafeString:
+        """Show how it ended."""
+        return badge(past.order(kept).status)
+
+    @admin.display(description="created (UTC)")
+    def created(self, kept: ArchivedOrder) -> str:
+        """Show when it was accepted."""
+        return moment(past.order(kept).created_at)
+
+    @admin.display(description="archived (UTC)")
+    def archived(self, kept: ArchivedOrder) -> str:
+        """Show when it came here."""
+        return moment(kept.archived_at)
+
+    @admin.display(description="dead letter")
+    def dead(self, kept: ArchivedOrder) -> str:
+        """Show why it failed, and when it was replayed."""
+        letter = past.letter(kept)
+        if letter is None:
+            return NOTHING
+        again = f"; replayed {moment(letter.replayed_at)} by {letter.replayed_by}" if letter.replayed_at else ""
+        return f"{letter.code}: {letter.reason}{again}"
+
+    @admin.display
+    def transactions(self, kept: ArchivedOrder) -> SafeString | str:
+        """Show its attempts, a line each."""
+        pair = past.order(kept).pair
+        lines = ((line(attempt, pair),) for attempt in past.attempts(kept))
+        return format_html_join("", "<div>{}</div>", lines) or NOTHING
+
+
+def line(attempt: Attempt, pair: str) -> str:
+    """Write one attempt."""
+    out = f", paid {bought(attempt.amount_out, pair)}" if attempt.amount_out else ""
+    why = f", {attempt.error_code}: {attempt.error}" if attempt.error_code else ""
+    return f"{attempt.number}. {attempt.state} at {attempt.venue}: {attempt.signature}{out}{why}"
