@@ -1,7 +1,8 @@
 """The broker: Redis by default, RabbitMQ by BROKER_URL, and what Celery has to know of either.
 
-Redis: kombu makes a new `Redis` object for every publish, acknowledgement and event; with redis-py 8 each builds a table
-of some two hundred response callbacks, which costs more than the command.  A client on a pool serves any number of threads.
+Redis: kombu makes a new `Redis` object for every publish, acknowledgement and event; with redis-py 8 each builds a
+table of some two hundred response callbacks, which costs more than the command.  A client on a pool serves any number
+of threads.
 
 RabbitMQ: py-amqp waits for an answer for ever, and kombu goes on using a channel that the server has closed.
 """

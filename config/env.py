@@ -188,7 +188,9 @@ TABLE: dict[str, Setting] = {
     "ENGINE_ROLE": Setting(filled, "shell", "which process this is; set by whatever starts it"),
     "DATABASE_URL": Setting(url("postgres", "postgresql"), None, "PostgreSQL; embedded when not given"),
     "REDIS_URL": Setting(url("redis", "rediss"), None, "Redis 7 or Valkey; embedded when not given"),
-    "BROKER_URL": Setting(url("amqp", "amqps"), None, "RabbitMQ for the workers' queues; they are in Redis when not given"),
+    "BROKER_URL": Setting(
+        url("amqp", "amqps"), None, "RabbitMQ for the workers' queues; they are in Redis when not given"
+    ),
     "OTEL_EXPORTER_OTLP_ENDPOINT": Setting(
         url("http", "https"), None, "collector that traces go to by OTLP over HTTP, such as http://127.0.0.1:4318"
     ),

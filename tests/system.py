@@ -19,7 +19,7 @@ import psycopg
 from redis import Redis as Client
 
 from config.env import PREFIXES, ROOT
-from tests.stands import RabbitMQ, Redis, Stand, asked_for, running
+from tests.stands import RabbitMQ, Redis, Stand, asked_for, running, start_again
 
 READY_S = 60.0
 STORES = ("DATABASE_URL", "REDIS_URL", "BROKER_URL")
@@ -114,7 +114,7 @@ class System:
         for stand, server in self.stands.items():
             if stand.process == name:
                 server.kill()
-                server.start()
+                start_again(server)
                 return
         os.kill(self.pids()[name], signal.SIGKILL)
 

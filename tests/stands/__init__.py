@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,15 @@ KINDS = {
     ("TEST_REDIS", "redis"): Stand("valkey", "REDIS_URL", Redis),
 }
 """By the variable that asks for it, and its value."""
+
+
+STARTER = ThreadPoolExecutor(1, thread_name_prefix="stands")
+"""Starts servers again: the kernel ends one with the thread that has started it."""
+
+
+def start_again(server: RabbitMQ | Redis) -> None:
+    """Start a server that has been killed; from any thread."""
+    STARTER.submit(server.start).result()
 
 
 def asked_for() -> list[Stand]:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(os.environ.get("TEST_PACKAGES", "/"))
@@ -28,7 +27,14 @@ def program(name: str, package: str) -> Path:
     return Path(found)
 
 
-def environment() -> Mapping[str, str]:
-    """Return the environment for a program that may have been unpacked where it was not meant to be."""
-    libraries = [str(path) for path in (ROOT / "usr/lib").glob("*-linux-gnu")]
-    return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(libraries)} if str(ROOT) != "/" else dict(os.environ)
+def libraries() -> str:
+    """Return where the libraries of packages are that have been unpacked where they were not meant to be."""
+    return os.pathsep.join(str(path) for path in (ROOT / "usr/lib").glob("*-linux-gnu"))
+
+
+def script(path: Path, command: Path, **variables: str | Path) -> Path:
+    """Make a script that becomes a program of a package, with these variables besides its libraries."""
+    told = " ".join(f'{name}="{value}"' for name, value in {"LD_LIBRARY_PATH": libraries(), **variables}.items())
+    path.write_text(f'#!/bin/sh\nexport {told}\nexec "{command}" "$@"\n')
+    path.chmod(0o700)
+    return path

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from deploy.servers import die_with_parent, free_port, wait_for
-from tests.stands.packages import ROOT, environment, program
+from tests.stands.packages import ROOT, program, script
 
 UP_WITHIN_S = 90.0
 CONFIGURATION = """\
@@ -35,7 +35,9 @@ class RabbitMQ:
     def __enter__(self) -> "RabbitMQ":
         self.folder.mkdir(mode=0o700)
         (self.folder / "rabbitmq.conf").write_text(CONFIGURATION.format(port=self.port))
-        self.write_erl()
+        # Debian's `erl` knows one place only.
+        places = {"ROOTDIR": self.erts.parent.parent, "BINDIR": self.erts}
+        script(self.folder / "erl", self.erts / "erlexec", **places, EMU="beam", PROGNAME="erl")
         self.names = self.spawn([str(self.erts / "epmd"), "-address", "127.0.0.1", "-port", str(self.names_port)])
         try:
             self.start()
@@ -54,15 +56,6 @@ class RabbitMQ:
     def erts(self) -> Path:
         """Where Erlang's own programs are."""
         return next((ROOT / "usr/lib/erlang").glob("erts-*/bin"))
-
-    def write_erl(self) -> None:
-        """Make an `erl` that works wherever the package has been unpacked; Debian's knows one place only."""
-        path = self.folder / "erl"
-        path.write_text(
-            f'#!/bin/sh\nexport ROOTDIR="{self.erts.parent.parent}" BINDIR="{self.erts}" EMU=beam PROGNAME=erl\n'
-            'exec "$BINDIR/erlexec" "$@"\n'
-        )
-        path.chmod(0o700)
 
     def start(self) -> None:
         """Start the broker and wait until it answers."""
@@ -94,7 +87,7 @@ class RabbitMQ:
         with (self.folder / "out").open("ab") as out:
             return subprocess.Popen(
                 command,
-                env={**environment(), **self.variables()},
+                env={**os.environ, **self.variables()},
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,

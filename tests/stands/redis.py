@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Self
 
 from deploy.valkey import Valkey
-from tests.stands.packages import program
+from tests.stands.packages import program, script
 
 
 class Redis(Valkey):
@@ -12,10 +12,13 @@ class Redis(Valkey):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / "redis")
-        self.binary = program("redis-server", "redis-server").resolve()
+        self.program = program("redis-server", "redis-server")
+        # By this name the process goes too, and is found if it is left behind.
+        self.binary = self.data_dir / "redis-server"
 
     def __enter__(self) -> Self:
         self.home.mkdir(parents=True)
+        script(self.binary, self.program)
         self.start()
         return self
 
