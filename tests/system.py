@@ -142,7 +142,7 @@ class System:
 def system(
     settings: dict[str, str] | None = None, *arguments: str, stands: list[Stand] | None = None
 ) -> Iterator[System]:
-    """Run an engine of its own for a while, with empty stores: its own, or those that it or the environment asks for."""
+    """Run an engine of its own for a while, with empty stores: embedded ones, or those that are asked for."""
     with (
         tempfile.TemporaryDirectory(prefix="order-engine-system-", ignore_cleanup_errors=True) as folder,
         running(asked_for() if stands is None else stands, Path(folder)) as servers,
