@@ -23,3 +23,5 @@ class Schedule(DatabaseScheduler):  # type: ignore[misc]
     """The schedule in Postgres."""
 
     Entry: Any = Entry
+    # The stock producer keeps its first connection and never notices that RabbitMQ is back; the pool makes a new one.
+    producer: Any = None

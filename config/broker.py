@@ -1,15 +1,23 @@
-"""Celery's Redis transport with one client per channel.
+"""The broker: Redis by default, RabbitMQ by BROKER_URL, and what Celery has to know of either.
 
-kombu makes a new `Redis` object for every publish, acknowledgement and event; with redis-py 8 each builds a table of
-some two hundred response callbacks, which costs more than the command.  A client on a pool
-serves any number of threads.
+Redis: kombu makes a new `Redis` object for every publish, acknowledgement and event; with redis-py 8 each builds a
+table of some two hundred response callbacks, which costs more than the command.  A client on a pool serves any number
+of threads.
+
+RabbitMQ: py-amqp waits for an answer for ever, and kombu goes on using a channel that the server has closed.
 """
 
 from functools import cached_property
 from typing import Any
 
-from kombu.transport import TRANSPORT_ALIASES
+from amqp.exceptions import RecoverableConnectionError
+from kombu.transport import TRANSPORT_ALIASES, pyamqp
 from kombu.transport import redis as stock
+
+ANSWER_WITHIN_S = 3.0
+"""How long RabbitMQ may take to confirm a message or to answer anything else."""
+QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 20}
+"""Replicated and on disk.  A message that ends its worker again and again is dropped: the sweep knows its orders."""
 
 
 class Channel(stock.Channel):
@@ -32,6 +40,89 @@ class Transport(stock.Transport):
     Channel = Channel
 
 
+class Impatient:
+    """Gives up on a server that does not answer, and on the connection with it."""
+
+    connection: Any
+
+    def wait(self, method: Any, callback: Any = None, timeout: float | None = None, returns_tuple: bool = False) -> Any:
+        """Wait for an answer; an OSError when none comes in time."""
+        connection = self.connection
+        try:
+            return super().wait(method, callback, timeout or ANSWER_WITHIN_S, returns_tuple)  # type: ignore[misc]
+        except TimeoutError:
+            # An answer that came later would be taken for that to the next question.
+            connection.collect()
+            raise RecoverableConnectionError(f"no answer within {timeout or ANSWER_WITHIN_S:g} s") from None
+
+
+class QuorumChannel(Impatient, pyamqp.Channel):
+    """A channel of RabbitMQ."""
+
+
+class QuorumConnection(Impatient, pyamqp.Connection):
+    """A connection to RabbitMQ."""
+
+    Channel = QuorumChannel
+
+
+class QuorumTransport(pyamqp.Transport):
+    """The stock transport with that connection."""
+
+    Connection = QuorumConnection
+
+    def verify_connection(self, connection: Any) -> bool:
+        """Tell whether a connection can be used; one whose channel RabbitMQ has closed is given up."""
+        channel = self.client._default_channel
+        if connection.connected and channel is not None and not channel.is_open:
+            connection.collect()
+        return bool(connection.connected)
+
+
 def install() -> None:
-    """Let every redis:// broker address use this transport."""
+    """Let every redis:// and amqp:// address use these transports."""
     TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = "config.broker:Transport"
+    TRANSPORT_ALIASES["amqp"] = TRANSPORT_ALIASES["amqps"] = "config.broker:QuorumTransport"
+
+
+REDIS: dict[str, Any] = {
+    "broker_transport_options": {
+        "visibility_timeout": 120,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        "priority_steps": [0],
+        "queue_order_strategy": "round_robin",
+    },
+}
+RABBITMQ: dict[str, Any] = {
+    "broker_transport_options": {
+        "confirm_publish": True,
+        # Whoever sends does not wait for a server that is away; a worker's consumer comes back for ever.
+        "max_retries": 0,
+        "write_timeout": 5,
+    },
+    "broker_connection_timeout": 2,
+    # Workers send and expect it; a sender's idle connection in the pool could do neither.
+    "broker_heartbeat": 10,
+    # Queues that die with their connection may still be there when a worker comes back, and would be refused to it.
+    "control_queue_durable": True,
+    "event_queue_durable": True,
+}
+
+
+def configuration(redis_url: str, broker_url: str | None) -> dict[str, Any]:
+    """Return Celery's settings for the broker."""
+    if broker_url is None:
+        return {"broker_url": redis_url, **REDIS}
+    # The name in the certificate is compared with that in the address.
+    tls = {"broker_use_ssl": {"server_hostname": None}} if broker_url.startswith("amqps:") else {}
+    return {"broker_url": broker_url, **RABBITMQ, **tls}
+
+
+def queue_arguments(broker_url: str | None) -> dict[str, Any] | None:
+    """Return what a queue is declared with."""
+    return None if broker_url is None else QUORUM

@@ -19,26 +19,15 @@ from orders.dispatch import QUEUES, SENT_AT
 from routing.store import now_ms
 
 EXCHANGE = Exchange("engine", type="direct")
+ARGUMENTS = broker.queue_arguments(settings.BROKER_URL)
 
 broker.install()
 app = Celery("engine")
 app.conf.update(
-    broker_url=settings.REDIS_URL,
-    broker_transport_options={
-        "visibility_timeout": 120,
-        "unacked_restore_interval": 5,
-        "unacked_restore_throttle": 1,
-        "socket_timeout": 5,
-        "socket_connect_timeout": 2,
-        "socket_keepalive": True,
-        "health_check_interval": 10,
-        "priority_steps": [0],
-        "queue_order_strategy": "round_robin",
-    },
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_pool_acquire_timeout=1.0,
-    task_queues=[Queue(name, EXCHANGE, routing_key=name) for name in QUEUES],
+    task_queues=[Queue(name, EXCHANGE, routing_key=name, queue_arguments=ARGUMENTS) for name in QUEUES],
     task_default_queue="order",
     task_default_exchange="engine",
     task_default_routing_key="order",
@@ -58,6 +47,7 @@ app.conf.update(
     worker_redirect_stdouts=False,
     beat_max_loop_interval=1,
     timezone="UTC",
+    **broker.configuration(settings.REDIS_URL, settings.BROKER_URL),
 )
 app.autodiscover_tasks([f"workers.{name}" for name in QUEUES], related_name=None)  # type: ignore[arg-type]
 

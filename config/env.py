@@ -23,7 +23,7 @@ PREFIXES = (
     *("RETENTION_", "ARCHIVE_"),
 )
 """A variable with one of these that is not in the table below is a mistake and stops the start."""
-SECRETS = ("DATABASE_URL", "REDIS_URL", "ENGINE_SECRET_KEY", "ENGINE_ADMIN_PASSWORD")
+SECRETS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "ENGINE_SECRET_KEY", "ENGINE_ADMIN_PASSWORD")
 """Settings that may also be given as <NAME>_FILE, the path of a file that holds the value."""
 
 
@@ -191,6 +191,9 @@ TABLE: dict[str, Setting] = {
     "ENGINE_ROLE": Setting(filled, "shell", "which process this is; set by whatever starts it"),
     "DATABASE_URL": Setting(url("postgres", "postgresql"), None, "PostgreSQL; embedded when not given"),
     "REDIS_URL": Setting(url("redis", "rediss"), None, "Redis 7 or Valkey; embedded when not given"),
+    "BROKER_URL": Setting(
+        url("amqp", "amqps"), None, "RabbitMQ for the workers' queues; they are in Redis when not given"
+    ),
     "OTEL_EXPORTER_OTLP_ENDPOINT": Setting(
         url("http", "https"), None, "collector that traces go to by OTLP over HTTP, such as http://127.0.0.1:4318"
     ),

@@ -103,6 +103,7 @@ DATABASES = {"default": database(ENV["DATABASE_URL"])}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL: str = ENV["REDIS_URL"] or "redis://127.0.0.1:6379/0"
+BROKER_URL: str | None = ENV["BROKER_URL"]
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",

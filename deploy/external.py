@@ -44,8 +44,26 @@ def ask_redis(address: str) -> None:
         client.ping()
 
 
-ASK: dict[str, Callable[[str], None]] = {"DATABASE_URL": ask_postgres, "REDIS_URL": ask_redis}
-SERVER = {"DATABASE_URL": ("PostgreSQL", 5432), "REDIS_URL": ("Redis", 6379)}
+def ask_rabbitmq(address: str) -> None:
+    """Log in, once."""
+    from kombu import Connection
+
+    from config import broker
+
+    broker.install()
+    options = broker.configuration("", address)
+    with Connection(address, ssl=options.get("broker_use_ssl"), connect_timeout=PATIENCE_S) as connection:
+        connection.ensure_connection(max_retries=0, timeout=PATIENCE_S)
+
+
+ASK: dict[str, Callable[[str], None]] = {
+    "DATABASE_URL": ask_postgres,
+    "REDIS_URL": ask_redis,
+    "BROKER_URL": ask_rabbitmq,
+}
+SERVER = {"DATABASE_URL": ("PostgreSQL", 5432), "REDIS_URL": ("Redis", 6379), "BROKER_URL": ("RabbitMQ", 5672)}
+INSTEAD = {"BROKER_URL": "the queues are in Redis"}
+"""What the engine does without a setting, unless it runs a server of its own."""
 
 
 def sentence(name: str, address: str, problem: Exception) -> str:
@@ -56,8 +74,9 @@ def sentence(name: str, address: str, problem: Exception) -> str:
     reason = str(problem).strip().partition("\n")[0] or type(problem).__name__
     for secret in {parts.password, unquote(parts.password or "")} - {None, ""}:
         reason = reason.replace(str(secret), "***")
+    otherwise = INSTEAD.get(name, f"the engine runs a {product} of its own")
     where = f"{parts.hostname or 'localhost'}:{parts.port or port}"
     return (
         f"{name}: {product} at {where} cannot be used ({reason[:REASON_MAX].rstrip('.')}). "
-        f"Start that server or correct {name}; without it the engine runs a {product} of its own."
+        f"Start that server or correct {name}; without it {otherwise}."
     )

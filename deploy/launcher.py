@@ -18,7 +18,7 @@ from typing import Any
 
 from config import env
 from deploy import metrics, roles
-from deploy.external import Unreachable, reach
+from deploy.external import ASK, Unreachable, reach
 from deploy.servers import StoreFailed, last_lines
 from deploy.stores import Stores
 from deploy.supervisor import Child, Interrupted, NotReady, Ready, Signals, Supervisor
@@ -330,11 +330,13 @@ def read_settings(options: Options) -> tuple[dict[str, Any], frozenset[str]]:
     if settings["MARKET_REPLAY"] and not given.get("MARKET_REPLAY_START"):
         # One beginning for all processes, also for those that are started again later.
         os.environ["MARKET_REPLAY_START"] = f"{time.time():.3f}"
-    external = frozenset(name for name in ("DATABASE_URL", "REDIS_URL") if given.get(name))
-    if options.fresh and external:
+    external = frozenset(name for name in ASK if given.get(name))
+    # What RabbitMQ still holds are wake-ups for orders that are gone, which are harmless.
+    data = external - {"BROKER_URL"}
+    if options.fresh and data:
         raise CannotStart(
-            f"--fresh deletes the data of embedded stores only, and {' and '.join(sorted(external))} "
-            f"name{'s' if len(external) == 1 else ''} a server of yours. Nothing was deleted.\n"
+            f"--fresh deletes the data of embedded stores only, and {' and '.join(sorted(data))} "
+            f"name{'s' if len(data) == 1 else ''} a server of yours. Nothing was deleted.\n"
             "Empty that server yourself, or start without the setting.",
             2,
         )

@@ -8,12 +8,14 @@ from uuid import uuid4
 
 import msgspec
 import structlog
+from amqp.exceptions import AMQPError
 from celery import current_app
+from django.conf import settings
 from kombu.exceptions import KombuError
 
 from orders import traces
 from orders.lines import about
-from routing.store import now_ms, redis
+from routing.store import StoreError, now_ms, redis
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +35,9 @@ KEEP = "dlq.keep"
 RETIRE = "dlq.retire"
 
 ORDERS_PER_TASK = 100
+
+BROKER_ERRORS = (KombuError, AMQPError, OSError, StoreError)
+"""The broker is unreachable or refused; what was sent may or may not have arrived."""
 
 SENT_AT = "engine_sent_at"
 """Header of every message: when it was sent, in epoch milliseconds by the store's clock."""
@@ -62,7 +67,7 @@ def send(task: str, order_ids: Sequence[str] = (), pairs: Sequence[str] = ()) ->
     try:
         for group in groups:
             wake(task, group, pairs)
-    except (KombuError, OSError) as reason:
+    except BROKER_ERRORS as reason:
         log.warning("worker not woken, the sweep will", task=task, reason=str(reason), **about(order_ids))
         return False
     return True
@@ -84,14 +89,37 @@ def wake(task: str, order_ids: Sequence[str], pairs: Sequence[str]) -> None:
 
 def waiting(queue: str) -> int:
     """Count the messages no worker has taken yet."""
-    return int(redis().llen(queue))
+    return depths([queue])[queue]
+
+
+def depths(queues: Sequence[str] = QUEUES) -> dict[str, int]:
+    """Count those of each queue."""
+    return rabbitmq_depths(queues) if settings.BROKER_URL else redis_depths(queues)
+
+
+def redis_depths(queues: Sequence[str]) -> dict[str, int]:
+    """Ask for the lengths of the lists that queues are in Redis."""
+    pipe = redis().pipeline(transaction=False)
+    for queue in queues:
+        pipe.llen(queue)
+    return dict(zip(queues, map(int, pipe.execute()), strict=True))
+
+
+def rabbitmq_depths(queues: Sequence[str]) -> dict[str, int]:
+    """Declare each queue once more, which answers with its length; one that nobody has used yet is then there."""
+    with current_app.connection_or_acquire() as connection:
+        channel, known = connection.default_channel, current_app.amqp.queues
+        return {queue: int(known[queue].bind(channel).queue_declare().message_count) for queue in queues}
 
 
 def ages_ms() -> dict[str, int | None]:
     """Return how long each queue's oldest message has waited: 0 for an empty one, None where it does not say.
 
-    Only the one message at the end from which workers take is read, however long the queue.
+    Only the one message at the end from which workers take is read, however long the queue.  RabbitMQ shows a message
+    to none but its consumer: there, any queue that is not empty is of unknown age.
     """
+    if settings.BROKER_URL:
+        return {queue: None if depth else 0 for queue, depth in depths().items()}
     pipe = redis().pipeline(transaction=False)
     for queue in QUEUES:
         pipe.lindex(queue, -1)

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from engine.lifecycle import FINAL
@@ -215,14 +216,8 @@ def quote_ages() -> list[dict[str, Any]]:
 
 def queues() -> list[dict[str, Any]]:
     """Count the messages no worker has taken yet, by queue, and say how long the oldest has waited, if it says so."""
-    pipe = redis().pipeline(transaction=False)
-    for name in dispatch.QUEUES:
-        pipe.llen(name)
-    lengths, ages = pipe.execute(), dispatch.ages_ms()
-    return [
-        {"queue": name, "length": length, "age_ms": ages[name]}
-        for name, length in zip(dispatch.QUEUES, lengths, strict=True)
-    ]
+    ages = dispatch.ages_ms()
+    return [{"queue": name, "length": length, "age_ms": ages[name]} for name, length in dispatch.depths().items()]
 
 
 def repaired() -> dict[str, int]:
@@ -259,21 +254,27 @@ def from_redis() -> dict[str, Any]:
         "quotes": quote_ages(),
         "freshMs": guards.QUOTE_FRESH_MS,
         "staleMs": guards.QUOTE_STALE_MS,
-        "queues": queues(),
         "dbsync": archive.backlog(),
         "repaired": repaired(),
     }
 
 
+def from_broker() -> dict[str, Any]:
+    """Gather what the broker knows, which is Redis unless it is RabbitMQ."""
+    return {"queues": queues()}
+
+
 def gather() -> dict[str, Any]:
     """Gather all figures; a store that does not answer is named in `away`, and its figures are missing."""
     found: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "away": []}
-    for store, part in (("Postgres", from_postgres), ("Redis", from_redis)):
+    broker = "RabbitMQ" if settings.BROKER_URL else "Redis"
+    for store, part in (("Postgres", from_postgres), ("Redis", from_redis), (broker, from_broker)):
         try:
             found |= part()
-        except (OperationalError, InterfaceError, StoreError) as reason:
+        except (OperationalError, InterfaceError, *dispatch.BROKER_ERRORS) as reason:
             log.warning("figures not gathered", store=store, reason=repr(reason))
-            found["away"].append(f"{store} does not answer: {str(reason).strip()[:200]}")
+            sentence = f"{store} does not answer: {str(reason).strip()[:200]}"
+            found["away"] += [sentence] if sentence not in found["away"] else []
     return found
 
 

@@ -77,18 +77,21 @@ def look_at_redis() -> list[Sample]:
         redis().ping()
     load = live.load(now_ms())
     return [
-        *(("engine_queue_depth", (queue,), dispatch.waiting(queue)) for queue in dispatch.QUEUES),
-        *(
-            ("engine_queue_age_seconds", (queue,), age / 1000)
-            for queue, age in dispatch.ages_ms().items()
-            if age is not None
-        ),
         *(("engine_workers_alive", (queue,), count) for queue, count in heartbeats.alive().items()),
         ("engine_orders_open", (), load.orders),
         ("engine_orders_overdue_seconds", (), load.overdue_ms / 1000),
         ("engine_attempts_open", (), load.attempts),
         ("engine_dbsync_backlog_entries", (), archive.backlog()),
         ("engine_dbsync_backlog_seconds", (), archive.behind_ms() / 1000),
+    ]
+
+
+def look_at_queues() -> list[Sample]:
+    """Look up what waits for a worker; how long it has waited is absent where it is not known."""
+    ages = dispatch.ages_ms().items()
+    return [
+        *(("engine_queue_depth", (queue,), depth) for queue, depth in dispatch.depths().items()),
+        *(("engine_queue_age_seconds", (queue,), age / 1000) for queue, age in ages if age is not None),
     ]
 
 
@@ -119,6 +122,7 @@ def count_resting() -> list[Sample]:
 
 PARTS = (
     Part("redis", look_at_redis),
+    Part("broker", look_at_queues),
     Part("postgres", look_at_postgres),
     Part("quotes", look_at_quotes),
     Part("resting", count_resting, COUNT_EVERY_S),

@@ -53,6 +53,8 @@ def prepare() -> None:
         finish()
         pytest.exit(f"the stores for the tests cannot start: {failure}", returncode=3)
     os.environ.update({name: url for name, url in given.items() if url} | urls)
+    # Tests that look into queues look into Redis.
+    os.environ["BROKER_URL"] = ""
     os.environ["ENGINE_DATA_DIR"] = str(data_dir)
 
 

@@ -16,11 +16,13 @@ from typing import Any
 
 import httpx
 import psycopg
-from redis import Redis
+from redis import Redis as Client
 
 from config.env import PREFIXES, ROOT
+from tests.stands import RabbitMQ, Redis, Stand, asked_for, running, start_again
 
 READY_S = 60.0
+STORES = ("DATABASE_URL", "REDIS_URL", "BROKER_URL")
 NO_DELAYS = {"MOCK_QUOTE_DELAY_MS": "0", "MOCK_CONFIRM_DELAY_MS": "0"}
 
 
@@ -50,6 +52,7 @@ class System:
     arguments: tuple[str, ...]
     data_dir: Path
     port: int = field(default_factory=free_port)
+    stands: dict[Stand, RabbitMQ | Redis] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -62,18 +65,22 @@ class System:
         """Where its sockets are."""
         return f"ws://127.0.0.1:{self.port}"
 
+    @property
+    def stores(self) -> dict[str, str]:
+        """The addresses of stores that are not the launcher's own."""
+        return {stand.setting: server.url for stand, server in self.stands.items()}
+
+    def environ(self) -> dict[str, str]:
+        """Return what its processes are told besides its settings: nothing of what the tests themselves run on."""
+        own = {
+            name: value for name, value in os.environ.items() if not name.startswith(PREFIXES) and name not in STORES
+        }
+        places = {"ENGINE_DATA_DIR": str(self.data_dir), "ENGINE_PORT": str(self.port), "ENGINE_NO_VENV": "1"}
+        return {**own, "BROKER_URL": "", **self.stores, **places}
+
     def start(self) -> None:
         """Start and wait until it says it is ready."""
-        environ = {
-            k: v for k, v in os.environ.items() if not k.startswith(PREFIXES) and k not in ("DATABASE_URL", "REDIS_URL")
-        }
-        environ |= {
-            "ENGINE_DATA_DIR": str(self.data_dir),
-            "ENGINE_PORT": str(self.port),
-            "ENGINE_FLOWER_PORT": str(free_port()),
-            "ENGINE_NO_VENV": "1",
-            **self.settings,
-        }
+        environ = {**self.environ(), "ENGINE_FLOWER_PORT": str(free_port()), **self.settings}
         log = (self.data_dir / "up.log").open("ab")
         command = [sys.executable, "manage.py", "up", "--no-flower", *self.arguments]
         self.process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log, start_new_session=True)
@@ -103,44 +110,46 @@ class System:
         return {"launcher": running["pid"], **running["processes"]}
 
     def kill(self, name: str) -> None:
-        """Kill one process without warning."""
+        """Kill one process without warning; like the launcher, a stand starts its own again."""
+        for stand, server in self.stands.items():
+            if stand.process == name:
+                server.kill()
+                start_again(server)
+                return
         os.kill(self.pids()[name], signal.SIGKILL)
 
     def running(self) -> dict[str, Any]:
         """Return the addresses of the stores."""
         found: dict[str, Any] = json.loads((self.data_dir / "run.json").read_text())
-        return found
+        return {**found, **self.stores}
 
     def postgres(self) -> "psycopg.Connection[tuple[Any, ...]]":
         """Connect to its Postgres."""
         return psycopg.connect(self.running()["DATABASE_URL"], autocommit=True)
 
-    def redis(self) -> Redis:
+    def redis(self) -> Client:
         """Connect to its Redis."""
-        return Redis.from_url(self.running()["REDIS_URL"], decode_responses=True)
+        return Client.from_url(self.running()["REDIS_URL"], decode_responses=True)
 
     def manage(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a management command against it."""
-        environ = {
-            k: v for k, v in os.environ.items() if not k.startswith(PREFIXES) and k not in ("DATABASE_URL", "REDIS_URL")
-        }
-        environ |= {
-            "ENGINE_DATA_DIR": str(self.data_dir),
-            "ENGINE_PORT": str(self.port),
-            "ENGINE_NO_VENV": "1",
-            **self.settings,
-        }
         command = [sys.executable, "manage.py", *arguments]
+        environ = {**self.environ(), **self.settings}
         return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=False)
 
 
 @contextmanager
-def system(settings: dict[str, str] | None = None, *arguments: str) -> Iterator[System]:
-    """Run an engine of its own for a while, with empty stores."""
-    with tempfile.TemporaryDirectory(prefix="order-engine-system-", ignore_cleanup_errors=True) as folder:
+def system(
+    settings: dict[str, str] | None = None, *arguments: str, stands: list[Stand] | None = None
+) -> Iterator[System]:
+    """Run an engine of its own for a while, with empty stores: embedded ones, or those that are asked for."""
+    with (
+        tempfile.TemporaryDirectory(prefix="order-engine-system-", ignore_cleanup_errors=True) as folder,
+        running(asked_for() if stands is None else stands, Path(folder)) as servers,
+    ):
         # PostgreSQL's own account must be able to pass through.
         Path(folder).chmod(0o711)
-        engine = System(settings or {}, arguments, Path(folder))
+        engine = System(settings or {}, arguments, Path(folder), stands=servers)
         try:
             engine.start()
             yield engine

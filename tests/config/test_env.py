@@ -52,6 +52,8 @@ GOOD = {
         "postgresql://u:p@db.example:5432/engine?sslmode=require"
     ),
     ("REDIS_URL", "rediss://:p@cache.example/0"): "rediss://:p@cache.example/0",
+    ("BROKER_URL", "amqps://u:p@queues.example/engine"): "amqps://u:p@queues.example/engine",
+    ("BROKER_URL", ""): None,
     ("ENGINE_NO_VENV", "1"): "1",
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example:4318"): "https://collector.example:4318",
     ("OTEL_EXPORTER_OTLP_ENDPOINT", ""): None,
@@ -87,6 +89,7 @@ BAD = [
     ("ENGINE_NO_VENV", "yes", "one of 0, 1"),
     ("DATABASE_URL", "mysql://localhost/x", "postgres:// or postgresql://"),
     ("DATABASE_URL", "postgres://", "an address"),
+    ("BROKER_URL", "redis://cache.example/0", "amqp:// or amqps://"),
     ("REDIS_URL", "localhost:6379", "redis:// or rediss://"),
     ("REDIS_URL", "redis://localhost:port/0", "an address"),
     ("REDIS_URL", "redis://localhost:99999/0", "an address"),
@@ -264,7 +267,8 @@ def test_a_replay_that_cannot_be_read_to_its_end_stops_the_start(tmp_path):
 
 @pytest.mark.parametrize("name", env.SECRETS)
 def test_a_secret_may_be_the_content_of_a_file(tmp_path, name):
-    value = {"DATABASE_URL": "postgresql://u:p@db/engine", "REDIS_URL": "redis://:p@cache/0"}.get(name, "s3cret value")
+    addresses = {"DATABASE": "postgresql://u:p@db/engine", "REDIS": "redis://:p@cache/0", "BROKER": "amqp://u:p@q//"}
+    value = addresses.get(name.removesuffix("_URL"), "s3cret value")
     (tmp_path / "secret").write_text(f"{value}\n")
     given = {f"{name}_FILE": str(tmp_path / "secret")}
     assert load(tmp_path, **given)[name] == value

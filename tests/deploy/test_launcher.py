@@ -19,7 +19,7 @@ from deploy.servers import free_port
 from deploy.terminal import Logs, new_lines
 
 ROOT = Path(__file__).resolve().parents[2]
-FIXED = ("DATABASE_URL", "REDIS_URL", "MARKET_REPLAY", "MARKET_REPLAY_SPEED", "MARKET_REPLAY_START")
+FIXED = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "MARKET_REPLAY", "MARKET_REPLAY_SPEED", "MARKET_REPLAY_START")
 
 
 @pytest.fixture
@@ -93,7 +93,12 @@ def test_a_wrong_setting_stops_the_start_with_its_name(bare):
 
 
 @pytest.mark.parametrize(
-    ("name", "scheme", "product"), [("DATABASE_URL", "postgresql", "PostgreSQL"), ("REDIS_URL", "redis", "Redis")]
+    ("name", "scheme", "product"),
+    [
+        ("DATABASE_URL", "postgresql", "PostgreSQL"),
+        ("REDIS_URL", "redis", "Redis"),
+        ("BROKER_URL", "amqp", "RabbitMQ"),
+    ],
 )
 def test_an_external_store_that_is_away_stops_the_start_in_one_sentence(bare, tmp_path, name, scheme, product):
     port = free_port()
@@ -115,6 +120,20 @@ def test_a_server_of_another_kind_is_refused_without_its_password():
         threading.Thread(target=lambda: other.accept()[0].sendall(b"-NO hush\r\n" * 9), daemon=True).start()
         with pytest.raises(Unreachable, match=rf"REDIS_URL: Redis at 127\.0\.0\.1:{port} .*NO \*\*\*"):
             reach({"REDIS_URL": f"redis://:hush@127.0.0.1:{port}/0"}, frozenset({"REDIS_URL"}))
+
+
+def test_a_broker_that_says_nothing_is_not_waited_for_for_ever():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(
+            Unreachable, match=rf"BROKER_URL: RabbitMQ at 127\.0\.0\.1:{port} .*the queues are in Redis"
+        ):
+            reach({"BROKER_URL": f"amqp://me:hush@127.0.0.1:{port}//"}, frozenset({"BROKER_URL"}))
+
+
+def test_a_fresh_start_may_keep_the_users_rabbitmq(bare):
+    bare.setenv("BROKER_URL", "amqp://queues.example//")
+    assert read_settings(parse(["--fresh"]))[1] == {"BROKER_URL"}
 
 
 def test_external_stores_that_answer_let_the_start_go_on():

@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+from amqp.exceptions import AccessRefused
 from celery import current_app
 from django.db import DatabaseError, connection
 from kombu.exceptions import LimitExceeded, OperationalError
@@ -126,7 +127,9 @@ def test_with_redis_down_an_order_is_accepted_and_recovery_places_it_later(bench
     assert bench.messages("order") == 1
 
 
-@pytest.mark.parametrize("reason", [OperationalError("refused"), LimitExceeded(200), ConnectionError("reset")])
+@pytest.mark.parametrize(
+    "reason", [OperationalError("refused"), LimitExceeded(200), ConnectionError("reset"), AccessRefused("guest")]
+)
 def test_with_the_broker_down_an_order_is_accepted_and_the_sweep_finds_it(bench, monkeypatch, reason):
     def away(*_, **__):
         raise reason

@@ -35,7 +35,7 @@ def stores():
     return read(scrape.exposition("stores").decode())
 
 
-UP = {("engine_up", part): 1.0 for part in ("redis", "postgres", "quotes", "resting")}
+UP = {("engine_up", part): 1.0 for part in ("redis", "broker", "postgres", "quotes", "resting")}
 
 
 def test_gauges_say_what_the_stores_hold(bench):
@@ -108,9 +108,19 @@ async def test_a_redis_that_is_away_is_a_gauge_and_no_error(bench, monkeypatch):
     assert answer.status_code == 200
     found = read(answer.text)
     assert (found["engine_up", "redis"], found["engine_up", "postgres"]) == (0, 1)
-    assert ("engine_queue_depth", "order") not in found and ("engine_orders_open",) not in found
+    assert ("engine_orders_open",) not in found
     monkeypatch.undo()
     assert read((await get("/metrics")).text)["engine_up", "redis"] == 1
+
+
+def test_a_broker_that_is_away_hides_the_queues_alone(bench, monkeypatch):
+    def refuse():
+        raise ConnectionError("connection refused")
+
+    monkeypatch.setattr(dispatch, "depths", refuse)
+    found = stores()
+    assert (found["engine_up", "broker"], found["engine_up", "redis"]) == (0, 1)
+    assert ("engine_queue_depth", "order") not in found and ("engine_orders_open",) in found
 
 
 def test_a_postgres_that_is_away_is_a_gauge_and_no_error(bench, monkeypatch):

@@ -1,0 +1,89 @@
+"""RabbitMQ as the broker, killed while orders move: no order is lost and none settles twice."""
+
+import asyncio
+import os
+import signal
+import threading
+
+import httpx
+import pytest
+from kombu import Connection, Queue
+
+from config.broker import QUORUM
+from orders import dispatch
+from tests.chaos.ledgers import nothing_lost_or_doubled, quoted
+from tests.chaos.test_kills import BODY, QUICK
+from tests.load.burst import post_all
+from tests.stands import KINDS
+from tests.system import eventually, system
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def engine():
+    with system(QUICK, stands=[KINDS["TEST_BROKER", "rabbitmq"]]) as running:
+        quoted(running)
+        yield running
+
+
+def test_rabbitmq_killed_and_started_again_amid_300_orders_loses_none_and_settles_none_twice(engine):
+    posting = threading.Thread(target=lambda: asyncio.run(post_all(engine.url, 300, 8)))
+    posting.start()
+    eventually(lambda: accepted(engine) >= 50, 30, "fifty orders are accepted")
+    engine.kill("rabbitmq")
+    posting.join()
+    nothing_lost_or_doubled(engine, 300)
+    assert httpx.get(f"{engine.url}/readyz").status_code == 200
+
+
+def metrics(engine):
+    return httpx.get(f"{engine.url}/metrics").text.splitlines()
+
+
+def accepted(engine):
+    with engine.postgres() as db:
+        return db.execute("SELECT count(*) FROM orders_order").fetchone()[0]
+
+
+def test_while_rabbitmq_is_away_orders_are_accepted_and_looked_at_once_it_is_back(engine):
+    (broker,) = engine.stands.values()
+    broker.kill()
+    answers = [httpx.post(f"{engine.url}/api/orders/execute", json=BODY, timeout=15) for _ in range(20)]
+    assert {answer.status_code for answer in answers} == {202}
+    assert {'engine_up{part="broker"} 0.0', 'engine_up{part="redis"} 1.0'} <= set(metrics(engine))
+    assert accepted(engine) == 20
+    broker.start()
+    nothing_lost_or_doubled(engine, 20)
+    eventually(
+        lambda: 'engine_queue_depth{queue="order"} 0.0' in metrics(engine), 30, "the queue's depth is told again"
+    )
+
+
+def test_a_rabbitmq_that_stands_still_keeps_no_client_waiting_for_ever(engine):
+    (broker,) = engine.stands.values()
+    os.kill(broker.process.pid, signal.SIGSTOP)
+    # The limit on the client's side is the assertion: unconfirmed messages are given up after seconds.
+    answers = [httpx.post(f"{engine.url}/api/orders/execute", json=BODY, timeout=30) for _ in range(3)]
+    assert {answer.status_code for answer in answers} == {202}
+    os.kill(broker.process.pid, signal.SIGCONT)
+    nothing_lost_or_doubled(engine, 3)
+
+
+def test_beat_goes_on_after_rabbitmq_has_been_away(engine):
+    engine.kill("rabbitmq")
+    log = engine.data_dir / "logs" / "dlq.log"
+    kept = log.read_text().count("dlq.keep")
+    eventually(lambda: log.read_text().count("dlq.keep") > kept, 90, "the dlq worker is woken by beat again")
+
+
+def test_wake_ups_are_in_quorum_queues_of_rabbitmq_and_not_in_redis(engine):
+    asyncio.run(post_all(engine.url, 50, 8))
+    nothing_lost_or_doubled(engine, 50)
+    assert engine.redis().keys("_kombu.*") == [] and not engine.redis().exists("order")
+    (broker,) = engine.stands.values()
+    with Connection(broker.url) as connection:
+        for name in dispatch.QUEUES:
+            # RabbitMQ refuses to declare a queue that is there as another kind.
+            Queue(name, queue_arguments=QUORUM).bind(connection.channel()).queue_declare()
+    assert 'engine_queue_depth{queue="order"} 0.0' in metrics(engine)
