@@ -161,6 +161,8 @@ def repeats_what_was_asked(story: Story, event: told.Pending) -> None:
 def fired_on_evidence(story: Story, event: told.Triggered) -> None:
     """Check that what an order waited for is told to have been there."""
     seen = event.trigger
+    if isinstance(seen, told.PriceReached) != (story.kind == "limit"):
+        raise story.wrong(f"fired on {type(seen).__name__}")
     if isinstance(seen, told.PriceReached):
         limit = Decimal(story.terms()["limitPrice"])
         if seen.price < limit:
