@@ -6,13 +6,13 @@ None waits long on any market: what the price does not reach in `NEAR_S` is amen
 """
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from tests.load.scenarios.listening import opened
 from tests.load.scenarios.prices import amount_of, beside, pair_of
 from tests.load.scenarios.running import scenario
-from tests.load.scenarios.story import Json, Story
+from tests.load.scenarios.story import Json, Story, Wrong
 from tests.load.scenarios.thresholds import Thresholds
 from tests.load.scenarios.trader import FILLED, Pace, Trader, Watch
 
@@ -24,7 +24,8 @@ REACHED_BPS, NEAR_BPS, FAR_BPS = -100, 1, 3_000
 """How far from BEST a limit is: fires at once, fires when the price rises a little, does not fire."""
 NEAR_S = 3.0
 """How long the price is given to reach an order."""
-EXPIRES_S = 2.0
+EXPIRES_S = 5.0
+"""How long an order lives that is to expire: longer than a busy engine takes to accept it."""
 
 scenario("limit", Thresholds())
 
@@ -77,8 +78,9 @@ class LimitTrader(Trader):
 
     def expires(self, order: Json, bps: int) -> None:
         """See an order end whose time has passed."""
-        until = (datetime.now(UTC) + timedelta(seconds=EXPIRES_S)).isoformat(timespec="milliseconds")
-        story = self.place(order | {"limitPrice": self.price(order, bps), "expiresAt": until})
+        price = self.price(order, bps)
+        until = self.engine_now(order) + timedelta(seconds=EXPIRES_S)
+        story = self.place(order | {"limitPrice": price, "expiresAt": until.isoformat(timespec="milliseconds")})
         with self.following(story) as watch:
             watch.to_end("expired")
 
@@ -114,9 +116,28 @@ class LimitTrader(Trader):
 
         Raises Wrong.
         """
-        pair = f"{order['tokenIn']}-{order['tokenOut']}"
-        quotes = self.call("GET", f"/api/quotes/{pair}", 200, name="/api/quotes/{pair}")
-        return f"{beside(Decimal(quotes['best']['netPrice']), bps, self.tick(pair)):f}"
+        tick = self.tick(f"{order['tokenIn']}-{order['tokenOut']}")
+        return f"{beside(Decimal(self.best(order)['netPrice']), bps, tick):f}"
+
+    def engine_now(self, order: Json) -> datetime:
+        """Return the time by the engine's clock: this machine's may be another.
+
+        Raises Wrong.
+        """
+        best = self.best(order)
+        return datetime.fromisoformat(best["observedAt"]) + timedelta(milliseconds=best["ageMs"])
+
+    def best(self, order: Json) -> Json:
+        """Return the better quote of an order's pair.
+
+        Raises Wrong.
+        """
+        path = f"/api/quotes/{order['tokenIn']}-{order['tokenOut']}"
+        quotes = self.call("GET", path, 200, name="/api/quotes/{pair}")
+        if quotes["best"] is None:
+            raise Wrong(f"GET {path}: no venue quotes this pair")
+        found: Json = quotes["best"]
+        return found
 
     def tick(self, pair: str) -> Decimal:
         """Return what limit prices of a pair are multiples of, from the first message of its feed.

@@ -37,6 +37,10 @@ class Trader(HttpUser):
 
     abstract = True
 
+    def on_start(self) -> None:
+        """Keep no connection open between requests: the engine may close one just as the next request is sent."""
+        self.client.headers["Connection"] = "close"
+
     @property
     def tally(self) -> Tally:
         """Return the run's tally."""
