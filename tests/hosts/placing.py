@@ -1,0 +1,61 @@
+"""Orders of every type, placed as a client does that must have them accepted: at whichever host answers."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+
+Order = dict[str, Any]
+
+# The price wanders while the chain takes its time; a market order must put up with it.
+MARKET: Order = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5", "slippageBps": 2000}
+LIMIT: Order = {"type": "limit", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5", "limitPrice": "155"}
+SNIPER: Order = {
+    **{"type": "sniper", "tokenIn": "SOL", "tokenOut": "WIF", "amount": "0.5", "slippageBps": 2000},
+    "trigger": {"kind": "liquidity", "atLeast": "1000"},
+}
+TOO_LARGE: Order = {**MARKET, "amount": "1000000000"}
+"""Fails at once, for its own size, and becomes a dead letter."""
+MIX = (MARKET, MARKET, LIMIT, MARKET, SNIPER, MARKET, LIMIT, MARKET, MARKET, TOO_LARGE)
+CLIENTS = 16
+ANSWER_S = 3.0
+PLACED_S = 120.0
+
+
+async def place(urls: Sequence[str], count: int, after: int, act: Callable[[], None]) -> list[str]:
+    """Place so many of the mix; once `after` of them are accepted, act.  Returns their ids."""
+    todo, ids = iter(range(count)), []
+    acted = False
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        nonlocal acted
+        for number in todo:
+            ids.append(await accepted(session, urls, number, MIX[number % len(MIX)]))
+            if len(ids) >= after and not acted:
+                acted = True
+                act()
+
+    limits = aiohttp.ClientTimeout(total=ANSWER_S)
+    async with aiohttp.ClientSession(timeout=limits) as session:
+        await asyncio.gather(*(client(session) for _ in range(CLIENTS)))
+    assert acted
+    return ids
+
+
+async def accepted(session: aiohttp.ClientSession, urls: Sequence[str], number: int, order: Order) -> str:
+    """Send an order under a name of its own, host after host, until one has accepted it; return its id."""
+    named = {**order, "clientOrderId": str(uuid4())}
+    async with asyncio.timeout(PLACED_S):
+        while True:
+            try:
+                async with session.post(f"{urls[number % len(urls)]}/api/orders/execute", json=named) as answer:
+                    # Whatever is down, a client hears 202 or a named 503, never another failure.
+                    assert answer.status in (202, 503), await answer.text()
+                    if answer.status == 202:
+                        return str((await answer.json())["orderId"])
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                # Not known whether it was accepted: the next host is told the same name.
+                await asyncio.sleep(0.02)
+            number += 1
