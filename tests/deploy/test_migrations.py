@@ -31,11 +31,10 @@ ALLOWED = {
     ("orders.0004_rare_ends", "AddIndex attempt attempts_expired"): EARLY,
     ("orders.0004_rare_ends", "AddIndex order orders_cancelled"): EARLY,
     ("orders.0004_rare_ends", "AddIndex order orders_expired"): EARLY,
-    ("orders.0005_guards", "RemoveConstraint order client_order_id_once"): (
-        "The same constraint is back in the same transaction; nobody sees the table without it."
+    ("orders.0005_guards", "RunSQL"): (
+        "A unique index is made concurrently before the one it replaces is dropped the same way; both hold meanwhile."
     ),
-    ("orders.0005_guards", "AddConstraint order client_order_id_once"): f"It holds as before it was removed. {EARLY}",
-    ("orders.0006_retention", "RunSQL"): (
+    ("orders.0007_retention", "RunSQL"): (
         "A trigger on inserted rows, made in a moment; lock_timeout ends the wait for it before orders would queue up "
         "behind. It refuses nothing until the first order is archived, and then what would be a second order."
     ),

@@ -27,7 +27,7 @@ NOT_ONCE = "DROP TRIGGER orders_once_for_good ON orders_order; DROP FUNCTION ord
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('orders', '0005_guards'),
+        ('orders', '0006_types'),
     ]
 
     operations = [
