@@ -250,10 +250,22 @@ def test_without_redis_the_dashboard_shows_what_postgres_knows_and_says_what_is_
         raise StoreGone("gone")
 
     monkeypatch.setattr(figures, "from_redis", away)
+    monkeypatch.setattr(figures, "from_broker", away)
     shown = figures.gather()
     assert shown["away"] == ["Redis does not answer: gone"]
     assert shown["minutes"]
-    assert "queues" not in shown
+    assert "queues" not in shown and "quotes" not in shown
+
+
+def test_without_rabbitmq_the_dashboard_lacks_the_queues_alone(busy, monkeypatch, settings):
+    def away(*_):
+        raise ConnectionError("gone")
+
+    settings.BROKER_URL = "amqp://queues.example//"
+    monkeypatch.setattr(figures.dispatch, "depths", away)
+    shown = figures.gather()
+    assert shown["away"] == ["RabbitMQ does not answer: gone"]
+    assert "queues" not in shown and shown["quotes"] and shown["minutes"]
 
 
 def test_a_dozen_dashboards_cost_what_one_does(busy):
