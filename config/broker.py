@@ -73,7 +73,8 @@ class QuorumTransport(pyamqp.Transport):
 
     def verify_connection(self, connection: Any) -> bool:
         """Tell whether a connection can be used; one whose channel RabbitMQ has closed is given up."""
-        channel = self.client._default_channel
+        client: Any = self.client
+        channel = client._default_channel
         if connection.connected and channel is not None and not channel.is_open:
             connection.collect()
         return bool(connection.connected)

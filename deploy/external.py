@@ -52,7 +52,7 @@ def ask_rabbitmq(address: str) -> None:
 
     broker.install()
     options = broker.configuration("", address)
-    with Connection(address, ssl=options.get("broker_use_ssl"), connect_timeout=PATIENCE_S) as connection:
+    with Connection(address, ssl=options.get("broker_use_ssl", False), connect_timeout=PATIENCE_S) as connection:
         connection.ensure_connection(max_retries=0, timeout=PATIENCE_S)
 
 

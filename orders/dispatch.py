@@ -4,6 +4,7 @@ A message says "look at these orders" and nothing more; a lost or repeated one i
 """
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -108,7 +109,8 @@ def redis_depths(queues: Sequence[str]) -> dict[str, int]:
 def rabbitmq_depths(queues: Sequence[str]) -> dict[str, int]:
     """Declare each queue once more, which answers with its length; one that nobody has used yet is then there."""
     with current_app.connection_or_acquire() as connection:
-        channel, known = connection.default_channel, current_app.amqp.queues
+        channel: Any = connection.default_channel
+        known: Any = current_app.amqp.queues
         return {queue: int(known[queue].bind(channel).queue_declare().message_count) for queue in queues}
 
 

@@ -103,6 +103,10 @@ class Cluster:
         """Ask a host's process as a readiness probe does."""
         if all(process.poll() is not None for process in host.started):
             self.start_role(role, host)
+        return self.answers(host)
+
+    def answers(self, host: Host) -> bool:
+        """Tell whether a host's process answers that it is ready."""
         return http_status(host.address, METRICS_PORT, "/readyz", host.address, 2.0) == 200
 
     def alive(self, queue: str) -> int:
@@ -176,11 +180,11 @@ def start_valkey(host: Host, folder: Path) -> str:
     postgres.write_secret(folder / "valkey.conf", settings)
     host.start([valkey.find_binary(), folder / "valkey.conf"], folder / "logs" / "valkey.log", {})
     url = f"redis://:{password}@{host.address}:6379/0"
-    eventually(lambda: answers(url), 60, f"Valkey answers at {host.address}: {folder / 'logs' / 'valkey.log'}")
+    eventually(lambda: pings(url), 60, f"Valkey answers at {host.address}: {folder / 'logs' / 'valkey.log'}")
     return url
 
 
-def answers(url: str) -> bool:
+def pings(url: str) -> bool:
     """Tell whether a Redis answers."""
     try:
         return bool(Redis.from_url(url).ping())
