@@ -10,6 +10,7 @@ from kombu import Connection, Exchange, Queue
 from config import broker
 from config.beat import Schedule
 from config.celery import app
+from orders.dispatch import BROKER_ERRORS
 
 REDIS, RABBITMQ = "redis://cache.example/0", "amqp://u:p@queues.example//"
 
@@ -45,7 +46,7 @@ def test_a_rabbitmq_that_is_away_is_tried_once_by_who_sends():
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         address = f"amqp://127.0.0.1:{nobody.getsockname()[1]}//"
-        with pytest.raises(OSError), Connection(address, transport_options=options) as connection:
+        with pytest.raises(BROKER_ERRORS), Connection(address, transport_options=options) as connection:
             _ = connection.default_channel
 
 
