@@ -216,17 +216,25 @@ def settled_from(row: tuple[Any, ...]) -> Settled:
 
 
 def settle(state: AttemptState, findings: Sequence[Finding]) -> list[Settled]:
-    """Record the chain's decision on open attempts; harmless twice.  Return the attempts that now stand so."""
+    """Record the chain's decision on open attempts; harmless twice.  Return the attempts that now stand so.
+
+    Two workers may have found the same: each locks its rows in the order of their ids, so neither waits for the other
+    while the other waits for it.
+    """
     if not findings:
         return []
     rows = fetch(
         f"""
+        WITH found AS MATERIALIZED (
+            SELECT t.id, a.* FROM orders_attempt t
+            JOIN json_to_recordset(%s) AS a(signature text, slot bigint, amount_out numeric, fee_lamports bigint,
+                                            error_code text, error text) USING (signature)
+            WHERE t.state = ANY(%s) ORDER BY t.id FOR UPDATE OF t)
         UPDATE orders_attempt t
         SET state = '{state.value}', settled_at = coalesce(settled_at, now()), slot = a.slot,
             amount_out = a.amount_out, fee_lamports = a.fee_lamports, error_code = a.error_code, error = a.error
-        FROM json_to_recordset(%s) AS a(signature text, slot bigint, amount_out numeric, fee_lamports bigint,
-                                        error_code text, error text), orders_order o
-        WHERE t.signature = a.signature AND o.id = t.order_id AND t.state = ANY(%s)
+        FROM found a, orders_order o
+        WHERE t.id = a.id AND o.id = t.order_id
         RETURNING {SETTLED_COLUMNS}
         """,  # noqa: S608 - a word of our own enum and a constant of this module
         recordset(findings),

@@ -267,6 +267,7 @@ class PairSerializer(serializers.Serializer[Any]):
     pair = PairName()
     tokenIn = TokenSerializer()
     tokenOut = TokenSerializer()
+    tick = Decimals(help_text="What limit prices of this pair are multiples of.")
 
 
 class HealthSerializer(serializers.Serializer[Any]):

@@ -246,7 +246,12 @@ class Pairs(APIView):
         refuse_unknown(request.query_params, ())
         return Response(
             [
-                {"pair": name, "tokenIn": token_json(pair.token_in), "tokenOut": token_json(pair.token_out)}
+                {
+                    "pair": name,
+                    "tokenIn": token_json(pair.token_in),
+                    "tokenOut": token_json(pair.token_out),
+                    "tick": plain(pair.tick),
+                }
                 for name, pair in sorted(catalogue().active.items())
             ]
         )

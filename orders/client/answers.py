@@ -114,6 +114,7 @@ class Pair(Value):
     pair: str
     token_in: Token
     token_out: Token
+    tick: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ from orders.client import (
     volume,
 )
 from orders.client import client as client_module
+from routing.catalogue import catalogue
 from tests.client.misbehaving import LOSE, bound, served
 from tests.orders.doors import until
 
@@ -183,7 +184,7 @@ async def test_a_lost_answer_without_patience_is_told_as_that(way, market):
 async def test_time_that_runs_out_is_told_with_the_last_trouble(client, way, market):
     (order_id,) = await aside(market.place)
     with pytest.raises(Unfinished) as quiet:
-        [event async for event in client.follow(order_id, after=1, within_s=0.3)]
+        [event async for event in client.follow(order_id, after=1, within_s=3.0)]
     assert str(quiet.value) == ""
     way.sockets.extend([(0, 1013)] * 1_000)
     with pytest.raises(Unfinished, match="store_unreachable"):
@@ -255,6 +256,7 @@ async def test_an_estimate_and_the_pairs_are_typed(client, market):
     assert [one.kind for one in sniper.sniper.conditions] == ["liquidity", "volume"]
     pairs = {one.pair: one for one in await client.pairs()}
     assert pairs["SOL-USDC"].token_in.decimals == 9
+    assert pairs["SOL-USDC"].tick == catalogue().active["SOL-USDC"].tick
 
 
 async def test_a_sniper_order_is_placed_as_it_was_asked(client, way, bench):

@@ -16,7 +16,7 @@ from routing.asking import POLL_MS
 from routing.store import redis
 
 TASKS = [
-    *(dispatch.EXECUTE, dispatch.RECOVER, dispatch.POLL, dispatch.DRAIN, dispatch.KEEP),
+    *(dispatch.EXECUTE, dispatch.RECOVER, dispatch.POLL, dispatch.DRAIN, dispatch.KEEP, dispatch.RETIRE),
     *(dispatch.FIRE, dispatch.CHECK, dispatch.AUDIT, dispatch.MATCH, dispatch.EVALUATE),
 ]
 

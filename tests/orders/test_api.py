@@ -4,6 +4,7 @@ import asyncio
 import json
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import httpx
 import pytest
@@ -657,6 +658,7 @@ def test_pairs_are_listed_with_mints_and_decimals(bench, client):
     assert [pair["pair"] for pair in pairs] == sorted(catalogue().active)
     sol = next(pair for pair in pairs if pair["pair"] == "SOL-USDC")
     assert sol["tokenIn"] == {"symbol": "SOL", "mint": TOKENS["SOL"].mint, "decimals": 9}
+    assert all(Decimal(pair["tick"]) == catalogue().active[pair["pair"]].tick for pair in pairs)
 
 
 # Health

@@ -3,12 +3,14 @@
 import threading
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from engine.lifecycle import AttemptState
 from orders import attempts, execution, live, models, settlement
 from routing.chain import ChainUnreachable
 from routing.store import redis
+from tests.orders.locks import in_thread, waits_for_a_lock
+from tests.system import eventually
 
 STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
 
@@ -332,6 +334,21 @@ def test_closing_an_order_and_committing_its_attempt_at_once_lets_exactly_one_th
         racer.join(30)
     assert outcome["committed"] | outcome["closed"] == set(ids)
     assert outcome["committed"] & outcome["closed"] == set()
+
+
+def test_two_workers_that_settle_the_same_attempts_lock_them_in_one_order(bench):
+    bench.quote_all()
+    bench.carry(bench.place(2))
+    first, second = models.Attempt.objects.order_by("id")
+    found = [settlement.Finding(one.signature, settlement.Landing.LANDED) for one in (second, first)]
+    with transaction.atomic():
+        models.Attempt.objects.select_for_update().get(pk=first.pk)
+        thread, answers = in_thread(lambda: attempts.settle(AttemptState.LANDED, found))
+        eventually(waits_for_a_lock, 20, "the other waits for the first of them")
+        # It holds none beyond the one it waits for.
+        models.Attempt.objects.select_for_update(nowait=True).get(pk=second.pk)
+    thread.join(30)
+    assert {one.signature for one in answers[0]} == {first.signature, second.signature}
 
 
 def test_a_claim_repeated_after_a_lost_reply_counts_once(bench, monkeypatch):

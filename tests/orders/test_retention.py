@@ -1,12 +1,11 @@
 """Retention: what ended long ago leaves the hot tables whole, is found all the same, and is never placed again."""
 
-import threading
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 from structlog.testing import capture_logs
@@ -17,6 +16,7 @@ from orders.models import ArchivedOrder, Attempt, DeadLetter, Order, OrderEvent,
 from routing.models import LedgerEntry
 from routing.store import redis
 from tests.factories import AttemptFactory, DeadLetterFactory, OrderEventFactory, OrderFactory
+from tests.orders.locks import in_thread, waits_for_a_lock
 from tests.system import eventually
 
 DAYS = 30
@@ -246,31 +246,6 @@ def test_a_move_that_breaks_off_leaves_everything_where_it_was(confirmed, monkey
             retention.retire()
     assert [table.objects.count() for table in (Order, OrderEvent, Attempt, LedgerEntry, ArchivedOrder)] == before
     assert retention.retire() == 1
-
-
-def in_thread(work):
-    """Run it on a thread of its own, with its own connection; return the thread and what it will answer."""
-    answers = []
-
-    def run():
-        try:
-            answers.append(work())
-        except Exception as reason:
-            answers.append(reason)
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread, answers
-
-
-def waits_for_a_lock():
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
-        return cursor.fetchone()[0]
 
 
 def test_a_row_somebody_holds_is_passed_by_and_not_waited_for(bench):

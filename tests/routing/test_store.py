@@ -1,5 +1,7 @@
 """This process's connection to Redis: scripts and the store's clock."""
 
+import time
+
 import pytest
 from redis import Redis
 
@@ -25,6 +27,21 @@ def test_the_clock_is_the_stores_and_not_this_machines(bench, monkeypatch):
     monkeypatch.setattr(Redis, "time", lambda self: (seconds + 3600, micros))
     ahead = StoreClock()() - (seconds * 1000 + micros // 1000)
     assert 3_600_000 <= ahead < 3_610_000
+
+
+def test_a_reading_that_was_slow_to_come_does_not_set_the_clock_back(bench, monkeypatch):
+    answers = iter([0.2, 0.1, 0.0])
+    time_of = Redis.time
+
+    def slow(self):
+        reading = time_of(self)
+        time.sleep(next(answers, 0.0))
+        return reading
+
+    monkeypatch.setattr(Redis, "time", slow)
+    told = StoreClock()()
+    seconds, micros = time_of(redis())
+    assert 0 <= seconds * 1000 + micros / 1000 - told < 150
 
 
 def test_the_clock_goes_on_while_the_store_is_away(bench, monkeypatch):
