@@ -1,7 +1,7 @@
 """Orders of every type, placed as a client does that must have them accepted: at whichever host answers."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -24,23 +24,21 @@ ANSWER_S = 3.0
 PLACED_S = 120.0
 
 
-async def place(urls: Sequence[str], count: int, after: int, act: Callable[[], None]) -> list[str]:
-    """Place so many of the mix; once `after` of them are accepted, act.  Returns their ids."""
+async def place(urls: Sequence[str], count: int, acts: Mapping[int, Callable[[], None]]) -> list[str]:
+    """Place so many of the mix; once as many are accepted as an act has for its key, do it.  Returns their ids."""
     todo, ids = iter(range(count)), []
-    acted = False
+    to_do = dict(acts)
 
     async def client(session: aiohttp.ClientSession) -> None:
-        nonlocal acted
         for number in todo:
             ids.append(await accepted(session, urls, number, MIX[number % len(MIX)]))
-            if len(ids) >= after and not acted:
-                acted = True
-                act()
+            for after in [one for one in to_do if len(ids) >= one]:
+                to_do.pop(after)()
 
     limits = aiohttp.ClientTimeout(total=ANSWER_S)
     async with aiohttp.ClientSession(timeout=limits) as session:
         await asyncio.gather(*(client(session) for _ in range(CLIENTS)))
-    assert acted
+    assert not to_do
     return ids
 
 
