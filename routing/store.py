@@ -65,7 +65,7 @@ class StoreClock:
         The reading is taken for that of the moment its answer came, so this clock is never ahead of the store's, and
         behind by no more than the call took: of several calls the shortest counts, on a machine that is busy.
         """
-        readings = []
+        readings: list[tuple[float, float]] = []
         while len(readings) < READINGS and (not readings or min(readings)[0] > QUICK_S):
             asked = time.monotonic()
             try:

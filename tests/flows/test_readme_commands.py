@@ -1,0 +1,260 @@
+"""Every command of the README is run: by this file, or by what HOW names for it.
+
+What needs a cloud, a cluster or a container engine goes as far as it can without: its files, names and options exist.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from solders.keypair import Keypair
+
+from config.env import ROOT
+from tests.deploy.test_aws import STACK
+from tests.deploy.test_compose import COMPOSE
+from tests.deploy.test_kubernetes import FOLDER, kustomize
+from tests.flows.tides import tide
+from tests.system import NO_DELAYS, eventually, system
+
+README = (ROOT / "README.md").read_text()
+BEGIN = (
+    *("python3 ", "python -m ", "manage.py ", ".venv/bin/python ", ".venv/bin/locust ", "sudo ", "docker ", "kubectl "),
+    *("aws ", "tar ", "grep ", "order ", "sandbox ", "deadletters", "replay --", "up --"),
+)
+VARIABLE = re.compile(r"[A-Z_]+=\S+ ")
+
+
+def commands() -> list[str]:
+    """Return the README's commands, without prompts and remarks: of its console blocks, and those between words."""
+    blocks = "\n".join(re.findall(r"```console\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
+    shown = [re.split(r"\s+#\s", line.removeprefix("$ "))[0] for line in blocks.splitlines() if line.startswith("$ ")]
+    told = [one for one in re.findall(r"`([^`\n]+)`", README) if VARIABLE.sub("", one).startswith(BEGIN)]
+    return list(dict.fromkeys(" ".join(one.split()) for one in (*shown, *told)))
+
+
+COMMANDS = commands()
+HOW = {
+    "python3 manage.py up": ("tests/system.py", '"manage.py", "up"'),
+    "python3 manage.py test": (".ci/run", "manage.py test"),
+    "python3 manage.py test tests/chaos": (".ci/run", "manage.py test"),
+    "python3 manage.py test tests/orders/test_replayed_book.py": (".ci/run", "manage.py test"),
+    "python3 manage.py test --version": (".ci/run", "manage.py test"),
+    "TEST_BROKER=rabbitmq python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_BROKER"'),
+    "TEST_REDIS=redis python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_REDIS"'),
+    "python -m deploy.role order": ("tests/deploy/test_role.py", '"-m", "deploy.role"'),
+    "sudo .venv/bin/python -m deploy.image --try": ("tests/deploy/test_image.py", '"deploy.image", "--try"'),
+    ".venv/bin/python -m tests.browser.screenshots": ("tests/browser/screenshots.py", "def main"),
+}
+"""What runs a command that no test of this file runs: a file, and what of it does."""
+SMALL = 200
+"""Orders, seconds or requests of a figure that is only to be seen to come about."""
+
+
+def of(*beginnings: str) -> list[str]:
+    """Return the commands that begin so."""
+    found = [one for one in COMMANDS if VARIABLE.sub("", one).startswith(beginnings)]
+    assert found, beginnings
+    return found
+
+
+DOCKER, KUBECTL, CLOUD = of("docker "), of("kubectl "), of("tar ", "aws ")
+LOCUST, LINES, SECRETS = of(".venv/bin/locust "), of("grep "), of("python3 -m deploy.make_secrets")
+FIGURES = of(".venv/bin/python -m tests.load.")
+UP = of("python3 manage.py up --", "up --")
+LAUNCH = of("order sniper SOL <mint>", "sandbox launch --mint")
+WORDS = ("order ", "sandbox ", "deadletters", "replay ")
+MANAGED = [
+    one for one in of(*(f"{start}{word}" for start in ("python3 manage.py ", "manage.py ", "") for word in WORDS))
+    if one not in LAUNCH
+]  # fmt: skip
+
+
+def test_every_command_is_run_by_a_test_or_a_script():
+    here = {*DOCKER, *KUBECTL, *CLOUD, *LOCUST, *LINES, *SECRETS, *FIGURES, *UP, *LAUNCH, *MANAGED}
+    assert sorted(one for one in COMMANDS if one not in here and one not in HOW) == []
+    assert sorted(set(HOW) - set(COMMANDS)) == []
+    for place, text in HOW.values():
+        assert text in (ROOT / place).read_text(), (place, text)
+
+
+def words_after(command: str, word: str) -> list[str]:
+    """Return what a command is told after this word; all of it when the word is left out."""
+    words = shlex.split(command)
+    return words[words.index(word) + 1 :] if word in words else words
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    """An engine that was started with everything that any `up` of the README is told."""
+    settings = tide(tmp_path_factory.mktemp("market"), ["160"])
+    given = [word for command in UP if "--help" not in command for word in words_after(command, "up")]
+    prices = settings.pop("MARKET_REPLAY")
+    settings.pop("MARKET_REPLAY_SPEED")
+    told = [word if word != "prices.csv" else prices for word in given]
+    with system({**NO_DELAYS, **settings}, *told) as running:
+        eventually(lambda: running.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def failed(engine):
+    """Return the id of an order that failed, once it is kept as a dead letter."""
+    order = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1000000000"}
+    order_id = httpx.post(f"{engine.url}/api/orders/execute", json=order).json()["orderId"]
+
+    def kept():
+        with engine.postgres() as db:
+            return db.execute("SELECT 1 FROM orders_deadletter WHERE order_id = %s", [order_id]).fetchone()
+
+    eventually(kept, 60, "the failed order is kept as a dead letter")
+    return order_id
+
+
+@pytest.mark.system
+def test_an_engine_is_started_as_told(engine):
+    assert {"order-1", "order-2"} <= set(engine.pids())
+    assert 155 < float(httpx.get(f"{engine.url}/api/quotes/SOL-USDC").json()["best"]["price"]) < 165
+    assert any("--help" in command for command in UP)
+    assert "--replay-speed" in engine.manage("up", "--help").stdout
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("command", MANAGED)
+def test_a_command_of_management_answers(engine, failed, command):
+    words = words_after(command.replace("<orderId>", failed), "manage.py")
+    done = engine.manage(*words)
+    # This order failed for its own size: a replay would fail again, and the command says so.
+    refused = words[0] == "replay" and failed in words
+    assert done.returncode == refused, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr and (done.stdout or done.stderr)
+    if "venue" in words:
+        assert engine.manage(*(word.replace("down", "up") for word in words)).returncode == 0
+
+
+@pytest.mark.system
+def test_a_snipe_is_seen(engine):
+    (snipe,), (launch,) = ([one for one in LAUNCH if word in one] for word in ("order ", "sandbox "))
+    mint = str(Keypair().pubkey())
+    told: list[subprocess.CompletedProcess[str]] = []
+    buyer = threading.Thread(target=lambda: told.append(engine.manage(*shlex.split(snipe.replace("<mint>", mint)))))
+    buyer.start()
+    waiting = f"{engine.url}/api/orders?type=sniper"
+    eventually(lambda: mint in httpx.get(waiting).text, 60, "the order waits for its token")
+    assert engine.manage(*shlex.split(launch.replace("<mint>", mint))).returncode == 0
+    buyer.join(60)
+    # What the gates say of it is the token's affair.
+    assert "triggered" in told[0].stdout and re.search("confirmed|failed", told[0].stdout)
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("command", LINES)
+def test_an_orders_lines_are_found_in_every_process(engine, failed, command):
+    told = command.replace("<orderId>", failed).replace(".data", str(engine.data_dir))
+    done = subprocess.run(["sh", "-c", told], capture_output=True, text=True, check=True)
+    named = {json.loads(line)["worker"].partition("-")[0] for line in done.stdout.splitlines()}
+    assert {"api", "order", "dlq"} <= named
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("command", LOCUST)
+def test_a_load_test_passes(engine, command, tmp_path):
+    program, *words = shlex.split(command.replace("https://engine.example", engine.url))
+    few = ["--seconds", "3", "--post-p95-ms", "60000", "--final-p95-ms", "60000", "--throughput-share", "0.01"]
+    place = ["--html", str(tmp_path / "report.html")]
+    done = subprocess.run(
+        [sys.executable, "-m", Path(program).name, *words, *few, *place],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "report.html").stat().st_size > 0
+
+
+@pytest.mark.parametrize("command", SECRETS)
+def test_secrets_are_made(command, tmp_path):
+    _, *words = shlex.split(command)
+    done = subprocess.run([sys.executable, *words, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "database_url" in done.stdout and (tmp_path / "database_url").stat().st_size > 0
+
+
+@pytest.mark.system
+@pytest.mark.skipif("TEST_FIGURES" not in os.environ, reason="TEST_FIGURES=1 runs every command of the figures, small")
+@pytest.mark.parametrize("command", FIGURES)
+def test_a_command_of_the_figures_runs(command):
+    _, *words = shlex.split(command)
+    small = [re.sub(r"^\d+$", lambda number: str(min(int(number[0]), SMALL)), word) for word in words]
+    done = subprocess.run([sys.executable, *small], cwd=ROOT, capture_output=True, text=True, timeout=590, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# What an engine, a cluster and a cloud would be told
+
+
+@pytest.mark.parametrize("command", DOCKER)
+def test_what_docker_is_told_exists(command):
+    words = shlex.split(command)
+    variables = [word.partition("=")[0] for word in words[: words.index("docker")]]
+    files = [words[at + 1] for at, word in enumerate(words) if word == "-f"]
+    assert files and all((ROOT / path).is_file() for path in files)
+    text = (ROOT / "deploy" / "compose.yml").read_text()
+    assert all(f"${{{name}" in text for name in variables)
+    told = {word: words[at + 1] for at, word in enumerate(words) if word.startswith("--") and at + 1 < len(words)}
+    profiles = {profile for service in COMPOSE["services"].values() for profile in service.get("profiles", [])}
+    assert told.get("--profile") in {None, *profiles}
+    assert told.get("--scale", "order=1").partition("=")[0] in COMPOSE["services"]
+
+
+@pytest.mark.parametrize("command", KUBECTL)
+def test_what_kubectl_is_told_is_what_the_manifests_ask_for(command):
+    words = shlex.split(command)
+    production = list(yaml.safe_load_all(kustomize(FOLDER / "overlays" / "production")))
+    if "apply" in words:
+        assert production and (ROOT / words[-1] / "kustomization.yaml").is_file()
+    elif "delete" in words:
+        name = words[words.index("job") + 1]
+        assert [one["kind"] for one in production if one["metadata"]["name"] == name] == ["Job"]
+    else:
+        kubectl = shutil.which("kubectl") or pytest.skip("kubectl is not installed")
+        done = subprocess.run([kubectl, *words[1:], "--dry-run=client", "-o", "yaml"], capture_output=True, check=True)
+        made = yaml.safe_load(done.stdout)
+        if made["kind"] == "Namespace":
+            assert {made["metadata"]["name"]} == {one["metadata"].get("namespace") for one in production} - {None}
+        else:
+            assert (made["kind"], made["metadata"]["name"]) == ("Secret", "order-engine")
+            assert set(made["data"]) == set(asked_of_the_secret(production))
+
+
+def asked_of_the_secret(manifests):
+    """Yield the keys that manifests take from the Secret."""
+    for one in manifests:
+        for volume in one.get("spec", {}).get("template", {}).get("spec", {}).get("volumes", []):
+            yield from (item["key"] for item in volume.get("secret", {}).get("items", []))
+        yield from (target["key"] for target in one.get("spec", {}).get("secretTargetRef", []))
+
+
+@pytest.mark.parametrize("command", CLOUD)
+def test_what_the_cloud_is_told_is_what_the_template_asks_for(command, tmp_path):
+    words = shlex.split(command)
+    if words[0] == "tar":
+        words = words[: words.index("&&")]
+        archive = tmp_path / "engine.tar.gz"
+        words[words.index("engine.tar.gz")] = str(archive)
+        subprocess.run(words, cwd=ROOT, check=True, timeout=120)
+        with tarfile.open(archive) as packed:
+            names = packed.getnames()
+        assert {"deploy/compose.yml", "deploy/make_secrets.py", "deploy/compose/Caddyfile"} <= set(names)
+        assert not [name for name in names if name.startswith("deploy/compose/secrets")]
+    else:
+        assert (ROOT / words[words.index("--template-file") + 1]).is_file()
+        given = {word.partition("=")[0] for word in words[words.index("--parameter-overrides") + 1 :]}
+        needed = {name for name, one in STACK["Parameters"].items() if "Default" not in one}
+        assert needed <= given <= set(STACK["Parameters"])
