@@ -33,7 +33,8 @@ LAPTOP = {
     "listen_addresses": "127.0.0.1",
     # TCP only: a socket's path has a length limit that a deep folder breaks.
     "unix_socket_directories": "",
-    "max_connections": "120",
+    # Every role four times over, and those who look in.
+    "max_connections": "300",
     "shared_buffers": "128MB",
     "effective_cache_size": "1GB",
     "random_page_cost": "1.1",

@@ -9,7 +9,7 @@ import yaml
 
 from config.env import ROOT, SECRETS, load
 from config.settings import POOL_SIZES
-from deploy import make_secrets, role
+from deploy import make_secrets, postgres, role
 from tests.deploy.test_image import tool
 
 FOLDER = ROOT / "deploy"
@@ -99,6 +99,7 @@ def test_postgres_takes_the_connections_of_every_role_four_times():
     (most,) = (int(word.partition("=")[2]) for word in SERVICES["postgres"]["command"] if "max_connections" in word)
     pools = sum(POOL_SIZES.get(name, 6) for name in ROLES)
     assert 4 * pools <= most
+    assert 4 * pools <= int(postgres.LAPTOP["max_connections"])
 
 
 def test_what_it_mounts_is_there():

@@ -28,8 +28,6 @@ ROLES = ("api", *WORKERS, "beat")
 API_PORT, METRICS_PORT = 8000, 9700
 READY_S = 240.0
 """Some twenty processes import the application at once."""
-CONNECTIONS = "300"
-"""The pools of two of each role may grow past what one machine's Postgres is given."""
 HOLDER = (
     "SELECT host(client_addr) FROM pg_locks JOIN pg_stat_activity USING (pid)"
     " WHERE locktype = 'advisory' AND granted AND (classid::bigint << 32 | objid::bigint) = %s"
@@ -163,7 +161,6 @@ def start_postgres(host: Host, folder: Path) -> str:
         **postgres.DURABLE,
         "listen_addresses": host.address,
         "port": "5432",
-        "max_connections": CONNECTIONS,
     }
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     command = [made.binaries.bin / "postgres", "-D", made.pgdata, *options]
