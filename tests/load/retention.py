@@ -12,11 +12,9 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from websockets.sync.client import connect
-
 from tests.load import history
 from tests.load.burst import post_all
-from tests.load.latency import ORDER
+from tests.load.latency import singles
 from tests.system import NO_DELAYS, System, eventually, system
 
 DAYS = 30
@@ -62,20 +60,6 @@ def burst(engine: System, orders: int) -> dict[str, float]:
     return {"accepted/s": orders / (accepted - begun), "settled/s": orders / (time.monotonic() - begun)}
 
 
-def singles(engine: System, orders: int) -> dict[str, float]:
-    """Place orders one after the other; return the milliseconds from an order to its `confirmed`."""
-    took = []
-    for _ in range(orders):
-        with connect(f"{engine.ws}/api/orders/execute") as socket:
-            begun = time.monotonic()
-            socket.send(ORDER)
-            last = [json.loads(message) for message in socket][-1]
-            took.append((time.monotonic() - begun) * 1000)
-            assert last["status"] == "confirmed", last
-    took.sort()
-    return {"p50 ms": took[len(took) // 2], "p99 ms": took[len(took) * 99 // 100]}
-
-
 def phase(engine: System, on: bool, orders: int, single: int) -> dict[str, float]:
     """Measure live orders with retention on or off."""
     switch(engine, on)
@@ -84,7 +68,8 @@ def phase(engine: System, on: bool, orders: int, single: int) -> dict[str, float
         eventually(lambda: archived(engine) > before, 60, "retention has begun")
         before = archived(engine)
     begun = time.monotonic()
-    found = singles(engine, single) | burst(engine, orders)
+    took = singles(engine, single)
+    found = {"p50 ms": took[len(took) // 2], "p99 ms": took[len(took) * 99 // 100]} | burst(engine, orders)
     moved = archived(engine) - before
     return found | {"moved": moved, "moved/s": moved / (time.monotonic() - begun)}
 
