@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 
 import structlog
+from django.db import OperationalError
 
 from orders import intake
 from orders.aside import on, one_per_loop
@@ -18,11 +19,20 @@ log = structlog.get_logger(__name__)
 GROUP_MAX = 128
 WAITING_MAX = 5_000
 """Orders that may wait for their group; past this the engine says it is overloaded instead of queueing on."""
+ANSWER_S = 10.0
+"""How long a client waits at most: a server that is gone is noticed connection by connection, each time anew."""
 LINGER_S = 0.005
 """How long a group waits, at most, until it is as large as the one before: under load, groups stay large."""
 
 
 Answer = Accepted | Conflict | Paused
+
+
+class Unanswered(OperationalError):
+    """Postgres has not answered for ANSWER_S: it is not known whether the order is accepted.
+
+    Its clientOrderId, sent again, tells.
+    """
 
 
 class Overloaded(Exception):
@@ -40,7 +50,7 @@ class Gate:
     async def accept(self, asked: NewOrder) -> Accepted:
         """Return once the order's row is committed.
 
-        Raises Conflict, Paused, Overloaded, or what the database raised.
+        Raises Conflict, Paused, Overloaded, Unanswered, or what the database raised.
         """
         if len(self.waiting) >= WAITING_MAX:
             raise Overloaded
@@ -49,7 +59,11 @@ class Gate:
         if self.writer is None or self.writer.done():
             # Its lines are about many orders, and would else carry what was bound for the first of them.
             self.writer = asyncio.create_task(self.write_groups(), context=Context())
-        result = await answer
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                result = await answer
+        except TimeoutError:
+            raise Unanswered(f"no answer within {ANSWER_S:g} s") from None
         if isinstance(result, Exception):
             raise result
         return result

@@ -12,7 +12,7 @@ from django.db import OperationalError
 from orders import gate as module
 from orders import intake, models
 from orders.aside import aside, one_per_loop
-from orders.gate import Overloaded, gate
+from orders.gate import Overloaded, Unanswered, gate
 from orders.intake import Accepted, Conflict
 from tests.orders.doors import ORDER, post, until
 
@@ -36,6 +36,21 @@ def held(monkeypatch):
     held = Held(monkeypatch)
     yield held
     held.go.set()
+
+
+async def test_a_client_is_answered_even_if_the_database_never_does(bench, held, monkeypatch):
+    monkeypatch.setattr(module, "ANSWER_S", 0.1)
+    writing = asyncio.create_task(gate().accept(bench.order()))
+    await until(lambda: held.groups, "the first group is being written")
+    waiting = asyncio.create_task(gate().accept(bench.order()))
+    for one in (writing, waiting):
+        with pytest.raises(Unanswered, match=r"0\.1 s"):
+            await one
+    held.go.set()
+    monkeypatch.undo()
+    # The one that was being written is kept, and the one that was not is not.
+    await gate().accept(bench.order())
+    assert await aside(models.Order.objects.count) == 2
 
 
 async def test_orders_that_arrive_while_one_is_written_share_the_next_group(bench, held):
