@@ -16,6 +16,8 @@ if sys.version_info < (3, 11):  # noqa: UP036
 
 from pathlib import Path
 
+ASK_THE_STORES = ("deadletters", "replay", "sandbox")
+"""Commands that do not go through the API: without an engine they would find whatever listens on the usual ports."""
 ROOT = Path(__file__).resolve().parent
 HELP = """\
 usage: python3 manage.py COMMAND [options]
@@ -78,9 +80,16 @@ def run_django() -> None:
     from config import env
 
     try:
-        env.load()
+        settings = env.load()
     except env.BadSetting as problem:
         print(problem, file=sys.stderr)
+        sys.exit(2)
+    if sys.argv[1] in ASK_THE_STORES and not (settings["DATABASE_URL"] and settings["REDIS_URL"]):
+        print(
+            f"No engine runs on {settings['ENGINE_DATA_DIR']}, and DATABASE_URL and REDIS_URL are not both given.\n"
+            "Start one with `python3 manage.py up`, or name the stores of the one that is meant.",
+            file=sys.stderr,
+        )
         sys.exit(2)
     from django.core.management import execute_from_command_line
 

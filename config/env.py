@@ -252,7 +252,9 @@ def load(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[st
     values["ENGINE_DATA_DIR"] = (root / values["ENGINE_DATA_DIR"]).resolve()
     if problem := guards.disagreement(values):
         raise BadSetting(problem)
-    return {**values, **running_stores(values)}
+    engine = running(values["ENGINE_DATA_DIR"])
+    stores = {name: engine.get(name) for name in ("DATABASE_URL", "REDIS_URL") if values[name] is None}
+    return {**values, **stores, "RUNNING_URL": engine.get("API_URL")}
 
 
 def given(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[str, str]:
@@ -331,12 +333,11 @@ def dotenv(path: Path) -> dict[str, str]:
     return found
 
 
-def running_stores(values: Mapping[str, Any]) -> dict[str, str]:
-    """Find the embedded stores that `manage.py up` runs, so that other commands reach them."""
-    wanted = [name for name in ("DATABASE_URL", "REDIS_URL") if values[name] is None]
+def running(data_dir: Path) -> dict[str, Any]:
+    """Find the engine that `manage.py up` runs, so that other commands reach it; empty when none runs there."""
     try:
-        running = json.loads((values["ENGINE_DATA_DIR"] / "run.json").read_text())
-        return {name: running[name] for name in wanted if name in running} if is_alive(running["pid"]) else {}
+        found: dict[str, Any] = json.loads((data_dir / "run.json").read_text())
+        return found if is_alive(found["pid"]) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 

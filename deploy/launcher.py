@@ -280,12 +280,16 @@ class Launcher:
         """Write where everything is, after each change; a full disk must not stop the supervision."""
         if self.stores:
             with suppress(OSError):
-                self.stores.tell({child.name: child.pid for child in [*self.workers, *self.doors]})
+                pids = {child.name: child.pid for child in [*self.workers, *self.doors]}
+                self.stores.tell(pids, self._api_url())
+
+    def _api_url(self) -> str:
+        return f"http://{located(self.settings['ENGINE_HOST'])}:{self.settings['ENGINE_PORT']}"
 
     def _banner(self, external: frozenset[str]) -> None:
         settings = self.settings
         base = f"http://{located(settings['ENGINE_HOST'])}"
-        api = f"{base}:{settings['ENGINE_PORT']}"
+        api = self._api_url()
         given = settings["ENGINE_ADMIN_PASSWORD"] is not None
         secret = "ENGINE_ADMIN_PASSWORD" if given else settings["ENGINE_DATA_DIR"] / "admin-password"
         order = json.dumps({"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"})

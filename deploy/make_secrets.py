@@ -3,6 +3,7 @@
 Files that exist stay as they are: a password that Postgres was initialised with cannot be replaced by another.
 """
 
+import argparse
 import secrets
 import sys
 from collections.abc import Callable, Mapping
@@ -47,7 +48,10 @@ def write(path: Path, text: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Make them and say where."""
-    folder = Path(arguments[0]) if arguments else FOLDER
+    what = str(__doc__).partition(": ")[2]
+    options = argparse.ArgumentParser(prog="python3 -m deploy.make_secrets", description=what)
+    options.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="default: %(default)s")
+    folder: Path = options.parse_args(arguments).folder
     made = make(folder)
     print(f"made in {folder}: {', '.join(made)}" if made else f"all there already in {folder}")
     return 0

@@ -98,10 +98,14 @@ class Stores:
                 raise StoreFailed(explain(problem, self.data_dir)) from problem
         self.tell({})
 
-    def tell(self, processes: dict[str, int]) -> None:
-        """Write run.json: addresses, our process id and those of the roles.  Readable by its owner alone."""
+    def tell(self, processes: dict[str, int], api: str = "") -> None:
+        """Write run.json: addresses, the API's once it is known, our process id and those of the roles.
+
+        Readable by its owner alone.
+        """
         servers = {server.name: server.pid for server in self.servers}
-        content = {**self.urls, "pid": os.getpid(), "processes": servers | processes}
+        doors = {"API_URL": api} if api else {}
+        content = {**self.urls, **doors, "pid": os.getpid(), "processes": servers | processes}
         making = self.data_dir / "run.json.new"
         write_secret(making, json.dumps(content, indent=1))
         making.replace(self.data_dir / "run.json")

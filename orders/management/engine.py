@@ -29,7 +29,9 @@ Answer = TypeVar("Answer")
 
 
 def own_url() -> str:
-    """Return the address of the engine on this machine."""
+    """Return the address of the engine on this machine: where it says that it runs, or where the settings have it."""
+    if running := settings.ENV["RUNNING_URL"]:
+        return str(running)
     host = settings.ENV["ENGINE_HOST"]
     # An address that means "every interface" can be listened on, not always connected to.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104

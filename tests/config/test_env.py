@@ -19,7 +19,7 @@ def load(tmp_path, **given):
 
 def test_every_setting_has_a_default_that_it_accepts_itself(tmp_path):
     values = load(tmp_path)
-    assert set(values) == set(env.TABLE)
+    assert set(values) == {*env.TABLE, "RUNNING_URL"}
     assert values["ENGINE_PORT"] == 8000
     assert values["MOCK_QUOTE_DELAY_MS"] == (2000, 3000)
     assert values["MOCK_PRICE_VARIATION_PCT"] == (2, 5)
@@ -179,6 +179,12 @@ def test_the_stores_of_a_running_engine_are_found(tmp_path):
     running(tmp_path, {"pid": os.getpid(), **STORES})
     values = load(tmp_path)
     assert {name: values[name] for name in STORES} == STORES
+
+
+def test_the_address_of_a_running_engine_is_found(tmp_path):
+    assert load(tmp_path)["RUNNING_URL"] is None
+    running(tmp_path, {"pid": os.getpid(), **STORES, "API_URL": "http://127.0.0.1:8123"})
+    assert load(tmp_path)["RUNNING_URL"] == "http://127.0.0.1:8123"
 
 
 def test_an_address_that_is_given_wins_over_the_one_found(tmp_path):

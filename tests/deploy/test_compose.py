@@ -32,14 +32,14 @@ def test_every_role_is_a_service_of_its_own_and_its_command_is_its_name():
 
 
 def published(service):
-    """Name the addresses a service's ports are published on; empty for all of this machine's."""
+    """Name the addresses a service's ports are published on; 0.0.0.0 for all of this machine's."""
     return {
         re.sub(r"\$\{[^}]*\}", "0", port).rpartition(":")[0].rpartition(":")[0] for port in service.get("ports", [])
     }
 
 
 def test_only_the_proxy_is_reached_from_outside():
-    assert {name for name, service in SERVICES.items() if "" in published(service)} == {"proxy"}
+    assert {name for name, service in SERVICES.items() if "0.0.0.0" in published(service)} == {"proxy"}
     assert {address for name, service in SERVICES.items() if name != "proxy" for address in published(service)} == {
         "127.0.0.1"
     }
@@ -112,6 +112,14 @@ def test_what_it_mounts_is_there():
     assert set(names) == set(role.ROLES) - {"migrate"}
 
 
+def test_strangers_do_not_get_past_the_proxy():
+    caddy = (FOLDER / "compose" / "Caddyfile").read_text()
+    door = caddy.split("{$DOMAIN:localhost} {")[1]
+    assert "@strangers not remote_ip {$CLIENTS:private_ranges}" in door and "respond @strangers 403" in door
+    assert SERVICES["proxy"]["environment"]["CLIENTS"] == "${CLIENTS:-private_ranges}"
+    assert all(port.startswith("0.0.0.0:") for port in SERVICES["proxy"]["ports"])
+
+
 def test_images_can_be_pinned_from_outside():
     assert all(
         re.fullmatch(r"order-engine:\$\{TAG:-dev\}|\$\{[A-Z]+_IMAGE:-\S+\}", s["image"]) for s in SERVICES.values()
@@ -127,6 +135,12 @@ def test_profiles_are_what_is_asked_for():
 def folder(tmp_path):
     make_secrets.make(tmp_path / "secrets")
     return tmp_path / "secrets"
+
+
+def test_help_makes_no_secrets(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        make_secrets.main(["--help"])
+    assert "passwords and keys" in capsys.readouterr().out
 
 
 def test_secrets_are_made_once_and_belong_together(folder):

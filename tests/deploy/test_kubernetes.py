@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from ipaddress import ip_network
 
 import pytest
 import yaml
@@ -154,6 +155,12 @@ def test_nothing_comes_in_but_clients_to_the_api_and_prometheus(made):
     }
     names = policies["to-the-stores"]["spec"]["egress"][0]["to"][0]
     assert names == {"namespaceSelector": {}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}
+
+
+def test_strangers_do_not_get_past_the_ingress(production):
+    (ingress,) = of(production, "Ingress").values()
+    told = ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/whitelist-source-range"]
+    assert all(ip_network(one).is_private for one in told.split(","))
 
 
 def test_clients_do_not_reach_the_metrics(production):

@@ -332,6 +332,13 @@ def manage(*words, **environment):
     )
 
 
+@pytest.mark.parametrize("words", [["deadletters"], ["replay", "--all-safe"], ["sandbox", "venue", "RAYDIUM", "down"]])
+def test_without_an_engine_nothing_is_asked_of_whatever_listens_on_the_usual_ports(tmp_path, words):
+    done = manage(*words, DATABASE_URL="", REDIS_URL="", ENGINE_DATA_DIR=str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"No engine runs on {tmp_path}")
+
+
 def test_the_client_needs_neither_store(engine):
     nowhere = {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
     done = manage("order", "market", "SOL", "USDC", "1.5", "--url", engine.url, "--json", **nowhere)
