@@ -51,7 +51,7 @@ HOW = {
     "python3 manage.py test --version": (".ci/run", "manage.py test"),
     "TEST_BROKER=rabbitmq python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_BROKER"'),
     "TEST_REDIS=redis python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_REDIS"'),
-    "python -m deploy.role order": ("tests/deploy/test_role.py", '"-m", "deploy.role"'),
+    ".venv/bin/python -m deploy.role order": ("tests/deploy/test_role.py", '"-m", "deploy.role"'),
     "sudo .venv/bin/python -m deploy.image --try": ("tests/deploy/test_image.py", '"deploy.image", "--try"'),
     ".venv/bin/python -m tests.browser.screenshots": ("tests/browser/screenshots.py", "def main"),
 }
