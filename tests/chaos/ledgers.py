@@ -1,5 +1,7 @@
 """What must be true of every order after whatever was done to the engine."""
 
+import httpx
+
 from tests.system import System, eventually, is_settled
 
 
@@ -14,7 +16,10 @@ SETTLED_S = 180
 
 def nothing_lost_or_doubled(engine: System, count: int) -> None:
     """Every order is final, has gapless events up to its status, and at most one attempt landed."""
-    eventually(is_settled(engine, count), SETTLED_S, f"{count} orders are final")
+    try:
+        eventually(is_settled(engine, count), SETTLED_S, f"{count} orders are final")
+    except AssertionError as late:
+        raise AssertionError(f"{late}; {unfinished(engine)}") from None
     with engine.postgres() as db:
         assert db.execute("SELECT count(*) FROM orders_order").fetchone() == (count,)
         doubled = db.execute(
@@ -30,3 +35,15 @@ def nothing_lost_or_doubled(engine: System, count: int) -> None:
             " HAVING array_agg(e.seq ORDER BY e.seq) IS DISTINCT FROM array(SELECT generate_series(1, o.seq))"
         ).fetchall()
         assert gaps == []
+
+
+def unfinished(engine: System) -> str:
+    """Say how orders stand that are not final, in Postgres and in Redis, and which queues have how many messages."""
+    query = "SELECT status, count(*), min(id::text) FROM orders_order WHERE NOT status = ANY(%s) GROUP BY 1"
+    with engine.postgres() as db:
+        rows = db.execute(query, [["confirmed", "failed", "cancelled", "expired"]]).fetchall()
+    store = engine.redis()
+    live = {order_id: store.hgetall(f"order:{{{order_id}}}") for _, _, order_id in rows}
+    told = httpx.get(f"{engine.url}/metrics?part=stores", timeout=30).text.splitlines()
+    queues = [line for line in told if line.startswith(("engine_queue_depth", "engine_workers_alive", "engine_up"))]
+    return f"in Postgres {rows}, one of each in Redis {live}, and {queues}"
