@@ -44,12 +44,19 @@ def gaps(engine: System) -> list[tuple[object, ...]]:
 
 
 def unfinished(engine: System) -> str:
-    """Say how orders stand that are not final, in Postgres and in Redis, and which queues have how many messages."""
+    """Say how orders stand that are not final, in Postgres and to clients, and how the queues and their workers do."""
     query = "SELECT status, count(*), min(id::text) FROM orders_order WHERE NOT status = ANY(%s) GROUP BY 1"
     with engine.postgres() as db:
         rows = db.execute(query, [["confirmed", "failed", "cancelled", "expired"]]).fetchall()
-    store = engine.redis()
-    live = {order_id: store.hgetall(f"order:{{{order_id}}}") for _, _, order_id in rows}
-    told = httpx.get(f"{engine.url}/metrics?part=stores", timeout=30).text.splitlines()
+    shown = [asked(f"{engine.url}/api/orders/{order_id}") for _, _, order_id in rows]
+    told = asked(f"{engine.url}/metrics?part=stores").splitlines()
     queues = [line for line in told if line.startswith(("engine_queue_depth", "engine_workers_alive", "engine_up"))]
-    return f"in Postgres {rows}, one of each in Redis {live}, and {queues}"
+    return f"in Postgres {rows}, one of each as clients see it {shown}, and {queues or told}"
+
+
+def asked(url: str) -> str:
+    """Return what an address answers, or why it does not: the host may be the one that was lost."""
+    try:
+        return httpx.get(url, timeout=30).text
+    except httpx.HTTPError as reason:
+        return repr(reason)
