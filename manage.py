@@ -54,8 +54,8 @@ def main() -> None:
         sys.exit(launcher.main(sys.argv[2:]))
     if command == "test":
         os.chdir(ROOT)
-        # All of them on two cores at once, each half with stores of its own; what is named, one after the other.
-        asked = sys.argv[2:] or ["-n", "2", "--dist", "worksteal"]
+        # All of them on two cores at once, each with stores of its own; what is named, one after the other.
+        asked = sys.argv[2:] or ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
         os.execv(sys.executable, [sys.executable, "-m", "pytest", *asked])
     run_django()
 

@@ -22,7 +22,6 @@ ALLOWED_HOSTS: tuple[str, ...] = ENV["ENGINE_ALLOWED_HOSTS"]
 DATA_DIR: Path = ENV["ENGINE_DATA_DIR"]
 
 INSTALLED_APPS = [
-    "daphne",
     # Before the admin, whose templates it replaces.
     "unfold",
     "django.contrib.admin",

@@ -6,10 +6,17 @@ from hypothesis import settings as hypothesis_settings
 
 from routing.store import redis
 from tests.orders.bench import Bench, forget_wiring, seed_catalogue
+from tests.together import Together
 
 # An example's time says how busy the machine is, not whether the code is right.
 hypothesis_settings.register_profile("engine", deadline=None)
 hypothesis_settings.load_profile("engine")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let one process run what shares an engine; how else tests are handed out is as asked."""
+    return Together(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)

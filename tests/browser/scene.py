@@ -10,10 +10,10 @@ from tests.system import System, eventually
 LIVELY = {
     "MOCK_QUOTE_DELAY_MS": "50-200",
     "MOCK_CONFIRM_DELAY_MS": "1500-5000",
-    "MOCK_REJECT_RATE": "0.4",
+    "MOCK_REJECT_RATE": "0.5",
     "MOCK_LAUNCH_EVERY_S": "0",
 }
-"""Venues that stray as they do, a chain slow enough to be watched, and one that refuses two in five."""
+"""Venues that stray as they do, a chain slow enough to be watched, and one that refuses every other."""
 WITHIN_S = 120.0
 FINAL = {"confirmed", "failed", "cancelled", "expired"}
 ABOVE = ("1.004", "1.012", "1.03", "1.03")

@@ -1,6 +1,7 @@
 """Two API hosts behind a proxy: whichever a client is connected to, it sees what is executed through the other."""
 
 import asyncio
+import itertools
 import json
 from contextlib import AsyncExitStack, aclosing
 from decimal import Decimal
@@ -20,6 +21,8 @@ pytestmark = pytest.mark.system
 STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
 SEEN_S = 60
 SOCKETS_MOST = 20
+NUMBERS = itertools.count()
+"""A proxy may be started again, on another host: in which order tests come is not theirs to say."""
 
 
 @pytest.fixture(scope="module", params=list(proxy.KINDS))
@@ -27,7 +30,7 @@ def url(engine, request):
     """Where a proxy of that kind serves."""
     if proxy.KINDS[request.param] is None:
         pytest.skip(f"{request.param} is not on PATH (Debian: apt-get install {request.param})")
-    host = engine.network.host(f"proxy{list(proxy.KINDS).index(request.param)}")
+    host = engine.network.host(f"proxy{next(NUMBERS)}")
     targets = [f"{one.address}:{API_PORT}" for one in engine.hosts["api"]]
     found = proxy.start(request.param, host, targets, engine.folder)
     eventually(lambda: is_ready(found), 60, f"the proxy serves: {engine.folder / 'logs' / (host.name + '.log')}")
