@@ -18,6 +18,8 @@ ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """Under which address this machine reaches what listens on all of them."""
 READ_WITHIN_S = 2.0
 """How long a client may take over its request: they are served one at a time."""
+LOOKS_UP_S = 60.0
+"""How often a server that nobody asks sees whether it is to stop."""
 BACKLOG = 8
 NOTHING: Mapping[str, Callable[[], str]] = {}
 
@@ -45,10 +47,11 @@ def bound(port: int, host: str = HOST) -> socket.socket:
             return found
 
 
-def serve(listener: socket.socket, questions: Mapping[str, Callable[[], str]] = NOTHING) -> None:
+def serve(listener: socket.socket, questions: Mapping[str, Callable[[], str]] = NOTHING) -> "Server":
     """Answer on this socket, on a thread of its own, with what this process has counted.  Call it after the fork.
 
-    `questions` maps paths to what tells what is wrong: 200 when nothing is, else 503 with the reason.
+    `questions` maps paths to what tells what is wrong: 200 when nothing is, else 503 with the reason.  Shut the server
+    down before the socket is closed.
     """
     from prometheus_client.exposition import MetricsHandler
 
@@ -77,7 +80,8 @@ def serve(listener: socket.socket, questions: Mapping[str, Callable[[], str]] = 
             self.wfile.write(text)
 
     server = Server(listener, Handler)
-    threading.Thread(target=server.serve_forever, args=(60.0,), name="metrics", daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(LOOKS_UP_S,), name="metrics", daemon=True).start()
+    return server
 
 
 class Server(HTTPServer):

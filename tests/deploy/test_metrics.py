@@ -22,6 +22,19 @@ def listeners():
         listener.close()
 
 
+@pytest.fixture
+def serve(listeners, monkeypatch):
+    """Serve on one of them, and stop that before it is closed.
+
+    A thread that polls a number would keep open whatever gets that number next, such as the end of a pipe.
+    """
+    monkeypatch.setattr(metrics, "LOOKS_UP_S", 0.02)
+    servers = []
+    yield lambda name, *questions: servers.append(metrics.serve(listeners[name], *questions))
+    for server in servers:
+        server.shutdown()
+
+
 def port(listener):
     return listener.getsockname()[1]
 
@@ -34,24 +47,26 @@ def asked(listener):
         return answer.status, answer.read().decode()
 
 
-def test_a_process_that_serves_answers_with_what_it_has_counted(listeners):
-    metrics.serve(listeners["order-1"])
+def test_a_process_that_serves_answers_with_what_it_has_counted(listeners, serve):
+    serve("order-1")
     status, text = asked(listeners["order-1"])
     assert status == 200
     families = {family.name for family in text_string_to_metric_families(text)}
     assert {"engine_orders", "engine_order_stage_seconds", "process_cpu_seconds"} <= families
 
 
-def test_one_that_has_not_begun_to_serve_keeps_who_asks_waiting_instead_of_refusing(listeners):
+def test_one_that_has_not_begun_to_serve_keeps_who_asks_waiting_instead_of_refusing(listeners, serve):
     with socket.create_connection(("127.0.0.1", port(listeners["order-2"])), timeout=5) as waiting:
         waiting.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-        metrics.serve(listeners["order-2"])
+        serve("order-2")
         assert waiting.recv(15) == b"HTTP/1.0 200 OK"
 
 
-def test_a_client_that_says_nothing_or_breaks_off_does_not_keep_the_next_from_its_answer(listeners, monkeypatch, capfd):
+def test_a_client_that_says_nothing_or_breaks_off_does_not_keep_the_next_from_its_answer(
+    listeners, serve, monkeypatch, capfd
+):
     monkeypatch.setattr(metrics, "READ_WITHIN_S", 0.05)
-    metrics.serve(listeners["order-1"])
+    serve("order-1")
     with socket.create_connection(("127.0.0.1", port(listeners["order-1"]))):
         socket.create_connection(("127.0.0.1", port(listeners["order-1"]))).close()
         began = time.monotonic()
@@ -94,9 +109,9 @@ def test_a_listener_on_all_addresses_is_told_under_one_that_can_be_asked(tmp_pat
     listeners["order"].close()
 
 
-def test_questions_are_answered_beside_the_counts(listeners):
+def test_questions_are_answered_beside_the_counts(listeners, serve):
     wrong = [""]
-    metrics.serve(listeners["order-1"], {"/healthz": lambda: wrong[0]})
+    serve("order-1", {"/healthz": lambda: wrong[0]})
     with closing(HTTPConnection("127.0.0.1", port(listeners["order-1"]), timeout=5)) as connection:
         connection.request("GET", "/healthz")
         answer = connection.getresponse()
