@@ -9,6 +9,7 @@ from deploy.servers import die_with_parent, free_port, wait_for
 from tests.stands.packages import ROOT, program, script
 
 UP_WITHIN_S = 90.0
+SAVED_WITHIN_S = 60.0
 CONFIGURATION = """\
 listeners.tcp.default = 127.0.0.1:{port}
 # Whatever else runs on this machine: the tests need little.
@@ -47,7 +48,7 @@ class RabbitMQ:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.kill()
+        self.end()
         if self.names:
             self.names.kill()
             self.names.wait()
@@ -76,7 +77,22 @@ class RabbitMQ:
         return True
 
     def kill(self) -> None:
-        """End it without warning."""
+        """End it without warning, once its queues are older than a few seconds.
+
+        RabbitMQ keeps which log is which quorum queue's in a table that it saves five seconds after the last change
+        (SYNC_INTERVAL of Ra's ra_directory): one killed before that comes back with queues that never have a leader.
+        """
+        assert wait_for(self.remembers, SAVED_WITHIN_S, 0.1), f"RabbitMQ does not save its queues: {self.folder}"
+        self.end()
+
+    def remembers(self) -> bool:
+        """Tell whether it would find each of its quorum queues again."""
+        names = list(self.folder.glob("data/*/quorum/*/names.dets"))
+        saved = b"".join(name.read_bytes() for name in names)
+        return all(log.parent.name.encode() in saved for name in names for log in name.parent.glob("*/config"))
+
+    def end(self) -> None:
+        """End it at once."""
         if self.process:
             self.process.kill()
             self.process.wait()
