@@ -141,7 +141,8 @@ class Launcher:
             self.settings, external = read_settings(self.options)
             self.stores = Stores(self.settings["ENGINE_DATA_DIR"], external=external)
             self.stores.open()
-            self.listener = claim_ports(self.settings, flower=self.options.flower)
+            serves = self.options.scale.get("api") != 0
+            self.listener = claim_ports(self.settings, api=serves, flower=self.options.flower)
             reach(self.settings, external)
         with step("application") as note:
             os.environ.update(self.stores.begin(fresh=self.options.fresh))
@@ -212,16 +213,18 @@ class Launcher:
             show(f"  {child.name:<12} ready  {time.monotonic() - started:.1f} s")
 
     def _doors(self) -> list[Child]:
-        assert self.listener
-        settings, listener = self.settings, self.listener
+        settings = self.settings
         host, port = address(settings["ENGINE_HOST"]), settings["ENGINE_PORT"]
-        header = roles.host_header(settings, host)
-        run = roles.api(listener, settings["ENGINE_SERVER"])
-        doors = [
-            self._child(name, run, lambda: roles.http_status(host, port, "/readyz", header) == 200, keeps_listener=True)
-            for name in numbered("api", self.options.scale.get("api", 1))
-        ]
-        doors.append(self._child("beat", roles.beat))
+        doors = [self._child("beat", roles.beat)]
+        if self.listener:
+            header = roles.host_header(settings, host)
+            run = roles.api(self.listener, settings["ENGINE_SERVER"])
+            doors += [
+                self._child(
+                    name, run, lambda: roles.http_status(host, port, "/readyz", header) == 200, keeps_listener=True
+                )
+                for name in numbered("api", self.options.scale.get("api", 1))
+            ]
         if self.options.flower:
             flower_port = settings["ENGINE_FLOWER_PORT"]
             password = roles.admin_password(settings)
@@ -238,9 +241,10 @@ class Launcher:
         self.metrics = metrics.listen(
             settings["ENGINE_METRICS_PORT"], [*names, *single], settings["ENGINE_METRICS_HOST"]
         )
-        api = f"{located(settings['ENGINE_HOST'])}:{settings['ENGINE_PORT']}"
         with suppress(OSError):
-            metrics.tell(settings["ENGINE_DATA_DIR"] / "metrics.json", api, self.metrics)
+            metrics.tell(
+                settings["ENGINE_DATA_DIR"] / "metrics.json", self._api_url().removeprefix("http://"), self.metrics
+            )
 
     def _workers(self) -> list[Child]:
         threads = self.settings["ENGINE_WORKER_THREADS"]
@@ -284,7 +288,9 @@ class Launcher:
                 self.stores.tell(pids, self._api_url())
 
     def _api_url(self) -> str:
-        return f"http://{located(self.settings['ENGINE_HOST'])}:{self.settings['ENGINE_PORT']}"
+        """Where the API answers; nothing when it was left out."""
+        at = f"http://{located(self.settings['ENGINE_HOST'])}:{self.settings['ENGINE_PORT']}"
+        return at if self.listener else ""
 
     def _banner(self, external: frozenset[str]) -> None:
         settings = self.settings
@@ -293,28 +299,30 @@ class Launcher:
         given = settings["ENGINE_ADMIN_PASSWORD"] is not None
         secret = "ENGINE_ADMIN_PASSWORD" if given else settings["ENGINE_DATA_DIR"] / "admin-password"
         order = json.dumps({"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"})
-        lines = [
-            f"\nready in {time.monotonic() - self.began:.1f} s\n",
-            f"  API      {api}",
-            f"  docs     {api}/api/docs/",
-            f"  admin    {api}/admin/",
-        ]
-        if given or "DATABASE_URL" not in external:
-            lines[-1] += f"   (user {roles.ADMIN}, password in {secret})"
+        listed = settings["ENGINE_DATA_DIR"] / "metrics.json"
+        lines = [f"\nready in {time.monotonic() - self.began:.1f} s\n"]
+        if api:
+            lines += [f"  API      {api}", f"  docs     {api}/api/docs/", f"  admin    {api}/admin/"]
+            if given or "DATABASE_URL" not in external:
+                lines[-1] += f"   (user {roles.ADMIN}, password in {secret})"
+        else:
+            lines.append("  API      left out by --scale api=0: nothing accepts orders here")
         if self.options.flower:
             lines.append(
                 f"  Flower   {base}:{settings['ENGINE_FLOWER_PORT']}   (user {roles.ADMIN}, password in {secret})"
             )
         lines += [
-            f"  metrics  {api}/metrics   (each process: {settings['ENGINE_DATA_DIR'] / 'metrics.json'})",
+            f"  metrics  {api}/metrics   (each process: {listed})" if api else f"  metrics  {listed}",
             f"  logs     {settings['ENGINE_DATA_DIR'] / 'logs'}",
-            "\nPlace an order:\n",
-            f"  curl -i {api}/api/orders/execute -H 'Content-Type: application/json' -d {shlex.quote(order)}",
-            "\nor watch one live:\n",
-            "  python3 manage.py order market SOL USDC 1.5",
-            "\nCtrl-C stops everything.",
         ]
-        show("\n".join(lines))
+        if api:
+            lines += [
+                "\nPlace an order:\n",
+                f"  curl -i {api}/api/orders/execute -H 'Content-Type: application/json' -d {shlex.quote(order)}",
+                "\nor watch one live:\n",
+                "  python3 manage.py order market SOL USDC 1.5",
+            ]
+        show("\n".join([*lines, "\nCtrl-C stops everything."]))
 
 
 def read_settings(options: Options) -> tuple[dict[str, Any], frozenset[str]]:
@@ -347,15 +355,16 @@ def read_settings(options: Options) -> tuple[dict[str, Any], frozenset[str]]:
     return settings, external
 
 
-def claim_ports(settings: dict[str, Any], *, flower: bool) -> socket.socket:
+def claim_ports(settings: dict[str, Any], *, api: bool = True, flower: bool) -> socket.socket | None:
     """Listen on the API's port at once and check Flower's; raises CannotStart naming the port and its setting."""
     host = settings["ENGINE_HOST"]
-    listener = bound(host, settings["ENGINE_PORT"], "ENGINE_PORT")
+    listener = bound(host, settings["ENGINE_PORT"], "ENGINE_PORT") if api else None
     if flower:
-        if settings["ENGINE_FLOWER_PORT"] == settings["ENGINE_PORT"]:
+        if api and settings["ENGINE_FLOWER_PORT"] == settings["ENGINE_PORT"]:
             raise CannotStart(f"ENGINE_PORT and ENGINE_FLOWER_PORT are both {settings['ENGINE_PORT']}", 2)
         bound(host, settings["ENGINE_FLOWER_PORT"], "ENGINE_FLOWER_PORT").close()
-    listener.listen(2048)
+    if listener:
+        listener.listen(2048)
     return listener
 
 

@@ -100,9 +100,10 @@ def tell(path: Path, api: str, listeners: Mapping[str, socket.socket]) -> None:
     """Write where to scrape, as Prometheus reads it (file_sd): the stores at the API, each process at its own.
 
     An API without a listener tells its own counts at its address too; with several of those, whichever answers.
+    Without an API (`api` is empty) nobody tells of the stores.
     """
-    found = [target(api, "stores", __param_part="stores")]
-    if not any(name.startswith("api") for name in listeners):
+    found = [target(api, "stores", __param_part="stores")] if api else []
+    if api and not any(name.startswith("api") for name in listeners):
         found.append(target(api, "api", __param_part="process"))
     for name, listener in listeners.items():
         host, port = listener.getsockname()

@@ -1,6 +1,7 @@
 """What each process of the engine does after the fork: API, workers, beat, Flower, and the migration before them."""
 
 import importlib
+import logging
 import os
 import secrets
 import signal
@@ -55,6 +56,7 @@ def celery_app() -> Any:
 def become(role: str) -> None:
     """Settings differ by role (pool sizes, log context) and were read before the fork: read them again."""
     os.environ["ENGINE_ROLE"] = role
+    logging.captureWarnings(True)
     from django.conf import settings
     from django.db import connections
 
@@ -114,7 +116,7 @@ def worker(queue: str, index: int, threads: int) -> Callable[[Ready], None]:
         signals.worker_ready.connect(lambda **_: ready(), weak=False)
         celery_app().worker_main(
             [
-                *("worker", "-Q", queue, "-n", f"{queue}-{index}@%h"),
+                *("--quiet", "worker", "-Q", queue, "-n", f"{queue}-{index}@%h"),
                 *("--pool", "threads", "--concurrency", str(threads)),
                 # Events feed Flower; gossip and mingle would have every worker listen to all others for nothing.
                 *("-E", "--loglevel", "INFO", "--without-mingle", "--without-gossip"),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,13 @@ def test_a_taken_port_is_named_with_the_setting_that_changes_it(setting):
 def test_flowers_port_does_not_matter_without_flower():
     port = free_port()
     claim_ports({"ENGINE_HOST": "127.0.0.1", "ENGINE_PORT": port, "ENGINE_FLOWER_PORT": port}, flower=False).close()
+
+
+def test_the_apis_port_does_not_matter_without_an_api():
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        settings = {"ENGINE_HOST": "127.0.0.1", "ENGINE_PORT": port, "ENGINE_FLOWER_PORT": free_port()}
+        assert claim_ports(settings, api=False, flower=True) is None
 
 
 def test_an_address_of_another_machine_is_refused_by_name():

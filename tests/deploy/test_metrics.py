@@ -145,3 +145,9 @@ def test_a_server_with_a_listener_of_its_own_is_asked_there(tmp_path):
     told = json.loads((tmp_path / "metrics.json").read_text())
     assert [one["targets"] for one in told] == [["127.0.0.1:8000"], [f"127.0.0.1:{port(listeners['api'])}"]]
     listeners["api"].close()
+
+
+def test_without_an_api_nobody_is_asked_for_the_stores(listeners, tmp_path):
+    metrics.tell(tmp_path / "metrics.json", "", listeners)
+    told = json.loads((tmp_path / "metrics.json").read_text())
+    assert [one["labels"]["process"] for one in told] == ["order-1", "order-2"]

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -39,10 +40,14 @@ class Up:
         }
         self.process = self.start()
 
-    def start(self) -> subprocess.Popen:
+    def start(self, *options: str) -> subprocess.Popen:
         with self.output.open("w") as output:
             return subprocess.Popen(
-                [sys.executable, "manage.py", "up"], cwd=ROOT, env=self.environment, stdout=output, stderr=output
+                [sys.executable, "manage.py", "up", *options],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=output,
+                stderr=output,
             )
 
     def said(self) -> str:
@@ -156,3 +161,32 @@ def test_ctrl_c_stops_everything_in_seconds_without_noise(up):
     said = up.said()[before:]
     assert re.fullmatch(r"\nstopping …\nstopped in \d+\.\d s\n", said), said
     assert not (up.data_dir / "run.json").exists()
+
+
+def test_without_an_api_nothing_listens_for_orders_and_nothing_says_so(up):
+    up.process = up.start("--scale", "api=0", "--no-flower")
+    up.wait_ready()
+    assert set(up.processes()) == {"postgres", "valkey", "beat", *WORKERS}
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", up.ports[0]), timeout=5)
+    assert "API      left out by --scale api=0" in up.said()
+    assert "http://" not in up.said()
+    assert "API_URL" not in json.loads((up.data_dir / "run.json").read_text())
+    targets = json.loads((up.data_dir / "metrics.json").read_text())
+    assert {target["labels"]["process"] for target in targets} == {"beat", *WORKERS}
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(20) == 0
+
+
+def test_what_a_worker_writes_is_lines_of_json_but_for_celerys_word_at_its_end(up):
+    for queue in WORKERS:
+        lines = (up.data_dir / "logs" / f"{queue}.log").read_text().splitlines()
+        assert {line for line in lines if not is_json(line)} <= {"", "worker: Warm shutdown (MainProcess)"}
+        assert any(map(is_json, lines))
+
+
+def is_json(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
