@@ -20,7 +20,7 @@ from engine.orders import Order
 from engine.quotes import CannotFill, NoQuote, Pair
 from engine.retry import Failure
 from engine.triggers import LEVEL_MAX, level
-from orders import attempts, endings, live, progress, recovery, settlement, traces
+from orders import attempts, bodies, endings, live, progress, recovery, settlement, traces
 from orders.attempts import Prepared
 from orders.endings import Tried
 from orders.lines import about
@@ -208,7 +208,7 @@ def rest_again(claim: Claim, gone: PriceGone) -> Move:
     if order.limit_price is None:
         return endings.back(tried(claim), order, claim.returns, failure)
     ticks = max(level(gone.needed, order.pair.tick) + 1, level(order.limit_price, order.pair.tick))
-    body = live.dumps(order, claim.since, MATHS.multiply(order.pair.tick, min(ticks, LEVEL_MAX)))
+    body = bodies.dumps(order, claim.since, MATHS.multiply(order.pair.tick, min(ticks, LEVEL_MAX)))
     return endings.back(tried(claim), order, claim.returns, failure, body)
 
 

@@ -1,4 +1,4 @@
-"""The live state of orders in Redis: owner of `order:{id}`, its `:events`, and the `orders:` and `attempts:` keys.
+"""The live state of orders in Redis: owner of `order:{id}`, its `:events`, and the `orders:` keys.
 
 | key | type | holds |
 |---|---|---|
@@ -7,14 +7,12 @@
 | `orders:events` | stream | every event of every order, a batch per entry, for servers and DBSync |
 | `orders:open` | sorted set | unfinished orders by when somebody must look at them |
 | `orders:rebuilt` | string | present unless Redis was emptied since the last rebuild |
-| `attempts:open` | sorted set | signatures by when to look them up |
 
 All of it can be rebuilt from Postgres and the chain.  Times are Redis' own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -23,12 +21,11 @@ import structlog
 from django.conf import settings
 
 from engine.lifecycle import FINAL, Status
-from engine.money import plain
-from engine.orders import Order, OrderType, TimeInForce
-from engine.triggers import Condition, condition_from, level
-from orders import book
-from routing.catalogue import UnknownPair, catalogue
-from routing.store import redis, script
+from engine.orders import Order
+from engine.triggers import Condition
+from orders import bodies, book, lookups
+from routing.catalogue import UnknownPair
+from routing.store import CLOCK, redis, script
 
 log = structlog.get_logger(__name__)
 
@@ -37,37 +34,12 @@ FEED_MAX = 20_000
 """Entries the feed keeps at most; DBSync trims it long before, and recovery feeds again what was cut off unread."""
 OPEN = "orders:open"
 REBUILT = "orders:rebuilt"
-WATCHED = "attempts:open"
 
 GRACE_MS = 5_000
 """How long an accepted order may wait for its wake-up before the sweep sends another."""
 SUBMITTED_GRACE_MS = 15_000
 """How long a submitted order may stand before the sweep asks what became of it."""
 BACKOFF_MAX_MS = 60_000
-
-
-class Body(msgspec.Struct, rename="camel", omit_defaults=True):
-    """The order as its live hash keeps it; what follows `allow_unknown` is for the book's scripts."""
-
-    id: str
-    type: str
-    pair: str
-    amount_in: str
-    slippage_bps: int
-    client_order_id: str | None = None
-    limit_price: str | None = None
-    max_price: str | None = None
-    time_in_force: str = TimeInForce.GTC
-    expires_at: int | None = None
-    trigger: tuple[dict[str, Any], ...] = ()
-    allow_unknown: bool = False
-    since: int = 0
-    level: int | None = None
-    rest_price: str | None = None
-    rest_level: int | None = None
-    mint: str | None = None
-    watch: str | None = None
-    watch_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +130,6 @@ class Standing:
     level: int | None
     place: str
 
-
-CLOCK = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
 
 # An order that is already there is left as it is: placing is harmless twice.
 PLACE = script(
@@ -372,75 +342,10 @@ end
 """
 )
 
-# Each signature's next look is put off as it is taken: by ARGV[2] ms, or longer when so many are open that looking
-# them all up would exceed ARGV[3] a second.
-WATCH_DUE = script(
-    CLOCK
-    + """
-local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
-if #found == 0 then return found end
-local put_off = math.max(tonumber(ARGV[2]), redis.call('ZCARD', KEYS[1]) * 1000 / tonumber(ARGV[3]))
-local args = {}
-for i, member in ipairs(found) do args[2*i-1], args[2*i] = now + put_off, member end
-redis.call('ZADD', KEYS[1], unpack(args))
-return found
-"""
-)
-
 
 def key(order_id: str) -> str:
     """Spell an order's key; the braces are literal."""
     return f"order:{{{order_id}}}"
-
-
-def dumps(order: Order, since: int = 0, rest_price: Decimal | None = None) -> str:
-    """Write the order for its hash; `rest_price` is where a limit order rests, if not at its limit."""
-    return msgspec.json.encode(body_of(order, since, rest_price)).decode()
-
-
-def body_of(order: Order, since: int, rest_price: Decimal | None) -> Body:
-    """Write the order, and for one that waits what the book's scripts need."""
-    body = Body(
-        id=order.id,
-        type=order.type,
-        pair=order.pair.name,
-        amount_in=str(order.amount_in),
-        slippage_bps=order.slippage_bps,
-        client_order_id=order.client_order_id,
-    )
-    if not order.waits:
-        return body
-    body.time_in_force, body.expires_at, body.since = order.time_in_force, order.expires_at, since
-    if order.limit_price is not None:
-        body.limit_price, body.level = plain(order.limit_price), level(order.limit_price, order.pair.tick)
-    if order.max_price is not None:
-        body.max_price = plain(order.max_price)
-    if rest_price is not None:
-        body.rest_price, body.rest_level = plain(rest_price), level(rest_price, order.pair.tick)
-    if order.trigger:
-        body.trigger = tuple(condition.as_dict() for condition in order.trigger)
-        body.mint, first = order.pair.token_out.mint, order.trigger[0]
-        body.watch, body.watch_at = first.watched, first.at_least
-        body.allow_unknown = order.allow_unknown
-    return body
-
-
-def order_from(body: Body) -> Order:
-    """Read the order from its body."""
-    return Order(
-        id=body.id,
-        type=OrderType(body.type),
-        pair=catalogue().pair(body.pair),
-        amount_in=int(Decimal(body.amount_in)),
-        slippage_bps=body.slippage_bps,
-        client_order_id=body.client_order_id,
-        limit_price=Decimal(body.limit_price) if body.limit_price else None,
-        max_price=Decimal(body.max_price) if body.max_price else None,
-        time_in_force=TimeInForce(body.time_in_force),
-        expires_at=body.expires_at,
-        trigger=tuple(map(condition_from, body.trigger)),
-        allow_unknown=body.allow_unknown,
-    )
 
 
 def decode(text: str) -> dict[str, Any]:
@@ -460,7 +365,7 @@ def place(placements: Iterable[Placement]) -> set[str]:
     for p in placements:
         final = "1" if p.status in FINAL else "0"
         waits = p.order.type if p.order.waits else ""
-        args += [p.order.id, p.status, p.attempt, p.look_in_ms, final, dumps(p.order, p.since), len(p.events)]
+        args += [p.order.id, p.status, p.attempt, p.look_in_ms, final, bodies.dumps(p.order, p.since), len(p.events)]
         args += [waits, p.base, *p.events]
     return set(PLACE()([], args)) if len(args) > 1 else set()
 
@@ -481,8 +386,8 @@ def claim(order_ids: Sequence[str]) -> Claimed:
     claims = []
     for _, order_id, status, seq, attempt, body, base, returns in (one for one in answers if one[0] == "claimed"):
         try:
-            known = msgspec.json.decode(body, type=Body)
-            order = to_execute(known)
+            known = bodies.loads(body)
+            order = bodies.to_execute(known)
             claims.append(
                 Claim(order, Status(status), int(seq), int(attempt), fence, int(base), int(returns), known.since)
             )
@@ -494,24 +399,6 @@ def claim(order_ids: Sequence[str]) -> Claimed:
         [answer[1] for answer in answers if answer[0] == "submitted"],
         [answer[1] for answer in answers if answer[0] == "missing"],
     )
-
-
-def to_execute(body: Body) -> Order:
-    """Read an order whose token must be listed by now: the catalogue is read anew if it does not say so yet.
-
-    Raises UnknownPair.
-    """
-    try:
-        order = order_from(body)
-        if order.pair.name in catalogue().pairs:
-            return order
-    except UnknownPair:
-        pass
-    catalogue.forget()
-    order = order_from(body)
-    if order.pair.name not in catalogue().pairs:
-        raise UnknownPair(order.pair.name)
-    return order
 
 
 def with_trails(claims: list[Claim]) -> list[Claim]:
@@ -566,10 +453,10 @@ def standing(order_ids: Sequence[str]) -> dict[str, Standing]:
     for order_id, (status, seq, attempt, returns, place, text) in zip(order_ids, answers, strict=True):
         if status is None:
             continue
-        body = msgspec.json.decode(text, type=Body)
+        body = bodies.loads(text)
         at_level = body.level if body.rest_level is None else body.rest_level
         try:
-            order = order_from(body)
+            order = bodies.order_from(body)
         except UnknownPair as pair:
             log.error("order left alone, its pair is gone", order_id=order_id, pair=str(pair))
             continue
@@ -626,25 +513,6 @@ def forget(order_ids: Iterable[str], after_s: int) -> None:
         FORGET()([], [after_s, *ids])
 
 
-def watch(signatures: Iterable[str], in_ms: int, now: int) -> None:
-    """Have these signatures looked up from `in_ms` on."""
-    members = dict.fromkeys(signatures, now + in_ms)
-    if members:
-        redis().zadd(WATCHED, members)
-
-
-def watched(limit: int, next_look_ms: int, looks_per_s: int) -> list[str]:
-    """Take signatures whose look-up is due, and put their next one off, so that replicas share the work."""
-    found: list[str] = WATCH_DUE()([WATCHED], [limit, next_look_ms, looks_per_s])
-    return found
-
-
-def unwatch(signatures: Sequence[str]) -> None:
-    """Stop looking these up."""
-    if signatures:
-        redis().zrem(WATCHED, *signatures)
-
-
 @dataclass(frozen=True, slots=True)
 class Load:
     """How much there is to do: orders somebody must look at, the most overdue of them, and attempts that are open."""
@@ -659,7 +527,7 @@ def load(now: int) -> Load:
     pipe = redis().pipeline(transaction=False)
     pipe.zcard(OPEN)
     pipe.zrange(OPEN, 0, 0, withscores=True)
-    pipe.zcard(WATCHED)
+    pipe.zcard(lookups.OPEN)
     orders, first, attempts = pipe.execute()
     return Load(orders, max(0, now - int(first[0][1])) if first else 0, attempts)
 

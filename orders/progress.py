@@ -40,7 +40,7 @@ class Move:
     look_in_ms: int = 0
     """When it may be claimed again, if it is let go."""
     body: str = ""
-    """What `live.dumps` made of the order, if it goes back to `pending` with other terms or in another place."""
+    """What `bodies.dumps` made of the order, if it goes back to `pending` with other terms or in another place."""
 
     @property
     def to(self) -> Status:

@@ -15,7 +15,7 @@ from engine.events import Fill
 from engine.lifecycle import AttemptState, Status
 from engine.orders import waits
 from engine.retry import Failure
-from orders import attempts, endings, live, progress, traces
+from orders import attempts, endings, live, lookups, progress, traces
 from orders.attempts import Prepared, Settled
 from orders.endings import NO_FILL, Tried
 from orders.live import Standing
@@ -55,12 +55,12 @@ def deliver(raws: Sequence[bytes]) -> bool:
 
 def watch(signatures: Sequence[str]) -> None:
     """Have these signatures looked up from now on."""
-    live.watch(signatures, 0, now_ms())
+    lookups.add(signatures, 0, now_ms())
 
 
 def look() -> int:
     """Look up the watched signatures that are due, at most LOOKUP_LIMIT; return how many were looked up."""
-    due = live.watched(LOOKUP_LIMIT, settings.CONFIRM_POLL_MS, LOOKS_PER_SECOND)
+    due = lookups.due(LOOKUP_LIMIT, settings.CONFIRM_POLL_MS, LOOKS_PER_SECOND)
     if due:
         with traces.call("look up signatures", **{"engine.batch.transactions": len(due)}):
             seen = chain().look(due)
@@ -109,7 +109,7 @@ def conclude(settled: Sequence[Settled]) -> None:
     waiting = live.standing(vain)
     progress.advance([move(attempt, waiting.get(attempt.order_id)) for attempt in settled])
     # Those that did not move were moved before, or still stand before `submitted`: their claim or the sweep goes on.
-    live.unwatch([attempt.signature for attempt in settled])
+    lookups.drop([attempt.signature for attempt in settled])
 
 
 def fired_in_vain(attempt: Settled) -> bool:

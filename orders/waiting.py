@@ -15,7 +15,7 @@ from django.db import transaction
 from engine import events
 from engine.lifecycle import Status
 from engine.orders import Order, OrderType, TimeInForce
-from orders import archive, book, dispatch, limits, live, models, past, progress, recovery, terms
+from orders import archive, bodies, book, dispatch, limits, live, models, past, progress, recovery, terms
 from orders.lines import about
 from orders.live import Standing
 from orders.progress import Move
@@ -192,7 +192,7 @@ def amendment(one: Standing, after: Order) -> Move:
     """Make the move of an amended order: to the place in the book that its new terms have."""
     turn = limits.since(after, one.order, one.since, now_ms())
     step = (Status.PENDING, events.amended(one.order, after))
-    return Move(one.order.id, after.type, one.status, one.seq, one.attempt, (step,), body=live.dumps(after, turn))
+    return Move(one.order.id, after.type, one.status, one.seq, one.attempt, (step,), body=bodies.dumps(after, turn))
 
 
 def expire() -> int:

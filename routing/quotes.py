@@ -14,7 +14,7 @@ from engine.quotes import Quote
 from engine.quotes import best as best_of
 from routing.guards import guards
 from routing.outages import paused
-from routing.store import now_ms, redis, script
+from routing.store import CLOCK, now_ms, redis, script
 from routing.venues import VENUES
 
 TTL_MS = 600_000
@@ -25,7 +25,8 @@ WIDTH = 56
 # A later observation never gives way to an earlier one; BEST is chosen in the same step, so it always names a
 # quote that is there.
 STORE = script(
-    """
+    CLOCK
+    + """
 local venue_key, best_key = KEYS[1], KEYS[2]
 local known = redis.call('HGET', venue_key, 'observed_at')
 if known and tonumber(known) > tonumber(ARGV[2]) then return 0 end
@@ -35,8 +36,7 @@ for name, value in pairs(fields) do flat[#flat + 1] = name; flat[#flat + 1] = va
 redis.call('HSET', venue_key, unpack(flat))
 redis.call('HINCRBY', venue_key, 'polls', 1)
 redis.call('PEXPIRE', venue_key, ARGV[3])
-local t = redis.call('TIME')
-local oldest = t[1] * 1000 + math.floor(t[2] / 1000) - tonumber(ARGV[4])
+local oldest = now - tonumber(ARGV[4])
 local rank, winner = ARGV[5], nil
 for i = 3, #KEYS do
   local seen = redis.call('HMGET', KEYS[i], 'rank', 'observed_at')

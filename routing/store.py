@@ -81,6 +81,10 @@ class StoreClock:
 now_ms = StoreClock()
 
 
+CLOCK = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+"""How a script begins that needs the time: `now`, the store's own, in epoch milliseconds."""
+
+
 def script(source: str) -> Any:
     """Register a Lua script; calling the result runs it by hash and loads it when the store forgot it."""
     return cache(lambda: redis().register_script(source))

@@ -13,7 +13,7 @@ import structlog
 
 from engine.triggers import WINDOW_MAX_S, TokenState
 from routing.group import Group
-from routing.store import script
+from routing.store import CLOCK, script
 
 log = structlog.get_logger(__name__)
 
@@ -63,9 +63,9 @@ Entry = tuple[str, MarketEvent]
 # The worth is the newest reading, and the pools that are newer than it; a reading of the same millisecond has seen the
 # pool.  So events may come late, twice or in any order.  Lua's numbers are exact up to 2^53 cents.
 PUBLISH = script(
-    """
-local t = redis.call('TIME')
-local oldest = t[1] * 1000 + math.floor(t[2] / 1000) - tonumber(ARGV[2])
+    CLOCK
+    + """
+local oldest = now - tonumber(ARGV[2])
 local maxlen, keep, trades_max, pools_max = ARGV[1], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 
 local function count_pool(key, id, amount, at)

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection, transaction
 
 from engine.lifecycle import AttemptState
-from orders import attempts, execution, live, models, settlement
+from orders import attempts, execution, live, lookups, models, settlement
 from routing.chain import ChainUnreachable
 from routing.store import redis
 from tests.orders.locks import in_thread, waits_for_a_lock
@@ -271,7 +271,7 @@ def test_a_submitted_order_that_nobody_watches_is_found_by_the_sweep(bench):
     bench.quote_all()
     (order_id,) = bench.place()
     bench.carry([order_id])
-    redis().delete(live.WATCHED)
+    redis().delete(lookups.OPEN)
     assert settlement.look() == 0
     bench.carry([order_id])
     while settlement.look():

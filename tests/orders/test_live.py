@@ -2,14 +2,13 @@
 
 import threading
 
-import msgspec
 import pytest
 from django.db import connection
 
 from engine.lifecycle import Status
-from orders import live
+from orders import bodies, live
 from orders.live import Swap
-from routing.store import now_ms, redis
+from routing.store import redis
 
 
 def swap(claim, to=Status.ROUTING, event='{"n":1}', keep=False, look_in_ms=0, **changes):
@@ -30,7 +29,7 @@ def claim(bench):
 
 def test_an_order_comes_back_from_its_hash_as_it_went_in(bench):
     order = bench.order(client_order_id="mine").order
-    assert live.order_from(msgspec.json.decode(live.dumps(order), type=live.Body)) == order
+    assert bodies.order_from(bodies.loads(bodies.dumps(order))) == order
 
 
 def test_a_claim_carries_the_order_and_the_events_it_has_had(bench, claim):
@@ -144,22 +143,6 @@ def test_an_order_is_due_when_its_time_has_come_and_then_put_off(bench):
     bench.pass_time(order_id, live.GRACE_MS + 100)
     assert live.due(10) == ([order_id], [], [])
     assert live.due(10) == ([], [], [])
-
-
-def test_signatures_are_looked_up_when_due_by_one_of_several(bench):
-    redis().zadd(live.WATCHED, {"a": 0, "b": 0, "later": 10**15})
-    assert sorted(live.watched(10, 60_000, 10_000)) == ["a", "b"]
-    assert live.watched(10, 60_000, 10_000) == []
-    live.unwatch(["a"])
-    live.unwatch([])
-    assert sorted(redis().zrange(live.WATCHED, 0, -1)) == ["b", "later"]
-
-
-def test_with_many_open_each_signature_is_looked_up_less_often(bench):
-    live.watch([str(n) for n in range(100)], 0, 0)
-    live.watched(1, 1, 10)
-    _, put_off = redis().zrange(live.WATCHED, -1, -1, withscores=True)[0]
-    assert put_off - now_ms() > 8_000
 
 
 def test_the_feed_keeps_only_so_many_entries(bench, monkeypatch):

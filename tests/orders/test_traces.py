@@ -17,7 +17,8 @@ from config.env import ROOT as REPOSITORY
 from engine.lifecycle import Status
 from orders import deadletters, execution, intake, limits, observe, otlp, recovery, settlement, traces, waiting
 from orders.otlp import Shipper
-from orders.traces import NOBODY, ROOT, Link, Span
+from orders.traces import doors, messages, pieces, spans, stages
+from orders.traces.spans import NOBODY, ROOT, Link, Span
 from routing import wiring
 from routing.store import redis
 from tests.collector import ERROR, Collector, collector
@@ -39,8 +40,8 @@ def kept(bench, settings, monkeypatch):
         readable = [otlp.readable(one, span, resource) for one in ids for span in spans]
         made.take(encode_spans(readable).SerializeToString())
 
-    monkeypatch.setattr(traces, "shipper", lambda: SimpleNamespace(put=put))
-    traces.begun.clear()
+    monkeypatch.setattr(spans, "shipper", lambda: SimpleNamespace(put=put))
+    stages.begun.clear()
     return made
 
 
@@ -84,11 +85,12 @@ print(sorted(name for name in sys.modules if name.startswith(ours)))
 
 async def test_without_a_collector_an_order_makes_no_span(bench, monkeypatch):
     made = []
-    monkeypatch.setattr(traces, "put", lambda *spans: made.append(spans))
-    monkeypatch.setattr(traces, "Work", lambda *work: made.append(work))
+    monkeypatch.setattr(spans, "put", lambda *spans: made.append(spans))
+    for module in (pieces, messages):
+        monkeypatch.setattr(module, "Work", lambda *work: made.append(work))
     assert (await post(ORDER)).status_code == 202
     assert made == []
-    assert traces.work("look") is traces.call("send") is traces.statement("SELECT 1") is traces.NOTHING
+    assert traces.work("look") is traces.call("send") is traces.statement("SELECT 1") is spans.NOTHING
 
 
 # Whole traces
@@ -130,7 +132,7 @@ def test_a_stage_that_another_process_began_is_told_by_who_ends_it(bench, kept):
     bench.quote_all()
     (order_id,) = bench.place()
     worked([order_id])
-    traces.begun.clear()
+    stages.begun.clear()
     looked()
     trace = kept.of(order_id)
     (settle,), (look,) = trace.named("settle"), trace.named("look")
@@ -207,12 +209,12 @@ def test_a_replay_is_linked_to_the_order_it_replays(bench, kept, settings):
 def test_a_work_names_only_so_many_calls_and_counts_the_rest(bench, kept):
     (order_id,) = bench.place()
     with traces.work("look", [order_id]):
-        for _ in range(traces.CALLS_MAX + 5):
+        for _ in range(pieces.CALLS_MAX + 5):
             redis().ping()
     trace = kept.of(order_id)
     assert trace.names["PING test_a_work_names_only_so_many_calls_and_counts_the_rest"] == 0
     (look,) = trace.named("look")
-    assert sum(span.parent == look.id for span in trace.spans) == traces.CALLS_MAX
+    assert sum(span.parent == look.id for span in trace.spans) == pieces.CALLS_MAX
     assert look.attributes["engine.calls_left_out"] == 5
 
 
@@ -245,7 +247,7 @@ async def test_a_request_that_names_an_order_again_adds_nothing_to_its_trace(ben
 
 
 def test_an_order_whose_client_has_gone_has_its_root_all_the_same(bench, kept):
-    here = traces.Door("POST /api/orders/execute", {})
+    here = doors.Door("POST /api/orders/execute", {})
     here.answer(None)
     asked = bench.order()
     intake.accept([intake.NewOrder(asked.order, door=here)])
@@ -272,7 +274,7 @@ GOOD = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 )
 def test_a_clients_span_is_linked_if_it_is_named_as_the_standard_says(sent, linked):
     found = (Link(0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331),) if linked else ()
-    assert traces.sent_by([(b"host", b"x"), (b"traceparent", sent)]) == found
+    assert doors.sent_by([(b"host", b"x"), (b"traceparent", sent)]) == found
 
 
 # Names and shares
@@ -289,7 +291,7 @@ def test_a_clients_span_is_linked_if_it_is_named_as_the_standard_says(sent, link
     ],
 )
 def test_a_statement_is_named_by_what_it_does_to_what(sql, name):
-    assert traces.summary(sql) == name
+    assert pieces.summary(sql) == name
 
 
 def test_a_share_of_the_orders_is_traced_and_in_every_process_the_same(settings):
@@ -297,7 +299,7 @@ def test_a_share_of_the_orders_is_traced_and_in_every_process_the_same(settings)
     chosen = {}
     for share in (0.0, 0.1, 0.25, 1.0):
         settings.OTEL_TRACES_SAMPLER_ARG = share
-        chosen[share] = {order_id for order_id in ids if traces.is_chosen(order_id)}
+        chosen[share] = {order_id for order_id in ids if spans.is_chosen(order_id)}
     assert (chosen[0.0], chosen[1.0]) == (set(), set(ids))
     assert chosen[0.1] < chosen[0.25]
     assert 800 < len(chosen[0.25]) < 1_200
@@ -316,7 +318,7 @@ def test_an_order_that_is_not_chosen_makes_no_span(bench, kept, settings):
 
 def test_every_status_an_order_can_be_in_has_a_name_for_what_is_done_with_it():
     moving = set(Status) - {Status.CONFIRMED, Status.FAILED, Status.CANCELLED, Status.EXPIRED}
-    assert set(traces.STAGES) == moving
+    assert set(stages.STAGES) == moving
 
 
 # Sending
@@ -396,7 +398,7 @@ def test_a_collector_that_does_not_take_spans_costs_spans_and_no_order(bench, to
     monkeypatch.setattr(otlp, "ANSWER_WITHIN_S", 0.2)
     shipper, before = to(bad_collector), count("dropped")
     shipper.start()
-    monkeypatch.setattr(traces, "shipper", lambda: shipper)
+    monkeypatch.setattr(spans, "shipper", lambda: shipper)
     bench.quote_all()
     ids = bench.place(20)
     worked(ids)
@@ -426,7 +428,7 @@ def test_a_defect_in_making_spans_is_said_and_fails_no_order(bench, settings, mo
         raise RuntimeError("no exporter")
 
     settings.OTEL_EXPORTER_OTLP_ENDPOINT = "http://127.0.0.1:1"
-    monkeypatch.setattr(traces, "shipper", broken)
+    monkeypatch.setattr(spans, "shipper", broken)
     bench.quote_all()
     (order_id,) = bench.place()
     worked([order_id])

@@ -1,0 +1,108 @@
+"""How an order is written in its live hash, and read again."""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from engine.money import plain
+from engine.orders import Order, OrderType, TimeInForce
+from engine.triggers import condition_from, level
+from routing.catalogue import UnknownPair, catalogue
+
+
+class Body(msgspec.Struct, rename="camel", omit_defaults=True):
+    """The order as its live hash keeps it; what follows `allow_unknown` is for the book's scripts."""
+
+    id: str
+    type: str
+    pair: str
+    amount_in: str
+    slippage_bps: int
+    client_order_id: str | None = None
+    limit_price: str | None = None
+    max_price: str | None = None
+    time_in_force: str = TimeInForce.GTC
+    expires_at: int | None = None
+    trigger: tuple[dict[str, Any], ...] = ()
+    allow_unknown: bool = False
+    since: int = 0
+    level: int | None = None
+    rest_price: str | None = None
+    rest_level: int | None = None
+    mint: str | None = None
+    watch: str | None = None
+    watch_at: int | None = None
+
+
+def dumps(order: Order, since: int = 0, rest_price: Decimal | None = None) -> str:
+    """Write the order for its hash; `rest_price` is where a limit order rests, if not at its limit."""
+    return msgspec.json.encode(body_of(order, since, rest_price)).decode()
+
+
+def body_of(order: Order, since: int, rest_price: Decimal | None) -> Body:
+    """Write the order, and for one that waits what the book's scripts need."""
+    body = Body(
+        id=order.id,
+        type=order.type,
+        pair=order.pair.name,
+        amount_in=str(order.amount_in),
+        slippage_bps=order.slippage_bps,
+        client_order_id=order.client_order_id,
+    )
+    if not order.waits:
+        return body
+    body.time_in_force, body.expires_at, body.since = order.time_in_force, order.expires_at, since
+    if order.limit_price is not None:
+        body.limit_price, body.level = plain(order.limit_price), level(order.limit_price, order.pair.tick)
+    if order.max_price is not None:
+        body.max_price = plain(order.max_price)
+    if rest_price is not None:
+        body.rest_price, body.rest_level = plain(rest_price), level(rest_price, order.pair.tick)
+    if order.trigger:
+        body.trigger = tuple(condition.as_dict() for condition in order.trigger)
+        body.mint, first = order.pair.token_out.mint, order.trigger[0]
+        body.watch, body.watch_at = first.watched, first.at_least
+        body.allow_unknown = order.allow_unknown
+    return body
+
+
+def loads(text: str) -> Body:
+    """Read a body."""
+    return msgspec.json.decode(text, type=Body)
+
+
+def order_from(body: Body) -> Order:
+    """Read the order from its body."""
+    return Order(
+        id=body.id,
+        type=OrderType(body.type),
+        pair=catalogue().pair(body.pair),
+        amount_in=int(Decimal(body.amount_in)),
+        slippage_bps=body.slippage_bps,
+        client_order_id=body.client_order_id,
+        limit_price=Decimal(body.limit_price) if body.limit_price else None,
+        max_price=Decimal(body.max_price) if body.max_price else None,
+        time_in_force=TimeInForce(body.time_in_force),
+        expires_at=body.expires_at,
+        trigger=tuple(map(condition_from, body.trigger)),
+        allow_unknown=body.allow_unknown,
+    )
+
+
+def to_execute(body: Body) -> Order:
+    """Read an order whose token must be listed by now: the catalogue is read anew if it does not say so yet.
+
+    Raises UnknownPair.
+    """
+    try:
+        order = order_from(body)
+        if order.pair.name in catalogue().pairs:
+            return order
+    except UnknownPair:
+        pass
+    catalogue.forget()
+    order = order_from(body)
+    if order.pair.name not in catalogue().pairs:
+        raise UnknownPair(order.pair.name)
+    return order

@@ -1,0 +1,44 @@
+"""The signatures of open attempts by when to look them up: owner of the sorted set `attempts:open`.
+
+It can be rebuilt from Postgres.  Times are Redis' own.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from routing.store import CLOCK, redis, script
+
+OPEN = "attempts:open"
+
+# Each signature's next look is put off as it is taken: by ARGV[2] ms, or longer when so many are open that looking
+# them all up would exceed ARGV[3] a second.
+DUE = script(
+    CLOCK
+    + """
+local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
+if #found == 0 then return found end
+local put_off = math.max(tonumber(ARGV[2]), redis.call('ZCARD', KEYS[1]) * 1000 / tonumber(ARGV[3]))
+local args = {}
+for i, member in ipairs(found) do args[2*i-1], args[2*i] = now + put_off, member end
+redis.call('ZADD', KEYS[1], unpack(args))
+return found
+"""
+)
+
+
+def add(signatures: Iterable[str], in_ms: int, now: int) -> None:
+    """Have these signatures looked up from `in_ms` on."""
+    members = dict.fromkeys(signatures, now + in_ms)
+    if members:
+        redis().zadd(OPEN, members)
+
+
+def due(limit: int, next_look_ms: int, looks_per_s: int) -> list[str]:
+    """Take signatures whose look-up is due, and put their next one off, so that replicas share the work."""
+    found: list[str] = DUE()([OPEN], [limit, next_look_ms, looks_per_s])
+    return found
+
+
+def drop(signatures: Sequence[str]) -> None:
+    """Stop looking these up."""
+    if signatures:
+        redis().zrem(OPEN, *signatures)
