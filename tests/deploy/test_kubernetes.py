@@ -38,6 +38,18 @@ def production():
     return list(yaml.safe_load_all(kustomize(FOLDER / "overlays" / "production")))
 
 
+@pytest.fixture(scope="module")
+def on_rabbitmq(tmp_path_factory):
+    """Production with its queues in RabbitMQ, as the README has it."""
+    folder = tmp_path_factory.mktemp("on-rabbitmq") / "kubernetes"
+    shutil.copytree(FOLDER, folder)
+    listed = folder / "overlays" / "production" / "kustomization.yaml"
+    keda = "  - ../../components/keda\n"
+    before, _, after = listed.read_text().partition(keda)
+    listed.write_text(f"{before}{keda}  - ../../components/rabbitmq\n{after}")
+    return list(yaml.safe_load_all(kustomize(listed.parent)))
+
+
 def of(manifests, kind):
     """Those of a kind, by name."""
     return {one["metadata"]["name"]: one for one in manifests if one["kind"] == kind}
@@ -49,10 +61,14 @@ def pods(manifests):
     return {name: one["spec"]["template"]["spec"] for name, one in found.items()}
 
 
-@pytest.mark.parametrize("folder", ["base", "overlays/production", "overlays/trial"])
-def test_every_manifest_is_sound(folder, tmp_path):
+@pytest.mark.parametrize("folder", ["base", "overlays/production", "overlays/trial", "on RabbitMQ"])
+def test_every_manifest_is_sound(folder, tmp_path, request):
+    if folder == "on RabbitMQ":
+        found = request.getfixturevalue("on_rabbitmq")
+    else:
+        found = yaml.safe_load_all(kustomize(FOLDER / folder))
     # KEDA's kinds are its own; the cluster knows them, the validator does not.
-    theirs = [one for one in yaml.safe_load_all(kustomize(FOLDER / folder)) if one["apiVersion"] != KEDA]
+    theirs = [one for one in found if one["apiVersion"] != KEDA]
     (tmp_path / "made.yml").write_text(yaml.safe_dump_all(theirs))
     command = [tool("kubernetes-validate"), "--strict", "--no-warn", str(tmp_path / "made.yml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -131,6 +147,34 @@ def test_each_worker_grows_by_the_length_and_the_age_of_its_own_queue(production
         # What a worker does beside its queue must be done by somebody.
         assert scaled["spec"]["minReplicaCount"] >= 1
     assert "engine_queue_age_seconds" in READ
+
+
+def test_on_rabbitmq_every_role_is_told_and_each_worker_grows_by_its_queue_there(production, on_rabbitmq):
+    for name, pod in pods(on_rabbitmq).items():
+        (container,) = pod["containers"]
+        given = {one["name"]: one["value"] for one in container["env"]}
+        files = {
+            f"{mount['mountPath']}/{item['path']}"
+            for mount in container["volumeMounts"]
+            for volume in pod["volumes"]
+            if volume["name"] == mount["name"] and "secret" in volume
+            for item in volume["secret"]["items"]
+        }
+        assert set(given.values()) == files
+        assert ("BROKER_URL_FILE" in given) == (name != "migrate")
+    before = of(production, "ScaledObject")
+    for name, scaled in of(on_rabbitmq, "ScaledObject").items():
+        (trigger,) = scaled["spec"]["triggers"]
+        enough = before[name]["spec"]["triggers"][0]["metadata"]["listLength"]
+        asks = {"queueName": name, "mode": "QueueLength", "value": enough, "protocol": "amqp"}
+        assert trigger == {"type": "rabbitmq", "metadata": asks, "authenticationRef": {"name": "rabbitmq"}}
+    (authentication,) = of(on_rabbitmq, "TriggerAuthentication").values()
+    assert authentication["metadata"]["name"] == "rabbitmq"
+    assert authentication["spec"]["secretTargetRef"] == [
+        {"parameter": "host", "name": "order-engine", "key": "broker-url"}
+    ]
+    kinds = [sorted(one["kind"] for one in made) for made in (production, on_rabbitmq)]
+    assert kinds[0] == kinds[1]
 
 
 def test_a_drain_takes_one_of_each_role_and_is_never_stopped_by_it(made):
