@@ -44,6 +44,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def outside() -> dict[str, str]:
+    """Return this process's environment without any setting of an engine: without what the tests themselves run on."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIXES) and name not in STORES}
+
+
 @dataclass
 class System:
     """A running engine."""
@@ -72,11 +77,8 @@ class System:
 
     def environ(self) -> dict[str, str]:
         """Return what its processes are told besides its settings: nothing of what the tests themselves run on."""
-        own = {
-            name: value for name, value in os.environ.items() if not name.startswith(PREFIXES) and name not in STORES
-        }
         places = {"ENGINE_DATA_DIR": str(self.data_dir), "ENGINE_PORT": str(self.port), "ENGINE_NO_VENV": "1"}
-        return {**own, "BROKER_URL": "", **self.stores, **places}
+        return {**outside(), "BROKER_URL": "", **self.stores, **places}
 
     def start(self) -> None:
         """Start and wait until it says it is ready."""

@@ -24,7 +24,7 @@ from tests.deploy.test_aws import STACK
 from tests.deploy.test_compose import COMPOSE
 from tests.deploy.test_kubernetes import FOLDER, kustomize
 from tests.flows.tides import tide
-from tests.system import NO_DELAYS, eventually, system
+from tests.system import NO_DELAYS, eventually, outside, system
 
 README = (ROOT / "README.md").read_text()
 BEGIN = (
@@ -194,7 +194,9 @@ def test_secrets_are_made(command, tmp_path):
 def test_a_command_of_the_figures_runs(command):
     _, *words = shlex.split(command)
     small = [re.sub(r"^\d+$", lambda number: str(min(int(number[0]), SMALL)), word) for word in words]
-    done = subprocess.run([sys.executable, *small], cwd=ROOT, capture_output=True, text=True, timeout=590, check=False)
+    done = subprocess.run(
+        [sys.executable, *small], cwd=ROOT, env=outside(), capture_output=True, text=True, timeout=590, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -113,13 +113,13 @@ def walk_list(visitor: Visitor, address: str) -> None:
 
 def searches(postgres: Any) -> Iterator[str]:
     """Name what operators search for: ids, client ids, signatures, tokens; those there are and those there are not."""
-    first, middle, signature = rows(
+    first, other, signature = rows(
         postgres,
         "SELECT id::text FROM orders_order ORDER BY id LIMIT 1",
-        "SELECT id::text FROM orders_order ORDER BY id OFFSET 1000 LIMIT 1",
+        "SELECT id::text FROM (SELECT id FROM orders_order ORDER BY id LIMIT 1000) known ORDER BY id DESC LIMIT 1",
         "SELECT signature FROM orders_attempt LIMIT 1",
     )
-    ids = (first, middle, first[:8], first[:4], "0", "bot-500", "bot-", signature, signature[:6], "5", "SOL", "USDC")
+    ids = (first, other, first[:8], first[:4], "0", "bot-500", "bot-", signature, signature[:6], "5", "SOL", "USDC")
     names = (*ids, "SOL-USDC", "USDT-USDC", "So11111111111111111111111111111111111111112", "nobody", "%", "'")
     for one, text in product(("order", "attempt", "deadletter"), names):
         yield f"/admin/orders/{one}/?{httpx.QueryParams(q=text)}"
@@ -147,10 +147,12 @@ def api(http: httpx.Client, postgres: Any) -> Iterator[str]:
 
 
 def pages(http: httpx.Client) -> Iterator[str]:
-    """Follow `next` ten times from the newest orders."""
+    """Follow `next` from the newest orders, ten times if there are so many."""
     address = "/api/orders?limit=200"
     for _ in range(10):
         address = http.get(address).json()["next"]
+        if address is None:
+            return
         yield address.removeprefix(str(http.base_url).rstrip("/"))
 
 
