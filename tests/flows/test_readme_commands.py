@@ -195,7 +195,7 @@ def test_a_command_of_the_figures_runs(command):
     _, *words = shlex.split(command)
     small = [re.sub(r"^\d+$", lambda number: str(min(int(number[0]), SMALL)), word) for word in words]
     done = subprocess.run(
-        [sys.executable, *small], cwd=ROOT, env=outside(), capture_output=True, text=True, timeout=590, check=False
+        [sys.executable, *small], cwd=ROOT, env=outside(), capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
