@@ -126,7 +126,8 @@ def work(role: str, settings: Settings, turns: Turns) -> Callable[[Callable[...,
     if role == "beat":
         return beat_alone(settings["DATABASE_URL"])
     watch_worker(roles.celery_app(), turns)
-    return roles.worker(role, 1, settings["ENGINE_WORKER_THREADS"])
+    # Beside others on one machine it has a name of its own; in a container it is the only process, and always number 1.
+    return roles.worker(role, os.getpid(), settings["ENGINE_WORKER_THREADS"])
 
 
 def beat_alone(address: str) -> Callable[[Callable[..., object]], None]:

@@ -106,8 +106,8 @@ def run_daphne(listener: socket.socket) -> None:
     os.execv(sys.executable, [sys.executable, *command])
 
 
-def worker(queue: str, index: int, threads: int) -> Callable[[Ready], None]:
-    """One Celery worker on one queue."""
+def worker(queue: str, number: int, threads: int) -> Callable[[Ready], None]:
+    """One Celery worker on one queue; `number` tells it from the others of its queue on this machine."""
 
     def run(ready: Ready) -> None:
         become(queue)
@@ -116,7 +116,7 @@ def worker(queue: str, index: int, threads: int) -> Callable[[Ready], None]:
         signals.worker_ready.connect(lambda **_: ready(), weak=False)
         celery_app().worker_main(
             [
-                *("--quiet", "worker", "-Q", queue, "-n", f"{queue}-{index}@%h"),
+                *("--quiet", "worker", "-Q", queue, "-n", f"{queue}-{number}@%h"),
                 *("--pool", "threads", "--concurrency", str(threads)),
                 # Events feed Flower; gossip and mingle would have every worker listen to all others for nothing.
                 *("-E", "--loglevel", "INFO", "--without-mingle", "--without-gossip"),
