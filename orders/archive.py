@@ -4,11 +4,9 @@ The feed is read through a consumer group, so an entry whose reader died is take
 twice: an event row that exists is left, an order row never goes back to an earlier seq.
 """
 
-import os
-import socket
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -18,15 +16,15 @@ from uuid import UUID
 import msgspec
 import structlog
 from django.conf import settings
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
 from redis.exceptions import ResponseError
 
 from engine.lifecycle import FINAL, Status
 from orders import dispatch, live, observe, past, terms, traces
-from orders.lines import named
+from orders.lines import about, named
 from orders.models import SetAside
 from orders.rows import fetch, recordset
-from routing.group import Entry, Group, refuse_unless_emptied
+from routing.group import Entry, Group, me, refuse_unless_emptied
 from routing.store import now_ms, redis
 
 log = structlog.get_logger(__name__)
@@ -40,7 +38,6 @@ EVENTS = 2_000
 KEEP_MS = 5_000
 """How long written entries stay for the servers, which read the feed too; a slower one reads the orders' own events."""
 TRIM_EVERY_S = 0.5
-READER = f"{socket.gethostname()}-{os.getpid()}"
 RECORD_MAX = 100_000
 """Characters kept of a record that is set aside."""
 
@@ -108,7 +105,7 @@ def rounds() -> Iterator[list[Entry]]:
 
     A round must be acknowledged before the next is asked for.
     """
-    group.take_over(READER)
+    group.take_over(me())
     for start in ("0", ">"):
         while entries := next_round(start):
             yield entries
@@ -118,7 +115,7 @@ def next_round(start: str) -> list[Entry]:
     """Read entries: our own unacknowledged ones from `0`, new ones from `>`."""
     # Before reading: a nudge for what comes during this read must not be lost.
     redis().delete(NUDGED)
-    return group.read(READER, start)
+    return group.read(me(), start)
 
 
 def drain_round(entries: Sequence[Entry]) -> int:
@@ -139,9 +136,9 @@ def trim() -> None:
         return
     trimmed_at = time.monotonic()
     try:
-        # Whatever is read after these two answers is newer than they are.
-        waiting = redis().xpending(live.FEED, GROUP)
+        # In this order: what another reader takes between the two answers is waiting, and not yet among the delivered.
         delivered = [one["last-delivered-id"] for one in redis().xinfo_groups(live.FEED) if one["name"] == GROUP]
+        waiting = redis().xpending(live.FEED, GROUP)
     except ResponseError as reason:
         refuse_unless_emptied(reason)
         return
@@ -172,11 +169,30 @@ def write(lines: Iterable[str]) -> None:
     set_aside(bad)
     refused = {line for line, _ in bad}
     finished = {str(row.wire.order_id) for row in rows if row.wire.status in FINAL and row.line not in refused}
+    live.feed_again(torn(rows, finished))
     live.forget(finished, settings.ORDER_LIVE_TTL_S)
     traces.touch(str(wire.order_id) for wire in heard)
     for field in named(finished):
         log.info("orders archived", **field)
     observe.archived(heard, now_ms(), refused=len(bad))
+
+
+def torn(rows: Iterable[Row], finished: Collection[str]) -> list[str]:
+    """Return those of these finished orders that lack an event: cut off the feed before anybody had read it.
+
+    One that has just been fed from its first event on has all that there is.
+    """
+    doubtful = set(finished) - {str(row.wire.order_id) for row in rows if row.wire.seq == 1}
+    if not doubtful:
+        return []
+    found = fetch(
+        """
+        SELECT o.id::text FROM orders_order o
+        WHERE o.id = ANY(%s::uuid[]) AND o.seq > (SELECT count(*) FROM orders_orderevent e WHERE e.order_id = o.id)
+        """,
+        list(doubtful),
+    )
+    return [order_id for (order_id,) in found]
 
 
 def read(line: str) -> Row:
@@ -210,6 +226,23 @@ def store(rows: Sequence[Row]) -> list[tuple[str, str]]:
         middle = len(rows) // 2
         return store(rows[:middle]) + store(rows[middle:])
     return astray([row for row in rows if row.wire.order_id in strays])
+
+
+def end(histories: Mapping[str, Sequence[str]]) -> None:
+    """Write orders that have ended, with all their events, in the transaction that ends them.
+
+    What Postgres refuses is left to DBSync, which finds and sets aside the record that is at fault.
+    """
+    if not histories:
+        return
+    try:
+        rows = [Row(DECODER.decode(text), text, "") for texts in histories.values() for text in texts]
+        with transaction.atomic():
+            pin_plan()
+            update_orders(latest_of(rows))
+            insert_events([row.event for row in rows])
+    except (DatabaseError, msgspec.DecodeError) as reason:
+        log.warning("ends left to dbsync", reason=str(reason).strip(), **about(histories))
 
 
 def astray(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -272,7 +305,8 @@ def latest_of(rows: Iterable[Row]) -> list[dict[str, Any]]:
 def update_orders(latest: Sequence[dict[str, Any]]) -> set[UUID]:
     """Bring order rows up to their last event; return those that went ahead.
 
-    A final event ends the row whatever its seq: a life begun anew after Redis was lost may be the shorter one.
+    A final event ends the row whatever its seq: a life begun anew after Redis was lost may be the shorter one.  What
+    has ended stays as it ended.
     """
     rows = fetch(
         f"""
@@ -283,7 +317,7 @@ def update_orders(latest: Sequence[dict[str, Any]]) -> set[UUID]:
             venue = coalesce(v.venue, o.venue), tx_hash = coalesce(v.tx_hash, o.tx_hash)
         FROM jsonb_to_recordset(%s) AS v(order_id uuid, event jsonb, venue text, tx_hash text)
         WHERE o.id = v.order_id
-          AND (o.seq < (v.event->>'seq')::int OR (v.event->>'status' = ANY(%s) AND o.status <> ALL(%s)))
+          AND o.status <> ALL(%s) AND (o.seq < (v.event->>'seq')::int OR v.event->>'status' = ANY(%s))
         RETURNING o.id
         """,  # noqa: S608 - a constant of this module
         UNFILLED,

@@ -241,6 +241,14 @@ def abandoned(pair: str, now: int) -> list[Claim]:
     return claims
 
 
+def claimed(pairs: Iterable[str]) -> set[str]:
+    """Return the orders of these pairs that are out of their buckets because somebody is firing them."""
+    pipe = redis().pipeline(transaction=False)
+    for pair in pairs:
+        pipe.hvals(tagged("limit_claims", pair))
+    return {order_id for claims in pipe.execute() for text in claims for order_id in text.split(" ", 2)[1].split(",")}
+
+
 def settle(done: Claim) -> None:
     """Forget a claim whose orders have been fired."""
     redis().hdel(tagged("limit_claims", done.pair), done.id)

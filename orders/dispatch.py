@@ -44,6 +44,13 @@ SENT_AT = "engine_sent_at"
 """Header of every message: when it was sent, in epoch milliseconds by the store's clock."""
 
 
+LIFE = "engine_life_ms"
+"""Header of beat's messages: for how long after that they are of use, in milliseconds."""
+
+LONG = 1_000
+"""Messages in a queue from which beat adds none: whoever takes so many up will look at everything anyway."""
+
+
 class Headers(msgspec.Struct):
     """The part of a message's headers that is read from outside."""
 

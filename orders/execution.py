@@ -302,7 +302,7 @@ def submit(built: Sequence[tuple[Claim, Prepared]]) -> None:
     committed = attempts.prepare([prepared for _, prepared in built])
     ours = [(claim, prepared) for claim, prepared in built if claim.order.id in committed]
     closed = adopt_attempts([claim for claim, _ in built if claim.order.id not in committed])
-    fail((claim, Failure("closed", "the order was closed while it was being built", False, True)) for claim in closed)
+    fail((claim, Failure("closed", "the order was closed while it was being built", False, False)) for claim in closed)
     settlement.broadcast([prepared for _, prepared in ours])
     announce(ours)
 

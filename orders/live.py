@@ -7,6 +7,7 @@
 | `orders:events` | stream | every event of every order, a batch per entry, for servers and DBSync |
 | `orders:open` | sorted set | unfinished orders by when somebody must look at them |
 | `orders:rebuilt` | string | present unless Redis was emptied since the last rebuild |
+| `orders:rebuilding` | string | present while some process rebuilds |
 
 All of it can be rebuilt from Postgres and the chain.  Times are Redis' own.
 """
@@ -34,6 +35,9 @@ FEED_MAX = 20_000
 """Entries the feed keeps at most; DBSync trims it long before, and recovery feeds again what was cut off unread."""
 OPEN = "orders:open"
 REBUILT = "orders:rebuilt"
+REBUILDING = "orders:rebuilding"
+REBUILD_MS = 10_000
+"""How long a rebuild may say nothing before another process begins one: a page takes well below a second."""
 
 GRACE_MS = 5_000
 """How long an accepted order may wait for its wake-up before the sweep sends another."""
@@ -535,6 +539,21 @@ def load(now: int) -> Load:
 def was_emptied() -> bool:
     """Tell whether Redis lost everything since the last rebuild."""
     return not redis().exists(REBUILT)
+
+
+def begin_rebuild() -> bool:
+    """Take the rebuild upon this caller, unless another is at it; `rebuilding` keeps it."""
+    return bool(redis().set(REBUILDING, "1", nx=True, px=REBUILD_MS))
+
+
+def rebuilding() -> None:
+    """Say that the rebuild goes on."""
+    redis().set(REBUILDING, "1", px=REBUILD_MS)
+
+
+def end_rebuild() -> None:
+    """Leave the rebuild, done or not, to whoever finds that one is needed."""
+    redis().delete(REBUILDING)
 
 
 def mark_rebuilt() -> None:

@@ -80,7 +80,8 @@ def tell(done: Sequence[Move]) -> None:
 def end(swaps: Sequence[Swap], ending: Sequence[str]) -> set[str]:
     """Carry out swaps of which some end orders unfilled: those only if Postgres allows them no further attempt.
 
-    Whoever wants to commit an attempt meanwhile waits for the outcome.
+    Whoever wants to commit an attempt meanwhile waits for the outcome.  The end is in Postgres before anybody is told
+    of it: an order that was cancelled must not rest again because Redis was lost before DBSync had read its end.
     """
     trouble: StoreError | None = None
     won: set[str] = set()
@@ -90,11 +91,13 @@ def end(swaps: Sequence[Swap], ending: Sequence[str]) -> set[str]:
         barred = set(ending) - closing.shut
         try:
             won = live.advance([swap for swap in swaps if swap.order_id not in barred])
+            ended = live.events([order_id for order_id in ending if order_id in won])
         except StoreError as reason:
             # Whether they ended is unknown: they stay closed, which is harmless, where an attempt would not be.
             trouble = reason
         else:
             closing.reopen(closing.shut - won)
+            archive.end(ended)
     if trouble:
         raise trouble
     return won

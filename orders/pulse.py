@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 TICK_S = 0.02
 COMPLAIN_EVERY_S = 5.0
 GOOD_MANY = 16
+REBUILD_AGAIN_S = 1.0
 ENDS_WITHIN_S = 2.0
 """A duty in hand when the worker stops; longer ones are waiting for a store and may be cut off."""
 
@@ -62,11 +63,27 @@ def tidy() -> int:
     return 0
 
 
+rebuilding = threading.Lock()
+
+
 def notice_loss() -> int:
-    """Rebuild the live state if Redis was emptied."""
-    if live.was_emptied():
-        recovery.recover()
+    """Rebuild the live state if Redis was emptied: beside the other duties, which settle meanwhile what is open."""
+    if live.was_emptied() and rebuilding.acquire(blocking=False):
+        threading.Thread(target=rebuild, name="rebuild", daemon=True).start()
     return 0
+
+
+def rebuild() -> None:
+    """Rebuild the live state, and let go of what it took."""
+    try:
+        recovery.recover()
+    except Exception as reason:
+        # Whatever it is, a later look begins anew.
+        log.warning("rebuild failed, will be tried again", reason=repr(reason))
+        time.sleep(REBUILD_AGAIN_S)
+    finally:
+        close_old_connections()
+        rebuilding.release()
 
 
 def tell() -> int:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import count, takewhile
+from itertools import chain, count, takewhile
 from operator import attrgetter
 from typing import Any
 
 import structlog
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from engine import events
@@ -19,10 +20,11 @@ from routing.catalogue import UnknownPair
 
 log = structlog.get_logger(__name__)
 
-PAGE = 1_000
+PAGE = 500
 SOON_MS = 1
 MOVES_BACK = {"limitPrice", "amountIn"}
 """Amendments that send an order to the back of the queue at its price; less of the same at the same price is rare."""
+EVERY = Q()
 SETTLED_IN_S = 2
 """Age from which an order open in Postgres ought to be in Redis."""
 
@@ -30,24 +32,36 @@ SETTLED_IN_S = 2
 def recover() -> None:
     """Compare Postgres with Redis and repair Redis: everything after it was emptied, what is missing otherwise.
 
-    Orders that rest may be a million: unless Redis was emptied, orders/stocktaking.py looks after them, at leisure.
+    Orders that rest may be a million: unless Redis was emptied, orders/stocktaking.py looks after them, at leisure; if
+    it was, one process rebuilds, and the others have their threads for orders that move.
     """
-    emptied = live.was_emptied()
-    restored = sum(map(repair, moving(0 if emptied else SETTLED_IN_S)))
-    if emptied:
-        control.mirror()
-        restored += sum(map(repair, waiting()))
-    if emptied:
-        live.mark_rebuilt()
-        log.warning("live state rebuilt", orders=restored)
-    elif restored:
+    if live.was_emptied():
+        if live.begin_rebuild():
+            try:
+                rebuild_all()
+            finally:
+                live.end_rebuild()
+        return
+    restored = sum(map(repair, moving(SETTLED_IN_S)))
+    if restored:
         log.warning("orders missing from redis restored", orders=restored)
 
 
-def moving(older_than_s: int) -> Iterator[list[str]]:
+def rebuild_all() -> None:
+    """Put every unfinished order back into Redis, those that move first."""
+    control.mirror()
+    restored = 0
+    for order_ids in chain(moving(0), waiting()):
+        restored += repair(order_ids)
+        live.rebuilding()
+    live.mark_rebuilt()
+    log.warning("live state rebuilt", orders=restored)
+
+
+def moving(older_than_s: int, which: Q = EVERY) -> Iterator[list[str]]:
     """Yield pages of ids of orders that Postgres holds as unfinished and that do not rest."""
     # In the order of the partial index on these orders, so that no plan walks through the others.
-    rows = models.Order.objects.filter(models.MOVING).order_by("created_at", "pk")
+    rows = models.Order.objects.filter(models.MOVING, which).order_by("created_at", "pk")
     rows = rows.filter(created_at__lt=Now() - timedelta(seconds=older_than_s))
     further = rows
     while page := list(further.values_list("pk", "created_at")[:PAGE]):
@@ -58,9 +72,9 @@ def moving(older_than_s: int) -> Iterator[list[str]]:
         further = rows.filter(created_at__gte=at).exclude(created_at=at, pk__lte=last)
 
 
-def waiting() -> Iterator[list[str]]:
+def waiting(which: Q = EVERY) -> Iterator[list[str]]:
     """Yield pages of ids of orders that rest, as far as Postgres knows."""
-    rows = models.Order.objects.filter(models.WAITING).order_by("pk").values_list("pk", flat=True)
+    rows = models.Order.objects.filter(models.WAITING, which).order_by("pk").values_list("pk", flat=True)
     page = list(rows[:PAGE])
     while page:
         yield [str(pk) for pk in page]

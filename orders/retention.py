@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from engine.lifecycle import FINAL, Status
-from orders import archive, dispatch
+from orders import archive, dispatch, heartbeats
 from orders.attempts import OPEN
 from orders.ids import first_at
 from orders.models import Order, Verdict
@@ -59,7 +59,9 @@ def retire() -> int:
 
 def busy() -> bool:
     """Tell whether live orders need the machine."""
-    ages = [age or 0 for queue, age in dispatch.ages_ms().items() if queue != "dlq"]
+    # A queue that nobody works through says nothing of those that are.
+    worked = heartbeats.alive()
+    ages = [age or 0 for queue, age in dispatch.ages_ms().items() if queue != "dlq" and worked[queue]]
     return max([*ages, archive.behind_ms()]) > BUSY_MS
 
 
@@ -168,12 +170,16 @@ def take(ids: Sequence[UUID]) -> list[str]:
 
 
 def forget(days: int) -> int:
-    """Delete one batch of what has been archived for so long, for good; return how many orders."""
+    """Delete one batch of what has been archived for so long, for good; return how many orders.
+
+    What replays an order that is still here stays: it is what tells that the order has been replayed.
+    """
     rows = fetch(
         """
         DELETE FROM orders_archivedorder WHERE id IN (
-            SELECT id FROM orders_archivedorder WHERE archived_at < now() - %s
-            ORDER BY archived_at LIMIT %s FOR UPDATE SKIP LOCKED)
+            SELECT a.id FROM orders_archivedorder a WHERE a.archived_at < now() - %s
+              AND NOT EXISTS (SELECT 1 FROM orders_order o WHERE o.id = a.replay_of)
+            ORDER BY a.archived_at LIMIT %s FOR UPDATE OF a SKIP LOCKED)
         RETURNING 1
         """,
         timedelta(days=days),

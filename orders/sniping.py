@@ -5,8 +5,6 @@ for a condition its state now meets.  An order of several conditions watches one
 all hold, or it watches the next.  An event is acknowledged after its orders have moved: a worker that dies loses none.
 """
 
-import os
-import socket
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +31,7 @@ from orders.progress import Move
 from routing import quotes, tape
 from routing.catalogue import catalogue
 from routing.facts import facts
+from routing.group import me
 from routing.guards import guards
 from routing.store import StoreError, now_ms
 from routing.tape import MarketEvent
@@ -40,7 +39,6 @@ from routing.tape import MarketEvent
 log = structlog.get_logger(__name__)
 
 matching = threading.Lock()
-READER = f"{socket.gethostname()}-{os.getpid()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ def match() -> int:
     if not matching.acquire(blocking=False):
         return 0
     try:
-        return sum(map(take, tape.rounds(READER)))
+        return sum(map(take, tape.rounds(me())))
     finally:
         matching.release()
 

@@ -46,8 +46,7 @@ def compare(page: Sequence[models.Order]) -> dict[str, int]:
     standing = live.standing(list(rows))
     resting = [one for one in standing.values() if one.status is Status.PENDING]
     missing = sorted(rows.keys() - standing.keys())
-    # Looked at twice: one that is just being fired is out of its bucket, and a moment later it does not rest any more.
-    misplaced = out_of_place(list(live.standing(out_of_place(resting)).values()))
+    misplaced = strays(resting)
     behind = [one.order.id for one in standing.values() if is_behind(rows[one.order.id], one)]
     # With a backlog, what the archive lacks may yet come.
     unheard = behind if archive.backlog() == 0 else []
@@ -60,6 +59,18 @@ def compare(page: Sequence[models.Order]) -> dict[str, int]:
 def is_behind(row: models.Order, one: Standing) -> bool:
     """Tell whether a row has not heard of its order's end, or of its last terms."""
     return one.status in FINAL or (one.status is Status.PENDING and differs(one, row))
+
+
+def strays(resting: Sequence[Standing]) -> list[str]:
+    """Return the orders that nobody is firing and that are not where they rest.
+
+    One that is being fired is out of its bucket until it has moved; the claims are read last, since one that was
+    settled before that has moved its orders.
+    """
+    again = live.standing(out_of_place(resting))
+    out = out_of_place(list(again.values()))
+    fired = book.claimed({again[order_id].order.pair.name for order_id in out}) if out else set()
+    return [order_id for order_id in out if order_id not in fired]
 
 
 def out_of_place(resting: Sequence[Standing]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
+from django.db.models import Q
 
 from engine import events
 from engine.lifecycle import Status
@@ -25,7 +26,6 @@ from routing.store import now_ms
 log = structlog.get_logger(__name__)
 
 EXPIRED_MAX = 500
-PAGE = 500
 TRIES = 5
 """Times a cancellation meets an amendment before it gives up; each of them is somebody's deliberate act."""
 ALL_WITHIN_S = 20.0
@@ -107,10 +107,7 @@ def found(order_id: str) -> Standing:
 
     Raises NotResting for one that is finished and gone from Redis.
     """
-    one = live.standing([order_id]).get(order_id)
-    if one is None:
-        recovery.rebuild([order_id])
-        one = live.standing([order_id]).get(order_id)
+    one = all_standing([order_id]).get(order_id)
     if one is None:
         row = past.row(order_id)
         if row is None:
@@ -120,29 +117,40 @@ def found(order_id: str) -> Standing:
 
 
 def cancel_all(pair: str, kind: OrderType | None = None) -> Cancelled:
-    """Cancel every waiting order of a pair, for at most ALL_WITHIN_S."""
+    """Cancel every waiting order of a pair, for at most ALL_WITHIN_S; those that Redis has lost among them.
+
+    One that has fired as far as the archive knows may be back in the book since; if not, it is not asked for.
+    """
     cancelled = lost = 0
     deadline = monotonic() + ALL_WITHIN_S
-    for ids in resting(pair, kind):
+    for ids, asked_for in known_of(pair, kind):
         if monotonic() > deadline:
             return Cancelled(cancelled, lost, complete=False)
-        pending = [one for one in live.standing(ids).values() if one.status is Status.PENDING]
+        pending = [one for one in all_standing(ids).values() if one.status is Status.PENDING]
         won = progress.advance([cancellation(one, "all of the pair cancelled by the client") for one in pending])
         cancelled += len(won)
-        lost += len(ids) - len(won)
+        lost += len(ids if asked_for else pending) - len(won)
     log.info("orders cancelled", pair=pair, orders=cancelled, lost=lost)
     return Cancelled(cancelled, lost, complete=True)
 
 
-def resting(pair: str, kind: OrderType | None) -> Iterator[list[str]]:
-    """Yield pages of ids of a pair's orders that wait, as far as the archive knows."""
-    rows = models.Order.objects.filter(models.WAITING, pair__in=spellings(pair)).order_by("pk")
+def all_standing(order_ids: Sequence[str]) -> dict[str, Standing]:
+    """Return how these orders stand, restored from Postgres where Redis has lost them."""
+    standing = live.standing(order_ids)
+    gone = [order_id for order_id in order_ids if order_id not in standing]
+    recovery.rebuild(gone)
+    return {**standing, **live.standing(gone)}
+
+
+def known_of(pair: str, kind: OrderType | None) -> Iterator[tuple[list[str], bool]]:
+    """Yield ids of a pair's orders that may wait, a page at a time, and whether they do as far as the archive knows."""
+    of = Q(pair__in=spellings(pair)) & ~Q(type=OrderType.MARKET)
     if kind is not None:
-        rows = rows.filter(type=kind)
-    page = list(rows.values_list("pk", flat=True)[:PAGE])
-    while page:
-        yield [str(pk) for pk in page]
-        page = list(rows.filter(pk__gt=page[-1]).values_list("pk", flat=True)[:PAGE])
+        of &= Q(type=kind)
+    for ids in recovery.waiting(of):
+        yield ids, True
+    for ids in recovery.moving(0, of):
+        yield ids, False
 
 
 def spellings(pair: str) -> list[str]:

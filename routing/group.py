@@ -1,5 +1,7 @@
 """Reading a Redis stream through a consumer group: each entry at least once, whichever reader or store dies."""
 
+import os
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +19,11 @@ TAKE_OVER_MS = 10_000
 
 Entry = tuple[str, dict[str, str]]
 """One entry of a stream: its id and its fields."""
+
+
+def me() -> str:
+    """Name this process as a reader; asked at each use, since modules are loaded before processes fork."""
+    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 @dataclass(frozen=True, slots=True)

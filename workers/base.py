@@ -8,7 +8,7 @@ import structlog
 from celery import Task, signals
 
 from orders import traces
-from orders.dispatch import QUEUES, SENT_AT
+from orders.dispatch import LIFE, QUEUES, SENT_AT
 from orders.heartbeats import Heart
 from orders.lines import about
 from routing.store import now_ms
@@ -23,6 +23,10 @@ class EngineTask(Task):  # type: ignore[type-arg]
         """Run the task within its log context; the id of a single order is part of that."""
         order_ids, sent_at = kwargs.get("order_ids") or [], self.request.get(SENT_AT)
         waited_ms = None if sent_at is None else max(0, now_ms() - sent_at)
+        life_ms = self.request.get(LIFE)
+        if waited_ms is not None and life_ms is not None and waited_ms > life_ms:
+            log.debug("message out of date", task=self.name, waited_ms=waited_ms)
+            return None
         single = about(order_ids) if len(order_ids) == 1 else {}
         with (
             structlog.contextvars.bound_contextvars(task_id=self.request.id, task=self.name, **single),

@@ -1,10 +1,13 @@
 """DBSync: from the feed in Redis to rows in Postgres."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
 from django.db import OperationalError, connection
 
+from config.env import ROOT
 from engine.lifecycle import Status
 from orders import archive, intake, live, models
 from orders.models import OrderEvent, SetAside
@@ -384,6 +387,56 @@ def test_what_another_reader_has_not_written_yet_stays_in_the_feed(bench, monkey
     bench.archive()
     assert OrderEvent.objects.filter(order_id__in=ids).count() == 3
     assert redis().xlen(live.FEED) == 1
+
+
+def test_what_was_cut_off_the_feed_unread_is_fed_again_once_its_order_has_ended(bench):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    archive.group.ensure()
+    bench.run([order_id])
+    assert redis().xlen(live.FEED) > 1
+    redis().xtrim(live.FEED, maxlen=1, approximate=False)
+    bench.archive()
+    assert archived(order_id) == list(enumerate(STAGES, 1))
+    assert archive.backlog() == 0
+
+
+def test_an_event_that_is_set_aside_does_not_have_its_order_fed_for_ever(bench):
+    (order_id,) = bench.place()
+    bench.archive()
+    feed(line(order_id, 3, status="cancelled", final=1, reason="gone"))
+    bench.archive()
+    assert [seq for seq, _ in archived(order_id)] == [1, 3]
+    assert archive.backlog() == 0
+
+
+def test_readers_of_one_machine_that_were_forked_have_names_of_their_own():
+    script = (
+        "import os; from orders import archive, sniping; from routing.group import me; "
+        "print(me(), flush=True); child = os.fork(); child or print(me(), flush=True); child and os.wait()"
+    )
+    setup = "import django, os; os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'config.settings'); django.setup(); "
+    done = subprocess.run([sys.executable, "-c", setup + script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert len(set(done.stdout.split())) == 2, done.stdout
+
+
+def test_an_entry_another_reader_takes_during_a_trim_stays(bench, monkeypatch):
+    monkeypatch.setattr(archive, "TRIM_EVERY_S", 0)
+    monkeypatch.setattr(archive, "KEEP_MS", -1_000)
+    bench.place()
+    bench.archive()
+    bench.place()
+    asked = type(redis()).xinfo_groups
+
+    def taken_meanwhile(client, stream):
+        found = asked(client, stream)
+        read_by_another()
+        return found
+
+    monkeypatch.setattr(type(redis()), "xinfo_groups", taken_meanwhile)
+    archive.trim()
+    monkeypatch.setattr(type(redis()), "xinfo_groups", asked)
+    assert pending() == redis().xlen(live.FEED) > 0
 
 
 def test_entries_cut_off_unread_are_passed_over(bench, unannounced):

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from engine.lifecycle import AttemptState
 from orders import archive, attempts, execution, intake, live, models, pulse, recovery, settlement, sweep
@@ -14,6 +14,7 @@ from orders.models import OrderEvent
 from routing import models as routing_models
 from routing.catalogue import catalogue
 from routing.store import StoreError, redis
+from tests.system import eventually
 
 STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
 
@@ -358,10 +359,38 @@ def test_the_pulse_rebuilds_once_after_redis_was_emptied(bench):
     redis().flushall()
     assert live.was_emptied()
     pulse.notice_loss()
+    eventually(lambda: not live.was_emptied() and not pulse.rebuilding.locked(), 30, "the live state is rebuilt")
     assert len(hints()) == 1
-    assert not live.was_emptied()
     pulse.notice_loss()
+    assert not pulse.rebuilding.locked()
     assert hints() == []
+
+
+def test_while_one_process_rebuilds_others_leave_it_to_that_one(bench):
+    (order_id,) = bench.place()
+    redis().flushall()
+    assert live.begin_rebuild()
+    recovery.recover()
+    assert live.was_emptied() and live.statuses([order_id]) == {}
+    live.end_rebuild()
+    recovery.recover()
+    assert not live.was_emptied() and order_id in live.statuses([order_id])
+    assert live.begin_rebuild()
+
+
+def test_a_rebuild_that_failed_is_anothers_at_once(bench, monkeypatch):
+    bench.place()
+    redis().flushall()
+    with monkeypatch.context() as broken:
+        broken.setattr(recovery, "repair", refuse)
+        with pytest.raises(DatabaseError):
+            recovery.recover()
+    recovery.recover()
+    assert not live.was_emptied()
+
+
+def refuse(_):
+    raise DatabaseError
 
 
 def test_the_sweep_wakes_an_order_whose_wake_up_was_lost(bench):

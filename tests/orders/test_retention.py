@@ -10,7 +10,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 from structlog.testing import capture_logs
 
-from orders import archive, deadletters, intake, live, past, recovery, retention, seen
+from orders import archive, deadletters, dispatch, heartbeats, intake, live, past, recovery, retention, seen
 from orders.intake import Accepted, Conflict
 from orders.models import ArchivedOrder, Attempt, DeadLetter, Order, OrderEvent, SetAside
 from routing.models import LedgerEntry
@@ -421,6 +421,31 @@ def test_the_archive_keeps_what_it_has_for_ever_unless_told_otherwise(bench, set
     settings.ARCHIVE_DAYS = 365
     retention.retire()
     assert [one.pk for one in ArchivedOrder.objects.all()] == [kept.pk]
+
+
+def test_what_replays_an_order_that_is_still_here_is_not_forgotten(bench, settings):
+    settings.ARCHIVE_DAYS = 30
+    replayed = old(status="failed")
+    replay = old(replay_of=replayed)
+    retire_all()
+    assert is_hot(replayed) and not is_hot(replay)
+    ArchivedOrder.objects.update(archived_at=timezone.now() - timedelta(days=31))
+    retention.retire()
+    assert ArchivedOrder.objects.filter(pk=replay.pk).exists()
+    Order.objects.filter(pk=replayed.pk).delete()
+    retention.retire()
+    assert not ArchivedOrder.objects.exists()
+
+
+def test_a_queue_nobody_works_through_does_not_keep_orders_here(bench, monkeypatch):
+    one = old()
+    monkeypatch.setattr(dispatch, "ages_ms", lambda: {**dict.fromkeys(dispatch.QUEUES, 0), "sniper": 90_000})
+    heartbeats.beat("sniper")
+    retire_all()
+    assert is_hot(one)
+    heartbeats.stop("sniper")
+    retire_all()
+    assert not is_hot(one)
 
 
 def test_events_only_the_attempts_know_are_told_after_the_move_too(bench):

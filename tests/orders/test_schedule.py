@@ -13,12 +13,12 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from config.beat import Schedule
 from config.celery import app
-from orders import dispatch, schedule
+from orders import dispatch, recovery, schedule
 from orders.schedule import CannotSchedule
 from routing import asking, polling
 from routing.sandbox import stage
-from routing.store import redis
-from workers import stream
+from routing.store import now_ms, redis
+from workers import order, stream
 
 FILLS = [
     importlib.import_module(f"workers.migrations.{name}")
@@ -133,9 +133,30 @@ def test_beat_follows_without_a_restart(beat):
     change(every_ms=250)
     entry = beat.schedule[dispatch.POLL]
     assert entry.schedule.run_every.total_seconds() == 0.25
-    assert (entry.options["expires"], entry.kwargs) == (1, {"every_ms": 250})
+    assert (entry.options["headers"][dispatch.LIFE], entry.kwargs) == (1_000, {"every_ms": 250})
     change(dispatch.AUDIT, enabled=False)
     assert dispatch.AUDIT not in beat.schedule
+
+
+def test_a_message_of_beats_lives_by_the_stores_clock_whatever_the_worker_thinks_the_time_is(beat, bench, monkeypatch):
+    beat.apply_async(beat.schedule[dispatch.RECOVER], advance=False)
+    headers = json.loads(redis().lindex("order", 0))["headers"]
+    assert headers["expires"] is None
+    assert (headers[dispatch.LIFE], headers[dispatch.SENT_AT] <= now_ms()) == (5_000, True)
+    done = []
+    monkeypatch.setattr(recovery, "recover", lambda: done.append("recovered"))
+    for waited_ms in (6_000, 1_000):
+        order.recover.apply(headers={**headers, dispatch.SENT_AT: now_ms() - waited_ms})
+    assert done == ["recovered"]
+
+
+def test_beat_adds_nothing_to_a_queue_that_nobody_works_through(beat, bench, monkeypatch):
+    monkeypatch.setattr(dispatch, "LONG", 3)
+    for _ in range(5):
+        beat.apply_async(beat.schedule[dispatch.MATCH], advance=False)
+    assert bench.messages("sniper") == 3
+    beat.apply_async(beat.schedule[dispatch.RECOVER], advance=False)
+    assert bench.messages("order") == 1
 
 
 def test_beat_does_not_undo_a_change_when_it_notes_what_it_sent(beat, monkeypatch):

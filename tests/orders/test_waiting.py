@@ -12,6 +12,7 @@ from engine.lifecycle import Status
 from engine.orders import OrderType, TimeInForce
 from orders import attempts, book, dispatch, execution, limits, live, models, progress, recovery, stocktaking, waiting
 from routing.store import now_ms, redis
+from tests.system import eventually
 
 PAIR = "SOL-USDC"
 
@@ -479,3 +480,80 @@ def test_a_cancellation_racing_an_amendment_leaves_a_cancelled_order_either_way(
         order_id for order_id, statuses in found.items() if len(statuses) == 3
     }
     assert in_the_book() == []
+
+
+def test_an_order_that_is_just_being_fired_is_not_out_of_place(bench):
+    ids = bench.accept(*(bench.limit("150") for _ in range(3)))
+    bench.price("151")
+    claim = book.claim(PAIR, limits.sight([PAIR])[PAIR], now_ms())
+    assert stocktaking.take()["misplaced"] == 0 and bucket("150") == []
+    # The price has gone again before its holder goes on: what it saw counts.
+    bench.price("100")
+    limits.trigger(claim)
+    assert {tuple(bench.statuses(order_id)) for order_id in ids} == {("pending", "triggered")}
+
+
+def test_all_of_a_pair_are_cancelled_that_redis_has_lost(bench):
+    ids = bench.accept(*(bench.limit("150") for _ in range(3)))
+    redis().flushdb()
+    assert waiting.cancel_all(PAIR) == waiting.Cancelled(3, 0, complete=True)
+    recovery.recover()
+    assert bucket("150") == []
+    assert {bench.row(order_id).status for order_id in ids} == {"cancelled"}
+
+
+def test_an_order_back_from_firing_is_cancelled_with_all_of_its_pair_before_the_archive_has_heard(bench):
+    (order_id,) = bench.accept(bench.limit("150"))
+    bench.price("151")
+    limits.check()
+    bench.archive()
+    assert bench.row(order_id).status == "triggered"
+    # The price has gone when it comes to execute, so it goes back to rest.
+    bench.price("100")
+    bench.carry([order_id])
+    assert bench.statuses(order_id)[-1] == "pending"
+    assert waiting.cancel_all(PAIR) == waiting.Cancelled(1, 0, complete=True)
+    assert bench.statuses(order_id)[-1] == "cancelled"
+
+
+@pytest.mark.parametrize("end", ["cancelled", "expired"])
+def test_an_order_that_has_ended_stays_so_when_redis_is_lost_at_once(bench, end):
+    at = now_ms() + 60
+    (order_id,) = bench.accept(bench.limit("150", expires_at=at) if end == "expired" else bench.limit("150"))
+    if end == "expired":
+        eventually(lambda: now_ms() > at, 10, "its time has passed")
+        waiting.expire()
+    else:
+        waiting.cancel(order_id)
+    told = bench.events(order_id)
+    redis().flushdb()
+    recovery.recover()
+    assert live.statuses([order_id]) == {} and bucket("150") == []
+    assert (bench.row(order_id).status, bench.row(order_id).seq) == (end, 2)
+    assert recovery.history(bench.row(order_id)) == told
+
+
+def test_an_end_that_postgres_refuses_is_left_to_dbsync(bench, monkeypatch):
+    (order_id,) = bench.accept(bench.limit("150"))
+    waiting.cancel(order_id, reason="\0")
+    assert bench.statuses(order_id) == ["pending", "cancelled"]
+    row = bench.row(order_id)
+    assert (row.status, row.closed_at is None) == ("pending", False)
+
+
+def test_what_has_ended_stays_as_it_ended(bench):
+    """Redis may come back as it was a second ago, and the order in it then ends another way."""
+    (order_id,) = bench.accept(bench.limit("150"))
+    before = {name: redis().dump(name) for name in redis().keys("*")}
+    waiting.cancel(order_id)
+    redis().flushdb()
+    for name, value in before.items():
+        redis().restore(name, 0, value)
+    bench.price("151")
+    limits.check()
+    bench.carry([order_id])
+    assert bench.statuses(order_id)[-1] == "failed"
+    assert (bench.events(order_id)[-1]["code"], bench.events(order_id)[-1]["replayMayHelp"]) == ("closed", False)
+    bench.archive()
+    assert bench.row(order_id).status == "cancelled"
+    assert models.Attempt.objects.count() == 0
