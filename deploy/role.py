@@ -21,6 +21,7 @@ DOORS = ("api", "flower")
 NEEDS = ("DATABASE_URL", "REDIS_URL", "ENGINE_SECRET_KEY")
 ASK_AGAIN_S = 1.0
 ASKED_WITHIN_S = 2.0
+POSTGRES_WITHIN_S = 300.0
 STOPPED_EARLY = 128 + signal.SIGTERM
 
 Settings = Mapping[str, Any]
@@ -87,6 +88,7 @@ def run(role: str, settings: Settings) -> None:
     """
     if role == "migrate":
         prepare()
+        await_postgres(lambda why: print(f"migrations: {why}", flush=True))
         roles.migrate(settings["ENGINE_ADMIN_PASSWORD"])(lambda word: print(f"migrations: {word}", flush=True))
         return
     readiness, turns = Readiness(), Turns()
@@ -169,6 +171,27 @@ def ask(host: str, port: int, path: str, header: str) -> Question:
         return "" if status == 200 else f"{path} on port {port} answers {status or 'nothing'}"
 
     return question
+
+
+def await_postgres(waits: Callable[[str], None]) -> None:
+    """Return once Postgres takes connections, or after POSTGRES_WITHIN_S: what fails then says why."""
+    deadline = time.monotonic() + POSTGRES_WITHIN_S
+    while (why := unreachable()) and time.monotonic() < deadline:
+        waits(why)
+        time.sleep(ASK_AGAIN_S)
+
+
+def unreachable() -> str:
+    """Say why Postgres cannot be used; nothing when it can."""
+    from django.db import Error, connection
+
+    try:
+        connection.ensure_connection()
+    except Error as problem:
+        return f"Postgres cannot be used yet ({problem})".strip()
+    finally:
+        connection.close()
+    return ""
 
 
 def await_schema(waits: Callable[[str], None]) -> None:

@@ -89,7 +89,7 @@ def test_the_user_data_brings_up_this_compose_file_with_variables_it_knows():
     assert "docker compose -f deploy/compose.yml up" in USER_DATA
     variables = re.search(r"<<'VARIABLES'\n(.*?)VARIABLES", USER_DATA, re.DOTALL).group(1)
     names = re.findall(r"^(\w+)=", variables, re.MULTILINE)
-    assert len(names) == 6 and "CLIENTS" in names
+    assert len(names) == 7 and "CLIENTS" in names
     assert all(f"${{{name}:-" in compose for name in names)
     assert f"python3 -m {make_secrets.__name__} /data/postgres/secrets" in USER_DATA
 

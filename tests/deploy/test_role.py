@@ -1,6 +1,7 @@
 """One role as a process of its own: it waits for the database, answers for its health, and ends when asked to."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -168,6 +170,20 @@ def test_migrate_says_what_it_did_and_ends(environ, tmp_path):
     with started("migrate", environ, tmp_path) as process:
         assert process.wait(120) == 0
     assert (tmp_path / "log").read_text().splitlines()[-1] == "migrations: up to date"
+
+
+def test_migrate_waits_for_its_database_and_says_so(environ, tmp_path):
+    known = urlsplit(address(environ))
+    (tmp_path / "DATABASE_URL").write_text(known._replace(path="/later").geturl())
+    with psycopg.connect(known.geturl(), autocommit=True) as db:
+        try:
+            with started("migrate", environ, tmp_path) as process:
+                eventually(lambda: "migrations: Postgres cannot be used yet" in (tmp_path / "log").read_text(), 60)
+                db.execute("CREATE DATABASE later")
+                assert process.wait(120) == 0
+        finally:
+            db.execute("DROP DATABASE IF EXISTS later WITH (FORCE)")
+    assert re.fullmatch(r"migrations: \d+ applied", (tmp_path / "log").read_text().splitlines()[-1])
 
 
 @pytest.mark.parametrize(
