@@ -61,6 +61,8 @@ class AttemptState(StrEnum):
     LANDED = "landed"
     REJECTED = "rejected"
     EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+    """Committed, and given up before anything was sent."""
 
 
 OPEN_ATTEMPT = (AttemptState.PREPARED, AttemptState.SENT)

@@ -55,7 +55,11 @@ class Order(models.Model):
 
     status = models.CharField(max_length=10, choices=[(s, s) for s in Status], db_default=Status.PENDING)
     seq = models.IntegerField(db_default=1)
+    epoch = models.IntegerField(db_default=0, help_text="Epoch of Redis in which its last event was made.")
     attempt = models.IntegerField(db_default=0)
+    deadline_at = models.DateTimeField(
+        null=True, help_text="A market order that could not be tried by then, whatever was away, fails."
+    )
     updated_at = models.DateTimeField(db_default=Now())
     closed_at = models.DateTimeField(
         null=True, help_text="From here on no attempt may be made; set before anybody is told that it ended unfilled."
@@ -101,6 +105,7 @@ class OrderEvent(models.Model):
         Order, on_delete=models.CASCADE, related_name="events", db_constraint=False, db_index=False
     )
     seq = models.IntegerField()
+    epoch = models.IntegerField(db_default=0, help_text="Epoch of Redis in which it was made.")
     status = models.CharField(max_length=10)
     at = models.DateTimeField()
     attempt = models.IntegerField()
@@ -124,6 +129,11 @@ class Attempt(models.Model):
     expected_out = models.DecimalField(max_digits=20, decimal_places=0)
     minimum_out = models.DecimalField(max_digits=20, decimal_places=0)
     fee_bps = models.IntegerField()
+    amount_in = models.DecimalField(
+        max_digits=20, decimal_places=0, null=True, help_text="What it sells; the order may have been amended since."
+    )
+    limit_price = models.DecimalField(max_digits=40, decimal_places=18, null=True)
+    terms_seq = models.IntegerField(db_default=1, help_text="Version of the order's terms it was built on.")
     seq = models.IntegerField(help_text="Sequence number of the order's `submitted` event for this attempt.")
     trail = models.JSONField(help_text="The order's events 2 to seq - 1, so that a lost Redis is rebuilt exactly.")
     created_at = models.DateTimeField(db_default=Now())

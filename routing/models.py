@@ -1,9 +1,10 @@
-"""Which tokens and pairs are traded, and what the sandbox chain executed."""
+"""Which tokens and pairs are traded, what their market showed, what the sandbox chain executed, and Redis' epochs."""
 
 from decimal import Decimal
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models.functions import Now
 
 from engine.quotes import TICK_DEFAULT
 
@@ -32,6 +33,9 @@ class Token(models.Model):
     )
     top_holder_bps = models.PositiveIntegerField(
         null=True, blank=True, validators=[MaxValueValidator(10_000)], help_text="The largest holder's share, in bps."
+    )
+    facts_at = models.DateTimeField(
+        db_default=Now(), help_text="When authorities and top holder were last looked up; facts do not stay true."
     )
 
     class Meta:
@@ -86,9 +90,37 @@ class LedgerEntry(models.Model):
     fee_lamports = models.BigIntegerField()
     error_code = models.CharField(max_length=64, blank=True, default="")
     error = models.TextField(blank=True, default="")
+    # What a chain's public record shows of the transaction itself; empty for entries of earlier versions.
+    memo = models.CharField(max_length=64, blank=True, db_default="")
+    venue = models.CharField(max_length=16, blank=True, db_default="")
+    amount_in = models.DecimalField(max_digits=20, decimal_places=0, null=True)
+    minimum_out = models.DecimalField(max_digits=20, decimal_places=0, null=True)
 
     class Meta:
         verbose_name_plural = "ledger entries"
 
     def __str__(self) -> str:
         return f"{self.signature} {self.landing}"
+
+
+class TokenMarket(models.Model):
+    """The last that a token's market showed: what a lost Redis is told again.  `liquidity` in US cents."""
+
+    mint = models.CharField(max_length=MINT_MAX, primary_key=True)
+    pools = models.PositiveIntegerField()
+    liquidity = models.BigIntegerField(null=True)
+    observed_at = models.DateTimeField(help_text="When the newest of what it rests on happened.")
+
+    def __str__(self) -> str:
+        return self.mint
+
+
+class StoreEpoch(models.Model):
+    """One stretch of time in which Redis lost nothing; a new one begins when it was emptied or started again."""
+
+    run = models.CharField(max_length=64, help_text="The run id of the Redis server it began on.")
+    reason = models.CharField(max_length=200)
+    began_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.pk}: {self.reason}"
