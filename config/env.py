@@ -200,6 +200,9 @@ TABLE: dict[str, Setting] = {
     "OTEL_TRACES_SAMPLER_ARG": Setting(number(0, 1), "1", "share of orders that are traced, when there is a collector"),
     "ORDER_MAX_IMPACT_BPS": guard("ORDER_MAX_IMPACT_BPS"),
     "ORDER_LIVE_TTL_S": Setting(whole(1, 604_800), "3600", "how long a finished order stays in Redis, seconds"),
+    "ORDER_DEADLINE_S": Setting(
+        whole(1, 86_400), "30", "how long a market order waits at most while venues, the chain or a store are away"
+    ),
     "ORDER_LEASE_MS": Setting(whole(500, 600_000), "5000", "how long a silent worker keeps an order to itself"),
     "RETENTION_DAYS": Setting(
         whole(0, 36_500), "90", "days after its end at which an order goes to the archive; 0 for never"

@@ -33,9 +33,22 @@ def moment(epoch_ms: int) -> str:
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def event(order_id: str, seq: int, status: Status, at: int, attempt: int, facts: Mapping[str, Any]) -> Facts:
-    """Build an event; `at` in epoch milliseconds, `attempt` 0 until the first try."""
-    return {"orderId": order_id, "seq": seq, "status": status, "at": moment(at), "attempt": attempt, **facts}
+def event(
+    order_id: str, epoch: int, seq: int, status: Status, at: int, attempt: int, facts: Mapping[str, Any]
+) -> Facts:
+    """Build an event; `at` in epoch milliseconds, `attempt` 0 until the first try.
+
+    `epoch` and `seq` name it for good.  The first fields keep their order: some readers find them by their place.
+    """
+    return {
+        "orderId": order_id,
+        "epoch": epoch,
+        "seq": seq,
+        "status": status,
+        "at": moment(at),
+        "attempt": attempt,
+        **facts,
+    }
 
 
 def pending(order: Order) -> Facts:
@@ -45,6 +58,7 @@ def pending(order: Order) -> Facts:
         "pair": order.pair.name,
         "amountIn": shown(order.amount_in, order.pair.token_in),
         "slippageBps": order.slippage_bps,
+        **({"deadline": moment(order.deadline)} if order.deadline else {}),
         **terms(order),
     }
 

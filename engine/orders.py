@@ -37,9 +37,11 @@ def waits(kind: OrderType) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a client asked for; `amount_in` is in base units of `pair.token_in`, `expires_at` in epoch milliseconds.
+    """What a client asked for; `amount_in` is in base units of `pair.token_in`, times are in epoch milliseconds.
 
     `limit_price` is whole tokens out per whole token in, `max_price` the reverse: what one token out may cost.
+    `deadline` is by when a market order must have been tried, given with its acceptance; `terms_seq`, the seq of the
+    event that last set its terms, is their version.
     """
 
     id: str
@@ -54,6 +56,8 @@ class Order:
     expires_at: int | None = None
     trigger: tuple[Condition, ...] = ()
     allow_unknown: bool = False
+    deadline: int | None = None
+    terms_seq: int = 1
 
     @property
     def waits(self) -> bool:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 BASE_MS = 250
 CAP_MS = 10_000
+AWAY_CAP_MS = 4_000
+"""Longest wait for something that is away: short, so that orders go on soon after it is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,15 @@ def delay_ms(attempt: int, chance: Callable[[], float]) -> int:
     # An exponent past 20 is past any cap; bounding it keeps the number small.
     ceiling = min(CAP_MS, BASE_MS * 2 ** min(attempt, 20))
     return int(ceiling * chance())
+
+
+def away_ms(times: int, chance: Callable[[], float]) -> int:
+    """Return the wait before another look at what is away, in milliseconds; `times` says how often it was in a row.
+
+    Exponential, with equal jitter: at least half of it, since nothing is gained by asking at once.
+    """
+    ceiling = min(AWAY_CAP_MS, BASE_MS * 2 ** min(times, 20))
+    return int(ceiling * (1 + chance()) / 2)
 
 
 def decide(failure: Failure, attempt: int, max_attempts: int, chance: Callable[[], float]) -> int | None:

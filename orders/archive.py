@@ -6,7 +6,8 @@ twice: an event row that exists is left, an order row never goes back to an earl
 
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
@@ -16,12 +17,12 @@ from uuid import UUID
 import msgspec
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, DataError, IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 from redis.exceptions import ResponseError
 
 from engine.lifecycle import FINAL, Status
-from orders import dispatch, live, observe, past, terms, traces
-from orders.lines import about, named
+from orders import dispatch, live, observe, past, restoring, traces
+from orders.lines import named
 from orders.models import SetAside
 from orders.rows import fetch, recordset
 from routing.group import Entry, Group, me, refuse_unless_emptied
@@ -70,13 +71,12 @@ class Wire(msgspec.Struct, rename="camel"):
     status: Status
     at: Annotated[datetime, msgspec.Meta(tz=True)]
     attempt: int
+    epoch: int = 0
     venue: str | None = None
     tx_hash: str | None = None
     type: str | None = None
-    amended: dict[str, Any] | None = None
 
 
-COMMON = ("orderId", "seq", "status", "at", "attempt")
 DECODER = msgspec.json.Decoder(Wire)
 
 
@@ -217,32 +217,25 @@ def store(rows: Sequence[Row]) -> list[tuple[str, str]]:
     try:
         with transaction.atomic():
             pin_plan()
-            strays = unknown_orders(rows, update_orders(latest_of(rows)))
-            insert_events([row.event for row in rows if row.wire.order_id not in strays])
-            terms.catch_up([amendment(row) for row in rows if row.wire.amended and row.wire.order_id not in strays])
+            ahead = update_orders(latest_of(rows))
+            behind = stragglers(rows, ahead)
+            insert_events([row for row in rows if row.wire.order_id not in behind], ahead)
     except (DataError, IntegrityError) as reason:
         if len(rows) == 1:
             return [(rows[0].line, str(reason).strip())]
         middle = len(rows) // 2
         return store(rows[:middle]) + store(rows[middle:])
-    return astray([row for row in rows if row.wire.order_id in strays])
+    late = [row for row in rows if row.wire.order_id in behind]
+    contradicting = {str(row.wire.order_id) for row in late if behind[row.wire.order_id]}
+    restoring.restore(sorted(contradicting), "moved on behind its end")
+    return astray([row for row in late if not behind[row.wire.order_id]])
 
 
-def end(histories: Mapping[str, Sequence[str]]) -> None:
-    """Write orders that have ended, with all their events, in the transaction that ends them.
-
-    What Postgres refuses is left to DBSync, which finds and sets aside the record that is at fault.
-    """
-    if not histories:
-        return
-    try:
-        rows = [Row(DECODER.decode(text), text, "") for texts in histories.values() for text in texts]
-        with transaction.atomic():
-            pin_plan()
-            update_orders(latest_of(rows))
-            insert_events([row.event for row in rows])
-    except (DatabaseError, msgspec.DecodeError) as reason:
-        log.warning("ends left to dbsync", reason=str(reason).strip(), **about(histories))
+def write_history(histories: Iterable[Sequence[str]]) -> None:
+    """Write the rows of orders that have ended or been amended, and all their events, in the caller's transaction."""
+    rows = [Row(DECODER.decode(text), text, "") for texts in histories for text in texts]
+    pin_plan()
+    insert_events(rows, update_orders(latest_of(rows)))
 
 
 def astray(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -265,32 +258,66 @@ def pin_plan() -> None:
         )
 
 
-FACTS = "- '{orderId,seq,status,at,attempt}'::text[]"
+FACTS = "- '{orderId,epoch,seq,status,at,attempt}'::text[]"
 """What is left of an event's JSON without the part every event has."""
 
 
-def amendment(row: Row) -> terms.Amendment:
-    """Say what an `amended` event changed."""
-    return str(row.wire.order_id), row.wire.seq, row.wire.amended or {}
+def insert_events(rows: Sequence[Row], ahead: Collection[UUID]) -> None:
+    """Insert events.  One that is there stays, unless it is of an earlier epoch: then it was lost, with all after it.
 
-
-def insert_events(texts: Sequence[str]) -> None:
-    """Insert events, given as JSON; one that is there stays as it is."""
-    fetch(
+    Orders that went `ahead` had no later event before.
+    """
+    newest = max((row.wire.epoch for row in rows), default=0)
+    doubtful = [row for row in rows if row.wire.order_id not in ahead or row.wire.epoch < newest]
+    sure = [row for row in rows if row.wire.order_id in ahead and row.wire.epoch == newest]
+    # The later epoch's last: where a batch has two events for one place, that one stands.
+    standing = sorted(superseded_left_out(doubtful, rows), key=lambda row: row.wire.epoch) + sure
+    once = {(row.wire.order_id, row.wire.seq): row.event for row in standing}
+    replaced = fetch(
         f"""
-        INSERT INTO orders_orderevent (order_id, seq, status, at, attempt, facts)
-        SELECT (e->>'orderId')::uuid, (e->>'seq')::int, e->>'status', (e->>'at')::timestamptz, (e->>'attempt')::int,
-               e {FACTS}
-        FROM jsonb_array_elements(%s) AS e ON CONFLICT DO NOTHING
+        WITH written AS (
+            INSERT INTO orders_orderevent AS known (order_id, epoch, seq, status, at, attempt, facts)
+            SELECT (e->>'orderId')::uuid, coalesce((e->>'epoch')::int, 0), (e->>'seq')::int, e->>'status',
+                   (e->>'at')::timestamptz, (e->>'attempt')::int, e {FACTS}
+            FROM jsonb_array_elements(%s) AS e
+            ON CONFLICT (order_id, seq) DO UPDATE SET epoch = excluded.epoch, status = excluded.status,
+                at = excluded.at, attempt = excluded.attempt, facts = excluded.facts
+            WHERE known.epoch < excluded.epoch AND known.seq > 1
+            RETURNING order_id, seq, epoch, xmax <> 0 AS was_there
+        )
+        SELECT order_id, seq, epoch FROM written WHERE was_there
         """,  # noqa: S608 - a constant of this module
-        f"[{','.join(texts)}]",
+        f"[{','.join(once.values())}]",
     )
+    for order_id, seq, epoch in replaced:
+        fetch("DELETE FROM orders_orderevent WHERE order_id = %s AND seq > %s AND epoch < %s", order_id, seq, epoch)
+
+
+def superseded_left_out(rows: Sequence[Row], batch: Sequence[Row]) -> list[Row]:
+    """Leave out events of an earlier epoch in whose place Postgres, or the batch, has some of a later one."""
+    if not rows:
+        return []
+    begins = fetch(
+        "SELECT order_id, epoch, min(seq) FROM orders_orderevent WHERE order_id = ANY(%s) AND seq > 1 GROUP BY 1, 2",
+        list({row.wire.order_id for row in rows}),
+    )
+    first: dict[UUID, dict[int, int]] = defaultdict(dict)
+    for order_id, epoch, seq in [
+        *begins,
+        *((r.wire.order_id, r.wire.epoch, r.wire.seq) for r in batch if r.wire.seq > 1),
+    ]:
+        first[order_id][epoch] = min(seq, first[order_id].get(epoch, seq))
+
+    def stands(wire: Wire) -> bool:
+        return all(wire.seq < seq for epoch, seq in first[wire.order_id].items() if epoch > wire.epoch)
+
+    return [row for row in rows if stands(row.wire)]
 
 
 def latest_of(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Fold the events of each order into its last one, with the last venue and signature that any of them names."""
     last: dict[UUID, dict[str, Any]] = {}
-    for row in sorted(rows, key=lambda row: row.wire.seq):
+    for row in sorted(rows, key=lambda row: (row.wire.epoch, row.wire.seq)):
         wire = row.wire
         known = last.get(wire.order_id, {})
         last[wire.order_id] = {
@@ -305,37 +332,52 @@ def latest_of(rows: Iterable[Row]) -> list[dict[str, Any]]:
 def update_orders(latest: Sequence[dict[str, Any]]) -> set[UUID]:
     """Bring order rows up to their last event; return those that went ahead.
 
-    A final event ends the row whatever its seq: a life begun anew after Redis was lost may be the shorter one.  What
-    has ended stays as it ended.
+    What was made in a later epoch is later, whatever its seq.  What has ended stays as it ended.
     """
     rows = fetch(
         f"""
         UPDATE orders_order o
-        SET status = v.event->>'status', seq = (v.event->>'seq')::int, attempt = (v.event->>'attempt')::int,
-            updated_at = (v.event->>'at')::timestamptz, result = v.event {FACTS},
+        SET status = v.event->>'status', seq = (v.event->>'seq')::int, epoch = coalesce((v.event->>'epoch')::int, 0),
+            attempt = (v.event->>'attempt')::int, updated_at = (v.event->>'at')::timestamptz, result = v.event {FACTS},
             closed_at = CASE WHEN v.event->>'status' = ANY(%s) THEN coalesce(o.closed_at, now()) ELSE o.closed_at END,
             venue = coalesce(v.venue, o.venue), tx_hash = coalesce(v.tx_hash, o.tx_hash)
         FROM jsonb_to_recordset(%s) AS v(order_id uuid, event jsonb, venue text, tx_hash text)
-        WHERE o.id = v.order_id
-          AND o.status <> ALL(%s) AND (o.seq < (v.event->>'seq')::int OR v.event->>'status' = ANY(%s))
+        WHERE o.id = v.order_id AND o.status <> ALL(%s)
+          AND (o.epoch, o.seq) < (coalesce((v.event->>'epoch')::int, 0), (v.event->>'seq')::int)
         RETURNING o.id
         """,  # noqa: S608 - a constant of this module
         UNFILLED,
         recordset(latest),
         FINALS,
-        FINALS,
     )
     return {order_id for (order_id,) in rows}
 
 
-def unknown_orders(rows: Iterable[Row], known: Collection[UUID]) -> set[UUID]:
-    """Return the orders of these events, beside those known, that have no row."""
-    doubtful = {row.wire.order_id for row in rows}.difference(known)
-    if not doubtful:
-        return set()
-    return doubtful.difference(
-        order_id for (order_id,) in fetch("SELECT id FROM orders_order WHERE id = ANY(%s)", list(doubtful))
-    )
+def stragglers(rows: Iterable[Row], known: Collection[UUID]) -> dict[UUID, bool]:
+    """Return orders whose events must not be written, beside those known to be in order.
+
+    True for one that has ended in Postgres before them, which Redis does not know; False for one that has no row.
+    """
+    last: dict[UUID, Wire] = {}
+    for row in rows:
+        wire = row.wire
+        if wire.order_id not in known and (
+            wire.order_id not in last or (last[wire.order_id].epoch, last[wire.order_id].seq) < (wire.epoch, wire.seq)
+        ):
+            last[wire.order_id] = wire
+    if not last:
+        return {}
+    found = {
+        order_id: (status, (epoch, seq))
+        for order_id, status, epoch, seq in fetch(
+            "SELECT id, status, epoch, seq FROM orders_order WHERE id = ANY(%s)", list(last)
+        )
+    }
+    return {
+        order_id: order_id in found
+        for order_id, wire in last.items()
+        if order_id not in found or (found[order_id][0] in FINALS and found[order_id][1] < (wire.epoch, wire.seq))
+    }
 
 
 def set_aside(bad: Sequence[tuple[str, str]]) -> None:

@@ -1,28 +1,36 @@
-"""Attempts in Postgres: committed before they are sent, and at most one per order open or landed.
+"""Attempts in Postgres: how a signed transaction leaves the house, one compare-and-set after the other.
 
-The partial unique index `one_open_or_landed_attempt_per_order` holds that whatever the code believes.
+An attempt is committed as *prepared*, with the terms it was built on; then its order is swapped to `submitted` under
+the worker's fence (orders/execution.py); then it is committed as *sent*, which exactly one caller wins; then its bytes
+leave.  Whoever loses the swap withdraws it: a prepared attempt has not been sent, and a withdrawn one never is.
+
+The partial unique index `one_open_or_landed_attempt_per_order` holds that there is one at a time, whatever the code
+believes.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
-from django.db import transaction
+from django.db import DataError, IntegrityError
 
-from engine.lifecycle import HOLDING_ATTEMPT, OPEN_ATTEMPT, AttemptState
+from engine.lifecycle import OPEN_ATTEMPT, AttemptState
 from engine.orders import OrderType
+from orders import terms
 from orders.rows import as_bytea, fetch, recordset
 from routing.chain import Finding
 
 OPEN = [state.value for state in OPEN_ATTEMPT]
-HOLDING = [state.value for state in HOLDING_ATTEMPT]
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One signed transaction; `seq` is that of the order's `submitted` event for it, amounts in base units."""
+    """One signed transaction; amounts in base units.
+
+    `seq` is that of the order's `submitted` event for it, `trail` the order's events from the second to that one.
+    """
 
     order_id: str
     number: int
@@ -33,15 +41,19 @@ class Prepared:
     expected_out: int
     minimum_out: int
     fee_bps: int
+    amount_in: int
+    limit_price: str | None
+    terms_seq: int
     seq: int
     trail: tuple[str, ...]
-    state: AttemptState
+    at: int
+    """When its order is submitted, epoch ms."""
     tries: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """An attempt the chain has decided, with what its order's last event needs."""
+    """An attempt as the chain, or its worker, has decided it, with what its order's last event needs."""
 
     order_id: str
     type: OrderType
@@ -54,33 +66,59 @@ class Settled:
     signature: str
     expected_out: int
     fee_bps: int
-    seq: int
     slot: int
     amount_out: int
     fee_lamports: int
     error_code: str
     error: str
+    settled_at: int
+    """When that was recorded, epoch ms; 0 while it is open."""
 
 
-def prepare(attempts: Sequence[Prepared]) -> set[str]:
-    """Commit attempts; return the ids of orders whose attempt stands.  The others have one already, or are closed."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Which orders' attempts stand, and which Postgres cannot write at all, with its reason.
+
+    The rest have an attempt already, have ended, or have other terms by now.
+    """
+
+    stands: set[str]
+    faulty: dict[str, str]
+
+
+def prepare(attempts: Sequence[Prepared]) -> Outcome:
+    """Commit attempts; one that cannot be written stops none of its neighbours."""
     if not attempts:
-        return set()
+        return Outcome(set(), {})
+    try:
+        return Outcome(insert(attempts), {})
+    except (DataError, IntegrityError) as reason:
+        if len(attempts) == 1:
+            return Outcome(set(), {attempts[0].order_id: str(reason).strip()})
+    middle = len(attempts) // 2
+    first, second = prepare(attempts[:middle]), prepare(attempts[middle:])
+    return Outcome(first.stands | second.stands, first.faulty | second.faulty)
+
+
+def insert(attempts: Sequence[Prepared]) -> set[str]:
+    """Commit attempts in one statement."""
     rows = fetch(
         """
         WITH asked AS (
             SELECT * FROM json_to_recordset(%s) AS a(
                 order_id uuid, number int, tries int, venue text, signature text, raw bytea, last_valid_height bigint,
-                expected_out numeric, minimum_out numeric, fee_bps int, seq int, trail jsonb)
+                expected_out numeric, minimum_out numeric, fee_bps int, amount_in numeric, limit_price numeric,
+                terms_seq int, seq int, trail jsonb)
         ), open_orders AS (
-            -- Waits for a `closing` under way, and then reads the row anew.
-            SELECT id FROM orders_order WHERE id IN (SELECT order_id FROM asked) AND closed_at IS NULL
-            ORDER BY id FOR KEY SHARE
+            -- Waits for an end or an amendment under way (decisions.commit), and then reads the row anew.
+            SELECT o.id FROM orders_order o JOIN asked ON asked.order_id = o.id
+            WHERE o.closed_at IS NULL AND o.terms_seq = asked.terms_seq
+            ORDER BY o.id FOR KEY SHARE OF o
         )
         INSERT INTO orders_attempt (order_id, number, tries, state, venue, signature, raw, last_valid_height,
-                                    expected_out, minimum_out, fee_bps, seq, trail)
+                                    expected_out, minimum_out, fee_bps, amount_in, limit_price, terms_seq, seq, trail)
         SELECT order_id, number, tries, 'prepared', venue, signature, raw, last_valid_height,
-               expected_out, minimum_out, fee_bps, seq, trail
+               expected_out, minimum_out, fee_bps, amount_in, limit_price, terms_seq, seq, trail
         FROM asked JOIN open_orders ON open_orders.id = asked.order_id
         ON CONFLICT DO NOTHING
         RETURNING order_id::text
@@ -88,46 +126,6 @@ def prepare(attempts: Sequence[Prepared]) -> set[str]:
         recordset(as_row(attempt) for attempt in attempts),
     )
     return {order_id for (order_id,) in rows}
-
-
-@dataclass(slots=True)
-class Closing:
-    """Orders being closed; `shut` have no attempt open or landed, and can have none while this goes on."""
-
-    shut: set[str]
-    newly: set[str]
-
-    def reopen(self, order_ids: Collection[str]) -> None:
-        """Leave open, of those that were, the orders that did not end after all."""
-        back = [order_id for order_id in order_ids if order_id in self.newly]
-        if back:
-            fetch("UPDATE orders_order SET closed_at = NULL WHERE id = ANY(%s::uuid[])", back)
-
-
-@contextmanager
-def closing(order_ids: Sequence[str]) -> Iterator[Closing]:
-    """See to it that these orders never have another attempt, once this ends; meanwhile nobody can commit one.
-
-    A worker that lost its lease long ago may still be about to commit one; only Postgres can stop it.
-    """
-    with transaction.atomic():
-        # Two statements: only a new one sees what a `prepare` committed while this one waited for its lock.
-        locked = fetch(
-            "SELECT id::text FROM orders_order WHERE id = ANY(%s::uuid[]) AND closed_at IS NULL ORDER BY id FOR UPDATE",
-            list(order_ids),
-        )
-        rows = fetch(
-            """
-            UPDATE orders_order o SET closed_at = coalesce(closed_at, now())
-            WHERE id = ANY(%s::uuid[]) AND NOT EXISTS (
-                SELECT 1 FROM orders_attempt t WHERE t.order_id = o.id AND t.state = ANY(%s))
-            RETURNING id::text
-            """,
-            list(order_ids),
-            HOLDING,
-        )
-        shut = {order_id for (order_id,) in rows}
-        yield Closing(shut, {order_id for (order_id,) in locked} & shut)
 
 
 def as_row(attempt: Prepared) -> dict[str, Any]:
@@ -143,83 +141,107 @@ def as_row(attempt: Prepared) -> dict[str, Any]:
         "expected_out": attempt.expected_out,
         "minimum_out": attempt.minimum_out,
         "fee_bps": attempt.fee_bps,
+        "amount_in": attempt.amount_in,
+        "limit_price": attempt.limit_price,
+        "terms_seq": attempt.terms_seq,
         "seq": attempt.seq,
-        "trail": as_json_array(attempt.trail),
+        "trail": msgspec.Raw(f"[{','.join(attempt.trail)}]".encode()),
     }
 
 
-def as_json_array(events: Sequence[str]) -> msgspec.Raw:
-    """Join JSON texts into one JSON array."""
-    return msgspec.Raw(f"[{','.join(events)}]".encode())
-
-
-def mark_sent(signatures: Sequence[str]) -> None:
-    """Note that the bytes were broadcast, now."""
-    fetch(
+def mark_sent(signatures: Sequence[str]) -> set[str]:
+    """Commit prepared attempts as sent; return those this caller won, whose bytes it must send now, and nobody else."""
+    return changed(
         """
-        UPDATE orders_attempt SET state = 'sent', sent_at = now(), sends = sends + 1
-        WHERE signature = ANY(%s) AND state = ANY(%s)
+        UPDATE orders_attempt t SET state = 'sent', sent_at = now(), sends = 1
+        FROM (SELECT id FROM orders_attempt WHERE signature = ANY(%s) ORDER BY id FOR UPDATE) AS f
+        WHERE t.id = f.id AND t.state = 'prepared' RETURNING t.signature
         """,
-        list(signatures),
-        OPEN,
+        signatures,
     )
 
 
-def holding(order_ids: Sequence[str]) -> dict[str, Prepared]:
-    """Return the open or landed attempt of each order that has one."""
+def withdraw(signatures: Sequence[str]) -> set[str]:
+    """Give prepared attempts up; return those that were, none of which is ever sent."""
+    return changed(
+        """
+        UPDATE orders_attempt t SET state = 'withdrawn', settled_at = now()
+        FROM (SELECT id FROM orders_attempt WHERE signature = ANY(%s) ORDER BY id FOR UPDATE) AS f
+        WHERE t.id = f.id AND t.state = 'prepared' RETURNING t.signature
+        """,
+        signatures,
+    )
+
+
+def note_resent(signatures: Sequence[str]) -> None:
+    """Note that the bytes of sent attempts were broadcast again."""
+    changed(
+        """
+        UPDATE orders_attempt t SET sent_at = now(), sends = sends + 1
+        FROM (SELECT id FROM orders_attempt WHERE signature = ANY(%s) ORDER BY id FOR UPDATE) AS f
+        WHERE t.id = f.id AND t.state = 'sent' RETURNING t.signature
+        """,
+        signatures,
+    )
+
+
+def changed(statement: str, signatures: Sequence[str]) -> set[str]:
+    """Change attempts by a statement that locks them in the order of their ids, as every writer here does."""
+    if not signatures:
+        return set()
+    return {signature for (signature,) in fetch(statement, list(signatures))}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The one attempt of an order that is open or landed."""
+
+    order_id: str
+    signature: str
+    state: AttemptState
+
+
+def holding(order_ids: Sequence[str]) -> list[Held]:
+    """Return the open or landed attempts of these orders."""
     if not order_ids:
-        return {}
+        return []
     rows = fetch(
         """
-        SELECT order_id::text, number, venue, signature, raw, last_valid_height, expected_out, minimum_out, fee_bps,
-               seq, state
-        FROM orders_attempt WHERE order_id = ANY(%s::uuid[]) AND state = ANY(%s)
+        SELECT order_id::text, signature, state FROM orders_attempt
+        WHERE order_id = ANY(%s::uuid[]) AND state IN ('prepared', 'sent', 'landed')
         """,
         list(order_ids),
-        HOLDING,
     )
-    return {
-        r[0]: Prepared(
-            r[0], r[1], r[2], r[3], bytes(r[4]), r[5], int(r[6]), int(r[7]), r[8], r[9], (), AttemptState(r[10])
-        )
-        for r in rows
-    }
-
-
-def take_over(attempts: Sequence[Prepared]) -> None:
-    """Record where in its order's life each attempt now stands."""
-    if attempts:
-        fetch(
-            """
-            UPDATE orders_attempt t SET seq = a.seq, trail = a.trail
-            FROM json_to_recordset(%s) AS a(signature text, seq int, trail jsonb) WHERE t.signature = a.signature
-            """,
-            recordset({"signature": a.signature, "seq": a.seq, "trail": as_json_array(a.trail)} for a in attempts),
-        )
+    return [Held(order_id, signature, AttemptState(state)) for order_id, signature, state in rows]
 
 
 SETTLED_COLUMNS = """
-    o.id::text, o.type, o.pair, o.amount_in, t.number, t.tries, t.state, t.venue, t.signature, t.expected_out,
-    t.fee_bps, t.seq, coalesce(t.slot, 0), coalesce(t.amount_out, 0), coalesce(t.fee_lamports, 0),
-    t.error_code, t.error
+    o.id::text, o.type, o.pair, coalesce(t.amount_in, o.amount_in), t.number, t.tries, t.state, t.venue, t.signature,
+    t.expected_out, t.fee_bps, coalesce(t.slot, 0), coalesce(t.amount_out, 0), coalesce(t.fee_lamports, 0),
+    t.error_code, t.error, t.settled_at
 """
 
 
 def settled_from(row: tuple[Any, ...]) -> Settled:
     """Read SETTLED_COLUMNS."""
-    (order_id, kind, pair, amount_in, number, tries, state, venue, signature, expected, fee, seq, slot) = row[:13]
-    out, lamports, error_code, error = row[13:]
+    (order_id, kind, pair, amount_in, number, tries, state, venue, signature, expected, fee, slot) = row[:12]
+    out, lamports, error_code, error, at = row[12:]
     return Settled(
         order_id, OrderType(kind), pair, int(amount_in), number, tries, AttemptState(state), venue, signature,
-        int(expected), fee, seq, slot, int(out), lamports, error_code, error,
+        int(expected), fee, slot, int(out), lamports, error_code, error, epoch_ms(at),
     )  # fmt: skip
 
 
-def settle(state: AttemptState, findings: Sequence[Finding]) -> list[Settled]:
+def epoch_ms(at: datetime | None) -> int:
+    """Return a moment in epoch milliseconds; 0 for none."""
+    return terms.epoch_ms(at) if at else 0
+
+
+def settle(state: AttemptState, findings: Sequence[Finding], now: int) -> list[Settled]:
     """Record the chain's decision on open attempts; harmless twice.  Return the attempts that now stand so.
 
-    Two workers may have found the same: each locks its rows in the order of their ids, so neither waits for the other
-    while the other waits for it.
+    `now` is when, epoch ms by the store's clock, unless that is recorded already.  Two workers may have found the same:
+    each locks its rows in the order of their ids, so neither waits for the other while the other waits for it.
     """
     if not findings:
         return []
@@ -231,7 +253,7 @@ def settle(state: AttemptState, findings: Sequence[Finding]) -> list[Settled]:
                                             error_code text, error text) USING (signature)
             WHERE t.state = ANY(%s) ORDER BY t.id FOR UPDATE OF t)
         UPDATE orders_attempt t
-        SET state = '{state.value}', settled_at = coalesce(settled_at, now()), slot = a.slot,
+        SET state = '{state.value}', settled_at = coalesce(settled_at, to_timestamp(%s / 1000.0)), slot = a.slot,
             amount_out = a.amount_out, fee_lamports = a.fee_lamports, error_code = a.error_code, error = a.error
         FROM found a, orders_order o
         WHERE t.id = a.id AND o.id = t.order_id
@@ -239,25 +261,27 @@ def settle(state: AttemptState, findings: Sequence[Finding]) -> list[Settled]:
         """,  # noqa: S608 - a word of our own enum and a constant of this module
         recordset(findings),
         [*OPEN, state.value],
+        now,
     )
     return [settled_from(row) for row in rows]
 
 
-def latest(order_ids: Sequence[str]) -> list[Settled]:
-    """Return the last attempt of each order, whatever its state."""
+def by_signature(signatures: Sequence[str]) -> list[Settled]:
+    """Return these attempts, whatever their state."""
+    if not signatures:
+        return []
     rows = fetch(
         f"""
-        SELECT DISTINCT ON (t.order_id) {SETTLED_COLUMNS}
-        FROM orders_attempt t JOIN orders_order o ON o.id = t.order_id
-        WHERE t.order_id = ANY(%s::uuid[]) ORDER BY t.order_id, t.id DESC
+        SELECT {SETTLED_COLUMNS} FROM orders_attempt t JOIN orders_order o ON o.id = t.order_id
+        WHERE t.signature = ANY(%s)
         """,  # noqa: S608 - a constant of this module
-        list(order_ids),
+        list(signatures),
     )
     return [settled_from(row) for row in rows]
 
 
 def unsettled(older_than_ms: int, limit: int) -> list[tuple[str, bytes, int]]:
-    """Take open attempts last sent longer ago than that: (signature, bytes, last valid height).
+    """Take sent attempts last broadcast longer ago than that: (signature, bytes, last valid height).
 
     Each is put off by its new `sent_at`, so that replicas share them.
     """
@@ -265,7 +289,8 @@ def unsettled(older_than_ms: int, limit: int) -> list[tuple[str, bytes, int]]:
         """
         UPDATE orders_attempt SET sent_at = now() WHERE id IN (
             SELECT id FROM orders_attempt
-            WHERE state IN ('prepared', 'sent') AND sent_at < now() - %s * interval '1 millisecond'
+            WHERE state IN ('prepared', 'sent') AND state = 'sent'
+              AND sent_at < now() - %s * interval '1 millisecond'
             ORDER BY sent_at LIMIT %s FOR UPDATE SKIP LOCKED)
         RETURNING signature, raw, last_valid_height
         """,
@@ -273,3 +298,17 @@ def unsettled(older_than_ms: int, limit: int) -> list[tuple[str, bytes, int]]:
         limit,
     )
     return [(signature, bytes(raw), height) for signature, raw, height in rows]
+
+
+def left_prepared(older_than_ms: int, limit: int) -> list[tuple[str, str, bytes]]:
+    """Return attempts whose worker has neither sent nor withdrawn them for that long: (order id, signature, bytes)."""
+    rows = fetch(
+        """
+        SELECT order_id::text, signature, raw FROM orders_attempt
+        WHERE state IN ('prepared', 'sent') AND state = 'prepared' AND sent_at < now() - %s * interval '1 millisecond'
+        ORDER BY sent_at LIMIT %s
+        """,
+        older_than_ms,
+        limit,
+    )
+    return [(order_id, signature, bytes(raw)) for order_id, signature, raw in rows]

@@ -33,6 +33,8 @@ class Body(msgspec.Struct, rename="camel", omit_defaults=True):
     mint: str | None = None
     watch: str | None = None
     watch_at: int | None = None
+    deadline: int | None = None
+    terms_seq: int = 1
 
 
 def dumps(order: Order, since: int = 0, rest_price: Decimal | None = None) -> str:
@@ -49,6 +51,8 @@ def body_of(order: Order, since: int, rest_price: Decimal | None) -> Body:
         amount_in=str(order.amount_in),
         slippage_bps=order.slippage_bps,
         client_order_id=order.client_order_id,
+        deadline=order.deadline,
+        terms_seq=order.terms_seq,
     )
     if not order.waits:
         return body
@@ -87,6 +91,8 @@ def order_from(body: Body) -> Order:
         expires_at=body.expires_at,
         trigger=tuple(map(condition_from, body.trigger)),
         allow_unknown=body.allow_unknown,
+        deadline=body.deadline,
+        terms_seq=body.terms_seq,
     )
 
 

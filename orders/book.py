@@ -311,3 +311,15 @@ def where(order_ids: Sequence[str], places: Sequence[str]) -> list[bool]:
         tag, _, price = rest.partition(" ")
         pipe.zscore(f"{tagged('limit_bucket' if kind == 'limit' else 'snipe', tag)}:{price}", order_id)
     return [score is not None for score in (pipe.execute() if order_ids else [])]
+
+
+def place_of(key: str) -> str:
+    """Name a bucket or an index as the live state of those that rest there does."""
+    family, _, rest = key.partition(":{")
+    tag, _, where = rest.partition("}:")
+    return f"{'limit' if family == 'limit_bucket' else 'snipe'} {tag} {where}"
+
+
+def members(key: str, limit: int) -> list[str]:
+    """Return the first orders of a bucket or an index."""
+    return list(map(str, redis().zrange(key, 0, limit - 1)))

@@ -9,14 +9,16 @@ from urllib.parse import parse_qs
 import structlog
 from channels.generic.websocket import AsyncWebsocketConsumer
 
+from engine.cursor import Cursor
 from orders import live, observe
 from orders.api import serializers
-from orders.api.errors import body, describe
+from orders.api.cursors import cursor
+from orders.api.errors import Invalid, body, describe
 from orders.api.parsers import loads
 from orders.aside import aside
 from orders.gate import gate
 from orders.intake import NewOrder
-from orders.seen import uuid_or_none
+from orders.seen import START, uuid_or_none
 from orders.tail import UnknownOrder, tail
 
 log = structlog.get_logger(__name__)
@@ -56,7 +58,7 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
         if self.beside:
             self.beside.cancel()
 
-    async def stream(self, order_id: str, after: int) -> None:
+    async def stream(self, order_id: str, after: Cursor) -> None:
         """Send every event past `after`, then close."""
         structlog.contextvars.bind_contextvars(order_id=order_id)
         try:
@@ -99,20 +101,22 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
 
 
 class OrderEvents(EventStream):
-    """`/ws/{orderId}`, with `?after=N` to go on where a client left off."""
+    """`/ws/{orderId}`, with `?after=N&epoch=E` to go on behind the last event a client saw."""
 
     async def connect(self) -> None:
         """Start to stream, or say why not."""
         await self.accept()
         order_id = uuid_or_none(self.scope["url_route"]["kwargs"]["order_id"])
         query = parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        after = query.get("after", ["0"])[-1]
+        try:
+            after = cursor(query.get("after", ["0"])[-1], query.get("epoch", [None])[-1])
+        except Invalid as reason:
+            await self.refuse(BAD_REQUEST, body(reason.code, reason.message, reason.fields))
+            return
         if order_id is None:
             await self.refuse(UNKNOWN, body("not_found", "there is no such order"))
-        elif not (after.isascii() and after.isdigit() and len(after) <= 9):
-            await self.refuse(BAD_REQUEST, body("invalid", f"after={after[:40]!r} is not the seq of an event"))
         else:
-            self.start(self.stream(order_id, int(after)))
+            self.start(self.stream(order_id, after))
 
 
 class PlaceAndStream(EventStream):
@@ -144,7 +148,7 @@ class PlaceAndStream(EventStream):
         except Exception as reason:
             await self.refuse_order(reason)
             return
-        self.start(self.stream(accepted.order_id, 0))
+        self.start(self.stream(accepted.order_id, START))
 
     async def refuse_order(self, reason: Exception) -> None:
         """Say why the order was not accepted."""

@@ -9,7 +9,7 @@ from django.db.models import Q, TextChoices
 from django.utils import timezone
 
 from engine.lifecycle import OPEN_ATTEMPT, AttemptState, Status
-from orders import intake, live, models, observe, recovery, terms
+from orders import history, intake, live, models, observe, terms
 from orders.intake import Accepted, NewOrder, Paused
 from orders.models import DeadLetter, Verdict
 from orders.rows import fetch, recordset
@@ -50,7 +50,7 @@ def keep(order_ids: Sequence[str]) -> int:
     """Write the dead letters of failed orders that have none yet; return how many were new."""
     rows = models.Order.objects.filter(pk__in=order_ids, dead_letter=None).prefetch_related("events", "attempts")
     told_of = [(row, told(row)) for row in rows]
-    letters = [letter(row, history, end) for row, history in told_of if (end := failure(row, history))]
+    letters = [letter(row, events, end) for row, events in told_of if (end := failure(row, events))]
     new = insert(letters) if letters else set()
     for one in letters:
         if one["order_id"] in new:
@@ -78,28 +78,28 @@ def insert(letters: Sequence[dict[str, Any]]) -> set[str]:
 def told(row: models.Order) -> list[dict[str, Any]]:
     """Return what the client was told, from the live state if it is still there and from Postgres otherwise."""
     texts = live.events([str(row.id)]).get(str(row.id))
-    return [live.decode(text) for text in texts] if texts else recovery.history(row)
+    return [live.decode(text) for text in texts] if texts else history.of(row)
 
 
-def failure(row: models.Order, history: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def failure(row: models.Order, events: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the facts of an order's failure; None when it did not fail.
 
     The row knows them too: a history with a gap must not keep a letter from being written.
     """
-    if history[-1]["status"] == Status.FAILED:
-        return history[-1]
+    if events[-1]["status"] == Status.FAILED:
+        return events[-1]
     facts: dict[str, Any] | None = row.result if row.status == Status.FAILED else None
     return facts
 
 
-def letter(row: models.Order, history: Sequence[dict[str, Any]], end: dict[str, Any]) -> dict[str, Any]:
+def letter(row: models.Order, events: Sequence[dict[str, Any]], end: dict[str, Any]) -> dict[str, Any]:
     """Make the dead letter of a failed order."""
     return {
         "order_id": str(row.id),
         "code": end["code"],
         "reason": end["message"],
         "replay_may_help": end["replayMayHelp"],
-        "history": history,
+        "history": events,
         "verdict": verdict(row, [attempt.state for attempt in row.attempts.all()]),
     }
 

@@ -1,37 +1,35 @@
 """Carrying orders from a wake-up to `submitted`, a batch at a time, one store round trip per stage."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import replace
 from functools import cache
+from threading import BoundedSemaphore
 from typing import Any
 
 import structlog
-from django.conf import settings
-from django.db import close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 
 from engine import events
 from engine.lifecycle import AttemptState, Status
-from engine.money import MATHS, shown
+from engine.money import plain
 from engine.orders import Order
-from engine.quotes import CannotFill, NoQuote, Pair
+from engine.quotes import Pair
 from engine.retry import Failure
-from engine.triggers import LEVEL_MAX, level
-from orders import attempts, bodies, endings, live, progress, recovery, settlement, traces
+from orders import attempts, claims, decisions, endings, live, progress, restoring, routes, settlement, traces
 from orders.attempts import Prepared
-from orders.endings import Tried
+from orders.claims import Claim, hands
 from orders.lines import about
-from orders.live import Claim
 from orders.progress import Move
-from routing import router, transactions
+from orders.routes import Routed
+from routing import epochs, router, transactions
 from routing.asking import asker
 from routing.chain import Blockhash, ChainUnreachable
 from routing.guards import guards
-from routing.router import Basis, Route
-from routing.store import now_ms
+from routing.router import Basis
+from routing.store import StoreError, now_ms
 from routing.venues import VENUES, Answer
 from routing.wiring import chain, wallet
 
@@ -42,15 +40,15 @@ Steps = tuple[tuple[Status, dict[str, Any]], ...]
 
 ASKING_THREADS = 8
 """Batches that go on at once after their venues answered; more wait their turn without a slot."""
+ASKED_MAX = 1_000
+"""Batches whose venues have been asked; past this orders are handed back instead."""
+
+OUTAGES = (StoreError, OperationalError, InterfaceError, ChainUnreachable)
+"""A store or the chain does not answer, or may not have: nothing is known of what was asked last."""
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """A claimed order with its route and the least it accepts, in base units."""
-
-    claim: Claim
-    route: Route
-    minimum_out: int
+asked = BoundedSemaphore(ASKED_MAX)
+"""Room for batches whose venues have been asked."""
 
 
 def carry(order_ids: Sequence[str]) -> None:
@@ -59,12 +57,50 @@ def carry(order_ids: Sequence[str]) -> None:
     Orders that are finished, held by another worker or not yet ready are passed over; one that lacks a fresh quote
     goes on by itself when the venues have answered.
     """
-    claimed = live.claim(order_ids)
+    claimed = claims.claim(order_ids)
     if claimed.missing:
-        recovery.rebuild(claimed.missing)
+        restoring.restore(claimed.missing, "missing from Redis")
     if claimed.submitted:
         settlement.revisit(claimed.submitted)
-    fresh = within_attempts(adopt_attempts(claimed.claims))
+    if claimed.intended:
+        decisions.complete(claimed.intended)
+    work(claimed.claims, begin)
+    for order_id in claimed.alone:
+        carry_alone(order_id)
+
+
+def carry_alone(order_id: str) -> None:
+    """Carry an order that may be what killed its workers, with no other beside it anywhere.
+
+    Where another such order is being carried it is left to the sweep.
+    """
+    with claims.alone() as free:
+        if free:
+            work(claims.claim([order_id], alone=True).claims, begin)
+
+
+def work(taken: Sequence[Claim], act: Callable[[Sequence[Claim]], None]) -> None:
+    """Do something with claimed orders; what it leaves in hand when something is away, or goes wrong, is handed back.
+
+    An outage is nobody's fault and uses up no try.  Anything else counts like a worker's death, since it would come
+    again: after two of these an order is carried by itself, and no neighbour suffers from it.
+    """
+    if not taken:
+        return
+    try:
+        with hands.holding(taken):
+            act(taken)
+    except OUTAGES as reason:
+        log.warning("orders not tried, will be again", reason=repr(reason), **about([c.order.id for c in taken]))
+        claims.hand_back(taken, tried=False)
+    except Exception:
+        log.exception("orders given up for now", **about([claim.order.id for claim in taken]))
+        claims.hand_back(taken, tried=True)
+
+
+def begin(taken: Sequence[Claim]) -> None:
+    """Begin a try of these orders."""
+    fresh = in_time(within_attempts(without_attempt(taken)))
     bases = router.from_cache(
         {claim.order.pair.name for claim in fresh}, now_ms(), guards.QUOTE_FRESH_MS, guards.QUOTE_STALE_MS
     )
@@ -72,66 +108,76 @@ def carry(order_ids: Sequence[str]) -> None:
     execute([claim for claim in fresh if claim.order.pair.name in bases], bases)
 
 
-def execute(claims: Sequence[Claim], bases: dict[str, Basis]) -> None:
+def execute(taken: Sequence[Claim], bases: dict[str, Basis]) -> None:
     """Route, build and submit: each stage takes what the one before let through."""
-    submit(build(route(claims, bases)))
+    routed, moves = routes.route(taken, bases)
+    progress.advance(moves)
+    submit(build(routed))
 
 
-def adopt_attempts(claims: Sequence[Claim]) -> list[Claim]:
-    """Let orders go on with an attempt that another worker committed and left; return those that have none."""
-    left = attempts.holding([claim.order.id for claim in claims if claim.attempt > 1 or claim.seq > 1])
-    adopt([(claim, left[claim.order.id]) for claim in claims if claim.order.id in left])
-    return [claim for claim in claims if claim.order.id not in left]
+def without_attempt(taken: Sequence[Claim]) -> list[Claim]:
+    """Return orders that have no attempt in the way of another.
+
+    What an earlier worker committed and did not send is withdrawn.  An order whose attempt was sent is not where Redis
+    says it is: it is restored.
+    """
+    return cleared(taken, [claim for claim in taken if claim.attempt > 1 or claim.seq > 1])
 
 
-def adopt(found: Sequence[tuple[Claim, Prepared]]) -> None:
-    """Bring each order to `building`, make the attempt its own, and announce it: it is never signed again."""
-    behind = [(claim, prepared) for claim, prepared in found if claim.status is not Status.BUILDING]
-    moved = advance([(claim, catching_up(claim, prepared)) for claim, prepared in behind])
-    found = [
-        (moved.get(claim.order.id, claim), prepared)
-        for claim, prepared in found
-        if claim.status is Status.BUILDING or claim.order.id in moved
-    ]
-    ours = [(claim, replace(prepared, seq=claim.seq + 1, trail=claim.trail)) for claim, prepared in found]
-    attempts.take_over([prepared for _, prepared in ours])
-    for claim, prepared in ours:
-        log.info("attempt adopted", order_id=claim.order.id, attempt=prepared.number, tx_hash=prepared.signature)
-    announce(ours)
+def cleared(taken: Sequence[Claim], doubtful: Sequence[Claim]) -> list[Claim]:
+    """Do that for orders that may have one; the others are passed on unseen."""
+    held = attempts.holding([claim.order.id for claim in doubtful])
+    left = [one for one in held if one.state is AttemptState.PREPARED]
+    gone = attempts.withdraw([one.signature for one in left])
+    on_their_way = {one.order_id for one in held if one.signature not in gone}
+    restoring.restore(sorted(on_their_way), "has an attempt that was sent")
+    return [claim for claim in taken if claim.order.id not in on_their_way]
 
 
-def catching_up(claim: Claim, prepared: Prepared) -> Steps:
-    """Return the steps to `building`, stating what an earlier worker had decided."""
-    facts = events.building(claim.order, prepared.venue, prepared.expected_out, prepared.minimum_out)
-    facts = {**facts, "reason": f"attempt {prepared.number} was already signed"}
-    return ((Status.ROUTING, facts), (Status.BUILDING, facts))
-
-
-def within_attempts(claims: Sequence[Claim]) -> list[Claim]:
+def within_attempts(taken: Sequence[Claim]) -> list[Claim]:
     """End orders that have used up their tries; crashes count, so a poisonous order ends too."""
     most = guards.MAX_ATTEMPTS
-    spent = [claim for claim in claims if claim.tries > most]
-    fail((claim, Failure("attempts_exhausted", f"not submitted in {most} attempts", False, True)) for claim in spent)
-    return [claim for claim in claims if claim.tries <= most]
+    spent = [claim for claim in taken if claim.tries > most]
+    endings.fail(
+        (claim, Failure("attempts_exhausted", f"not submitted in {most} attempts", False, True)) for claim in spent
+    )
+    return [claim for claim in taken if claim.tries <= most]
 
 
-def ask_for(claims: Sequence[Claim]) -> None:
+def in_time(taken: Sequence[Claim]) -> list[Claim]:
+    """End orders whose deadline has passed before anything of theirs could be tried."""
+    now = now_ms()
+    late = {claim.order.id for claim in taken if claim.tries == 1 and is_late(claim.order, now)}
+    failure = Failure("deadline_passed", "it could not be tried before its deadline", False, True)
+    endings.fail((claim, failure) for claim in taken if claim.order.id in late)
+    return [claim for claim in taken if claim.order.id not in late] if late else list(taken)
+
+
+def is_late(order: Order, now: int) -> bool:
+    """Tell whether an order's deadline has passed."""
+    return order.deadline is not None and order.deadline <= now
+
+
+def ask_for(waiting: Sequence[Claim]) -> None:
     """Ask the venues for the pairs of these orders; the orders go on when the answers are in."""
     by_pair: dict[Pair, list[Claim]] = defaultdict(list)
-    for claim in claims:
+    for claim in waiting:
         by_pair[claim.order.pair].append(claim)
-    if claims:
-        live.hold(claims, settings.QUOTE_TIMEOUT_MS + settings.ORDER_LEASE_MS)
-    for pair, waiting in by_pair.items():
-        asker().ask(pair).add_done_callback(going_on(waiting))
+    for pair, those in by_pair.items():
+        if not asked.acquire(blocking=False):
+            log.warning("orders not tried, too many wait for venues", **about([claim.order.id for claim in those]))
+            claims.hand_back(those, tried=False)
+            continue
+        hands.take(those)
+        asker().ask(pair).add_done_callback(going_on(those))
 
 
-def going_on(claims: Sequence[Claim]) -> "Callable[[Future[list[Answer]]], None]":
+def going_on(waiting: Sequence[Claim]) -> "Callable[[Future[list[Answer]]], None]":
     """Return what to do with these orders when the answers are in, as part of the task they came with."""
     context = copy_context()
 
     def go_on(answer: "Future[list[Answer]]") -> None:
-        resumption().submit(context.run, resume, claims, answer)
+        resumption().submit(context.run, resume, waiting, answer)
 
     return go_on
 
@@ -142,97 +188,24 @@ def resumption() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(ASKING_THREADS, thread_name_prefix="resume")
 
 
-def resume(claims: Sequence[Claim], answer: "Future[list[Answer]]") -> None:
+def resume(waiting: Sequence[Claim], answer: "Future[list[Answer]]") -> None:
     """Go on with orders whose venues have answered."""
-    ids = [claim.order.id for claim in claims]
+
+    def act(taken: Sequence[Claim]) -> None:
+        basis = router.asked(answer.result())
+        execute(taken, {claim.order.pair.name: basis for claim in taken})
+
+    ids = [claim.order.id for claim in waiting]
     try:
         with traces.work("resume", ids):
-            basis = router.asked(answer.result())
-            execute(claims, {claim.order.pair.name: basis for claim in claims})
+            work(waiting, act)
     except Exception:
         # Nobody waits for this thread's result: say it, and leave the orders to their leases and the sweep.
         log.exception("orders not resumed", **about(ids))
     finally:
+        hands.drop(waiting)
+        asked.release()
         close_old_connections()
-
-
-def route(claims: Iterable[Claim], bases: dict[str, Basis]) -> list[Routed]:
-    """Choose a venue and the least amount out for each order; one that cannot be routed is retried or ends."""
-    routed, failed, gone = [], [], []
-    for claim in claims:
-        order = claim.order
-        try:
-            chosen = good_enough(order, affordable(order, router.choose(bases[order.pair.name], order.amount_in)))
-            routed.append(Routed(claim, chosen, order.minimum_out(chosen.winner.amount_out)))
-        except PriceGone as reason:
-            gone.append((claim, reason))
-        except NoQuote as reason:
-            failed.append((claim, Failure("no_quote", f"no venue has a usable quote now: {reason}", True, True)))
-        except CannotFill as reason:
-            failed.append((claim, Failure("cannot_fill", f"no venue can fill this amount: {reason}", False, False)))
-        except PriceImpact as reason:
-            failed.append((claim, Failure("price_impact", str(reason), False, False)))
-    fail(failed)
-    progress.advance([rest_again(claim, reason) for claim, reason in gone])
-    return routed
-
-
-class PriceGone(Exception):
-    """The best venue would not fill the order at the price it named; `needed` is the price, less fee, that would."""
-
-    def __init__(self, message: str, needed: Decimal) -> None:
-        super().__init__(message)
-        self.needed = needed
-
-
-def good_enough(order: Order, chosen: Route) -> Route:
-    """Pass a route that fills the order at its own price or better.
-
-    Raises PriceGone.
-    """
-    offer = chosen.winner
-    if offer.amount_out >= order.floor_out:
-        return chosen
-    token = order.pair.token_out
-    raise PriceGone(
-        f"{offer.quote.venue}, the best venue, would pay {shown(offer.amount_out, token)} {token.symbol}, "
-        f"less than the {shown(order.floor_out, token)} of the order's own price",
-        # What the order's size costs at this depth, it will cost at the next price too.
-        MATHS.divide(MATHS.multiply(offer.quote.net_price, order.floor_out), Decimal(offer.amount_out)),
-    )
-
-
-def rest_again(claim: Claim, gone: PriceGone) -> Move:
-    """Send an order back to the book, to fire no earlier than at a price that can fill its size."""
-    order, failure = claim.order, Failure("price_gone", str(gone), True, True)
-    if order.limit_price is None:
-        return endings.back(tried(claim), order, claim.returns, failure)
-    ticks = max(level(gone.needed, order.pair.tick) + 1, level(order.limit_price, order.pair.tick))
-    body = bodies.dumps(order, claim.since, MATHS.multiply(order.pair.tick, min(ticks, LEVEL_MAX)))
-    return endings.back(tried(claim), order, claim.returns, failure, body)
-
-
-def tried(claim: Claim) -> Tried:
-    """Say which order it is whose try failed."""
-    return Tried(claim.order.id, claim.order.type, claim.status, claim.seq, claim.attempt, claim.tries, claim.fence)
-
-
-class PriceImpact(Exception):
-    """The order is so large for its pools, or so small for their rounding, that its own size spoils its price."""
-
-
-def affordable(order: Order, chosen: Route) -> Route:
-    """Pass a route whose price impact is within ORDER_MAX_IMPACT_BPS.
-
-    Raises PriceImpact.
-    """
-    impact = chosen.winner.impact_bps(order.pair, order.amount_in)
-    if impact > guards.ORDER_MAX_IMPACT_BPS:
-        raise PriceImpact(
-            f"{chosen.winner.quote.venue}, the best venue, would fill this amount {impact} bps below its quoted price; "
-            f"at most {guards.ORDER_MAX_IMPACT_BPS} are allowed"
-        )
-    return chosen
 
 
 def routing_facts(routed: Routed, now: int) -> dict[str, Any]:
@@ -261,15 +234,26 @@ def build(routed: Sequence[Routed]) -> list[tuple[Claim, Prepared]]:
         blockhash = chain().blockhash()
     except ChainUnreachable as reason:
         failure = Failure("chain_unreachable", f"no blockhash to sign with: {reason}", True, True)
-        fail((r.claim, failure) for r in going)
+        endings.fail((r.claim, failure) for r in going)
         return []
-    return [(r.claim, sign(r, blockhash)) for r in going]
+    return sign_each(going, blockhash)
+
+
+def sign_each(going: Sequence[Routed], blockhash: Blockhash) -> list[tuple[Claim, Prepared]]:
+    """Sign the transaction of each order; one that cannot be built fails alone."""
+    signed, failed = [], []
+    for one in going:
+        try:
+            signed.append((one.claim, sign(one, blockhash)))
+        except Exception as reason:
+            failed.append((one.claim, endings.defect(one.claim.order.id, reason)))
+    endings.fail(failed)
+    return signed
 
 
 def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
-    """Build and sign the one transaction of this attempt."""
-    claim, offer = routed.claim, routed.route.winner
-    order = claim.order
+    """Build and sign the one transaction of this attempt, and write the event that will name it."""
+    claim, offer, order = routed.claim, routed.route.winner, routed.claim.order
     swap = transactions.Swap(
         order_id=order.id,
         attempt=claim.attempt,
@@ -280,6 +264,9 @@ def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
         min_out=routed.minimum_out,
     )
     signed = transactions.sign(swap, blockhash.hash, wallet())
+    facts = events.submitted(offer.quote.venue, signed.signature, blockhash.last_valid_height)
+    at, seq = now_ms(), claim.seq + 1
+    told = events.event(order.id, epochs.known(), seq, Status.SUBMITTED, at, claim.attempt, facts)
     return Prepared(
         order_id=order.id,
         number=claim.attempt,
@@ -290,46 +277,64 @@ def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
         expected_out=offer.amount_out,
         minimum_out=routed.minimum_out,
         fee_bps=offer.quote.fee_bps,
-        seq=claim.seq + 1,
-        trail=claim.trail,
-        state=AttemptState.PREPARED,
+        amount_in=order.amount_in,
+        limit_price=None if order.limit_price is None else plain(order.limit_price),
+        terms_seq=order.terms_seq,
+        seq=seq,
+        trail=(*claim.trail, live.encode(told)),
+        at=at,
         tries=claim.tries,
     )
 
 
 def submit(built: Sequence[tuple[Claim, Prepared]]) -> None:
-    """Commit the attempts, then send them; an order that turns out to have one already goes on with that."""
-    committed = attempts.prepare([prepared for _, prepared in built])
-    ours = [(claim, prepared) for claim, prepared in built if claim.order.id in committed]
-    closed = adopt_attempts([claim for claim, _ in built if claim.order.id not in committed])
-    fail((claim, Failure("closed", "the order was closed while it was being built", False, False)) for claim in closed)
-    settlement.broadcast([prepared for _, prepared in ours])
-    announce(ours)
+    """Take signed transactions out of the house, in this order and no other.
+
+    Commit them as prepared; swap their orders to `submitted` under the fence; commit them as sent, which only one
+    caller can; send.  Whoever loses the swap withdraws what it committed.
+    """
+    outcome = attempts.prepare([prepared for _, prepared in built])
+    ours = [(claim, prepared) for claim, prepared in built if claim.order.id in outcome.stands]
+    won = announce(ours)
+    attempts.withdraw([prepared.signature for claim, prepared in ours if claim.order.id not in won])
+    going = [prepared for claim, prepared in ours if claim.order.id in won]
+    mine = attempts.mark_sent([prepared.signature for prepared in going])
+    settlement.broadcast([prepared for prepared in going if prepared.signature in mine])
+    settlement.watch([prepared.signature for prepared in going])
+    refuse([claim for claim, _ in built if claim.order.id not in outcome.stands], outcome.faulty)
 
 
-def announce(sent: Sequence[tuple[Claim, Prepared]]) -> None:
-    """Tell clients the signature, and have it looked up from now on."""
-    won = progress.advance(
+def announce(prepared: Sequence[tuple[Claim, Prepared]]) -> Container[str]:
+    """Swap orders to `submitted` and tell their clients the signature; return those that were still ours."""
+    return progress.advance(
         [
             Move(
                 order_id=claim.order.id,
                 type=claim.order.type,
                 status=claim.status,
                 seq=claim.seq,
-                attempt=prepared.number,
-                steps=((Status.SUBMITTED, submitted_facts(prepared)),),
+                attempt=one.number,
+                steps=((Status.SUBMITTED, events.submitted(one.venue, one.signature, one.last_valid_height)),),
                 fence=claim.fence,
                 look_in_ms=live.SUBMITTED_GRACE_MS,
+                at=one.at,
             )
-            for claim, prepared in sent
+            for claim, one in prepared
         ]
     )
-    settlement.watch([prepared.signature for claim, prepared in sent if claim.order.id in won])
 
 
-def submitted_facts(prepared: Prepared) -> dict[str, Any]:
-    """Name the transaction."""
-    return events.submitted(prepared.venue, prepared.signature, prepared.last_valid_height)
+def refuse(refused: Sequence[Claim], faulty: Mapping[str, str]) -> None:
+    """Do with orders whose attempt Postgres did not take what it knows of them.
+
+    They have an attempt, which another worker committed; or they have ended, or have other terms; or the attempt itself
+    cannot be written.
+    """
+    failures = {i: Failure("defect", f"its attempt cannot be written: {why}", True, True) for i, why in faulty.items()}
+    endings.fail((claim, failures[claim.order.id]) for claim in refused if claim.order.id in failures)
+    free = cleared(refused, refused)
+    changed = restoring.restore([claim.order.id for claim in free], "ended or amended meanwhile")
+    claims.hand_back([claim for claim in free if claim.order.id not in {*changed, *faulty}], tried=False)
 
 
 def advance(going: Sequence[tuple[Claim, Steps]]) -> dict[str, Claim]:
@@ -340,15 +345,3 @@ def advance(going: Sequence[tuple[Claim, Steps]]) -> dict[str, Claim]:
     ]
     won = progress.advance(moves)
     return {c.order.id: c.after(steps[-1][0], won[c.order.id]) for c, steps in going if c.order.id in won}
-
-
-def fail(failures: Iterable[tuple[Claim, Failure]]) -> None:
-    """Let each order be tried again after its backoff, or end it; one that waits for a price goes on waiting."""
-    progress.advance([after(claim, failure) for claim, failure in failures])
-
-
-def after(claim: Claim, failure: Failure) -> Move:
-    """Decide what one failed try means."""
-    if claim.order.waits and failure.code in endings.NO_FILL:
-        return endings.back(tried(claim), claim.order, claim.returns, failure)
-    return endings.ending(tried(claim), failure)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from engine.cursor import Cursor
 from engine.events import moment
 from engine.money import BPS, MATHS, plain
 from engine.quotes import Pair, Quote
@@ -129,8 +130,8 @@ def levels(view: View) -> list[Json]:
 class OrdersFeed(EventStream):
     """`/ws/orders`: the events of all orders the client names, each once and in order, until it has enough.
 
-    A message `{"follow": [{"orderId", "after"}], "unfollow": [id]}` is answered with how many are followed now, so an
-    empty one asks whether the line still stands.
+    A message `{"follow": [{"orderId", "after", "epoch"}], "unfollow": [id]}` is answered with how many are followed
+    now, so an empty one asks whether the line still stands.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -159,7 +160,7 @@ class OrdersFeed(EventStream):
         with suppress(OSError, RuntimeError):
             await self.send(text_data=live.encode({"following": len(self.follows)}))
 
-    async def relay(self, order_id: str, after: int) -> None:
+    async def relay(self, order_id: str, after: Cursor) -> None:
         """Send an order's events past `after`; the last one ends it."""
         try:
             async with aclosing(tail().follow(order_id, after)) as events:
@@ -198,9 +199,9 @@ class OrdersFeed(EventStream):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Orders to follow, each past some seq, and orders to let go."""
+    """Orders to follow, each past what was seen of it, and orders to let go."""
 
-    follow: Mapping[str, int]
+    follow: Mapping[str, Cursor]
     unfollow: tuple[str, ...]
 
 
@@ -226,17 +227,28 @@ def listed(name: str, data: Mapping[str, Any]) -> list[Any]:
     return found
 
 
-def followed(one: Any) -> tuple[str, int]:
+def followed(one: Any) -> tuple[str, Cursor]:
     """Read an order to follow.
 
     Raises Invalid.
     """
-    if not isinstance(one, dict) or set(one) - {"orderId", "after"}:
-        raise wrong("follow", one, "is not an order to follow", '{"orderId": id, "after": seq}')
-    after = one.get("after", 0)
-    if not isinstance(after, int) or isinstance(after, bool) or not 0 <= after <= SEQ_MAX:
-        raise wrong("after", after, "is not the seq of an event", "a whole number, 0 for all")
-    return known_id("orderId", one.get("orderId")), after
+    if not isinstance(one, dict) or set(one) - {"orderId", "after", "epoch"}:
+        raise wrong("follow", one, "is not an order to follow", '{"orderId": id, "after": seq, "epoch": epoch}')
+    after = whole("after", one.get("after", 0), "is not the seq of an event", "a whole number, 0 for all")
+    epoch = one.get("epoch")
+    if epoch is not None:
+        epoch = whole("epoch", epoch, "is not the epoch of an event", "a whole number")
+    return known_id("orderId", one.get("orderId")), Cursor(after, epoch)
+
+
+def whole(name: str, value: Any, message: str, accepted: str) -> int:
+    """Read a whole number.
+
+    Raises Invalid.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= SEQ_MAX:
+        raise wrong(name, value, message, accepted)
+    return value
 
 
 def known_id(name: str, text: Any) -> str:

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from engine.lifecycle import FINAL
-from orders import archive, book, dispatch, stocktaking
+from orders import archive, book, dispatch, reconciliation
 from orders.deadletters import Outlook
 from orders.models import Pause, Verdict
 from routing import quotes
@@ -222,7 +222,7 @@ def queues() -> list[dict[str, Any]]:
 
 def repaired() -> dict[str, int]:
     """Return how many orders were ever found missing from the book, misplaced in it, or behind."""
-    found: Mapping[str, str] = redis().hgetall(stocktaking.REPAIRED)  # type: ignore[assignment]
+    found: Mapping[str, str] = redis().hgetall(reconciliation.REPAIRED)  # type: ignore[assignment]
     return {kind: int(found.get(kind, 0)) for kind in ("missing", "misplaced", "behind")}
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.db import DatabaseError, IntegrityError
 from uuid6 import uuid7
 
@@ -20,7 +21,9 @@ from orders import dispatch, live, observe, past, terms, traces, waiting
 from orders.control import pauses
 from orders.lines import about
 from orders.live import Placement
+from orders.restoring import only_rests
 from orders.rows import fetch, recordset
+from routing import epochs
 from routing.store import StoreError
 
 log = structlog.get_logger(__name__)
@@ -143,10 +146,12 @@ def write(asked: Sequence[NewOrder]) -> dict[str, datetime]:
     rows = fetch(
         """
         INSERT INTO orders_order (id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of_id,
-                                  limit_price, max_price, time_in_force, expires_at, trigger, allow_unknown)
+                                  limit_price, max_price, time_in_force, expires_at, trigger, allow_unknown, epoch,
+                                  deadline_at)
         SELECT id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of,
                limit_price, max_price, coalesce(time_in_force, 'gtc'), expires_at, coalesce(trigger, '[]'),
-               coalesce(allow_unknown, false)
+               coalesce(allow_unknown, false), %s,
+               CASE WHEN type = 'market' THEN now() + %s * interval '1 second' END
         FROM json_to_recordset(%s) AS o(id uuid, type text, pair text, amount_in numeric, slippage_bps int,
                                         client_order_id text, fingerprint text, replay_of uuid, limit_price numeric,
                                         max_price numeric, time_in_force text, expires_at timestamptz, trigger jsonb,
@@ -156,6 +161,8 @@ def write(asked: Sequence[NewOrder]) -> dict[str, datetime]:
         ON CONFLICT DO NOTHING
         RETURNING id::text, created_at
         """,
+        epochs.recent(),
+        settings.ORDER_DEADLINE_S,
         recordset(as_row(one) for one in asked),
     )
     return dict(rows)
@@ -238,6 +245,8 @@ def wake(accepted: Sequence[Order]) -> None:
 def placement(order: Order, created_at: datetime) -> Placement:
     """Make the live state of an order just accepted; one that only rests needs nobody's look."""
     at = terms.epoch_ms(created_at)
-    first = events.event(order.id, 1, Status.PENDING, at, 0, events.pending(order))
-    look_in_ms = 0 if waiting.only_rests(order) else live.GRACE_MS
+    if not order.waits:
+        order = replace(order, deadline=at + settings.ORDER_DEADLINE_S * 1000)
+    first = events.event(order.id, epochs.recent(), 1, Status.PENDING, at, 0, events.pending(order))
+    look_in_ms = 0 if only_rests(order) else live.GRACE_MS
     return Placement(order, Status.PENDING, 0, (live.encode(first),), look_in_ms, since=at)

@@ -2,33 +2,43 @@
 
 | key | type | holds |
 |---|---|---|
-| `order:{id}` | hash | status, seq, attempt, fence, lease, the order itself; where in the book it rests |
+| `order:{id}` | hash | where the order stands, and the order itself; see below |
 | `order:{id}:events` | stream | the order's events; entry ids are `<seq>-0` |
 | `orders:events` | stream | every event of every order, a batch per entry, for servers and DBSync |
 | `orders:open` | sorted set | unfinished orders by when somebody must look at them |
-| `orders:rebuilt` | string | present unless Redis was emptied since the last rebuild |
+| `orders:rebuilt` | string | the epoch since whose beginning all that Postgres knows is here |
 | `orders:rebuilding` | string | present while some process rebuilds |
+| `orders:alone` | string | present while some worker carries an order by itself (orders/claims.py) |
 
-All of it can be rebuilt from Postgres and the chain.  Times are Redis' own.
+Fields of the hash: `status`, `seq` (of the last event), `attempt` (number of the last claim), `order` (bodies.py);
+`fence`, `lease`, `held` (the claim it is in, until when, and in which epoch), `ready` (when it may be claimed again),
+`lapses` (workers in a row that did not hand it back), `away` (times in a row that nothing could be tried), `sweeps`;
+`tx` (the transaction it is submitted as); `waits`, `place`, `base`, `returns` of one that waits; `intent`, `intended`
+while its end or amendment is being committed.
+
+All of it can be rebuilt from Postgres and the chain.  Times are Redis' own.  Claims are in orders/claims.py, moves in
+orders/swaps.py; their scripts are in orders/lua/.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import structlog
-from django.conf import settings
 
 from engine.lifecycle import FINAL, Status
 from engine.orders import Order
 from engine.triggers import Condition
 from orders import bodies, book, lookups
 from routing.catalogue import UnknownPair
-from routing.store import CLOCK, redis, script
+from routing.store import CLOCK, lua, redis, script
 
 log = structlog.get_logger(__name__)
+
+LUA = Path(__file__).parent / "lua"
+MSGPACK = msgspec.msgpack.Encoder()
 
 FEED = "orders:events"
 FEED_MAX = 20_000
@@ -47,64 +57,6 @@ BACKOFF_MAX_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """One order in one worker's hands: what is known of it, under the fence that proves the claim."""
-
-    order: Order
-    status: Status
-    seq: int
-    attempt: int
-    fence: str
-    base: int = 0
-    """Attempts made before it last rested; they do not count against those it may make."""
-    returns: int = 0
-    """How often it has fired in vain."""
-    since: int = 0
-    """Its turn in the book, if it waits: epoch milliseconds."""
-    trail: tuple[str, ...] = ()
-    """The JSON of its events after the first, oldest first."""
-
-    @property
-    def tries(self) -> int:
-        """Count the attempts since the order last rested, this one included."""
-        return self.attempt - self.base
-
-    def after(self, status: Status, events: tuple[str, ...]) -> "Claim":
-        """Return the claim these events later."""
-        return replace(self, status=status, seq=self.seq + len(events), trail=(*self.trail, *events))
-
-
-@dataclass(frozen=True, slots=True)
-class Swap:
-    """One compare-and-set on the live state; see ADVANCE."""
-
-    order_id: str
-    status: Status
-    seq: int
-    fence: str
-    to: Status
-    events: tuple[str, ...]
-    """One for each step on the way to `to`."""
-    look_in_ms: int
-    """When somebody must look again; ignored when `to` is final."""
-    keep: bool
-    """Whether the claim goes on; otherwise anyone may claim the order once `look_in_ms` have passed."""
-    body: str = ""
-    """The order's new terms, if it goes back to `pending` with others."""
-
-    @property
-    def mode(self) -> str:
-        """Name what becomes of the order's claim; see ADVANCE."""
-        if self.to in FINAL:
-            return "final"
-        if self.to is Status.PENDING:
-            return "wait"
-        if self.to is Status.TRIGGERED:
-            return "free"
-        return "keep" if self.keep else "release"
-
-
-@dataclass(frozen=True, slots=True)
 class Placement:
     """An order to put into Redis, with the events it already has.
 
@@ -119,6 +71,20 @@ class Placement:
     look_in_ms: int
     since: int = 0
     base: int = 0
+    tx: str | None = None
+    """Signature of its open attempt."""
+    instead: "Live | None" = None
+    """How the live order stands that this one replaces; without it, one that is there stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The part of an order's live state that tells whether somebody has moved it; `tx` "" while none is submitted."""
+
+    status: Status
+    seq: int
+    fence: str
+    tx: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,216 +101,16 @@ class Standing:
     place: str
 
 
-# An order that is already there is left as it is: placing is harmless twice.
-PLACE = script(
-    CLOCK
-    + book.LUA
-    + """
-local placed, feed, i = {}, {}, 2
-while i <= #ARGV do
-  local id, status, attempt, look_in, final, body, n =
-    ARGV[i], ARGV[i+1], ARGV[i+2], tonumber(ARGV[i+3]), ARGV[i+4], ARGV[i+5], tonumber(ARGV[i+6])
-  local waits, base = ARGV[i+7], ARGV[i+8]
-  local key = 'order:{' .. id .. '}'
-  if redis.call('EXISTS', key) == 0 then
-    redis.call('HSET', key, 'status', status, 'seq', n, 'attempt', attempt, 'fence', '', 'lease', 0, 'ready', 0,
-      'order', body)
-    redis.call('DEL', key .. ':events')
-    for s = 1, n do
-      redis.call('XADD', key .. ':events', s .. '-0', 'e', ARGV[i+8+s])
-      feed[#feed+1] = id .. ' ' .. s .. ' ' .. ((final == '1' and s == n) and '1' or '0') .. ' ' .. ARGV[i+8+s]
-    end
-    local resting = false
-    if waits ~= '' then
-      redis.call('HSET', key, 'waits', waits, 'base', base)
-      if status == 'pending' then
-        local order = cjson.decode(body)
-        redis.call('HSET', key, 'place', rest(id, order))
-        if order.expiresAt then expire_at(id, order.expiresAt) end
-        resting = look_in == 0
-      end
-    end
-    if final ~= '1' and not resting then redis.call('ZADD', 'orders:open', now + look_in, id) end
-    placed[#placed+1] = id
-  end
-  i = i + 9 + n
-end
-if #feed > 0 then redis.call('XADD', 'orders:events', 'MAXLEN', '~', ARGV[1], '*', 'b', table.concat(feed, '\\n')) end
-return placed
-"""
-)
+PREFIX = CLOCK + book.LUA + lua(LUA / "moves.lua")
+"""What every script on live orders begins with."""
 
-# Whoever holds a lease that has not run out keeps the order; every claim counts as a try, so a crash does too.
-# An order that waits is nobody's to execute before it has fired.
-# A claim repeated after a lost reply finds its own fence, and is answered alike.
-CLAIM = script(
-    CLOCK
-    + """
-local fence, lease, answers = ARGV[1], tonumber(ARGV[2]), {}
-for i = 3, #ARGV do
-  local key = 'order:{' .. ARGV[i] .. '}'
-  local h = redis.call('HMGET', key, 'status', 'seq', 'attempt', 'lease', 'ready', 'order', 'fence', 'waits', 'base',
-    'returns')
-  local status = h[1]
-  if not status then answers[#answers+1] = {'missing', ARGV[i]}
-  elseif h[7] == fence then
-    answers[#answers+1] = {'claimed', ARGV[i], status, h[2], h[3], h[6], h[9] or 0, h[10] or 0}
-  elseif status == 'submitted' then answers[#answers+1] = {'submitted', ARGV[i]}
-  elseif ((status == 'pending' and not h[8]) or status == 'triggered' or status == 'routing' or status == 'building')
-    and tonumber(h[4]) <= now and tonumber(h[5]) <= now then
-    local attempt = redis.call('HINCRBY', key, 'attempt', 1)
-    redis.call('HSET', key, 'fence', fence, 'lease', now + lease, 'sweeps', 0)
-    redis.call('ZADD', 'orders:open', now + lease, ARGV[i])
-    answers[#answers+1] = {'claimed', ARGV[i], status, h[2], attempt, h[6], h[9] or 0, h[10] or 0}
-  end
-end
-return answers
-"""
-)
-
-HOLD = script(
-    CLOCK
-    + """
-for i = 3, #ARGV do
-  local key = 'order:{' .. ARGV[i] .. '}'
-  if redis.call('HGET', key, 'fence') == ARGV[1] then
-    redis.call('HSET', key, 'lease', now + ARGV[2])
-    redis.call('ZADD', 'orders:open', now + ARGV[2], ARGV[i])
-  end
-end
-"""
-)
-
-# The one place where a status changes.  A swap repeated after a lost reply finds its own event and counts as won.
-# While a claim is kept the order stays where it is in orders:open: a look that comes early finds the lease and goes.
-# Modes: `keep` the claim; `release` it until the next look; `free` it at once; `wait` in the book, or beside it until
-# the next look; `final`.
-ADVANCE = script(
-    CLOCK
-    + book.LUA
-    + """
-local won, feed, i = {}, {}, 2
-while i <= #ARGV do
-  local id, status, seq, fence, to, look_in, mode, body, n = ARGV[i], ARGV[i+1], tonumber(ARGV[i+2]), ARGV[i+3],
-    ARGV[i+4], tonumber(ARGV[i+5]), ARGV[i+6], ARGV[i+7], tonumber(ARGV[i+8])
-  local key = 'order:{' .. id .. '}'
-  local stream = key .. ':events'
-  local h = redis.call('HMGET', key, 'status', 'seq', 'fence', 'place', 'waits')
-  if h[1] == status and tonumber(h[2]) == seq and (fence == '*' or h[3] == fence) then
-    if h[4] and h[4] ~= '' then
-      leave(id, h[4])
-      redis.call('HSET', key, 'place', '')
-    end
-    if h[5] and status == 'pending' and mode ~= 'wait' then expire_at(id, nil) end
-    if mode == 'keep' then
-      redis.call('HSET', key, 'status', to, 'seq', seq + n, 'lease', now + look_in)
-    elseif mode == 'free' then
-      redis.call('HSET', key, 'status', to, 'seq', seq + n, 'lease', 0, 'ready', 0, 'sweeps', 0)
-      redis.call('ZADD', 'orders:open', now + look_in, id)
-    elseif mode == 'wait' then
-      if body ~= '' then redis.call('HSET', key, 'order', body) end
-      local order = cjson.decode(redis.call('HGET', key, 'order'))
-      expire_at(id, order.expiresAt)
-      local place = ''
-      if look_in == 0 then
-        place = rest(id, order)
-        redis.call('ZREM', 'orders:open', id)
-      else redis.call('ZADD', 'orders:open', now + look_in, id) end
-      if status == 'pending' then redis.call('HSET', key, 'returns', 0)
-      else redis.call('HINCRBY', key, 'returns', 1) end
-      redis.call('HSET', key, 'status', to, 'seq', seq + n, 'lease', 0, 'ready', 0, 'sweeps', 0, 'place', place,
-        'base', redis.call('HGET', key, 'attempt'))
-    else
-      redis.call('HSET', key, 'status', to, 'seq', seq + n, 'lease', 0, 'ready', now + look_in, 'sweeps', 0)
-      if mode == 'final' then redis.call('ZREM', 'orders:open', id)
-      else redis.call('ZADD', 'orders:open', now + look_in, id) end
-    end
-    for s = 1, n do
-      local event = ARGV[i+8+s]
-      redis.call('XADD', stream, (seq + s) .. '-0', 'e', event)
-      feed[#feed+1] = id .. ' ' .. (seq + s) .. ((mode == 'final' and s == n) and ' 1 ' or ' 0 ') .. event
-    end
-    won[#won+1] = id
-  elseif h[1] == to and tonumber(h[2]) == seq + n then
-    local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
-    if #last > 0 and last[1][2][2] == ARGV[i+8+n] then won[#won+1] = id end
-  end
-  i = i + 9 + n
-end
-if #feed > 0 then redis.call('XADD', 'orders:events', 'MAXLEN', '~', ARGV[1], '*', 'b', table.concat(feed, '\\n')) end
-return won
-"""
-)
-
-FORGET = script(
-    """
-for i = 2, #ARGV do
-  local key = 'order:{' .. ARGV[i] .. '}'
-  redis.call('EXPIRE', key, ARGV[1])
-  redis.call('EXPIRE', key .. ':events', ARGV[1])
-end
-"""
-)
-
-# Orders whose time has come, each put off before it is returned: 5 s, 10 s, 20 s ... at most 60 s.
-DUE = script(
-    CLOCK
-    + """
-local ids = redis.call('ZRANGEBYSCORE', 'orders:open', '-inf', now, 'LIMIT', 0, ARGV[1])
-local hints, missing, waiting = {}, {}, {}
-for _, id in ipairs(ids) do
-  local key = 'order:{' .. id .. '}'
-  local h = redis.call('HMGET', key, 'status', 'waits')
-  if h[1] then
-    local sweeps = redis.call('HINCRBY', key, 'sweeps', 1)
-    local put_off = math.min(tonumber(ARGV[2]) * 2 ^ math.min(sweeps - 1, 10), tonumber(ARGV[3]))
-    redis.call('ZADD', 'orders:open', now + put_off, id)
-    if h[1] == 'pending' and h[2] then waiting[#waiting+1] = id else hints[#hints+1] = id end
-  else
-    redis.call('ZREM', 'orders:open', id)
-    missing[#missing+1] = id
-  end
-end
-return {hints, missing, waiting}
-"""
-)
-
-# Waiting orders that stand beside the book go into it.
-REST = script(
-    book.LUA
-    + """
-local rested = {}
-for i = 1, #ARGV do
-  local key = 'order:{' .. ARGV[i] .. '}'
-  local h = redis.call('HMGET', key, 'status', 'waits', 'order', 'place')
-  if h[1] == 'pending' and h[2] then
-    if h[4] and h[4] ~= '' then leave(ARGV[i], h[4]) end
-    local order = cjson.decode(h[3])
-    redis.call('HSET', key, 'place', rest(ARGV[i], order))
-    expire_at(ARGV[i], order.expiresAt)
-    redis.call('ZREM', 'orders:open', ARGV[i])
-    rested[#rested+1] = ARGV[i]
-  end
-end
-return rested
-"""
-)
-
-# A sniper order watches for the condition that is not met yet.
-WATCH_FOR = script(
-    book.LUA
-    + """
-for i = 1, #ARGV, 4 do
-  local key = 'order:{' .. ARGV[i] .. '}'
-  local h = redis.call('HMGET', key, 'status', 'place')
-  if h[1] == 'pending' then
-    if h[2] and h[2] ~= '' then leave(ARGV[i], h[2]) end
-    redis.call('HSET', key, 'place', watch(ARGV[i], ARGV[i+1], ARGV[i+2], ARGV[i+3]))
-    redis.call('ZREM', 'orders:open', ARGV[i])
-  end
-end
-"""
-)
+PLACE = script(PREFIX + lua(LUA / "place.lua"))
+DUE = script(PREFIX + lua(LUA / "due.lua"))
+REST = script(PREFIX + lua(LUA / "rest.lua"))
+WATCH = script(PREFIX + lua(LUA / "watch.lua"))
+EVICT = script(PREFIX + lua(LUA / "evict.lua"))
+FORGET = script(PREFIX + lua(LUA / "forget.lua"))
+MARK_REBUILT = script(lua(LUA / "mark_rebuilt.lua"))
 
 
 def key(order_id: str) -> str:
@@ -365,71 +131,50 @@ def encode(event: Mapping[str, Any]) -> str:
 
 def place(placements: Iterable[Placement]) -> set[str]:
     """Put orders into Redis, each unless it is already there; return the ids placed."""
-    args: list[Any] = [FEED_MAX]
-    for p in placements:
-        final = "1" if p.status in FINAL else "0"
-        waits = p.order.type if p.order.waits else ""
-        args += [p.order.id, p.status, p.attempt, p.look_in_ms, final, bodies.dumps(p.order, p.since), len(p.events)]
-        args += [waits, p.base, *p.events]
+    args = [FEED_MAX, *map(packed, placements)]
     return set(PLACE()([], args)) if len(args) > 1 else set()
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """The outcome of claiming: the orders that are ours, and those that need another door."""
-
-    claims: list[Claim]
-    submitted: list[str]
-    missing: list[str]
-
-
-def claim(order_ids: Sequence[str]) -> Claimed:
-    """Take these orders for this worker, each unless it is finished, submitted, held by another or not ready."""
-    fence = uuid4().hex
-    answers = CLAIM()([], [fence, settings.ORDER_LEASE_MS, *dict.fromkeys(order_ids)])
-    claims = []
-    for _, order_id, status, seq, attempt, body, base, returns in (one for one in answers if one[0] == "claimed"):
-        try:
-            known = bodies.loads(body)
-            order = bodies.to_execute(known)
-            claims.append(
-                Claim(order, Status(status), int(seq), int(attempt), fence, int(base), int(returns), known.since)
-            )
-        except UnknownPair as pair:
-            # Pairs are retired by making them inactive; its neighbours must not suffer for one that was deleted.
-            log.error("order left alone, its pair is gone", order_id=order_id, pair=str(pair))
-    return Claimed(
-        with_trails(claims),
-        [answer[1] for answer in answers if answer[0] == "submitted"],
-        [answer[1] for answer in answers if answer[0] == "missing"],
+def packed(one: Placement) -> bytes:
+    """Write a placement as place.lua reads it."""
+    instead = one.instead
+    return MSGPACK.encode(
+        {
+            "id": one.order.id,
+            "status": one.status,
+            "attempt": one.attempt,
+            "final": one.status in FINAL,
+            "body": bodies.dumps(one.order, one.since),
+            "events": one.events,
+            "look_in": one.look_in_ms,
+            "waits": one.order.type if one.order.waits else None,
+            "base": one.base,
+            "tx": one.tx,
+            "instead": instead and {"status": instead.status, "seq": instead.seq, "fence": instead.fence},
+        }
     )
 
 
-def with_trails(claims: list[Claim]) -> list[Claim]:
-    """Give claims of orders that moved before the events they already have."""
-    moved = [claim for claim in claims if claim.seq > 1]
-    found = events([claim.order.id for claim in moved], after=1)
-    return [replace(claim, trail=tuple(found.get(claim.order.id, ()))) for claim in claims]
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Orders whose time has come, by what is to be done about them."""
+
+    hints: list[str]
+    """Somebody must execute them, or ask what became of them."""
+    missing: list[str]
+    """Their live state is gone."""
+    waiting: list[str]
+    """They wait beside the book."""
+    intended: list[str]
+    """Their end or amendment is to be committed, and whoever was at it has gone."""
 
 
-def hold(claims: Sequence[Claim], ms: int) -> None:
-    """Keep these claims for `ms` longer than now: their worker is waiting on a venue."""
-    for fence in {claim.fence for claim in claims}:
-        HOLD()([], [fence, ms, *(claim.order.id for claim in claims if claim.fence == fence)])
+def due(limit: int, *, queue_is_long: bool = False) -> Due:
+    """Return orders whose time has come, and put them off.
 
-
-def advance(swaps: Sequence[Swap]) -> set[str]:
-    """Carry out compare-and-sets in one step and return the ids that won; only orders/progress.py calls this."""
-    args: list[Any] = [FEED_MAX]
-    for s in swaps:
-        args += [s.order_id, s.status, s.seq, s.fence, s.to, s.look_in_ms, s.mode, s.body, len(s.events), *s.events]
-    return set(ADVANCE()([], args)) if len(args) > 1 else set()
-
-
-def due(limit: int) -> tuple[list[str], list[str], list[str]]:
-    """Return orders whose time has come and put them off: (to execute, those whose state is gone, those that wait)."""
-    hints, missing, waiting = DUE()([], [limit, GRACE_MS, BACKOFF_MAX_MS])
-    return hints, missing, waiting
+    While the queue is long, orders nobody has begun are left to the messages in it.
+    """
+    return Due(*DUE()([], [limit, GRACE_MS, BACKOFF_MAX_MS, int(queue_is_long)]))
 
 
 def rest(order_ids: Sequence[str]) -> list[str]:
@@ -438,13 +183,18 @@ def rest(order_ids: Sequence[str]) -> list[str]:
     return rested
 
 
+def evict(place: str, order_ids: Sequence[str]) -> int:
+    """Take orders out of a place in the book where they do not rest; return how many that were."""
+    return int(EVICT()([], [place, *order_ids])) if order_ids else 0
+
+
 def watch_for(orders: Iterable[tuple[Order, Condition]]) -> None:
     """Have armed sniper orders watch for these conditions."""
     args: list[Any] = []
     for order, condition in orders:
         args += [order.id, order.pair.token_out.mint, condition.watched, condition.at_least]
     if args:
-        WATCH_FOR()([], args)
+        WATCH()([], args)
 
 
 def standing(order_ids: Sequence[str]) -> dict[str, Standing]:
@@ -501,13 +251,26 @@ def feed_again(order_ids: Sequence[str]) -> None:
         redis().xadd(FEED, {"b": "\n".join(lines)}, maxlen=FEED_MAX, approximate=True)
 
 
-def statuses(order_ids: Sequence[str]) -> dict[str, tuple[Status, int]]:
-    """Return the live status and seq of those orders that have one."""
+def statuses(order_ids: Sequence[str]) -> dict[str, Live]:
+    """Return where those orders stand that have live state."""
     pipe = redis().pipeline(transaction=False)
     for order_id in order_ids:
-        pipe.hmget(key(order_id), "status", "seq")
+        pipe.hmget(key(order_id), "status", "seq", "fence", "tx")
     answers = pipe.execute() if order_ids else []
-    return {i: (Status(found[0]), int(found[1])) for i, found in zip(order_ids, answers, strict=True) if found[0]}
+    return {
+        order_id: Live(Status(found[0]), int(found[1]), found[2] or "", found[3] or "")
+        for order_id, found in zip(order_ids, answers, strict=True)
+        if found[0]
+    }
+
+
+def name_transactions(signatures: Mapping[str, str]) -> None:
+    """Note as which transactions orders are submitted, where that is not known."""
+    pipe = redis().pipeline(transaction=False)
+    for order_id, signature in signatures.items():
+        pipe.hsetnx(key(order_id), "tx", signature)
+    if signatures:
+        pipe.execute()
 
 
 def forget(order_ids: Iterable[str], after_s: int) -> None:
@@ -536,9 +299,9 @@ def load(now: int) -> Load:
     return Load(orders, max(0, now - int(first[0][1])) if first else 0, attempts)
 
 
-def was_emptied() -> bool:
-    """Tell whether Redis lost everything since the last rebuild."""
-    return not redis().exists(REBUILT)
+def is_rebuilt(epoch: int) -> bool:
+    """Tell whether Redis holds all that Postgres knows, since this epoch began."""
+    return bool(redis().get(REBUILT) == str(epoch))
 
 
 def begin_rebuild() -> bool:
@@ -556,6 +319,6 @@ def end_rebuild() -> None:
     redis().delete(REBUILDING)
 
 
-def mark_rebuilt() -> None:
-    """Note that Redis holds all that Postgres knows."""
-    redis().set(REBUILT, "1")
+def mark_rebuilt(epoch: int) -> bool:
+    """Note that Redis holds all that Postgres knows; False when the epoch is over, and with it what was rebuilt."""
+    return bool(MARK_REBUILT()([], [epoch]))

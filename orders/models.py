@@ -15,6 +15,8 @@ from engine.orders import OrderType, TimeInForce
 FINALS = sorted(FINAL)
 WAITING = Q(status=Status.PENDING) & ~Q(type=OrderType.MARKET)
 """Orders that rest until their price or their event comes, as the archive knows them."""
+AMENDED = WAITING & Q(terms_seq__gt=1)
+"""Those of them that were amended."""
 MOVING = ~Q(status__in=FINALS) & (Q(type=OrderType.MARKET) | ~Q(status=Status.PENDING))
 """Unfinished orders that do not rest."""
 
@@ -32,7 +34,7 @@ def standing_at(statuses: Iterable[str]) -> Q:
 
 
 class Order(models.Model):
-    """One order.  Its status here follows the live one within moments; DBSync alone writes it."""
+    """One order.  Its status here follows the live one within moments; ends that are no fill are here first."""
 
     id = models.UUIDField(primary_key=True)
     type = models.CharField(max_length=10, choices=[(kind, kind) for kind in OrderType])
@@ -79,6 +81,9 @@ class Order(models.Model):
             models.Index(fields=["id"], name="orders_cancelled", condition=Q(status=Status.CANCELLED)),
             models.Index(fields=["id"], name="orders_expired", condition=Q(status=Status.EXPIRED)),
             models.Index(fields=["type", "id"], name="orders_of_type", condition=~Q(type=OrderType.MARKET)),
+            # What a Redis that was started again may have forgotten.
+            models.Index(fields=["closed_at"], name="orders_closed", condition=Q(closed_at__isnull=False)),
+            models.Index(fields=["updated_at"], name="orders_amended", condition=AMENDED),
         ]
         constraints = [
             # Partial: most orders have neither, and an index entry for nothing costs as much as one for something.

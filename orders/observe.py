@@ -78,6 +78,9 @@ SNIPER_FIRED = Counter("engine_sniper_fired_total", "Sniper orders that fired.",
 SNIPER_REFUSED = Counter(
     "engine_sniper_refused_total", "Sniper orders whose conditions held and that were refused.", registry=PROCESS
 )
+RESTORED = Counter(
+    "engine_orders_restored_total", "Live orders restored from Postgres, by why.", ("reason",), registry=PROCESS
+)
 BOOK_REPAIRED = Counter("engine_book_repaired_total", "Repairs to the book, by kind.", ("kind",), registry=PROCESS)
 SET_ASIDE = Counter("engine_set_aside_total", "Records of the feed that could not be written.", registry=PROCESS)
 DBSYNC_LAG = Histogram(
@@ -185,8 +188,14 @@ def spans(outcome: str, number: int) -> None:
     child(SPANS, outcome).inc(number)
 
 
+def restored(reason: str, number: int) -> None:
+    """Count live orders that were restored from Postgres."""
+    if number:
+        child(RESTORED, reason).inc(number)
+
+
 def repaired(kinds: Mapping[str, int]) -> None:
-    """Count what stocktaking put right."""
+    """Count what reconciliation put right."""
     for kind, times in kinds.items():
         child(BOOK_REPAIRED, kind).inc(times)
 

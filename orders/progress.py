@@ -10,17 +10,16 @@ from django.conf import settings
 from engine import events
 from engine.lifecycle import FINAL, Status, check
 from engine.orders import OrderType
-from orders import archive, attempts, dispatch, live, observe, traces
+from orders import archive, decisions, dispatch, live, observe, swaps, traces
+from orders.decisions import Decision
 from orders.lines import named
-from orders.live import Swap
+from orders.swaps import Becoming, Swap, Where
+from routing import epochs
 from routing.store import StoreError, now_ms
 
 log = structlog.get_logger(__name__)
 
 UNFILLED = FINAL - {Status.CONFIRMED}
-
-ANY_FENCE = "*"
-"""For moves out of `submitted`, which nobody holds: status and seq decide alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,41 +29,98 @@ class Move:
     order_id: str
     type: OrderType
     status: Status
-    seq: int
+    seq: int | None
+    """Its last event; None for a move out of `submitted`, which goes by `tx`."""
     attempt: int
     steps: tuple[tuple[Status, Mapping[str, Any]], ...]
     """The statuses to go through, each with the facts its event states."""
-    fence: str = ANY_FENCE
+    fence: str | None = None
+    """The claim it is in; None for an order that nobody holds, where status and seq decide alone."""
+    tx: str | None = None
+    """The transaction it is submitted as."""
     keep: bool = False
     """Whether the mover goes on working on the order."""
     look_in_ms: int = 0
     """When it may be claimed again, if it is let go."""
-    body: str = ""
+    unused: bool = False
+    """Whether the attempt does not count: nothing could be tried."""
+    body: str | None = None
     """What `bodies.dumps` made of the order, if it goes back to `pending` with other terms or in another place."""
+    amends: int | None = None
+    """The version of the terms that an amendment changes."""
+    at: int | None = None
+    """When it happened, epoch ms by the store's clock; None for now."""
 
     @property
     def to(self) -> Status:
         """Where it ends."""
         return self.steps[-1][0]
 
+    @property
+    def is_decision(self) -> bool:
+        """Tell whether Postgres must commit it before anybody is told."""
+        return self.to in UNFILLED or self.amends is not None
+
+    @property
+    def where(self) -> Where:
+        """Where the order is believed to stand."""
+        return Where(self.order_id, self.status, self.seq, self.fence, self.tx)
+
+    @property
+    def becoming(self) -> Becoming:
+        """Where it goes."""
+        look_in_ms = settings.ORDER_LEASE_MS if self.keep else self.look_in_ms
+        sent = self.steps[-1][1]["txHash"] if self.to is Status.SUBMITTED else None
+        return Becoming(self.to, look_in_ms, self.keep, self.unused, sent, self.body)
+
 
 def advance(moves: Sequence[Move]) -> dict[str, tuple[str, ...]]:
     """Check each move against the table, swap the states atomically, append and publish their events.
 
     Returns the JSON events of each order that moved; one that is missing was moved by somebody else, or its fence has
-    changed, or it was to end while an attempt of it may still land: whoever asked stops.  Raises IllegalStep for a
-    move the table forbids, StoreError when Redis is away, DatabaseError when Postgres is and an order was to end.
+    changed, or Postgres refused its end: whoever asked stops.  Of a move that goes by its transaction the seq in the
+    JSON is 0.  Raises IllegalStep for a move the table forbids, StoreError when Redis is away, DatabaseError when
+    Postgres is and an order was to end.
     """
     at = now_ms()
-    swaps = [swap(move, at) for move in moves]
-    ending = [move.order_id for move in moves if move.to in UNFILLED]
-    won = end(swaps, ending) if ending else live.advance(swaps)
+    won = swap([move for move in moves if not move.is_decision], at)
+    won |= decide([move for move in moves if move.is_decision], at)
     done = [move for move in moves if move.order_id in won]
     tell(done)
     traces.moved(done)
     wake_for_finals([move for move in done if move.to in FINAL])
     observe.moved((move.type, move.steps) for move in done)
-    return {swap.order_id: swap.events for swap in swaps if swap.order_id in won}
+    return won
+
+
+def swap(moves: Sequence[Move], now: int) -> dict[str, tuple[str, ...]]:
+    """Carry out moves that Redis decides."""
+
+    def attempt(epoch: int) -> dict[str, tuple[str, ...]]:
+        asked = [Swap(move.where, move.becoming, tuple(told(move, epoch, now))) for move in moves]
+        won = swaps.advance(epoch, asked)
+        return {one.where.order_id: one.events for one in asked if one.where.order_id in won}
+
+    return epochs.within(attempt) if moves else {}
+
+
+def decide(moves: Sequence[Move], now: int) -> dict[str, tuple[str, ...]]:
+    """Carry out ends and amendments, which Postgres decides."""
+
+    def asked(epoch: int) -> list[Decision]:
+        return [Decision(move.where, move.becoming, tuple(told(move, epoch, now)), move.amends) for move in moves]
+
+    return decisions.decide(asked) if moves else {}
+
+
+def told(move: Move, epoch: int, now: int) -> Iterator[str]:
+    """Check each step and yield its event."""
+    status, at = move.status, now if move.at is None else move.at
+    for place, (to, facts) in enumerate(move.steps, 1):
+        check(status, to)
+        seq = 0 if move.seq is None else move.seq + place
+        yield live.encode(events.event(move.order_id, epoch, seq, to, at, move.attempt, facts))
+        status = to
 
 
 def tell(done: Sequence[Move]) -> None:
@@ -75,56 +131,6 @@ def tell(done: Sequence[Move]) -> None:
     for status, ids in by_status.items():
         for field in named(ids):
             log.info("orders moved", status=status, **field)
-
-
-def end(swaps: Sequence[Swap], ending: Sequence[str]) -> set[str]:
-    """Carry out swaps of which some end orders unfilled: those only if Postgres allows them no further attempt.
-
-    Whoever wants to commit an attempt meanwhile waits for the outcome.  The end is in Postgres before anybody is told
-    of it: an order that was cancelled must not rest again because Redis was lost before DBSync had read its end.
-    """
-    trouble: StoreError | None = None
-    won: set[str] = set()
-    with attempts.closing(ending) as closing:
-        for order_id in set(ending) - closing.shut:
-            log.warning("order not ended, an attempt may still land", order_id=order_id)
-        barred = set(ending) - closing.shut
-        try:
-            won = live.advance([swap for swap in swaps if swap.order_id not in barred])
-            ended = live.events([order_id for order_id in ending if order_id in won])
-        except StoreError as reason:
-            # Whether they ended is unknown: they stay closed, which is harmless, where an attempt would not be.
-            trouble = reason
-        else:
-            closing.reopen(closing.shut - won)
-            archive.end(ended)
-    if trouble:
-        raise trouble
-    return won
-
-
-def swap(move: Move, at: int) -> Swap:
-    """Turn legal steps into one compare-and-set with their events."""
-    return Swap(
-        order_id=move.order_id,
-        status=move.status,
-        seq=move.seq,
-        fence=move.fence,
-        to=move.to,
-        events=tuple(told(move, at)),
-        look_in_ms=settings.ORDER_LEASE_MS if move.keep else move.look_in_ms,
-        keep=move.keep,
-        body=move.body,
-    )
-
-
-def told(move: Move, at: int) -> Iterator[str]:
-    """Check each step and yield its event."""
-    status = move.status
-    for seq, (to, facts) in enumerate(move.steps, move.seq + 1):
-        check(status, to)
-        yield live.encode(events.event(move.order_id, seq, to, at, move.attempt, facts))
-        status = to
 
 
 def wake_for_finals(finished: Sequence[Move]) -> None:

@@ -1,26 +1,31 @@
-"""A worker's heartbeat: a thread that keeps going beside the tasks what must not wait for a message."""
+"""A worker's duties: what it does in the background, beside its tasks and without waiting for a message.
+
+Each has a thread of its own, so that one that hangs, on a chain or a store, keeps none of the others from its turn.
+"""
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 from django.conf import settings
 from django.db import close_old_connections
 
-from orders import control, live, recovery, settlement, sniping, traces, waiting
+from orders import control, recovery, settlement, sniping, traces, waiting
+from orders.claims import hands
 from orders.sweep import sweep
 from routing.chain import LOOKUP_LIMIT
 
 log = structlog.get_logger(__name__)
 
-TICK_S = 0.02
 COMPLAIN_EVERY_S = 5.0
 GOOD_MANY = 16
 REBUILD_AGAIN_S = 1.0
 ENDS_WITHIN_S = 2.0
 """A duty in hand when the worker stops; longer ones are waiting for a store and may be cut off."""
+TIDY_EVERY_S = 1.0
+"""How long a thread may keep its database connection."""
 
 
 @dataclass
@@ -34,33 +39,24 @@ class Duty:
     every_s: float
     act: Callable[[], int]
     busy_s: float = 0.0
-    due_at: float = 0.0
     complained_at: float = float("-inf")
 
-    def run(self, now: float) -> None:
-        """Act if it is time; a failure is logged, at most every COMPLAIN_EVERY_S, and tried again at the next turn."""
-        if now < self.due_at:
-            return
+    def run(self) -> float:
+        """Act, and return the seconds until the next turn; a failure is logged, at most every COMPLAIN_EVERY_S."""
         found = 0
         try:
             with traces.work(self.name):
                 found = self.act()
         except Exception as reason:
-            # The loop must outlive any store's outage.
-            if now - self.complained_at > COMPLAIN_EVERY_S:
-                self.complained_at = now
+            # The thread must outlive any store's outage.
+            if time.monotonic() - self.complained_at > COMPLAIN_EVERY_S:
+                self.complained_at = time.monotonic()
                 log.warning("duty failed, will be tried again", duty=self.name, reason=repr(reason))
-        self.due_at = 0.0 if found >= LOOKUP_LIMIT else now + self.pause(found)
+        return 0.0 if found >= LOOKUP_LIMIT else self.pause(found)
 
     def pause(self, found: int) -> float:
         """Return the seconds to wait after a turn that found so many."""
         return max(self.every_s, self.busy_s) if found >= GOOD_MANY else self.every_s
-
-
-def tidy() -> int:
-    """Give the thread's database connection back to the pool."""
-    close_old_connections()
-    return 0
 
 
 rebuilding = threading.Lock()
@@ -68,7 +64,7 @@ rebuilding = threading.Lock()
 
 def notice_loss() -> int:
     """Rebuild the live state if Redis was emptied: beside the other duties, which settle meanwhile what is open."""
-    if live.was_emptied() and rebuilding.acquire(blocking=False):
+    if recovery.noticed() and rebuilding.acquire(blocking=False):
         threading.Thread(target=rebuild, name="rebuild", daemon=True).start()
     return 0
 
@@ -93,43 +89,54 @@ def tell() -> int:
 
 
 def order_duties() -> list[Duty]:
-    """List what the order worker's heartbeat does."""
+    """List what the order worker does in the background."""
     return [
-        Duty("look", TICK_S, settlement.look, busy_s=0.1),
+        Duty("look", 0.02, settlement.look, busy_s=0.1),
+        Duty("renew leases", settings.ORDER_LEASE_MS / 4000, hands.renew),
         Duty("sweep", 0.1, sweep),
         Duty("audit", settings.CONFIRM_RESEND_MS / 1000, settlement.audit),
-        Duty("notice loss", 0.5, notice_loss),
-        Duty("tidy", 1.0, tidy),
+        Duty("notice loss", 0.2, notice_loss),
     ]
 
 
 def limit_duties() -> list[Duty]:
-    """List what the limit worker's heartbeat does: waiting orders expire on time whatever becomes of beat."""
-    return [Duty("expire", 0.2, waiting.expire), Duty("tell", 5.0, tell), Duty("tidy", 1.0, tidy)]
+    """List what the limit worker does in the background: waiting orders expire on time whatever becomes of beat."""
+    return [Duty("expire", 0.2, waiting.expire), Duty("tell", 5.0, tell)]
 
 
 def sniper_duties() -> list[Duty]:
-    """List what the sniper worker's heartbeat does: beat's half second is too long for a launch."""
-    return [Duty("match", 0.05, sniping.match), Duty("tidy", 1.0, tidy)]
+    """List what the sniper worker does in the background: beat's half second is too long for a launch."""
+    return [Duty("match", 0.05, sniping.match)]
 
 
-class Pulse(threading.Thread):
-    """Runs the duties until told to stop."""
+class Pulse:
+    """Runs duties until told to stop."""
 
-    def __init__(self, duties: list[Duty]) -> None:
-        super().__init__(name="pulse", daemon=True)
-        self.duties = duties
+    def __init__(self, duties: Sequence[Duty]) -> None:
         self.stopping = threading.Event()
+        self.threads = [
+            threading.Thread(target=self.keep_up, args=[duty], name=duty.name, daemon=True) for duty in duties
+        ]
 
-    def run(self) -> None:
-        """Do what is due, then wait a tick."""
+    def start(self) -> None:
+        """Begin."""
+        for thread in self.threads:
+            thread.start()
+
+    def keep_up(self, duty: Duty) -> None:
+        """Do one duty whenever it is due."""
+        tidied = time.monotonic()
         while not self.stopping.is_set():
-            for duty in self.duties:
-                if not self.stopping.is_set():
-                    duty.run(time.monotonic())
-            self.stopping.wait(TICK_S)
+            pause = duty.run()
+            if time.monotonic() - tidied > TIDY_EVERY_S:
+                tidied = time.monotonic()
+                close_old_connections()
+            self.stopping.wait(pause)
+        close_old_connections()
 
     def stop(self, within_s: float = ENDS_WITHIN_S) -> None:
-        """End after the duty in hand; wait for that."""
+        """End after the duties in hand; wait for those."""
         self.stopping.set()
-        self.join(within_s)
+        deadline = time.monotonic() + within_s
+        for thread in self.threads:
+            thread.join(max(0.0, deadline - time.monotonic()))

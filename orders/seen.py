@@ -8,69 +8,100 @@ from uuid import UUID
 
 import structlog
 
+from engine.cursor import Cursor, in_common
 from engine.events import moment
 from engine.lifecycle import FINAL, Status
 from engine.money import BPS, from_units, plain
 from engine.orders import OrderType
 from engine.quotes import Pair, Quote
-from orders import live, models, past, recovery
-from orders.archive import COMMON
+from orders import history as known_history
+from orders import live, models
+from orders import past as retired
 from orders.terms import epoch_ms
-from routing import quotes
+from routing import epochs, quotes
 from routing.catalogue import catalogue
 from routing.store import StoreError, now_ms
 
 log = structlog.get_logger(__name__)
 
+START = Cursor()
+"""Where a client stands that has seen nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """An order's events past some seq, as JSON, and whether the last of all is among or before them."""
+    """An order's events past what a client has seen, as JSON, and whether the last of all is among or before them.
 
-    events: tuple[tuple[int, str], ...]
+    `rewound` is where the client's history and this one part, for a client that has seen events which belong to the
+    order no longer.
+    """
+
+    events: tuple[tuple[Cursor, str], ...]
     finished: bool
+    rewound: Cursor | None = None
 
 
-def history(order_id: str, after: int = 0) -> History | None:
-    """Return an order's events past `after`, or None if there is no such order.
+def history(order_id: str, seen: Cursor = START) -> History | None:
+    """Return an order's events past what a client has seen, or None if there is no such order.
 
     From Redis while they are there, from Postgres otherwise.
     """
     try:
         found = live.statuses([order_id]).get(order_id)
-        texts = live.events([order_id], after).get(order_id, []) if found else []
+        texts = live.events([order_id], max(0, seen.seq - 1)).get(order_id, []) if found else []
         # The two expire together, but not in one instant.
-        if found and after + len(texts) >= found[1]:
-            return History(tuple(enumerate(texts, after + 1)), finished_at(found, after + len(texts)))
+        if found and max(0, seen.seq - 1) + len(texts) >= found.seq:
+            finished = found.status in FINAL
+            if seen.seq > 1 and not (texts and cursor_of(texts[0]) == seen):
+                return past(seen, live.events([order_id]).get(order_id, []), finished=finished)
+            new = texts[1:] if seen.seq else texts
+            return History(tuple((cursor_of(text), text) for text in new), finished)
     except StoreError as reason:
         log.warning("live state unreachable, reading the archive", order_id=order_id, reason=str(reason))
-    return archived(order_id, after)
+    return archived(order_id, seen)
 
 
-def finished_at(found: tuple[Status, int], seq: int) -> bool:
-    """Tell whether a reader who has all up to `seq` has the order's last event."""
-    status, last = found
-    return status in FINAL and seq >= last
+def cursor_of(text: str) -> Cursor:
+    """Find an event's epoch and seq; they stand behind its order's id, so nothing need be decoded."""
+    if text.startswith('"epoch":', EPOCH_AT - 8):
+        epoch, _, rest = text[EPOCH_AT:].partition(",")
+        return Cursor(int(rest[len('"seq":') : rest.index(",")]), int(epoch))
+    # Written by the version before this one.
+    event = live.decode(text)
+    return Cursor(event["seq"], event.get("epoch", 0))
 
 
-def archived(order_id: str, after: int) -> History | None:
-    """Return what Postgres knows of an order's events."""
+EPOCH_AT = len('{"orderId":"","epoch":') + 36
+
+
+def past(seen: Cursor, texts: Sequence[str], *, finished: bool) -> History:
+    """Compare a whole history with what a client has seen."""
+    known = [(cursor_of(text), text) for text in texts]
+    shared = in_common(seen, [cursor.epoch or 0 for cursor, _ in known])
+    if shared >= seen.seq:
+        return History(tuple(known[shared:]), finished)
+    # Later than anything that is withdrawn, so that none of it is taken for news.
+    epoch = max(known[-1][0].epoch or 0, epochs.read() or 0)
+    return History(tuple(known[shared:]), finished, Cursor(shared, epoch))
+
+
+def archived(order_id: str, seen: Cursor) -> History | None:
+    """Return what Postgres knows of an order's events.
+
+    It may be behind what a client has seen, and not yet have been told: only an order that has ended is rewound by it.
+    """
     row = models.Order.objects.filter(pk=order_id).prefetch_related("events", "attempts").first()
     # Looked for last: one that leaves between those queries is whole here.
-    kept = past.find(order_id)
+    kept = retired.find(order_id)
     if kept is not None:
-        known = told(kept)
+        known = known_history.of_archived(kept)
     elif row is not None:
-        known = recovery.history(row)
+        known = known_history.of(row)
     else:
         return None
-    texts = tuple((event["seq"], live.encode(event)) for event in known[after:])
-    return History(texts, known[-1]["status"] in FINAL)
-
-
-def told(kept: models.ArchivedOrder) -> list[dict[str, Any]]:
-    """Return what the clients of an archived order were told."""
-    return recovery.merged(past.order(kept), past.events(kept), past.attempts(kept))
+    finished = known[-1]["status"] in FINAL
+    found = past(seen, [live.encode(event) for event in known], finished=finished)
+    return History((), finished=False) if found.rewound and not finished else found
 
 
 def uuid_or_none(text: str) -> str | None:
@@ -95,8 +126,8 @@ def shown(rows: Sequence[models.Order], links: Callable[[str], Mapping[str, str]
 def as_json(row: models.Order, last: Mapping[str, Any] | None, links: Mapping[str, str]) -> dict[str, Any]:
     """Describe an order, all but what it rests beside; `last` is its last live event, if that is ahead of the row."""
     pair = traded(row.pair)
-    ahead = last if last and last["seq"] > row.seq else None
-    result = {name: value for name, value in ahead.items() if name not in COMMON} if ahead else row.result
+    ahead = last if last and is_ahead(last, row) else None
+    result = known_history.facts_of(ahead) if ahead else row.result
     return {
         "orderId": str(row.id),
         "clientOrderId": row.client_order_id,
@@ -106,9 +137,11 @@ def as_json(row: models.Order, last: Mapping[str, Any] | None, links: Mapping[st
         "tokenOut": pair.token_out.symbol,
         "amount": plain(from_units(int(row.amount_in), pair.token_in)),
         "slippageBps": row.slippage_bps,
+        "deadline": row.deadline_at and moment(epoch_ms(row.deadline_at)),
         **terms(row),
         "status": ahead["status"] if ahead else row.status,
         "seq": ahead["seq"] if ahead else row.seq,
+        "epoch": ahead["epoch"] if ahead else row.epoch,
         "attempt": ahead["attempt"] if ahead else row.attempt,
         "createdAt": row.created_at,
         "updatedAt": ahead["at"] if ahead else row.updated_at,
@@ -119,6 +152,11 @@ def as_json(row: models.Order, last: Mapping[str, Any] | None, links: Mapping[st
         "resting": None,
         "links": links,
     }
+
+
+def is_ahead(event: Mapping[str, Any], row: models.Order) -> bool:
+    """Tell whether a live event is later than what its row says; an end in Postgres is the end."""
+    return row.status not in models.FINALS and (event["epoch"], event["seq"]) > (row.epoch, row.seq)
 
 
 def traded(pair: str) -> Pair:

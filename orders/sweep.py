@@ -3,22 +3,22 @@
 It is the guarantee behind every lost message.
 """
 
-from orders import dispatch, live, recovery, waiting
+from orders import decisions, dispatch, live, restoring, waiting
 
 SWEEP_LIMIT = 500
 QUEUE_LONG = 200
-"""Messages in the order queue past which the sweep holds still: its hints are among them."""
+"""Messages in the order queue past which the sweep leaves orders that nobody has begun to them."""
 
 
 def sweep() -> int:
     """Wake workers for orders whose time has come: retries, lapsed leases, lost wake-ups, pauses.  Return how many."""
-    if dispatch.waiting("order") > QUEUE_LONG:
-        return 0
-    hints, missing, paused = live.due(SWEEP_LIMIT)
-    if hints:
-        dispatch.send(dispatch.EXECUTE, hints)
-    if missing:
-        recovery.rebuild(missing)
-    if paused:
-        waiting.resume(paused)
-    return len(hints) + len(missing) + len(paused)
+    due = live.due(SWEEP_LIMIT, queue_is_long=dispatch.waiting("order") > QUEUE_LONG)
+    if due.hints:
+        dispatch.send(dispatch.EXECUTE, due.hints)
+    if due.missing:
+        restoring.restore(due.missing, "missing from Redis")
+    if due.waiting:
+        waiting.resume(due.waiting)
+    if due.intended:
+        decisions.complete(due.intended)
+    return len(due.hints) + len(due.missing) + len(due.waiting) + len(due.intended)

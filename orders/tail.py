@@ -8,14 +8,17 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import structlog
 from django.conf import settings
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from engine.cursor import Cursor
 from orders import live, seen
 from orders.aside import aside, one_per_loop
 from routing.store import StoreError
@@ -27,8 +30,14 @@ REREAD_S = 10.0
 """Silence after which a follower looks for itself."""
 RECONNECT_S = (0.1, 2.0)
 
-Heard = tuple[int, bool, str]
-"""seq, whether it is the last, the event's JSON"""
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the feed says of an order: one event, whether it is the last, its JSON."""
+
+    cursor: Cursor
+    final: bool
+    text: str
 
 
 class UnknownOrder(Exception):
@@ -42,26 +51,30 @@ class Tail:
         self.followers: defaultdict[str, set[asyncio.Queue[Heard]]] = defaultdict(set)
         self.reader: asyncio.Task[None] | None = None
 
-    async def follow(self, order_id: str, after: int = 0) -> AsyncGenerator[str, None]:
+    async def follow(self, order_id: str, after: Cursor = seen.START) -> AsyncGenerator[str, None]:
         """Yield the JSON of every event past `after`, once and in order; return after the last.
 
+        Where events up to `after` belong to the order no longer, that is said before anything else.
         Raises UnknownOrder.
         """
         self.ensure_reading()
         with self.inbox(order_id) as inbox:
-            seq = after
+            at = after
             while True:
-                past = await history(order_id, seq)
-                for number, text in past.events:
-                    seq = number
+                past = await history(order_id, at)
+                if past.rewound:
+                    at = past.rewound
+                    yield rewound(order_id, at)
+                for cursor, text in past.events:
+                    at = cursor
                     yield text
                 if past.finished:
                     return
-                async with aclosing(until_gap(inbox, seq)) as heard:
-                    async for number, final, text in heard:
-                        seq = number
-                        yield text
-                        if final:
+                async with aclosing(until_gap(inbox, at)) as heard:
+                    async for one in heard:
+                        at = one.cursor
+                        yield one.text
+                        if one.final:
                             return
 
     @contextmanager
@@ -132,36 +145,50 @@ def told_to_stop() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-RING: Heard = (2**31, False, "")
+RING = Heard(Cursor(2**31, 2**31), False, "")
 """A seq that is past any other, and so always a gap."""
+
+
+def rewound(order_id: str, to: Cursor) -> str:
+    """Write that what came after an event does not belong to the order any more."""
+    return live.encode({"orderId": order_id, "rewoundTo": to.seq, "epoch": to.epoch, "reason": REWOUND})
+
+
+REWOUND = "Redis was lost before the events after this one were saved; what follows takes their place"
 
 
 def read_line(rest: str) -> Heard:
     """Read what follows the order id in a line of the feed; a line that says nothing sensible is a reason to look."""
     try:
-        seq, final, text = rest.split(" ", 2)
-        return int(seq), final == "1", text
-    except ValueError:
+        _, final, text = rest.split(" ", 2)
+        return Heard(seen.cursor_of(text), final == "1", text)
+    except (ValueError, KeyError, msgspec.DecodeError):
         return RING
 
 
-async def until_gap(inbox: "asyncio.Queue[Heard]", seq: int) -> AsyncGenerator[Heard, None]:
-    """Yield events that follow one another from `seq`; end when it is time to look: a gap, or REREAD_S of silence."""
+async def until_gap(inbox: "asyncio.Queue[Heard]", at: Cursor) -> AsyncGenerator[Heard, None]:
+    """Yield events that follow one another from `at`; end when it is time to look.
+
+    That is at a gap, in a later epoch than that of what was seen, or after REREAD_S of silence.
+    """
     while True:
         try:
             async with asyncio.timeout(REREAD_S):
-                number, final, text = await inbox.get()
+                heard = await inbox.get()
         except TimeoutError:
             return
-        # A last event that was read before its status was, or that `after` lies beyond, is not news but the end.
-        if number > seq + 1 or (final and number <= seq):
+        seq, epoch, known = heard.cursor.seq, heard.cursor.epoch or 0, at.epoch or 0
+        if at.seq and epoch < known:
+            continue
+        # A last event that was read before its status was, or that `at` lies beyond, is not news but the end.
+        if seq > at.seq + 1 or (heard.final and seq <= at.seq) or (at.seq and epoch > known):
             return
-        if number == seq + 1:
-            seq = number
-            yield number, final, text
+        if seq == at.seq + 1:
+            at = heard.cursor
+            yield heard
 
 
-async def history(order_id: str, after: int) -> seen.History:
+async def history(order_id: str, after: Cursor) -> seen.History:
     """Read an order's events.
 
     Raises UnknownOrder.

@@ -1,21 +1,16 @@
-"""An order's terms in its row: how they are written, read, and brought up to an amendment."""
+"""An order's terms in its row: how they are written, and read."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from engine import events
-from engine.money import MATHS, plain, to_units
+from engine.money import MATHS, plain
 from engine.orders import Order, OrderType, TimeInForce
 from engine.triggers import condition_from
 from orders import models
 from orders.rows import fetch, recordset
 from routing.catalogue import catalogue
-
-Amendment = tuple[str, int, Mapping[str, Any]]
-"""An order's id, the seq of its `amended` event, and what that says was changed."""
 
 
 def as_columns(order: Order) -> dict[str, Any]:
@@ -47,6 +42,8 @@ def order_of(row: models.Order) -> Order:
         expires_at=epoch_ms(row.expires_at) if row.expires_at else None,
         trigger=tuple(map(condition_from, row.trigger)),
         allow_unknown=row.allow_unknown,
+        deadline=epoch_ms(row.deadline_at) if row.deadline_at else None,
+        terms_seq=row.terms_seq,
     )
 
 
@@ -63,38 +60,10 @@ SET = """
     FROM json_to_recordset(%s) AS a(id uuid, seq int, amount_in numeric, limit_price numeric, max_price numeric,
                                     time_in_force text, expires_at timestamptz)
     WHERE o.id = a.id AND o.terms_seq < a.seq
-    RETURNING o.id::text
 """
 
 
-def save(order: Order, seq: int) -> bool:
-    """Write the terms that event `seq` gave an order; False when a later event has set them, or it was written before.
-
-    Locks the row until the transaction ends.
-    """
-    return bool(fetch(SET, recordset([{"id": order.id, "seq": seq, **as_columns(order)}])))
-
-
-def catch_up(amendments: Sequence[Amendment]) -> None:
-    """Bring rows up to amendments whose own transaction was lost after clients could see them."""
-    for order_id, seq, changed in sorted(amendments, key=lambda one: (one[0], one[1])):
-        row = models.Order.objects.filter(pk=order_id, terms_seq__lt=seq).first()
-        if row is not None:
-            save(amended(order_of(row), changed), seq)
-
-
-def amended(order: Order, changed: Mapping[str, Any]) -> Order:
-    """Apply what an `amended` event says."""
-    new = {name: change["to"] for name, change in changed.items()}
-    fields: dict[str, Any] = {}
-    if "amountIn" in new:
-        fields["amount_in"] = to_units(Decimal(new["amountIn"]), order.pair.token_in)
-    if "limitPrice" in new:
-        fields["limit_price"] = Decimal(new["limitPrice"])
-    if "maxPrice" in new:
-        fields["max_price"] = Decimal(new["maxPrice"]) if new["maxPrice"] else None
-    if "expiresAt" in new:
-        at = new["expiresAt"]
-        fields["expires_at"] = epoch_ms(datetime.fromisoformat(at)) if at else None
-        fields["time_in_force"] = TimeInForce.GTD if at else TimeInForce.GTC
-    return replace(order, **fields)
+def save(orders: Sequence[Order]) -> None:
+    """Write the terms of orders, each unless a later version of them is there."""
+    if orders:
+        fetch(SET, recordset({"id": order.id, "seq": order.terms_seq, **as_columns(order)} for order in orders))

@@ -10,16 +10,16 @@ from time import monotonic
 from typing import Any
 
 import structlog
-from django.db import transaction
 from django.db.models import Q
 
 from engine import events
 from engine.lifecycle import Status
 from engine.orders import Order, OrderType, TimeInForce
-from orders import archive, bodies, book, dispatch, limits, live, models, past, progress, recovery, terms
+from orders import bodies, book, dispatch, limits, live, models, past, progress, recovery, restoring
 from orders.lines import about
 from orders.live import Standing
 from orders.progress import Move
+from orders.restoring import only_rests
 from routing.catalogue import catalogue
 from routing.store import now_ms
 
@@ -55,11 +55,6 @@ class Cancelled:
     cancelled: int
     lost: int
     complete: bool
-
-
-def only_rests(order: Order) -> bool:
-    """Tell whether an order may rest in the book with nobody looking at it before its price comes."""
-    return order.type is OrderType.LIMIT and order.time_in_force is not TimeInForce.IOC
 
 
 def look(orders: Sequence[Order]) -> None:
@@ -138,7 +133,7 @@ def all_standing(order_ids: Sequence[str]) -> dict[str, Standing]:
     """Return how these orders stand, restored from Postgres where Redis has lost them."""
     standing = live.standing(order_ids)
     gone = [order_id for order_id in order_ids if order_id not in standing]
-    recovery.rebuild(gone)
+    restoring.restore(gone, "missing from Redis")
     return {**standing, **live.standing(gone)}
 
 
@@ -162,22 +157,16 @@ def spellings(pair: str) -> list[str]:
 def amend(order_id: str, seq: int, changes: Mapping[str, Any]) -> None:
     """Change a resting order's terms, if its last event is `seq`; `changes` are fields of the engine's Order.
 
-    Raises NotResting, Changed, StoreError, DatabaseError.
+    They are committed, with the event that tells them, before anybody is told.  Raises NotResting, Changed, StoreError,
+    DatabaseError.
     """
     one = found(order_id)
     refuse_unless(one, seq)
     after = replace(one.order, **changes)
     if after == one.order:
         return
-    with transaction.atomic():
-        # The row is locked and written first, committed last: an amendment a client can see is never lost with Redis.
-        terms.save(after, seq + 1)
-        won = progress.advance([amendment(one, after)]).get(order_id)
-        if won is None:
-            transaction.set_rollback(True)
-        else:
-            archive.insert_events([*live.events([order_id])[order_id][: one.seq], *won])
-    if won is None:
+    after = replace(after, terms_seq=seq + 1)
+    if not progress.advance([amendment(one, after)]):
         now = found(order_id)
         refuse_unless(now, seq)
         raise Changed(order_id, now.seq)
@@ -200,7 +189,16 @@ def amendment(one: Standing, after: Order) -> Move:
     """Make the move of an amended order: to the place in the book that its new terms have."""
     turn = limits.since(after, one.order, one.since, now_ms())
     step = (Status.PENDING, events.amended(one.order, after))
-    return Move(one.order.id, after.type, one.status, one.seq, one.attempt, (step,), body=bodies.dumps(after, turn))
+    return Move(
+        one.order.id,
+        after.type,
+        one.status,
+        one.seq,
+        one.attempt,
+        (step,),
+        body=bodies.dumps(after, turn),
+        amends=one.order.terms_seq,
+    )
 
 
 def expire() -> int:

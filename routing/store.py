@@ -2,6 +2,7 @@
 
 import time
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -32,7 +33,39 @@ def redis() -> Redis:
         health_check_interval=0,
         retry=Retry(NoBackoff(), 1),
         max_connections=64,
+        redis_connect_func=introduce,
     )
+
+
+EPOCH = "store:epoch"
+RUN = "store:run"
+DISTRUST = f"if redis.call('GET', '{RUN}') ~= ARGV[1] then return redis.call('DEL', '{EPOCH}') end return 0"
+"""A server other than the one on which the epoch began may have forgotten something: see routing/epochs.py."""
+
+
+def introduce(connection: Any) -> None:
+    """Set up a new connection, and end the epoch if the server is not the one it began on.
+
+    This comes before any other command on the connection, so no script of ours runs in an epoch that is over.
+    """
+    connection.on_connect()
+    connection.send_command("INFO", "server")
+    run = run_id(connection.read_response())
+    connection.send_command("EVAL", DISTRUST, 0, run)
+    connection.read_response()
+
+
+def run_id(info: bytes | str) -> str:
+    """Find a server's run id in what INFO says of it.
+
+    Raises StoreError for a server that has none.
+    """
+    text = info.decode() if isinstance(info, bytes) else info
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if name == "run_id":
+            return value
+    raise RedisError("INFO names no run_id: the engine needs Redis 7 or Valkey, without a proxy before it")
 
 
 READINGS = 5
@@ -88,3 +121,8 @@ CLOCK = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] 
 def script(source: str) -> Any:
     """Register a Lua script; calling the result runs it by hash and loads it when the store forgot it."""
     return cache(lambda: redis().register_script(source))
+
+
+def lua(path: Path) -> str:
+    """Read a file of Lua, to be a script or the beginning of one."""
+    return path.read_text("utf-8") + "\n"

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from orders import dispatch, limits, stocktaking, waiting
+from orders import dispatch, limits, reconciliation, waiting
 from orders.pulse import Pulse, limit_duties
 from workers.base import Beside, EngineTask
 
@@ -25,7 +25,7 @@ def check(**_: object) -> None:
 @shared_task(name=dispatch.AUDIT, base=EngineTask)
 def audit(**_: object) -> None:
     """Compare the book with Postgres."""
-    stocktaking.take()
+    reconciliation.take()
 
 
 pulse = Beside("limit", lambda: Pulse(limit_duties()))

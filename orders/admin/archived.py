@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from orders import past, seen
+from orders import history, past
 from orders.admin import search, timeline
 from orders.admin.readonly import ReadOnly
 from orders.admin.wording import NOTHING, badge, bought, moment, sold
@@ -46,7 +46,7 @@ class ArchivedOrderAdmin(ReadOnly):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """Add the timeline to the page."""
-        context["timeline"] = timeline.told(seen.told(context["original"]))
+        context["timeline"] = timeline.told(history.of_archived(context["original"]))
         page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return page
 

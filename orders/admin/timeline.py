@@ -7,10 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from engine.lifecycle import FINAL
-from orders import deadletters, models, recovery
+from orders import deadletters, history, models
 from orders.admin import story
 from orders.admin.wording import moment, seconds
-from orders.archive import COMMON
 from routing.store import StoreError
 
 # Named here because jsonb does not keep the order of its keys.
@@ -55,24 +54,24 @@ def of(row: models.Order) -> Timeline:
     try:
         return told(deadletters.told(row))
     except StoreError:
-        return told(recovery.history(row))
+        return told(history.of(row))
 
 
-def told(history: Sequence[Mapping[str, Any]]) -> Timeline:
+def told(events: Sequence[Mapping[str, Any]]) -> Timeline:
     """Lay out a history."""
-    return Timeline(stages(history), story.of(history))
+    return Timeline(stages(events), story.of(events))
 
 
-def stages(history: Sequence[Mapping[str, Any]]) -> list[Stage]:
+def stages(events: Sequence[Mapping[str, Any]]) -> list[Stage]:
     """Lay out events as clients read them."""
-    moments = [datetime.fromisoformat(event["at"]) for event in history]
+    moments = [datetime.fromisoformat(event["at"]) for event in events]
     before = moments[:1] + moments
-    return [stage(event, at, earlier) for event, at, earlier in zip(history, moments, before, strict=False)]
+    return [stage(event, at, earlier) for event, at, earlier in zip(events, moments, before, strict=False)]
 
 
 def stage(event: Mapping[str, Any], at: datetime, earlier: datetime) -> Stage:
     """Lay out one event."""
-    facts = {name: value for name, value in event.items() if name not in {*COMMON, "quotes"}}
+    facts = {name: value for name, value in history.facts_of(event).items() if name != "quotes"}
     return Stage(
         seq=event["seq"],
         status=event["status"],

@@ -17,7 +17,7 @@ from engine.triggers import holds
 from orders import sniping
 from orders.api import schema, serializers
 from orders.api.filters import refuse_unknown
-from orders.execution import PriceImpact, affordable
+from orders.routes import PriceImpact, affordable
 from orders.seen import away_bps
 from routing import router, tape
 from routing.facts import facts

@@ -18,7 +18,8 @@ from engine.quotes import Quote
 from orders import heartbeats, intake, live, models, past, seen, terms, waiting
 from orders.api import batch, conditions, schema
 from orders.api import serializers as shape
-from orders.api.errors import Field, Invalid, body, shown
+from orders.api.cursors import cursor
+from orders.api.errors import body, shown
 from orders.api.filters import OrderFilter, pair_and_type, refuse_unknown
 from orders.api.links import acknowledgement, links
 from orders.api.paging import OrderPages
@@ -170,14 +171,18 @@ class OrderEvents(APIView):
     def get(self, request: Request, order_id: str) -> Response:
         """Show what the order's clients have been told, oldest first.
 
-        The same events are streamed by a WebSocket to `/ws/{orderId}`, from the first or past `?after=`.
+        The same events are streamed by a WebSocket to `/ws/{orderId}`, from the first or past `?after=&epoch=`.
+        `rewoundTo` is set where events up to `after` belong to the order no longer, because Redis was lost before they
+        were saved: drop those past it; what is listed comes after it.
         """
-        refuse_unknown(request.query_params, ("after",))
+        refuse_unknown(request.query_params, ("after", "epoch"))
         order_id = known(order_id)
-        found = seen.history(order_id, after_of(request.query_params.get("after", "0")))
+        found = seen.history(order_id, cursor(request.query_params.get("after"), request.query_params.get("epoch")))
         if found is None:
             raise no_order(order_id)
-        return Response({"orderId": order_id, "events": [live.decode(text) for _, text in found.events]})
+        rewound = found.rewound.seq if found.rewound else None
+        told = [live.decode(text) for _, text in found.events]
+        return Response({"orderId": order_id, "rewoundTo": rewound, "events": told})
 
 
 def known(order_id: str) -> str:
@@ -192,17 +197,6 @@ def known(order_id: str) -> str:
 def no_order(order_id: str) -> Http404:
     """Say that there is no such order."""
     return Http404(f"there is no order {shown(order_id)}")
-
-
-def after_of(text: str) -> int:
-    """Read `after`.
-
-    Raises Invalid.
-    """
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        message = "is not the seq of an event"
-        raise Invalid(f"after {message}", [Field("after", shown(text), message, "a whole number, 0 for all")])
-    return int(text)
 
 
 class Quotes(APIView):

@@ -15,7 +15,7 @@ from django.urls import reverse
 from redis.exceptions import ConnectionError as StoreGone
 
 from engine.lifecycle import FINAL
-from orders import control, dispatch, figures, live, stocktaking
+from orders import control, dispatch, figures, live, reconciliation
 from orders.models import Attempt, DeadLetter, Order, OrderEvent, Pause
 from routing import quotes
 from routing.store import now_ms, redis
@@ -50,7 +50,7 @@ def busy(bench, settings):
     DeadLetterFactory.create_batch(2)
     DeadLetterFactory(replay_may_help=False)
     DeadLetterFactory(verdict="landed", replayed_at=datetime.now(UTC))
-    redis().hset(stocktaking.REPAIRED, mapping={"missing": 3, "behind": 1})
+    redis().hset(reconciliation.REPAIRED, mapping={"missing": 3, "behind": 1})
     return bench
 
 

@@ -1,18 +1,39 @@
 """From a wake-up to the end of an order."""
 
 import threading
+from collections import Counter
 
 import pytest
 from django.db import connection, transaction
 
 from engine.lifecycle import AttemptState
-from orders import attempts, execution, live, lookups, models, settlement
+from orders import attempts, claims, endings, execution, live, lookups, models, routes, settlement
 from routing.chain import ChainUnreachable
+from routing.models import LedgerEntry
 from routing.store import redis
 from tests.orders.locks import in_thread, waits_for_a_lock
 from tests.system import eventually
 
 STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
+AGES_AGO = "2000-01-01T00:00:00Z"
+
+
+def routed(held):
+    """Route orders in hand on whatever quotes there are."""
+    basis = execution.router.from_cache({claim.order.pair.name for claim in held}, 0, 10**15, 10**15)
+    found, moves = routes.route(held, basis)
+    assert moves == []
+    return found
+
+
+def settle():
+    while settlement.look():
+        pass
+
+
+def executed():
+    """Count what the chain executed, by order."""
+    return Counter(memo.partition(":")[0] for memo in LedgerEntry.objects.values_list("memo", flat=True))
 
 
 def test_a_market_order_goes_through_five_stages_to_confirmed(bench):
@@ -63,14 +84,14 @@ def test_a_second_wake_up_changes_nothing(bench):
 
 def test_an_order_held_by_one_worker_is_not_claimed_by_another(bench):
     (order_id,) = bench.place()
-    assert [claim.order.id for claim in live.claim([order_id]).claims] == [order_id]
-    assert live.claim([order_id]).claims == []
+    assert [claim.order.id for claim in claims.claim([order_id]).claims] == [order_id]
+    assert claims.claim([order_id]).claims == []
 
 
 def test_a_worker_whose_lease_ran_out_can_write_nothing(bench):
     bench.quote_all()
     (order_id,) = bench.place()
-    (stale,) = live.claim([order_id]).claims
+    (stale,) = claims.claim([order_id]).claims
     bench.pass_time(order_id, 10_000)
     bench.run([order_id])
     assert bench.statuses(order_id) == STAGES
@@ -83,72 +104,143 @@ def test_a_claim_counts_as_an_attempt_so_that_a_crash_does_too(bench):
     bench.quote_all()
     (order_id,) = bench.place()
     for _ in range(3):
-        assert live.claim([order_id]).claims
+        assert claims.claim([order_id]).claims
         bench.pass_time(order_id, 10_000)
     bench.carry([order_id])
     last = bench.events(order_id)[-1]
     assert (last["status"], last["code"]) == ("failed", "attempts_exhausted")
 
 
-def test_a_worker_that_dies_after_committing_leaves_an_attempt_the_next_one_adopts(bench, monkeypatch):
+def test_a_worker_that_dies_after_committing_leaves_an_attempt_that_is_withdrawn_and_made_anew(bench, monkeypatch):
     bench.quote_all()
     (order_id,) = bench.place()
 
     def die(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(settlement, "broadcast", die)
+    monkeypatch.setattr(execution, "announce", die)
     with pytest.raises(KeyboardInterrupt):
         bench.carry([order_id])
     monkeypatch.undo()
     (left,) = models.Attempt.objects.filter(order_id=order_id)
     assert left.state == AttemptState.PREPARED
     bench.pass_time(order_id, 10_000)
-    bench.carry([order_id])
-    assert bench.statuses(order_id)[-1] == "submitted"
-    # The bytes were never sent; the audit sends them, and them only.
-    models.Attempt.objects.update(sent_at="2000-01-01T00:00:00Z")
-    settlement.audit()
-    while settlement.look():
-        pass
-    assert bench.statuses(order_id) == STAGES
-    assert models.Attempt.objects.get(order_id=order_id).signature == left.signature
+    bench.run([order_id])
+    assert bench.statuses(order_id) == ["pending", "routing", "building", *STAGES[1:]]
+    states = models.Attempt.objects.filter(order_id=order_id).order_by("pk").values_list("number", "state")
+    assert list(states) == [(1, "withdrawn"), (2, "landed")]
 
 
-def test_an_attempt_committed_by_a_stale_worker_is_adopted_and_not_signed_again(bench):
+def test_a_worker_that_dies_between_the_swap_and_the_send_leaves_an_attempt_that_the_audit_sends(bench, monkeypatch):
     bench.quote_all()
     (order_id,) = bench.place()
-    (stale,) = live.claim([order_id]).claims
-    bench.pass_time(order_id, 10_000)
-    # The stale worker wakes up between the other's claim and its commit.
-    (fresh,) = live.claim([order_id]).claims
-    basis = execution.router.from_cache({"SOL-USDC"}, 0, 10**15, 10**15)
-    (routed,) = execution.route([stale], basis)
-    (built,) = execution.build(execution.route([fresh], basis))
-    theirs = execution.sign(routed, execution.chain().blockhash())
-    assert attempts.prepare([theirs]) == {order_id}
-    execution.submit([built])
-    while settlement.look():
-        pass
-    models.Attempt.objects.update(sent_at="2000-01-01T00:00:00Z")
+
+    def die(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(attempts, "mark_sent", die)
+    with pytest.raises(KeyboardInterrupt):
+        bench.carry([order_id])
+    monkeypatch.undo()
+    assert bench.statuses(order_id)[-1] == "submitted"
+    assert models.Attempt.objects.get(order_id=order_id).state == AttemptState.PREPARED
+    models.Attempt.objects.update(sent_at=AGES_AGO)
     settlement.audit()
-    while settlement.look():
-        pass
+    settle()
     assert bench.statuses(order_id) == STAGES
-    assert models.Attempt.objects.get(order_id=order_id).signature == theirs.signature
+
+
+def test_a_worker_that_wakes_after_its_attempt_was_sent_by_another_does_not_send_it_again(bench, monkeypatch):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    (claim,) = claims.claim([order_id]).claims
+    (built,) = execution.build(routed([claim]))
+    real = execution.announce
+
+    def freeze(prepared):
+        won = real(prepared)
+        models.Attempt.objects.update(sent_at=AGES_AGO)
+        settlement.audit()
+        return won
+
+    monkeypatch.setattr(execution, "announce", freeze)
+    sent = []
+    monkeypatch.setattr(settlement, "broadcast", sent.extend)
+    execution.submit([built])
+    assert sent == [] and models.Attempt.objects.get(order_id=order_id).state == AttemptState.SENT
+    settle()
+    assert bench.statuses(order_id) == STAGES
+
+
+def test_an_attempt_that_was_withdrawn_before_its_worker_won_the_swap_uses_up_no_try(bench, monkeypatch):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    (claim,) = claims.claim([order_id]).claims
+    (built,) = execution.build(routed([claim]))
+    real = execution.announce
+
+    def withdrawn_meanwhile(prepared):
+        models.Attempt.objects.update(sent_at=AGES_AGO)
+        settlement.audit()
+        return real(prepared)
+
+    monkeypatch.setattr(execution, "announce", withdrawn_meanwhile)
+    execution.submit([built])
+    monkeypatch.undo()
+    assert models.Attempt.objects.get(order_id=order_id).state == AttemptState.WITHDRAWN
+    bench.carry([order_id])
+    told = bench.events(order_id)[-1]
+    assert (told["status"], told["retry"]["code"]) == ("routing", "withdrawn")
+    bench.run([order_id])
+    assert bench.statuses(order_id)[-1] == "confirmed"
+    assert [event["attempt"] for event in bench.events(order_id) if event["status"] == "submitted"] == [1, 1]
+
+
+def test_a_worker_frozen_before_its_commit_changes_nothing_when_it_wakes(bench):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    (stale,) = claims.claim([order_id]).claims
+    (theirs,) = execution.build(routed([stale]))
+    bench.pass_time(order_id, 10_000)
+    bench.carry([order_id])
+    before = bench.events(order_id)
+    assert before[-1]["status"] == "submitted"
+    execution.submit([theirs])
+    assert bench.events(order_id) == before
+    settle()
+    assert bench.statuses(order_id)[-1] == "confirmed"
+    assert executed() == {order_id: 1}
+
+
+def test_what_a_frozen_worker_commits_before_the_other_does_is_withdrawn_and_never_sent(bench):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    (stale,) = claims.claim([order_id]).claims
+    (theirs,) = execution.build(routed([stale]))
+    bench.pass_time(order_id, 10_000)
+    (fresh,) = claims.claim([order_id]).claims
+    (ours,) = execution.build(routed([fresh]))
+    assert attempts.prepare([theirs[1]]).stands == {order_id}
+    execution.submit([ours])
+    assert models.Attempt.objects.get(order_id=order_id).state == AttemptState.WITHDRAWN
+    assert bench.statuses(order_id)[-1] == "building"
+    bench.pass_time(order_id, 10_000)
+    bench.run([order_id])
+    assert bench.statuses(order_id)[-1] == "confirmed"
+    assert executed() == {order_id: 1}
 
 
 def test_the_database_refuses_a_second_open_attempt(bench):
     bench.quote_all()
     (order_id,) = bench.place()
-    (claim,) = live.claim([order_id]).claims
-    (routed,) = execution.route([claim], execution.router.from_cache({"SOL-USDC"}, 0, 10**15, 10**15))
-    first = execution.sign(routed, execution.chain().blockhash())
-    assert attempts.prepare([first]) == {order_id}
+    (claim,) = claims.claim([order_id]).claims
+    (one,) = routed([claim])
+    first = execution.sign(one, execution.chain().blockhash())
+    assert attempts.prepare([first]).stands == {order_id}
     second = execution.replace(first, signature="x" * 88)
-    assert attempts.prepare([second]) == set()
-    attempts.settle(AttemptState.LANDED, [settlement.Finding(first.signature, settlement.Landing.LANDED)])
-    assert attempts.prepare([second]) == set()
+    assert attempts.prepare([second]).stands == set()
+    attempts.settle(AttemptState.LANDED, [settlement.Finding(first.signature, settlement.Landing.LANDED)], 0)
+    assert attempts.prepare([second]).stands == set()
 
 
 def test_a_chain_that_does_not_answer_leaves_the_attempt_open_and_the_bytes_are_sent_again(bench, monkeypatch):
@@ -283,9 +375,8 @@ def test_a_worker_that_wakes_after_its_order_failed_can_commit_no_attempt(bench,
     settings.MAX_ATTEMPTS = 1
     bench.quote_all()
     (order_id,) = bench.place()
-    (stale,) = live.claim([order_id]).claims
-    basis = execution.router.from_cache({"SOL-USDC"}, 0, 10**15, 10**15)
-    (built,) = execution.build(execution.route([stale], basis))
+    (stale,) = claims.claim([order_id]).claims
+    (built,) = execution.build(routed([stale]))
     bench.pass_time(order_id, 60_000)
     bench.carry([order_id])
     assert bench.events(order_id)[-1]["code"] == "attempts_exhausted"
@@ -297,43 +388,60 @@ def test_a_worker_that_wakes_after_its_order_failed_can_commit_no_attempt(bench,
 def test_an_order_with_an_attempt_that_may_land_cannot_end_unfilled(bench):
     bench.quote_all()
     (order_id,) = bench.place()
-    (claim,) = live.claim([order_id]).claims
-    (built,) = execution.build(execution.route([claim], execution.router.from_cache({"SOL-USDC"}, 0, 10**15, 10**15)))
-    assert attempts.prepare([built[1]]) == {order_id}
-    execution.fail([(built[0], execution.Failure("any", "whatever", False, True))])
-    assert bench.statuses(order_id)[-1] == "building"
+    (claim,) = claims.claim([order_id]).claims
+    (built,) = execution.build(routed([claim]))
+    assert attempts.prepare([built[1]]).stands == {order_id}
+    assert attempts.mark_sent([built[1].signature])
+    endings.fail([(built[0], execution.Failure("any", "whatever", False, True))])
+    # It is brought to where Postgres knows it to be.
+    assert bench.statuses(order_id) == STAGES[:4]
 
 
-def test_closing_an_order_and_committing_its_attempt_at_once_lets_exactly_one_through(bench):
+def test_an_order_whose_attempt_was_never_sent_can_end_and_the_attempt_is_withdrawn(bench):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    (claim,) = claims.claim([order_id]).claims
+    (built,) = execution.build(routed([claim]))
+    assert attempts.prepare([built[1]]).stands == {order_id}
+    endings.fail([(built[0], execution.Failure("any", "whatever", False, True))])
+    assert bench.statuses(order_id)[-1] == "failed" and bench.row(order_id).status == "failed"
+    assert attempts.mark_sent([built[1].signature]) == set()
+    assert models.Attempt.objects.get(order_id=order_id).state == AttemptState.WITHDRAWN
+
+
+def test_ending_an_order_and_committing_its_attempt_at_once_lets_exactly_one_through(bench):
     bench.quote_all()
     ids = bench.place(40)
-    claims = live.claim(ids).claims
-    basis = execution.router.from_cache({"SOL-USDC"}, 0, 10**15, 10**15)
-    built = [prepared for _, prepared in execution.build(execution.route(claims, basis))]
+    held = claims.claim(ids).claims
+    built = execution.build(routed(held))
     start = threading.Barrier(2)
     outcome = {}
 
     def racing(name, act, items):
         start.wait(5)
         try:
-            outcome[name] = set().union(*(act([item]) for item in items))
+            outcome[name] = set().union(*(act(item) for item in items))
         finally:
             connection.close()
 
-    def close(order_ids):
-        with attempts.closing(order_ids) as closing:
-            return set(closing.shut)
+    def send(one):
+        stands = attempts.prepare([one[1]]).stands
+        return stands if attempts.mark_sent([one[1].signature]) else set()
+
+    def end(one):
+        endings.fail([(one[0], execution.Failure("any", "whatever", False, True))])
+        return {one[0].order.id} if bench.statuses(one[0].order.id)[-1] == "failed" else set()
 
     racers = [
-        threading.Thread(target=racing, args=("committed", attempts.prepare, built)),
-        threading.Thread(target=racing, args=("closed", close, list(reversed(ids)))),
+        threading.Thread(target=racing, args=("sent", send, built)),
+        threading.Thread(target=racing, args=("ended", end, built[::-1])),
     ]
     for racer in racers:
         racer.start()
     for racer in racers:
         racer.join(30)
-    assert outcome["committed"] | outcome["closed"] == set(ids)
-    assert outcome["committed"] & outcome["closed"] == set()
+    assert outcome["sent"] | outcome["ended"] == set(ids)
+    assert outcome["sent"] & outcome["ended"] == set()
 
 
 def test_two_workers_that_settle_the_same_attempts_lock_them_in_one_order(bench):
@@ -343,7 +451,7 @@ def test_two_workers_that_settle_the_same_attempts_lock_them_in_one_order(bench)
     found = [settlement.Finding(one.signature, settlement.Landing.LANDED) for one in (second, first)]
     with transaction.atomic():
         models.Attempt.objects.select_for_update().get(pk=first.pk)
-        thread, answers = in_thread(lambda: attempts.settle(AttemptState.LANDED, found))
+        thread, answers = in_thread(lambda: attempts.settle(AttemptState.LANDED, found, 0))
         eventually(waits_for_a_lock, 20, "the other waits for the first of them")
         # It holds none beyond the one it waits for.
         models.Attempt.objects.select_for_update(nowait=True).get(pk=second.pk)
@@ -353,9 +461,9 @@ def test_two_workers_that_settle_the_same_attempts_lock_them_in_one_order(bench)
 
 def test_a_claim_repeated_after_a_lost_reply_counts_once(bench, monkeypatch):
     (order_id,) = bench.place()
-    fence = live.uuid4()
-    monkeypatch.setattr(live, "uuid4", lambda: fence)
-    assert [claim.attempt for _ in range(2) for claim in live.claim([order_id]).claims] == [1, 1]
+    fence = claims.uuid4()
+    monkeypatch.setattr(claims, "uuid4", lambda: fence)
+    assert [claim.attempt for _ in range(2) for claim in claims.claim([order_id]).claims] == [1, 1]
 
 
 def test_an_amount_no_pool_can_pay_for_fails_at_once_and_is_not_called_replayable(bench):

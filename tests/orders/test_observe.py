@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from engine.lifecycle import Status
 from engine.orders import OrderType, TimeInForce
 from engine.triggers import Condition, Kind
-from orders import deadletters, limits, live, observe, scrape, sniping, stocktaking, waiting
+from orders import deadletters, limits, live, observe, scrape, sniping, reconciliation, waiting
 from orders.observe import PROCESS, Stopwatch
 from routing import tape, wiring
 from routing.store import now_ms, redis
@@ -200,7 +200,7 @@ def test_a_dead_letter_counts_once_however_often_it_is_kept(bench, counts, a_liv
 def test_a_repair_to_the_book_is_counted_by_its_kind(bench, counts):
     bench.accept(bench.limit("900"), bench.limit("901"))
     redis().delete("limit_bucket:{SOL-USDC}:900")
-    assert stocktaking.take()["misplaced"] == 1
+    assert reconciliation.take()["misplaced"] == 1
     assert counts.of("engine_book_repaired_total", "kind") == {"misplaced": 1}
 
 

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as RedisAway
 
 from engine.lifecycle import Status
 from engine.orders import OrderType, TimeInForce
-from orders import attempts, book, dispatch, execution, limits, live, models, progress, recovery, stocktaking, waiting
+from orders import attempts, book, dispatch, execution, limits, live, models, progress, recovery, reconciliation, waiting
 from routing.store import now_ms, redis
 from tests.system import eventually
 
@@ -332,21 +332,21 @@ def test_stocktaking_repairs_what_has_gone_out_of_step_and_counts_it(bench):
     redis().zrem("limit_bucket:{SOL-USDC}:150", misplaced, lost)
     models.Order.objects.filter(pk=ended).update(status="pending", seq=1)
     models.Order.objects.filter(pk=behind).update(limit_price=150, terms_seq=1)
-    assert stocktaking.take() == {"missing": 1, "misplaced": 1, "behind": 2}
+    assert reconciliation.take() == {"missing": 1, "misplaced": 1, "behind": 2}
     bench.archive()
     assert sorted(bucket("150")) == sorted([lost, misplaced, sound])
     assert bench.row(ended).status == "cancelled" and bench.row(behind).limit_price == 160
-    assert stocktaking.take() == {"missing": 0, "misplaced": 0, "behind": 0}
+    assert reconciliation.take() == {"missing": 0, "misplaced": 0, "behind": 0}
     assert redis().hgetall("book:repaired") == {"missing": "1", "misplaced": "1", "behind": "2"}
 
 
 def test_stocktaking_goes_on_where_it_ended(bench, monkeypatch):
-    monkeypatch.setattr(stocktaking, "PAGE", 2)
-    monkeypatch.setattr(stocktaking, "STRETCH", 2)
+    monkeypatch.setattr(reconciliation, "PAGE", 2)
+    monkeypatch.setattr(reconciliation, "STRETCH", 2)
     ids = bench.accept(*(bench.limit("150") for _ in range(5)))
     bench.archive()
     redis().delete(*map(live.key, ids))
-    assert [stocktaking.take()["missing"] for _ in range(4)] == [2, 2, 1, 0]
+    assert [reconciliation.take()["missing"] for _ in range(4)] == [2, 2, 1, 0]
 
 
 ROUNDS = 1_000
@@ -486,7 +486,7 @@ def test_an_order_that_is_just_being_fired_is_not_out_of_place(bench):
     ids = bench.accept(*(bench.limit("150") for _ in range(3)))
     bench.price("151")
     claim = book.claim(PAIR, limits.sight([PAIR])[PAIR], now_ms())
-    assert stocktaking.take()["misplaced"] == 0 and bucket("150") == []
+    assert reconciliation.take()["misplaced"] == 0 and bucket("150") == []
     # The price has gone again before its holder goes on: what it saw counts.
     bench.price("100")
     limits.trigger(claim)

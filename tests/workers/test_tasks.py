@@ -22,7 +22,7 @@ from orders import (
     recovery,
     retention,
     sniping,
-    stocktaking,
+    reconciliation,
     waiting,
 )
 from orders.bell import Bell
@@ -51,7 +51,7 @@ def calls(monkeypatch):
         (limits, "fire_or_cancel"),
         (limits, "check"),
         (waiting, "expire"),
-        (stocktaking, "take"),
+        (reconciliation, "take"),
         (sniping, "match"),
         (sniping, "evaluate"),
     ]:

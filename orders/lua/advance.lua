@@ -1,0 +1,30 @@
+-- Moves orders, each if it stands where its mover believes: the one place where a status changes, with finish.lua.
+--
+-- ARGV[1]   number of the epoch
+-- ARGV[2]   entries the feed keeps
+-- ARGV[3..] moves, MessagePack:
+--   id, status    the order, and where it is believed to stand
+--   seq, fence    its last event, and the worker it is claimed by (absent: whoever); or
+--   tx            the transaction it is believed to be submitted as
+--   to, mode, look_in, unused, sent, body   see `settle` in moves.lua
+--   events        JSON texts, one for each step on the way to `to`
+-- Returns the ids that moved.
+local won, feed = {}, {}
+for i = 3, #ARGV do
+  local move = cmsgpack.unpack(ARGV[i])
+  local id, h, n = move.id, standing(move.id), #move.events
+  if stands(h, move) then
+    settle(id, h, move, h.seq + n)
+    for s = 1, n do
+      local seq = h.seq + s
+      tell(feed, id, seq, numbered(move.events[s], move, seq), move.mode == 'final' and s == n)
+    end
+    won[#won+1] = id
+  elseif h.status == move.to and (not move.seq or h.seq == move.seq + n) then
+    -- Run again after a lost reply, it finds its own event and counts as moved.
+    local last = redis.call('XREVRANGE', key_of(id) .. ':events', '+', '-', 'COUNT', 1)
+    if #last > 0 and last[1][2][2] == numbered(move.events[n], move, h.seq) then won[#won+1] = id end
+  end
+end
+publish(feed, ARGV[2])
+return won

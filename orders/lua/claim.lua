@@ -1,0 +1,42 @@
+-- Claims orders for one worker.  Whoever holds a lease that has not run out keeps the order; one that waits is nobody's
+-- to execute before it has fired.
+--
+-- ARGV[1]   number of the epoch
+-- ARGV[2]   fence: names this claim; run again after a lost reply, it finds its own and answers alike
+-- ARGV[3]   lease, ms
+-- ARGV[4]   1 if the caller executes each order by itself
+-- ARGV[5..] order ids
+-- Returns {'claimed', id, status, seq, attempt, body, base, returns, away}, or {what else, id}: `missing`, `submitted`,
+-- `intended` (its end waits to be committed), `alone` (it must be executed by itself).
+--
+-- A claim counts as an attempt, so a worker's death does, too.  An order that two workers in a row did not hand back may
+-- be what killed them, and takes no neighbours with it a third time.  What lapsed because Redis was away counts for
+-- nothing: it lapsed in an epoch that is over.
+local fence, answers = ARGV[2], {}
+for i = 5, #ARGV do
+  local id, key = ARGV[i], key_of(ARGV[i])
+  local h = redis.call('HMGET', key, 'status', 'seq', 'attempt', 'lease', 'ready', 'order', 'fence', 'waits', 'base',
+    'returns', 'intent', 'lapses', 'held', 'away')
+  local status, lease, lapses = h[1], tonumber(h[4]), tonumber(h[12] or '0')
+  local moving = (status == 'pending' and not h[8]) or status == 'triggered' or status == 'routing'
+    or status == 'building'
+  if not status then answers[#answers+1] = {'missing', id}
+  elseif h[7] == fence then
+    answers[#answers+1] = {'claimed', id, status, h[2], h[3], h[6], h[9] or 0, h[10] or 0, h[14] or 0}
+  elseif h[11] and lease <= now then answers[#answers+1] = {'intended', id}
+  elseif status == 'submitted' then answers[#answers+1] = {'submitted', id}
+  elseif moving and lease <= now and tonumber(h[5]) <= now then
+    local lapsed, ours = lease > 0, h[13] == ARGV[1]
+    if lapsed and ours then lapses = lapses + 1 end
+    if lapses >= 2 and ARGV[4] ~= '1' then answers[#answers+1] = {'alone', id}
+    else
+      local attempt = h[3]
+      if ours or not lapsed then attempt = redis.call('HINCRBY', key, 'attempt', 1) end
+      if lapsed and ours then redis.call('HSET', key, 'lapses', lapses) end
+      redis.call('HSET', key, 'fence', fence, 'lease', now + ARGV[3], 'held', ARGV[1], 'sweeps', 0)
+      redis.call('ZADD', 'orders:open', now + ARGV[3], id)
+      answers[#answers+1] = {'claimed', id, status, h[2], attempt, h[6], h[9] or 0, h[10] or 0, h[14] or 0}
+    end
+  end
+end
+return answers

@@ -1,0 +1,52 @@
+-- Puts orders into Redis with the events they already have, each unless it is there: placing is harmless twice.
+--
+-- ARGV[1]   entries the feed keeps
+-- ARGV[2..] orders, MessagePack:
+--   id, status, attempt, final
+--   body      the order itself
+--   events    JSON texts, the first event first
+--   look_in   ms after which somebody must look at it; 0 for one that only rests
+--   waits     its type, for one that waits
+--   base      attempts made before it last rested
+--   tx        signature of its open attempt
+--   instead   {status, seq, fence} of the live order that it replaces, if that still stands so
+-- Returns the ids placed.
+local placed, feed = {}, {}
+
+local function remove(id, h)
+  leave_book(id, h)
+  expire_at(id, nil)
+  redis.call('ZREM', 'orders:open', id)
+  redis.call('DEL', key_of(id))
+end
+
+for i = 2, #ARGV do
+  local order = cmsgpack.unpack(ARGV[i])
+  local id, key, h = order.id, key_of(order.id), standing(order.id)
+  if h.status and order.instead and stands(h, order.instead) then
+    remove(id, h)
+    h.status = false
+  end
+  if not h.status then
+    local n = #order.events
+    redis.call('HSET', key, 'status', order.status, 'seq', n, 'attempt', order.attempt, 'fence', '', 'lease', 0,
+      'ready', 0, 'order', order.body)
+    redis.call('DEL', key .. ':events')
+    for seq, event in ipairs(order.events) do tell(feed, id, seq, event, order.final and seq == n) end
+    if order.tx then redis.call('HSET', key, 'tx', order.tx) end
+    local resting = false
+    if order.waits then
+      redis.call('HSET', key, 'waits', order.waits, 'base', order.base)
+      if order.status == 'pending' then
+        local body = cjson.decode(order.body)
+        redis.call('HSET', key, 'place', rest(id, body))
+        if body.expiresAt then expire_at(id, body.expiresAt) end
+        resting = order.look_in == 0
+      end
+    end
+    if not (order.final or resting) then redis.call('ZADD', 'orders:open', now + order.look_in, id) end
+    placed[#placed+1] = id
+  end
+end
+publish(feed, ARGV[1])
+return placed

@@ -1,0 +1,186 @@
+"""Restoring live orders from Postgres: those Redis has lost, and those that contradict what Postgres knows.
+
+Redis is usually ahead: Postgres learns of an event moments later.  It is behind when it was emptied or came back as it
+was some time ago, and then Postgres has the word: an end stays an end, an attempt that was sent stays sent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import structlog
+from django.db import transaction
+
+from engine.events import AMENDABLE
+from engine.lifecycle import FINAL, HOLDING_ATTEMPT, AttemptState, Status
+from engine.orders import Order, OrderType, TimeInForce
+from orders import dispatch, history, live, models, observe, terms
+from orders.history import Event
+from orders.lines import named
+from orders.live import Live, Placement
+from routing import epochs
+from routing.catalogue import UnknownPair
+
+log = structlog.get_logger(__name__)
+
+SOON_MS = 1
+MOVES_BACK = {"limitPrice", "amountIn"} & set(AMENDABLE)
+"""Amendments that send an order to the back of the queue at its price; less of the same at the same price is rare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A live order that must give way: how it stands, and how many events it has in common with Postgres' history.
+
+    `contradicts` when it has told others since.
+    """
+
+    stands: Live
+    in_common: int
+    contradicts: bool
+
+
+def restore(order_ids: Sequence[str], reason: str) -> set[str]:
+    """Make live orders agree with Postgres; harmless for those that do.  Return the ids of those that were changed.
+
+    One that Postgres holds as finished is not put back into an emptied Redis: its events are read from Postgres.
+    Raises StoreError, DatabaseError.
+    """
+    if not order_ids:
+        return set()
+    rows = models.Order.objects.filter(pk__in=order_ids).prefetch_related("events", "attempts")
+    here, told = live.statuses(order_ids), live.events(order_ids)
+    placements = [
+        made
+        for row in rows
+        if (made := placement(row, here.get(str(row.id)), [live.decode(text) for text in told.get(str(row.id), [])]))
+    ]
+    placed = live.place(placements)
+    done = [one for one in placements if one.order.id in placed]
+    announce(done, reason)
+    return placed
+
+
+def announce(done: Sequence[Placement], reason: str) -> None:
+    """Say which orders were restored, count them, and wake whoever goes on with them."""
+    for field in named([one.order.id for one in done]):
+        log.warning("orders restored", reason=reason, **field)
+    observe.restored(reason, len(done))
+    going = [one.order.id for one in done if one.status not in FINAL and not rests(one)]
+    if going:
+        dispatch.send(dispatch.EXECUTE, going)
+
+
+def rests(one: Placement) -> bool:
+    """Tell whether a placed order waits, which is the book's business."""
+    return one.order.waits and one.status is Status.PENDING
+
+
+def placement(row: models.Order, stands: Live | None, told: Sequence[Event]) -> Placement | None:
+    """Make a live order of its row and its events, if Redis needs it; None when not, or when its pair is gone.
+
+    One that cannot be restored must not stop the others.
+    """
+    final = row.status in models.FINALS
+    if stands is None and final:
+        return None
+    try:
+        known = history.of(row)
+        if stands is None:
+            return placement_of(row, known)
+        conflict = conflict_of(row, known, stands, told)
+        if conflict is None:
+            return None
+        if conflict.contradicts:
+            known = tell_anew(row, known, conflict.in_common)
+        return replace(placement_of(row, known), instead=stands)
+    except UnknownPair as reason:
+        log.error("order not restored, its pair is not in the catalogue", order_id=str(row.id), pair=str(reason))
+        return None
+
+
+def conflict_of(row: models.Order, known: Sequence[Event], stands: Live, told: Sequence[Event]) -> Conflict | None:
+    """Compare a live order with Postgres; None when Redis is right, or ahead."""
+    shared = shared_by(known, told)
+    if shared == len(known):
+        # Everything Postgres has is here.  Only an end leaves nothing to come.
+        behind_its_end = row.status in models.FINALS and len(told) > shared
+        return Conflict(stands, shared, contradicts=True) if behind_its_end else None
+    if shared == len(told):
+        return Conflict(stands, shared, contradicts=False)
+    if is_settled(row) or known[shared]["epoch"] > told[shared]["epoch"]:
+        return Conflict(stands, shared, contradicts=True)
+    # Redis went on from where it was, before anybody knew that it had forgotten something; DBSync takes that over.
+    return None
+
+
+def shared_by(known: Sequence[Event], told: Sequence[Event]) -> int:
+    """Count the events, from the first, that two histories share; the first is the same in all."""
+    pairs = zip(known[1:], told[1:], strict=False)
+    differ = (at for at, (a, b) in enumerate(pairs, 1) if (a["epoch"], a["at"]) != (b["epoch"], b["at"]))
+    return next(differ, min(len(known), len(told)))
+
+
+def is_settled(row: models.Order) -> bool:
+    """Tell whether Postgres has decided something that no live state can undo: an end, or a transaction on its way."""
+    return row.status in models.FINALS or any(
+        attempt.state in HOLDING_ATTEMPT and attempt.state != AttemptState.PREPARED for attempt in row.attempts.all()
+    )
+
+
+def tell_anew(row: models.Order, known: Sequence[Event], in_common: int) -> list[Event]:
+    """Give the events past those in common the present epoch, here and in Postgres.
+
+    Whoever saw the live order's own is told by that that they are withdrawn.
+    """
+    epoch = epochs.current()
+    again = [*known[:in_common], *({**event, "epoch": epoch} for event in known[in_common:])]
+    with transaction.atomic():
+        models.Order.objects.select_for_update().get(pk=row.pk)
+        models.OrderEvent.objects.filter(order_id=row.pk, seq__gt=in_common).delete()
+        models.OrderEvent.objects.bulk_create(as_row(event) for event in again[in_common:])
+        models.Order.objects.filter(pk=row.pk, seq__gt=in_common).update(epoch=epoch)
+    return again
+
+
+def as_row(event: Event) -> models.OrderEvent:
+    """Write an event as its row."""
+    return models.OrderEvent(
+        order_id=event["orderId"],
+        seq=event["seq"],
+        epoch=event["epoch"],
+        status=event["status"],
+        at=datetime.fromisoformat(event["at"]),
+        attempt=event["attempt"],
+        facts=history.facts_of(event),
+    )
+
+
+def placement_of(row: models.Order, known: Sequence[Event]) -> Placement:
+    """Make a live order of its row and the events it has."""
+    last, order = known[-1], terms.order_of(row)
+    status = Status(last["status"])
+    numbers = [attempt.number for attempt in row.attempts.all()]
+    return Placement(
+        order=order,
+        status=status,
+        # Numbers are not used twice, also when the claims that had them left no event.
+        attempt=max([int(last["attempt"]), *numbers]),
+        events=tuple(live.encode(event) for event in known),
+        # A limit order rests until its price comes; of the others somebody must look what has come already.
+        look_in_ms=0 if only_rests(order) else SOON_MS,
+        since=turn(row, known),
+        base=max(event["attempt"] for event in known if event["status"] == Status.PENDING),
+        tx=last["txHash"] if status is Status.SUBMITTED else None,
+    )
+
+
+def only_rests(order: Order) -> bool:
+    """Tell whether an order may rest in the book with nobody looking at it before its price comes."""
+    return order.type is OrderType.LIMIT and order.time_in_force is not TimeInForce.IOC
+
+
+def turn(row: models.Order, known: Sequence[Event]) -> int:
+    """Return an order's turn in the book: since when it has asked for this price and no less, in epoch milliseconds."""
+    moved = [event["at"] for event in known if MOVES_BACK & event.get("amended", {}).keys()]
+    return terms.epoch_ms(datetime.fromisoformat(moved[-1]) if moved else row.created_at)

@@ -1,0 +1,157 @@
+"""Epochs: stretches of time in which Redis lost nothing.  Owner of `store:epoch` and `store:run`.
+
+| key | type | holds |
+|---|---|---|
+| `store:epoch` | string | number of the epoch; absent until one has begun |
+| `store:run` | string | run id of the server it began on |
+
+Redis forgets: it is emptied, comes back from a file that is a second old, or a replica takes its place.  Every such
+loss ends the epoch, and the next one gets a number from Postgres, higher than any before.  Events carry the number, so
+an event that was made anew is told apart from the one that was lost; and scripts that move orders name it, so none of
+them runs between a loss and its discovery.
+
+An emptied Redis has nothing left to contradict: whoever notices begins the next epoch.  One that was started again may
+hold orders as they once were: the order worker compares them with Postgres first (orders/recovery.py).
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import TypeVar
+
+import structlog
+from django.db.models import Max
+from redis.exceptions import ResponseError
+
+from routing.memory import Memory
+from routing.models import StoreEpoch
+from routing.store import EPOCH, RUN, StoreError, redis, script
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+RECENT_S = 1.0
+
+CHECK = f"""
+if redis.call('GET', '{EPOCH}') ~= ARGV[1] then return redis.error_reply('EPOCH is over') end
+"""
+"""How a script begins that must not run in another epoch than the caller's; ARGV[1] is that one's number."""
+OVER = "EPOCH"
+
+# The first to begin it wins; the other's number is never used.
+BEGIN = script(
+    f"""
+if not redis.call('GET', '{EPOCH}') then
+  redis.call('SET', '{EPOCH}', ARGV[1])
+  redis.call('SET', '{RUN}', ARGV[2])
+end
+return redis.call('GET', '{EPOCH}')
+"""
+)
+
+
+class Recall(Enum):
+    """How much Redis remembers."""
+
+    WHOLE = "whole"
+    EMPTY = "empty"
+    DOUBTFUL = "doubtful"
+    """It was started again, and may be as it was some time ago."""
+
+
+class Unverified(StoreError):
+    """Redis was started again and the order worker has not yet compared it with Postgres; try again in a moment."""
+
+    def __init__(self) -> None:
+        super().__init__("Redis was started again and is being compared with Postgres; try again in a moment")
+
+
+_known: int | None = None
+
+
+def current() -> int:
+    """Return the number of the epoch, as this process knows it; begin one in an emptied Redis.
+
+    Raises Unverified, StoreError, DatabaseError.
+    """
+    global _known  # noqa: PLW0603 - a number that all threads may learn
+    if _known is None:
+        _known = read() or begin_if_empty()
+    return _known
+
+
+def known() -> int:
+    """Return the number this process has last heard of, without asking anybody; 0 for none."""
+    return _known or 0
+
+
+def forget() -> None:
+    """Ask again next time."""
+    global _known  # noqa: PLW0603
+    _known = None
+
+
+def read() -> int | None:
+    """Return the number of the epoch that has begun."""
+    found = redis().get(EPOCH)
+    return int(str(found)) if found else None
+
+
+recent = Memory("epoch", lambda: read() or 0, 0, (StoreError,), RECENT_S)
+"""The number as it was RECENT_S ago at the latest, for an event that is the first of its order; 0 for none."""
+
+
+def newest() -> int:
+    """Return the highest number that Postgres has given to an epoch; 0 for none.
+
+    Raises DatabaseError.
+    """
+    found: int | None = StoreEpoch.objects.aggregate(newest=Max("pk"))["newest"]
+    return found or 0
+
+
+def recall() -> Recall:
+    """Tell how much Redis remembers; of no use to a caller who goes by it after a while."""
+    epoch, run = redis().mget(EPOCH, RUN)
+    if epoch:
+        return Recall.WHOLE
+    return Recall.DOUBTFUL if run else Recall.EMPTY
+
+
+def begin_if_empty() -> int:
+    """Begin an epoch in an emptied Redis.
+
+    Raises Unverified.
+    """
+    match recall():
+        case Recall.DOUBTFUL:
+            raise Unverified
+        case Recall.EMPTY:
+            return begin("Redis was emptied")
+    return read() or begin_if_empty()
+
+
+def begin(reason: str) -> int:
+    """Begin an epoch, unless another has just done so; return its number."""
+    forget()
+    run = str(redis().info("server")["run_id"])
+    row = StoreEpoch.objects.create(run=run, reason=reason)
+    number = int(BEGIN()([], [row.pk, run]))
+    if number == row.pk:
+        log.warning("epoch began", epoch=number, reason=reason)
+    return number
+
+
+def within(act: Callable[[int], T]) -> T:
+    """Do something that needs the number of the epoch, again if that one is over.
+
+    Raises Unverified, StoreError, DatabaseError.
+    """
+    for _ in range(3):
+        try:
+            return act(current())
+        except ResponseError as reason:
+            if not str(reason).startswith(OVER):
+                raise
+            forget()
+    raise StoreError("Redis is losing what it holds again and again")
