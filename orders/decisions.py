@@ -15,11 +15,11 @@ from uuid import uuid4
 import msgspec
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 
 from engine.lifecycle import AttemptState, Status
 from orders import archive, bodies, live, models, restoring, swaps, terms
-from orders.rows import fetch
+from orders.rows import fetch, recordset
 from orders.swaps import Becoming, Reservation, Where
 from routing import epochs
 
@@ -63,6 +63,7 @@ class Refusal(Enum):
     ENDED = "it has ended otherwise"
     CHANGED = "it has moved on in Postgres"
     STALE = "Redis has been lost since"
+    FAULTY = "Postgres cannot write it"
 
 
 def decide(asked_in: Callable[[int], Sequence[Decision]]) -> dict[str, tuple[str, ...]]:
@@ -97,7 +98,7 @@ def carry_out(reserved: Sequence[Reservation]) -> dict[str, tuple[str, ...]]:
     if not reserved:
         return {}
     intents = {one.order_id: msgspec.json.decode(one.intent, type=Intent) for one in reserved}
-    refused = commit(reserved, intents)
+    refused = committed(reserved, intents)
     done = [(one, intents[one.order_id].becoming, one.order_id not in refused) for one in reserved]
     try:
         epochs.within(lambda epoch: swaps.finish(epoch, done))
@@ -110,13 +111,25 @@ def carry_out(reserved: Sequence[Reservation]) -> dict[str, tuple[str, ...]]:
     return {one.order_id: one.events for one in reserved if one.order_id not in refused}
 
 
+def committed(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> dict[str, Refusal]:
+    """Write ends and amendments; return those refused.  One that cannot be written stops none of its neighbours."""
+    try:
+        return commit(reserved, intents)
+    except (DataError, IntegrityError) as reason:
+        if len(reserved) == 1:
+            log.error("end or amendment cannot be written", order_id=reserved[0].order_id, reason=str(reason).strip())
+            return {reserved[0].order_id: Refusal.FAULTY}
+    middle = len(reserved) // 2
+    return committed(reserved[:middle], intents) | committed(reserved[middle:], intents)
+
+
 def commit(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> dict[str, Refusal]:
     """Write ends and amendments with all their events, in one transaction; return those refused.
 
     Rows are locked in the order of their ids, against `attempts.prepare`: either the attempt is committed first, and
     bars the end once it is sent, or the end is, and bars the attempt.
     """
-    ids = sorted(intents)
+    ids = sorted(one.order_id for one in reserved)
     with transaction.atomic():
         rows = {
             str(row["pk"]): row
@@ -127,7 +140,8 @@ def commit(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> di
         }
         newest = epochs.newest()
         last = {one.order_id: live.decode(one.events[-1]) for one in reserved}
-        stand = [i for i in ids if not is_committed(rows.get(i), last[i])]
+        done = already_committed(last)
+        stand = [i for i in ids if i not in done]
         refused = {i: why for i in stand if (why := refusal(rows.get(i), last[i], intents[i], newest))}
         going = [order_id for order_id in stand if order_id not in refused]
         withdraw(going)
@@ -136,13 +150,17 @@ def commit(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> di
     return refused
 
 
-def is_committed(row: Mapping[str, Any] | None, event: Mapping[str, Any]) -> bool:
-    """Tell whether Postgres has this very end or amendment already."""
-    return row is not None and (row["status"], row["epoch"], row["seq"]) == (
-        event["status"],
-        event["epoch"],
-        event["seq"],
+def already_committed(last: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the orders whose end or amendment Postgres has already: somebody else brought it to its end."""
+    rows = fetch(
+        """
+        SELECT e.order_id::text FROM orders_orderevent e
+        JOIN json_to_recordset(%s) AS a(id uuid, epoch int, seq int, at timestamptz)
+          ON e.order_id = a.id AND e.seq = a.seq AND e.epoch = a.epoch AND e.at = a.at
+        """,
+        recordset({"id": i, "epoch": e["epoch"], "seq": e["seq"], "at": e["at"]} for i, e in last.items()),
     )
+    return {order_id for (order_id,) in rows}
 
 
 def refusal(

@@ -70,7 +70,7 @@ def submission(row: models.Order, attempt: models.Attempt) -> Event:
 
 def first_event(row: models.Order, others: Sequence[Mapping[str, Any]] = ()) -> Event:
     """Make event 1, which the row alone determines until an amendment writes it down."""
-    epoch = min((event["epoch"] for event in others), default=row.epoch)
+    epoch = min([row.epoch, *(event["epoch"] for event in others)])
     facts = events.pending(terms.order_of(row))
     return events.event(str(row.id), epoch, 1, Status.PENDING, terms.epoch_ms(row.created_at), 0, facts)
 

@@ -125,8 +125,9 @@ def decode(text: str) -> dict[str, Any]:
 
 
 def encode(event: Mapping[str, Any]) -> str:
-    """Write one event."""
-    return msgspec.json.encode(event).decode()
+    """Write one event; a NUL in what a venue or a chain said, which Postgres cannot keep, becomes a mark."""
+    text = msgspec.json.encode(event).decode()
+    return text.replace("\\u0000", "\ufffd") if "\\u0000" in text else text
 
 
 def place(placements: Iterable[Placement]) -> set[str]:

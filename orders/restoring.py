@@ -4,9 +4,10 @@ Redis is usually ahead: Postgres learns of an event moments later.  It is behind
 was some time ago, and then Postgres has the word: an end stays an end, an attempt that was sent stays sent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 
 import structlog
 from django.db import transaction
@@ -50,11 +51,12 @@ def restore(order_ids: Sequence[str], reason: str) -> set[str]:
         return set()
     rows = models.Order.objects.filter(pk__in=order_ids).prefetch_related("events", "attempts")
     here, told = live.statuses(order_ids), live.events(order_ids)
-    placements = [
-        made
-        for row in rows
-        if (made := placement(row, here.get(str(row.id)), [live.decode(text) for text in told.get(str(row.id), [])]))
-    ]
+    anew = cache(lambda: epochs.advance("orders had contradicted Postgres"))
+    placements = []
+    for row in rows:
+        events = [live.decode(text) for text in told.get(str(row.id), [])]
+        if made := placement(row, here.get(str(row.id)), events, anew):
+            placements.append(made)
     placed = live.place(placements)
     done = [one for one in placements if one.order.id in placed]
     announce(done, reason)
@@ -76,10 +78,12 @@ def rests(one: Placement) -> bool:
     return one.order.waits and one.status is Status.PENDING
 
 
-def placement(row: models.Order, stands: Live | None, told: Sequence[Event]) -> Placement | None:
+def placement(
+    row: models.Order, stands: Live | None, told: Sequence[Event], anew: Callable[[], int]
+) -> Placement | None:
     """Make a live order of its row and its events, if Redis needs it; None when not, or when its pair is gone.
 
-    One that cannot be restored must not stop the others.
+    One that cannot be restored must not stop the others.  `anew` begins an epoch later than any of its events.
     """
     final = row.status in models.FINALS
     if stands is None and final:
@@ -92,7 +96,7 @@ def placement(row: models.Order, stands: Live | None, told: Sequence[Event]) -> 
         if conflict is None:
             return None
         if conflict.contradicts:
-            known = tell_anew(row, known, conflict.in_common)
+            known = tell_anew(row, known, conflict.in_common, anew())
         return replace(placement_of(row, known), instead=stands)
     except UnknownPair as reason:
         log.error("order not restored, its pair is not in the catalogue", order_id=str(row.id), pair=str(reason))
@@ -128,12 +132,11 @@ def is_settled(row: models.Order) -> bool:
     )
 
 
-def tell_anew(row: models.Order, known: Sequence[Event], in_common: int) -> list[Event]:
-    """Give the events past those in common the present epoch, here and in Postgres.
+def tell_anew(row: models.Order, known: Sequence[Event], in_common: int, epoch: int) -> list[Event]:
+    """Give the events past those in common a new epoch, here and in Postgres.
 
     Whoever saw the live order's own is told by that that they are withdrawn.
     """
-    epoch = epochs.current()
     again = [*known[:in_common], *({**event, "epoch": epoch} for event in known[in_common:])]
     with transaction.atomic():
         models.Order.objects.select_for_update().get(pk=row.pk)

@@ -15,7 +15,7 @@ from django.db.models import Q
 from engine import events
 from engine.lifecycle import Status
 from engine.orders import Order, OrderType, TimeInForce
-from orders import bodies, book, dispatch, limits, live, models, past, progress, recovery, restoring
+from orders import bodies, book, decisions, dispatch, limits, live, models, past, progress, recovery, restoring
 from orders.lines import about
 from orders.live import Standing
 from orders.progress import Move
@@ -87,6 +87,8 @@ def cancel(order_id: str, reason: str = "cancelled by the client") -> None:
         if progress.advance([cancellation(one, reason)]):
             log.info("order cancelled", order_id=order_id, reason=reason)
             return
+        # Somebody else may be at ending or amending it: what comes of that is what counts.
+        decisions.complete([order_id])
     one = found(order_id)
     raise NotResting(order_id, one.status, one.seq)
 
@@ -167,6 +169,7 @@ def amend(order_id: str, seq: int, changes: Mapping[str, Any]) -> None:
         return
     after = replace(after, terms_seq=seq + 1)
     if not progress.advance([amendment(one, after)]):
+        decisions.complete([order_id])
         now = found(order_id)
         refuse_unless(now, seq)
         raise Changed(order_id, now.seq)

@@ -14,11 +14,13 @@ An emptied Redis has nothing left to contradict: whoever notices begins the next
 hold orders as they once were: the order worker compares them with Postgres first (orders/recovery.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import TypeVar
 
 import structlog
+from django.db import connection
 from django.db.models import Max
 from redis.exceptions import ResponseError
 
@@ -38,7 +40,9 @@ if redis.call('GET', '{EPOCH}') ~= ARGV[1] then return redis.error_reply('EPOCH 
 """How a script begins that must not run in another epoch than the caller's; ARGV[1] is that one's number."""
 OVER = "EPOCH"
 
-# The first to begin it wins; the other's number is never used.
+LOCK = int.from_bytes(b"epoch", "big")
+"""Number of the advisory lock in Postgres under which an epoch begins."""
+
 BEGIN = script(
     f"""
 if not redis.call('GET', '{EPOCH}') then
@@ -46,6 +50,16 @@ if not redis.call('GET', '{EPOCH}') then
   redis.call('SET', '{RUN}', ARGV[2])
 end
 return redis.call('GET', '{EPOCH}')
+"""
+)
+
+
+# Only where one runs: a Redis that was started again is compared first.
+NEXT = script(
+    f"""
+if not redis.call('GET', '{EPOCH}') then return 0 end
+redis.call('SET', '{EPOCH}', ARGV[1])
+return 1
 """
 )
 
@@ -132,14 +146,41 @@ def begin_if_empty() -> int:
 
 
 def begin(reason: str) -> int:
-    """Begin an epoch, unless another has just done so; return its number."""
+    """Begin an epoch, unless another has just done so; return its number.
+
+    Its row is committed before Redis has it: from then on nothing of an earlier epoch is committed (`newest`).
+    """
     forget()
-    run = str(redis().info("server")["run_id"])
-    row = StoreEpoch.objects.create(run=run, reason=reason)
-    number = int(BEGIN()([], [row.pk, run]))
-    if number == row.pk:
-        log.warning("epoch began", epoch=number, reason=reason)
+    with one_at_a_time():
+        if found := read():
+            return found
+        run = str(redis().info("server")["run_id"])
+        row = StoreEpoch.objects.create(run=run, reason=reason)
+        number = int(BEGIN()([], [row.pk, run]))
+    log.warning("epoch began", epoch=number, reason=reason)
     return number
+
+
+def advance(reason: str) -> int:
+    """Begin the next epoch although Redis has lost nothing: some of what it has told since must be told to be wrong."""
+    forget()
+    with one_at_a_time():
+        row = StoreEpoch.objects.create(run=str(redis().get(RUN) or ""), reason=reason)
+        if not NEXT()([], [row.pk]):
+            raise Unverified
+    log.warning("epoch began", epoch=row.pk, reason=reason)
+    return int(row.pk)
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let nobody else begin an epoch meanwhile: of two rows only one could become Redis' epoch."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
 def within(act: Callable[[int], T]) -> T:

@@ -4,6 +4,7 @@ import pytest
 import structlog
 from hypothesis import settings as hypothesis_settings
 
+from routing import epochs
 from routing.store import redis
 from tests.orders.bench import Bench, forget_wiring, seed_catalogue
 from tests.together import Together
@@ -41,6 +42,8 @@ def quiet_market(settings):
 def bench(transactional_db, quiet_market):
     """Empty stores with the catalogue in place, and an engine to drive by hand."""
     redis().flushdb()
+    epochs.forget()
+    epochs.recent.forget()
     seed_catalogue()
     yield Bench()
     redis().flushdb()

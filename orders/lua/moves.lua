@@ -72,7 +72,9 @@ local function settle(id, h, move, seq)
     redis.call('ZADD', 'orders:open', now + move.look_in, id)
     redis.call('HDEL', key, 'lapses', 'tx')
     if move.unused then
-      redis.call('HINCRBY', key, 'attempt', -1)
+      -- The number of an attempt that was committed is not used again: its transaction would have the same bytes.
+      if h.status == 'submitted' then redis.call('HINCRBY', key, 'base', 1)
+      else redis.call('HINCRBY', key, 'attempt', -1) end
       redis.call('HINCRBY', key, 'away', 1)
     else redis.call('HDEL', key, 'away') end
   elseif move.mode == 'wait' then

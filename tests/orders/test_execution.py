@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, transaction
 
 from engine.lifecycle import AttemptState
-from orders import attempts, claims, endings, execution, live, lookups, models, routes, settlement
+from orders import attempts, claims, endings, execution, lookups, models, routes, settlement
 from routing.chain import ChainUnreachable
 from routing.models import LedgerEntry
 from routing.store import redis
@@ -104,7 +104,7 @@ def test_a_claim_counts_as_an_attempt_so_that_a_crash_does_too(bench):
     bench.quote_all()
     (order_id,) = bench.place()
     for _ in range(3):
-        assert claims.claim([order_id]).claims
+        assert claims.claim([order_id], alone=True).claims
         bench.pass_time(order_id, 10_000)
     bench.carry([order_id])
     last = bench.events(order_id)[-1]
@@ -193,7 +193,8 @@ def test_an_attempt_that_was_withdrawn_before_its_worker_won_the_swap_uses_up_no
     assert (told["status"], told["retry"]["code"]) == ("routing", "withdrawn")
     bench.run([order_id])
     assert bench.statuses(order_id)[-1] == "confirmed"
-    assert [event["attempt"] for event in bench.events(order_id) if event["status"] == "submitted"] == [1, 1]
+    assert [event["attempt"] for event in bench.events(order_id) if event["status"] == "submitted"] == [1, 2]
+    assert models.Attempt.objects.get(state="landed").tries == 1
 
 
 def test_a_worker_frozen_before_its_commit_changes_nothing_when_it_wakes(bench):

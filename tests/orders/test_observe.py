@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from engine.lifecycle import Status
 from engine.orders import OrderType, TimeInForce
 from engine.triggers import Condition, Kind
-from orders import deadletters, limits, live, observe, scrape, sniping, reconciliation, waiting
+from orders import deadletters, limits, live, observe, reconciliation, scrape, sniping, waiting
 from orders.observe import PROCESS, Stopwatch
 from routing import tape, wiring
 from routing.store import now_ms, redis

@@ -5,12 +5,31 @@ import threading
 from decimal import Decimal
 
 import pytest
-from django.db import connection
+from django.db import DataError, OperationalError, connection
 from redis.exceptions import ConnectionError as RedisAway
 
 from engine.lifecycle import Status
 from engine.orders import OrderType, TimeInForce
-from orders import attempts, book, dispatch, execution, limits, live, models, progress, recovery, reconciliation, waiting
+from orders import (
+    attempts,
+    book,
+    claims,
+    decisions,
+    dispatch,
+    execution,
+    history,
+    limits,
+    live,
+    models,
+    progress,
+    reconciliation,
+    recovery,
+    routes,
+    sweep,
+    waiting,
+)
+from orders.models import Attempt
+from routing import epochs
 from routing.store import now_ms, redis
 from tests.system import eventually
 
@@ -92,15 +111,43 @@ def test_an_order_with_an_attempt_that_may_land_is_not_cancelled(bench):
     bench.quote_all()
     (order_id,) = bench.accept(bench.limit("100"))
     limits.check()
-    (claim,) = live.claim([order_id]).claims
-    basis = execution.router.from_cache({PAIR}, now_ms(), 10**9, 10**9)
-    ((_, prepared),) = execution.build(execution.route([claim], basis))
-    # Its worker hangs here; the order comes back to rest under another.
-    attempts.prepare([prepared])
-    redis().hset(live.key(order_id), mapping={"status": "pending", "seq": 4})
-    with pytest.raises(waiting.NotResting):
+    prepared = built(order_id)
+    assert attempts.prepare([prepared]).stands and attempts.mark_sent([prepared.signature])
+    # Redis, though, holds it as if it rested.
+    redis().hset(live.key(order_id), mapping={"status": "pending", "seq": 4, "lease": 0})
+    with pytest.raises(waiting.NotResting) as refused:
         waiting.cancel(order_id)
-    assert bench.row(order_id).closed_at is None
+    assert refused.value.status == "submitted"
+    assert bench.row(order_id).closed_at is None and bench.statuses(order_id)[-1] == "submitted"
+
+
+def built(order_id):
+    """Claim an order and sign its transaction, as a worker does that then hangs."""
+    (claim,) = claims.claim([order_id]).claims
+    routed, _ = routes.route([claim], execution.router.from_cache({PAIR}, now_ms(), 10**9, 10**9))
+    ((_, prepared),) = execution.build(routed)
+    return prepared
+
+
+@pytest.mark.parametrize("committed", [False, True], ids=["before its commit", "after its commit"])
+def test_a_worker_frozen_while_its_order_is_amended_and_cancelled_sends_nothing_when_it_wakes(bench, committed):
+    bench.quote_all()
+    (order_id,) = bench.accept(bench.limit("100"))
+    limits.check()
+    prepared = built(order_id)
+    if committed:
+        assert attempts.prepare([prepared]).stands
+    # Its lease runs out, and another worker sends the order back to rest.
+    bench.pass_time(order_id, 10_000)
+    bench.price("90")
+    bench.price("90", venue="RAYDIUM")
+    bench.carry([order_id])
+    assert bench.statuses(order_id)[-1] == "pending"
+    amend(order_id, seq=bench.events(order_id)[-1]["seq"], amount_in=7 * 10**9, limit_price=Decimal("324"))
+    assert attempts.prepare([prepared]).stands == set() and attempts.mark_sent([prepared.signature]) == set()
+    waiting.cancel(order_id)
+    assert bench.row(order_id).status == "cancelled"
+    assert list(models.Attempt.objects.values_list("state", flat=True)) in ([], ["withdrawn"])
 
 
 def test_all_of_a_pair_are_cancelled_with_a_count_and_no_others(bench):
@@ -162,22 +209,28 @@ def test_an_amendment_is_in_postgres_with_its_event_before_it_is_answered(bench)
     amend(order_id, limit_price=Decimal("160"))
     told = bench.events(order_id)
     redis().flushdb()
-    recovery.rebuild([order_id])
+    recovery.recover()
     assert bench.events(order_id) == told
     assert bucket("160") == [order_id] and bucket("150") == []
 
 
-def test_an_amendment_whose_transaction_was_lost_reaches_the_row_through_the_archive(bench):
-    (order_id,) = bench.accept(bench.limit("150", expires_at=now_ms() + 60_000, time_in_force=TimeInForce.GTD))
-    amend(order_id, limit_price=Decimal("160"), amount_in=10**9, expires_at=None, time_in_force=TimeInForce.GTC)
-    models.Order.objects.update(
-        limit_price=150, amount_in=1_500_000_000, expires_at="2030-01-01T00:00:00Z", time_in_force="gtd", terms_seq=1
-    )
-    bench.archive()
-    row = bench.row(order_id)
-    assert (row.limit_price, row.amount_in, row.expires_at, row.time_in_force) == (160, 10**9, None, "gtc")
-    bench.archive()
-    assert bench.row(order_id).terms_seq == 2
+def test_an_amendment_that_postgres_does_not_commit_is_told_to_nobody_and_made_by_whoever_finds_it(bench, monkeypatch):
+    (order_id,) = bench.accept(bench.limit("150"))
+
+    def away(*_):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(decisions, "write", away)
+    with pytest.raises(OperationalError):
+        amend(order_id, limit_price=Decimal("160"))
+    assert bench.statuses(order_id) == ["pending"] and bench.row(order_id).limit_price == 150
+    # Meanwhile it fires at neither price.
+    assert bucket("150") == bucket("160") == []
+    monkeypatch.undo()
+    bench.pass_time(order_id, 10_000)
+    sweep.sweep()
+    assert bench.statuses(order_id) == ["pending", "pending"]
+    assert bucket("160") == [order_id] and bench.row(order_id).limit_price == 160
 
 
 def test_an_amendment_that_redis_refuses_changes_nothing_in_postgres(bench, monkeypatch):
@@ -323,21 +376,51 @@ def test_the_book_is_rebuilt_from_postgres_when_redis_is_empty_and_fires_when_th
     assert bench.messages("order") == 1
 
 
-def test_stocktaking_repairs_what_has_gone_out_of_step_and_counts_it(bench):
-    lost, misplaced, ended, behind, sound = bench.accept(*(bench.limit("150") for _ in range(5)))
+def nothing_but(**found):
+    return {**dict.fromkeys(reconciliation.KINDS, 0), **found}
+
+
+def test_reconciliation_repairs_what_has_gone_out_of_step_and_counts_it(bench):
+    bench.quote_all()
+    ids = bench.accept(*(bench.limit("1000") for _ in range(7)))
+    lost, misplaced, ended, older, sent, sound, stray = ids
+    amend(older, limit_price=Decimal("1600"))
     waiting.cancel(ended)
-    amend(behind, limit_price=Decimal("160"))
     bench.archive()
     redis().delete(live.key(lost))
-    redis().zrem("limit_bucket:{SOL-USDC}:150", misplaced, lost)
-    models.Order.objects.filter(pk=ended).update(status="pending", seq=1)
-    models.Order.objects.filter(pk=behind).update(limit_price=150, terms_seq=1)
-    assert reconciliation.take() == {"missing": 1, "misplaced": 1, "behind": 2}
+    redis().zrem("limit_bucket:{SOL-USDC}:1000", misplaced, lost)
+    # As Redis had them before the one was amended and the other ended.
+    redis().hset(live.key(older), "seq", 1)
+    redis().hset(live.key(older), "order", redis().hget(live.key(sound), "order").replace(sound, older))
+    redis().xdel(f"{live.key(older)}:events", "2-0")
+    redis().hset(live.key(ended), mapping={"status": "pending", "seq": 1})
+    redis().xdel(f"{live.key(ended)}:events", "2-0")
+    # One whose transaction is on its way, though it rests; and a place that is nobody's.
+    claimed = Attempt(order_id=sent, number=1, venue="METEORA", signature="s" * 88, last_valid_height=10**9, seq=2)
+    claimed.state, claimed.raw, claimed.fee_bps, claimed.trail = "sent", b"", 20, []
+    claimed.expected_out = claimed.minimum_out = claimed.amount_in = 1
+    claimed.save()
+    redis().hset(live.key(stray), "place", "limit SOL-USDC 1001")
+    redis().zadd("limit_bucket:{SOL-USDC}:1001", {stray: 1})
+    assert reconciliation.take() == nothing_but(missing=1, misplaced=1, contradicted=1, sent=1, ended=1, stray=1)
+    assert sorted(bucket("1000")) == sorted([lost, misplaced, sound]) and bucket("1600") == [older]
+    assert bench.statuses(ended) == ["pending", "cancelled"] and bench.statuses(sent)[-1] == "submitted"
+    assert reconciliation.take() == nothing_but()
+    counted = {kind: int(count) for kind, count in redis().hgetall("book:repaired").items() if count != "0"}
+    assert counted == {"missing": 1, "misplaced": 1, "contradicted": 1, "sent": 1, "ended": 1, "stray": 1}
+
+
+def test_reconciliation_feeds_an_end_again_that_dbsync_never_got(bench):
+    bench.price("151")
+    (order_id,) = bench.accept(bench.limit("150"))
     bench.archive()
-    assert sorted(bucket("150")) == sorted([lost, misplaced, sound])
-    assert bench.row(ended).status == "cancelled" and bench.row(behind).limit_price == 160
-    assert reconciliation.take() == {"missing": 0, "misplaced": 0, "behind": 0}
-    assert redis().hgetall("book:repaired") == {"missing": "1", "misplaced": "1", "behind": "2"}
+    limits.check()
+    bench.run([order_id])
+    assert bench.statuses(order_id)[-1] == "confirmed"
+    redis().delete(live.FEED)
+    assert reconciliation.take()["behind"] == 1
+    bench.archive()
+    assert bench.row(order_id).status == "confirmed"
 
 
 def test_stocktaking_goes_on_where_it_ended(bench, monkeypatch):
@@ -530,30 +613,110 @@ def test_an_order_that_has_ended_stays_so_when_redis_is_lost_at_once(bench, end)
     recovery.recover()
     assert live.statuses([order_id]) == {} and bucket("150") == []
     assert (bench.row(order_id).status, bench.row(order_id).seq) == (end, 2)
-    assert recovery.history(bench.row(order_id)) == told
+    assert history.of(bench.row(order_id)) == told
 
 
-def test_an_end_that_postgres_refuses_is_left_to_dbsync(bench, monkeypatch):
+def test_an_end_that_postgres_cannot_write_is_given_up_and_takes_no_neighbour_with_it(bench, monkeypatch):
+    faulty, sound = bench.accept(bench.limit("150"), bench.limit("150"))
+    real = decisions.write
+
+    def write(reserved, intents):
+        if any(one.order_id == faulty for one in reserved):
+            raise DataError("cannot be written")
+        real(reserved, intents)
+
+    monkeypatch.setattr(decisions, "write", write)
+    assert waiting.cancel_all(PAIR) == waiting.Cancelled(1, 1, complete=True)
+    assert (bench.statuses(faulty), bench.statuses(sound)) == (["pending"], ["pending", "cancelled"])
+    assert bucket("150") == [faulty] and bench.row(faulty).closed_at is None
+
+
+def test_a_reason_with_a_character_that_postgres_cannot_keep_is_told_without_it(bench):
     (order_id,) = bench.accept(bench.limit("150"))
-    waiting.cancel(order_id, reason="\0")
-    assert bench.statuses(order_id) == ["pending", "cancelled"]
-    row = bench.row(order_id)
-    assert (row.status, row.closed_at is None) == ("pending", False)
+    waiting.cancel(order_id, reason="no\0good")
+    assert bench.events(order_id)[-1]["reason"] == "no\ufffdgood" == bench.row(order_id).result["reason"]
 
 
-def test_what_has_ended_stays_as_it_ended(bench):
-    """Redis may come back as it was a second ago, and the order in it then ends another way."""
-    (order_id,) = bench.accept(bench.limit("150"))
+def older_redis():
+    """Remember what Redis holds; calling the result makes it so again, as a restart from an older file does."""
+    epochs.current()
     before = {name: redis().dump(name) for name in redis().keys("*")}
+
+    def restore():
+        redis().flushdb()
+        for name, value in before.items():
+            redis().restore(name, 0, value)
+        # What the first connection to a server with another run id does.
+        redis().delete("store:epoch")
+
+    return restore
+
+
+def test_nothing_moves_in_a_redis_that_was_started_again_until_it_is_compared(bench):
+    (order_id,) = bench.accept(bench.limit("150"))
+    other, market = bench.accept(bench.limit("140"), bench.order())
+    older_redis()()
+    bench.price("151")
+    for move in (limits.check, lambda: bench.carry([market]), lambda: waiting.cancel(order_id)):
+        with pytest.raises(epochs.Unverified):
+            move()
+    assert {tuple(bench.statuses(one)) for one in (order_id, other, market)} == {("pending",)}
+    recovery.recover()
+    waiting.cancel(other)
+    bench.carry([market])
+    assert bench.statuses(other)[-1] == "cancelled" and bench.statuses(market)[-1] == "submitted"
+
+
+@pytest.mark.parametrize("end", ["cancelled", "amended", "tried"])
+def test_what_postgres_learned_lately_is_restored_before_anything_moves(bench, end):
+    bench.quote_all()
+    (order_id,) = bench.accept(bench.limit("1"))
+    restore = older_redis()
+    if end == "cancelled":
+        waiting.cancel(order_id)
+    elif end == "amended":
+        amend(order_id, limit_price=Decimal("2"))
+    else:
+        limits.check()
+        bench.run([order_id])
+    told = bench.events(order_id)
+    if end == "tried":
+        bench.archive()
+    restore()
+    recovery.recover()
+    assert bench.events(order_id) == told
+
+
+def test_an_order_that_has_ended_stays_so_though_redis_went_on_with_it(bench):
+    (order_id,) = bench.accept(bench.limit("150"))
+    restore = older_redis()
     waiting.cancel(order_id)
-    redis().flushdb()
-    for name, value in before.items():
-        redis().restore(name, 0, value)
+    told = bench.events(order_id)
+    restore()
+    epochs.begin("nobody compared")
     bench.price("151")
     limits.check()
+    assert bench.statuses(order_id) == ["pending", "triggered"]
+    seen = bench.events(order_id)[-1]
     bench.carry([order_id])
-    assert bench.statuses(order_id)[-1] == "failed"
-    assert (bench.events(order_id)[-1]["code"], bench.events(order_id)[-1]["replayMayHelp"]) == ("closed", False)
+    # What it told since is withdrawn: the same end, made anew, has a later epoch than that.
+    assert bench.statuses(order_id) == ["pending", "cancelled"]
+    assert bench.events(order_id)[-1] == {**told[-1], "epoch": epochs.current()}
+    assert epochs.current() > seen["epoch"]
     bench.archive()
-    assert bench.row(order_id).status == "cancelled"
+    assert bench.row(order_id).status == "cancelled" and history.of(bench.row(order_id)) == bench.events(order_id)
     assert models.Attempt.objects.count() == 0
+
+
+def test_an_amendment_stands_though_redis_has_forgotten_it(bench):
+    (order_id,) = bench.accept(bench.limit("150"))
+    restore = older_redis()
+    amend(order_id, limit_price=Decimal("160"), amount_in=3 * 10**9)
+    restore()
+    epochs.begin("nobody compared")
+    with pytest.raises(waiting.Changed) as refused:
+        amend(order_id, limit_price=Decimal("170"))
+    assert refused.value.seq == 2
+    assert bucket("160") == [order_id] and bucket("150") == []
+    row = bench.row(order_id)
+    assert (row.limit_price, row.amount_in) == (160, 3 * 10**9)

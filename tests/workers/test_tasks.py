@@ -19,10 +19,10 @@ from orders import (
     dispatch,
     execution,
     limits,
+    reconciliation,
     recovery,
     retention,
     sniping,
-    reconciliation,
     waiting,
 )
 from orders.bell import Bell
