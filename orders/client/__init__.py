@@ -1,8 +1,8 @@
 """A client of the API in Python, by itself: nothing of the engine's server is loaded with it.
 
 async with Client("http://127.0.0.1:8000") as client:
-    async for event in client.execute(MarketOrder(token_in="SOL", token_out="USDC", amount=Decimal("1.5"))):
-        print(event.seq, event.status)
+    async for told in client.execute(MarketOrder(token_in="SOL", token_out="USDC", amount=Decimal("1.5"))):
+        print(f"back to {told.to}" if isinstance(told, Rewound) else f"{told.seq} {told.status}")
 """
 
 from orders.client.answers import (

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from socket import SHUT_RDWR
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +21,8 @@ from websockets.sync.server import serve
 ID = "019d3f0e-6a51-7c4e-9b1a-2f5f0a8d2c11"
 REASON = "Redis was lost"
 LAST, RESTARTING, BROKEN = 1000, 1012, 1006
+HOLD = 0
+"""Instead of a close code: say nothing more until the client has gone."""
 
 Json = dict[str, Any]
 
@@ -81,6 +84,8 @@ NOISE = st.one_of(
 )
 LIFE = st.one_of(st.just(Happen()), NOISE, st.builds(Lose, st.integers(1, 6), st.integers(0, 2)))
 SCRIPTS = st.builds(lambda life, end: [*life, End(), *end], st.lists(LIFE, max_size=40), st.lists(NOISE, max_size=10))
+SEEN = (Send(), Happen(), Send(), Happen(), Send())
+"""An order of which a client has seen three events."""
 
 
 @dataclass
@@ -192,31 +197,59 @@ class Line:
         return code
 
 
+@dataclass
+class Scripted:
+    """An engine that keeps to nothing: each connection carries a list of its own, and the last list is repeated."""
+
+    connections: list[list[Json | int]]
+    asked: list[tuple[int, int]] = field(default_factory=list)
+
+    def connection(self, after: int, epoch: int) -> Iterator[Json | int]:
+        """Yield what one connection carries."""
+        self.asked.append((after, epoch))
+        yield from self.connections[min(len(self.asked), len(self.connections)) - 1]
+
+
 class Server:
-    """Serves the order at `/ws/{id}` for one test after another."""
+    """Serves one engine's order at `/ws/{id}`, and any other address as an empty page."""
 
     def __init__(self) -> None:
-        self.engine, self.url = Forgetful(), ""
+        self.engine: Forgetful | Scripted = Forgetful()
+        self.url = ""
+        self.open: set[Any] = set()
+
+    @property
+    def link(self) -> str:
+        """Where the order's events are."""
+        return f"ws{self.url.removeprefix('http')}/ws/{ID}"
+
+    def page(self, socket: Any, request: Any) -> Any:
+        """Answer what asks for no socket."""
+        return None if request.path.startswith("/ws/") else socket.respond(200, "")
 
     def answer(self, socket: Any) -> None:
         """Serve a socket."""
+        self.open.add(socket)
         query = parse_qs(urlsplit(socket.request.path).query)
         after, epoch = (int(query.get(name, ["0"])[0]) for name in ("after", "epoch"))
         with suppress(ConnectionClosed):
             for message in self.engine.connection(after, epoch):
-                if message == BROKEN:
-                    socket.socket.close()
+                if message == HOLD:
+                    socket.recv()
+                elif message == BROKEN:
+                    socket.socket.shutdown(SHUT_RDWR)
                 elif isinstance(message, int):
                     socket.close(message)
                 else:
                     socket.send(json.dumps(message))
+        self.open.discard(socket)
 
 
 @contextmanager
 def served() -> Iterator[Server]:
     """Listen, in a thread."""
     server = Server()
-    with serve(server.answer, "127.0.0.1", 0) as listening:
+    with serve(server.answer, "127.0.0.1", 0, process_request=server.page) as listening:
         server.url = f"http://127.0.0.1:{listening.socket.getsockname()[1]}"
         Thread(target=listening.serve_forever, daemon=True).start()
         yield server

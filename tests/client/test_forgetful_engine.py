@@ -12,6 +12,7 @@ from tests.client.forgetful import (
     REASON,
     RESTARTING,
     SCRIPTS,
+    SEEN,
     Cut,
     End,
     Forgetful,
@@ -30,10 +31,6 @@ WITHIN_S = 30.0
 def server():
     with served() as running:
         yield running
-
-
-SEEN = (Send(), Happen(), Send(), Happen(), Send())
-"""An order of which a client has seen three events."""
 
 
 class Consumer:
