@@ -1,13 +1,14 @@
 """A client of the API in Python, by itself: nothing of the engine's server is loaded with it.
 
 async with Client("http://127.0.0.1:8000") as client:
-    async for event in client.execute(MarketOrder(token_in="SOL", token_out="USDC", amount=Decimal("1.5"))):
-        print(event.seq, event.status)
+    async for told in client.execute(MarketOrder(token_in="SOL", token_out="USDC", amount=Decimal("1.5"))):
+        print(f"back to {told.to}" if isinstance(told, Rewound) else f"{told.seq} {told.status}")
 """
 
 from orders.client.answers import (
     CancelledAll,
     Estimate,
+    Events,
     Fill,
     Level,
     Market,
@@ -50,9 +51,11 @@ from orders.client.events import (
     Event,
     Expired,
     Failed,
+    Message,
     Pending,
     Retrying,
     Returned,
+    Rewound,
     Routed,
     Submitted,
     Triggered,
@@ -72,6 +75,7 @@ __all__ = [
     "Confirmed",
     "Estimate",
     "Event",
+    "Events",
     "Expired",
     "Failed",
     "Fill",
@@ -79,6 +83,7 @@ __all__ = [
     "LimitOrder",
     "Market",
     "MarketOrder",
+    "Message",
     "NewOrder",
     "NothingFurther",
     "Order",
@@ -91,6 +96,7 @@ __all__ = [
     "Resting",
     "Retrying",
     "Returned",
+    "Rewound",
     "Routed",
     "SniperOrder",
     "Submitted",

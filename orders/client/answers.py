@@ -1,15 +1,15 @@
 """What the engine answers, as frozen values; every price and amount a decimal, in whole tokens."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from engine.lifecycle import FINAL
 from engine.orders import OrderType
-from orders.client.events import Offer, Verdict, WaitsFor
-from orders.client.reading import Value
+from orders.client.events import Event, Offer, Verdict, WaitsFor, event_of
+from orders.client.reading import Value, read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,9 @@ class Order(Value):
     expires_at: datetime | None
     trigger: tuple[WaitsFor, ...] | None
     allow_unknown: bool | None
+    deadline: datetime | None = None
     status: str
+    epoch: int = 0
     seq: int
     attempt: int
     created_at: datetime
@@ -78,6 +80,27 @@ class Order(Value):
     def waits(self) -> bool:
         """Tell whether it may rest for long before anything happens."""
         return self.type != OrderType.MARKET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Events(Value):
+    """What has happened to an order past some event, and back to which event what was told before is withdrawn."""
+
+    order_id: str
+    rewound_to: int | None = None
+    events: tuple[Event, ...]
+
+    def onto(self, held: Sequence[Event]) -> tuple[Event, ...]:
+        """Return what was held before, less what is withdrawn, and then these: the order's history."""
+        return (*held[: self.rewound_to], *self.events)
+
+
+def events_of(data: Any) -> Events:
+    """Read an answer, with each event of its own kind.
+
+    Raises Unreadable.
+    """
+    return replace(read(Events, data), events=tuple(map(event_of, data["events"])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

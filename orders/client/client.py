@@ -12,12 +12,13 @@ import httpx
 
 from engine.orders import OrderType
 from orders.client import calls, sockets
-from orders.client.answers import CancelledAll, Estimate, Level, Market, Order, Page, Pair, Placed
+from orders.client.answers import CancelledAll, Estimate, Events, Level, Market, Order, Page, Pair, Placed, events_of
 from orders.client.asked import KEEP, Keep, NewOrder, Number, Time, body, changes, written
 from orders.client.backoff import Backoff
+from orders.client.cursor import Cursor
 from orders.client.deadline import Deadline
 from orders.client.errors import AnswerLost, Refused, Unreachable, Unreadable
-from orders.client.events import Event, event_of
+from orders.client.events import Message
 from orders.client.reading import read
 
 PATIENCE_S = 30.0
@@ -58,7 +59,7 @@ class Client:
 
     async def execute(
         self, order: NewOrder, *, within_s: float | None = None, away: sockets.Told = lambda trouble: None
-    ) -> AsyncGenerator[Event, None]:
+    ) -> AsyncGenerator[Message, None]:
         """Place an order and yield its events until the final one, like `place` and `follow`."""
         deadline = Deadline.within(within_s)
         placed = await self._placed(order, Deadline(deadline.by(self.patience_s)))
@@ -90,23 +91,28 @@ class Client:
         order: Which,
         *,
         after: int = 0,
+        epoch: int = 0,
         within_s: float | None = None,
         away: sockets.Told = lambda trouble: None,
-    ) -> AsyncGenerator[Event, None]:
+    ) -> AsyncGenerator[Message, None]:
         """Yield each event past `after`, once and in order, until the final one, over any number of connections.
+
+        A Rewound takes back the events past its `to` that were yielded here or before; others follow in their place.
+        Whoever goes on from an earlier call gives the `epoch` of the event `after` too: without it the engine takes
+        back all that may have been replaced.
 
         `away` is told, once, when the engine stays away.  Raises Refused, Unreadable; NothingFurther when the order
         ended before `after`; Unfinished when it is not final within `within_s`.
         """
         line = sockets.Line(self.backoff, Deadline.within(within_s), away)
-        async with aclosing(sockets.follow(self._events_past(order), after, line)) as events:
-            async for event in events:
-                yield event
+        async with aclosing(sockets.follow(self._events_past(order), Cursor(after, epoch), line)) as messages:
+            async for message in messages:
+                yield message
 
-    def _events_past(self, order: Which) -> Callable[[int], str]:
-        """Make the address of an order's events past a seq."""
+    def _events_past(self, order: Which) -> Callable[[Cursor], str]:
+        """Make the address of an order's events past a cursor."""
         address = order.links.ws if isinstance(order, Placed | Order) else self._socket(f"/ws/{segment(order)}")
-        return lambda seen: str(httpx.URL(address).copy_set_param("after", seen)) if seen else address
+        return lambda cursor: str(httpx.URL(address).copy_merge_params(cursor.query))
 
     def _socket(self, path: str) -> str:
         """Return the address of a socket."""
@@ -116,12 +122,13 @@ class Client:
         """Return an order as it stands this moment."""
         return read(Order, await self._ask("GET", f"/api/orders/{segment(order)}"))
 
-    async def events(self, order: Which, *, after: int = 0) -> tuple[Event, ...]:
-        """Return what has happened to an order past `after`."""
-        found = await self._ask("GET", f"/api/orders/{segment(order)}/events", params={"after": after})
-        if not isinstance(found, Mapping) or not isinstance(found.get("events"), list):
-            raise Unreadable("an order's events without events")
-        return tuple(map(event_of, found["events"]))
+    async def events(self, order: Which, *, after: int = 0, epoch: int = 0) -> Events:
+        """Return what has happened to an order past `after`; `epoch` is that of the event `after`, as in `follow`.
+
+        `rewound_to` in the answer takes back the events past it; `onto` does that with those you hold.
+        """
+        params = Cursor(after, epoch).query
+        return events_of(await self._ask("GET", f"/api/orders/{segment(order)}/events", params=params))
 
     async def orders(
         self,

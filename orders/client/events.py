@@ -1,7 +1,7 @@
 """What happens to an order, one frozen value for each kind of event."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -13,9 +13,14 @@ from orders.client.reading import Value, read
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event(Value):
-    """One event of an order; of a kind this client does not know, when it is no other class."""
+    """One event of an order; of a kind this client does not know, when it is no other class.
+
+    `epoch` and `seq` together name an event for good.  An epoch ends when the engine loses Redis; 0 is the oldest, and
+    what an engine that knows of none is taken to be in.
+    """
 
     order_id: str
+    epoch: int = 0
     seq: int
     status: str
     at: datetime
@@ -25,6 +30,20 @@ class Event(Value):
     def final(self) -> bool:
         """Tell whether it is the order's last."""
         return self.status in FINAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewound(Value):
+    """The engine lost what it had told past event `to`: drop those events, others follow event `to` in their place."""
+
+    order_id: str
+    to: int = field(metadata={"spelled": "rewoundTo"})
+    epoch: int
+    reason: str = ""
+
+
+Message = Event | Rewound
+"""What a stream of an order's events yields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +58,7 @@ class WaitsFor(Value):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending(Event):
-    """The order was accepted: what was asked."""
+    """The order was accepted: what was asked, and by when a market order ends."""
 
     type: str
     pair: str
@@ -51,6 +70,7 @@ class Pending(Event):
     expires_at: datetime | None = None
     trigger: tuple[WaitsFor, ...] = ()
     allow_unknown: bool = False
+    deadline: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +247,14 @@ KINDS: Mapping[str, type[Event]] = {
     "expired": Expired,
 }
 """By the fact that tells what happened within a status, else by the status."""
+
+
+def message_of(data: Any) -> Message:
+    """Read a message of an order's stream.
+
+    Raises Unreadable.
+    """
+    return read(Rewound, data) if "rewoundTo" in data else event_of(data)
 
 
 def event_of(data: Any) -> Event:

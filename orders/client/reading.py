@@ -57,7 +57,7 @@ def slots_of(kind: Any) -> tuple[Slot, ...]:
     return tuple(
         Slot(
             one.name,
-            camel(one.name),
+            one.metadata.get("spelled") or camel(one.name),
             reader_of(hints[one.name]),
             one.default is MISSING and one.default_factory is MISSING,
         )

@@ -11,9 +11,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 
 from orders.client.backoff import Backoff
+from orders.client.cursor import Cursor, OutOfStep
 from orders.client.deadline import Deadline
 from orders.client.errors import NothingFurther, Refused, Unreadable, refusal
-from orders.client.events import Event, event_of
+from orders.client.events import Event, Message, message_of
 
 OPEN_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 1.0
@@ -63,30 +64,31 @@ class Line:
         self.deadline.check()
 
 
-async def follow(address: Callable[[int], str], after: int, line: Line) -> AsyncGenerator[Event, None]:
-    """Yield each event past `after`, once and in order, until the final one; `address` is where those past a seq come.
+async def follow(address: Callable[[Cursor], str], cursor: Cursor, line: Line) -> AsyncGenerator[Message, None]:
+    """Yield each event past a cursor, once and in order, until the final one; `address` is where those past one come.
 
-    Raises Refused, Unreadable, NothingFurther, Unfinished.
+    A rewind that takes back what the cursor has passed is yielded among them.  Raises Refused, Unreadable,
+    NothingFurther, Unfinished.
     """
-    seen = after
     while True:
+        asked = cursor
         try:
-            async with aclosing(messages(address(seen), line.deadline)) as heard:
-                async for message in heard:
-                    event = event_of(message)
-                    if event.seq > seen + 1:
-                        raise Broken(f"event {event.seq} came after event {seen}")
-                    if event.seq <= seen:
+            async with aclosing(messages(address(asked), line.deadline)) as heard:
+                async for data in heard:
+                    message = message_of(data)
+                    before, cursor = cursor, cursor.past(message)
+                    if cursor.seq == before.seq:
                         continue
-                    seen = event.seq
                     line.well()
-                    yield event
-                    if event.final:
+                    yield message
+                    if isinstance(message, Event) and message.final:
                         return
-        except Broken as reason:
+            if cursor != asked:
+                raise Broken("the engine closed the socket before the final event")
+        except (Broken, OutOfStep) as reason:
             await line.missed(str(reason))
         else:
-            raise NothingFurther(f"the engine has no event past {seen}, and says that none will come")
+            raise NothingFurther(f"the engine has no event past {cursor.seq}, and says that none will come")
 
 
 async def stay(address: str, line: Line) -> AsyncGenerator[dict[str, Any], None]:

@@ -5,6 +5,9 @@ from typing import Any
 
 Event = Mapping[str, Any]
 
+TIME_WIDTH = 24
+"""Columns of an event's time; a rewind has none."""
+
 
 def line(event: Event, elapsed_s: float) -> str:
     """Write one event; `elapsed_s` since the order was posted."""
@@ -13,20 +16,26 @@ def line(event: Event, elapsed_s: float) -> str:
 
 def dated(event: Event) -> str:
     """Write one event with its own time: an order that is found again may have rested for days."""
-    return written(event["at"], event)
+    return written(f"{event.get('at', ''):{TIME_WIDTH}}", event)
 
 
 def written(when: str, event: Event) -> str:
     """Write one event; what needs further lines stands below its words."""
-    head = f"{when}  {event['status']:<10} "
+    head = f"{when}  {event.get('status', 'rewound'):<10} "
     return (head + told(event).replace("\n", "\n" + " " * len(head))).rstrip()
 
 
 def told(event: Event) -> str:
     """Tell an event's facts in a few words; nothing for a kind of event this client does not know."""
-    kind = next((kind for kind in ("retry", "amended", "returned") if kind in event), event["status"])
-    teller = TELLERS.get(kind)
+    kind = next((kind for kind in ("rewoundTo", "retry", "amended", "returned") if kind in event), event.get("status"))
+    teller = TELLERS.get(kind or "")
     return "\n".join([teller(event) if teller else "", *map(gate, event.get("gates") or [])])
+
+
+def rewound(message: Event) -> str:
+    """Tell why stages that were shown do not count any more, and which."""
+    why = message.get("reason") or "the engine lost part of its history"
+    return f"{why}: what was told after step {message['rewoundTo']} is withdrawn; the order goes on from there"
 
 
 def retrying(event: Event) -> str:
@@ -176,6 +185,7 @@ def ended(event: Event) -> str:
 
 
 TELLERS = {
+    "rewoundTo": rewound,
     "retry": retrying,
     "amended": amended,
     "returned": returned,

@@ -49,6 +49,8 @@ class Desk(Watched):
 
     def __init__(self, page: Any, engine: System) -> None:
         super().__init__(page, engine)
+        self.rewound: set[str] = set()
+        """Orders of which the engine takes something back."""
         page.add_init_script(ROWS)
 
     def open(self) -> None:
@@ -62,9 +64,8 @@ class Desk(Watched):
         self.until(lambda: self.text("#best") not in (NOTHING, ""), "a price")
 
     def broken(self) -> list[Any]:
-        """Return orders that went backwards."""
-        found: list[Any] = self.page.evaluate("window.backwards")
-        return found
+        """Return orders that went backwards and must not."""
+        return [one for one in self.page.evaluate("window.backwards") if one[0] not in self.rewound]
 
     def seen(self) -> dict[str, int]:
         """Return the seq at which each order was last seen."""
@@ -130,7 +131,9 @@ class Desk(Watched):
         row = self.row(order_id)
         if row.locator(".toggle").get_attribute("aria-expanded") == "false":
             row.locator(".toggle").click()
-        found = row.locator(".timeline li").evaluate_all("all => all.map(one => [one.dataset.seq, one.dataset.status])")
+        found = row.locator(".timeline li[data-seq]").evaluate_all(
+            "all => all.map(one => [one.dataset.seq, one.dataset.status])"
+        )
         return [(seq, status) for seq, status in found]
 
     def lines(self) -> dict[str, list[str]]:

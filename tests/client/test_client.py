@@ -218,11 +218,11 @@ async def test_an_order_is_shown_amended_and_cancelled(client, market):
     with pytest.raises(Refused) as late:
         await client.cancel(placed)
     assert (late.value.code, late.value.status) == ("not_resting", 409)
-    first, amended, *_, last = await client.events(placed)
+    first, amended, *_, last = (await client.events(placed)).events
     assert isinstance(amended, Amended)
     assert amended.amended["limitPrice"] == {"from": "1000", "to": "1001.5"}
     assert (first.seq, last.status) == (1, "cancelled")
-    assert await client.events(placed, after=3) == (last,)
+    assert (await client.events(placed, after=3)).events == (last,)
 
 
 async def test_an_amendment_must_know_what_it_amends(client, market):

@@ -1,26 +1,14 @@
 """What the README shows is true: its examples run, and its table of settings is the engine's."""
 
 import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from config.env import ROOT, TABLE
-from tests.browser.watched import CHROMIUM
+from tests.flows.readme import README, block, browser, node
 from tests.system import NO_DELAYS, eventually, system
-
-NODE_WITH_SOCKETS = 22
-"""The first Node that has WebSocket by itself."""
-README = (ROOT / "README.md").read_text()
-
-
-def block(language: str, containing: str) -> str:
-    """Return the README's first code block in that language that contains this."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-    return next(text for text in blocks if containing in text)
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +50,7 @@ def test_the_python_example_watches_an_order_to_its_end(engine):
 
 @pytest.mark.system
 def test_the_javascript_example_watches_an_order_to_its_end_in_node(engine):
-    node = shutil.which("node")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout if node else "v0"
-    if int(version.removeprefix("v").partition(".")[0]) < NODE_WITH_SOCKETS:
-        pytest.skip(f"no Node {NODE_WITH_SOCKETS} or newer here: {version.strip()}")
-    command = [str(node), "--input-type=module", "--eval"]
-    assert stages(run(command, block("javascript", "WebSocket"), engine)) == STAGES
+    assert stages(run(node(), block("javascript", "WebSocket"), engine)) == STAGES
 
 
 KEPT = "window.shown = []; console.log = (...words) => window.shown.push(words.join(' '));"
@@ -88,20 +71,15 @@ window.WebSocket = function (address) {
 @pytest.mark.system
 @pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
 def test_the_javascript_example_watches_an_order_to_its_end_in_a_browser(engine, cut):
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"no browser at {CHROMIUM}")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page()
+    with browser() as chromium:
+        page = chromium.new_page()
         page.goto(f"{engine.url}/healthz")
         example = block("javascript", "WebSocket")
         page.evaluate(f"(async () => {{ {KEPT} {CUT if cut else ''} {example} }})()")
         shown, opened = page.evaluate("[window.shown, window.opened]")
-        browser.close()
     assert stages("\n".join(shown)) == STAGES
     if cut:
-        assert [address.rpartition("=")[2] for address in opened] == ["0", "2", "4"]
+        assert [re.findall(r"after=(\d+)", address) for address in opened] == [[], ["2"], ["4"]]
 
 
 def test_the_table_of_settings_is_complete_and_true():

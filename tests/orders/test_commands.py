@@ -304,14 +304,6 @@ def test_out_of_time_it_says_that_the_order_goes_on(engine):
     assert "it goes on" in message
 
 
-@pytest.fixture
-def interruptible():
-    """Take SIGINT as a terminal would send it: a shell's background jobs are started with it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_says_that_the_order_goes_on_and_exits_130(engine, capsys):
     engine.sockets = [[PENDING, INTERRUPT]]

@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 import socket
 import threading
 from datetime import UTC, datetime, timedelta
@@ -88,14 +87,6 @@ def engine():
 def impatient(monkeypatch):
     """Back off in hundredths of a second."""
     monkeypatch.setattr(commands_engine, "BACKOFF", Backoff(0.01, 0.1))
-
-
-@pytest.fixture
-def interruptible():
-    """Take SIGINT as a terminal would send it: a shell's background jobs are started with it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def limit(engine, *more):

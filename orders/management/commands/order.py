@@ -95,7 +95,9 @@ def add_kind(kinds: Any, kind: OrderType, purpose: str) -> argparse.ArgumentPars
     parser.add_argument("--slippage-bps", type=int, help="least acceptable outcome below the quote, in bps")
     parser.add_argument("--client-order-id", help="your name for the order; the same one never makes a second")
     parser.add_argument("--no-watch", dest="watch", action="store_false", help="place it and leave it")
-    parser.add_argument("--json", action="store_true", help="write one event per line as JSON and nothing else")
+    parser.add_argument(
+        "--json", action="store_true", help="write each event and rewind as a line of JSON and nothing else"
+    )
     engine.add_url(parser)
     return parser
 

@@ -13,7 +13,8 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from engine.lifecycle import Status
-from orders.client import ClientError, Order, Placed, Refused, Unfinished
+from orders.client import ClientError, Event, Order, Placed, Refused, Unfinished
+from orders.client.cursor import Cursor
 from orders.management import engine, story
 from orders.management.engine import Json
 
@@ -22,6 +23,8 @@ EXIT_CODES = (
 )
 
 Words = Callable[[Json], str]
+START = Cursor()
+"""Before the first event."""
 
 
 class Follower(BaseCommand):
@@ -30,7 +33,7 @@ class Follower(BaseCommand):
     # A client needs neither store: no check may look for one.
     requires_system_checks: list[str] = []
     status = ""
-    """How the order stood when it was last heard of."""
+    """How the order stood when it was last heard of; empty when that was withdrawn."""
 
     def follow(
         self,
@@ -41,9 +44,9 @@ class Follower(BaseCommand):
         waits: bool,
         began: float,
         timeout: float | None,
-        after: int = 0,
+        cursor: Cursor = START,
     ) -> str:
-        """Show every event past `after` in these words; return the final status.
+        """Show every event past a cursor, and every rewind, in these words; return the final status.
 
         `began` is on the monotonic clock, `timeout` in seconds from then, None for as long as it takes.  Raises
         CommandError when time runs out or the order cannot be followed.
@@ -51,7 +54,7 @@ class Follower(BaseCommand):
         within_s = None if timeout is None else began + timeout - time.monotonic()
         self.status = order.status
         try:
-            asyncio.run(self.tell(order, url, words, after, within_s))
+            asyncio.run(self.tell(order, url, words, cursor, within_s))
         except Unfinished as trouble:
             raise CommandError(unfinished(order, timeout or 0, str(trouble)), returncode=2) from None
         except ClientError as reason:
@@ -62,14 +65,14 @@ class Follower(BaseCommand):
             sys.exit(engine.INTERRUPTED)
         return self.status
 
-    async def tell(self, order: Placed | Order, url: str, words: Words, after: int, within_s: float | None) -> None:
-        """Show each event as it comes."""
+    async def tell(self, order: Placed | Order, url: str, words: Words, cursor: Cursor, within_s: float | None) -> None:
+        """Show each message as it comes."""
         async with engine.client(url) as client:
-            events = client.follow(order, after=after, within_s=within_s, away=self.away)
-            async with aclosing(events):
-                async for event in events:
-                    self.status = event.status
-                    self.show(words(event.raw))
+            messages = client.follow(order, after=cursor.seq, epoch=cursor.epoch, within_s=within_s, away=self.away)
+            async with aclosing(messages):
+                async for message in messages:
+                    self.status = message.status if isinstance(message, Event) else ""
+                    self.show(words(message.raw))
 
     def show(self, text: str) -> None:
         """Write one line, at once: a pipe would hold it back."""
@@ -90,11 +93,16 @@ class Command(Follower):
         """Declare what may be asked."""
         parser.add_argument("order_id", type=UUID, metavar="ORDER_ID", help="the order to follow")
         parser.add_argument("--after", type=int, default=0, metavar="N", help="show only what follows the event N")
+        parser.add_argument("--epoch", type=int, default=0, metavar="E", help="the epoch of the event N")
         parser.add_argument("--timeout", type=float, help="seconds to follow it (default: no limit)")
-        parser.add_argument("--json", action="store_true", help="write one event per line as JSON and nothing else")
+        parser.add_argument(
+            "--json", action="store_true", help="write each event and rewind as a line of JSON and nothing else"
+        )
         engine.add_url(parser)
 
-    def handle(self, *, order_id: UUID, after: int, timeout: float | None, url: str, **options: Any) -> None:
+    def handle(
+        self, *, order_id: UUID, after: int, epoch: int, timeout: float | None, url: str, **options: Any
+    ) -> None:
         """Find, follow, and exit with what became of it."""
         began = time.monotonic()
         try:
@@ -105,8 +113,9 @@ class Command(Follower):
             self.show(head(order))
         words = as_json if options["json"] else story.dated
         status = order.status
-        if not order.final or order.seq > after:
-            status = self.follow(order, url, words, waits=order.waits, began=began, timeout=timeout, after=after)
+        cursor = Cursor(after, epoch)
+        if not ends_at(cursor, order):
+            status = self.follow(order, url, words, waits=order.waits, began=began, timeout=timeout, cursor=cursor)
         if status != Status.CONFIRMED:
             sys.exit(1)
 
@@ -117,6 +126,11 @@ def found(url: str, order_id: str) -> Order:
     Raises Refused, CommandError.
     """
     return engine.ask(url, lambda client: client.order(order_id), doubt="ask again.")
+
+
+def ends_at(cursor: Cursor, order: Order) -> bool:
+    """Tell whether whoever has all up to a cursor has the order's last event; epoch 0 is taken for the right one."""
+    return order.final and order.seq <= cursor.seq and (cursor.epoch == 0 or order.epoch <= cursor.epoch)
 
 
 def head(order: Order) -> str:

@@ -19,6 +19,9 @@ const TICK_MS = 200;
 const FRAME_MS = 7;
 const OPEN = ["pending", "triggered", "routing", "building", "submitted"];
 
+// Where an order is taken up: behind the last event that is here.  Epoch 0 is what the engine assumes without.
+const cursor = ({ id, seq, epoch }) => ({ orderId: id, after: seq, ...(epoch ? { epoch } : {}) });
+
 export class Orders {
   constructor({ changed }) {
     this.orders = new Map();
@@ -183,7 +186,7 @@ export class Orders {
 
   follow(ids) {
     for (let i = 0; i < ids.length; i += BATCH) {
-      const follow = ids.slice(i, i + BATCH).map((id) => ({ orderId: id, after: this.orders.get(id).seq }));
+      const follow = ids.slice(i, i + BATCH).map((id) => cursor(this.orders.get(id)));
       this.link.send({ follow });
     }
   }
@@ -202,6 +205,7 @@ export class Orders {
     const order = this.orders.get(message.orderId);
     if (!order) return;
     const outcome = tell(order, message);
+    // Some are missing, or it is another history than the one that was told here.
     if (outcome === "gap") this.follow([order.id]);
     if (outcome !== "new") return;
     this.dirty.add(order.id);

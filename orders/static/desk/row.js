@@ -5,7 +5,7 @@ import { amendForm } from "./amend.js";
 import { now } from "./clock.js";
 import { make, mark, say } from "./dom.js";
 import { NONE, bps, duration, figure, when } from "./format.js";
-import { LABELS, attempts, elapsed, isOver, isWaiting, line, sentence, stagesOf } from "./story.js";
+import { LABELS, attempts, elapsed, isOver, isWaiting, keyOf, line, sentence, stagesOf, steps } from "./story.js";
 
 const cell = (name, ...inside) => make("div", { class: name, role: "cell" }, ...inside);
 
@@ -127,11 +127,20 @@ export class Row {
         make("div", {}, make("h3", {}, "Timeline"), this.timeline),
         make("div", { class: "attempts" }, make("h3", {}, "Attempts"), this.tries));
     }
-    // Events are only ever added.
-    for (const event of order.events.slice(this.timeline.children.length)) this.timeline.append(entry(event, order));
+    this.paintTimeline();
     const signed = attempts(order);
     this.tries.replaceChildren(signed.length ? attemptTable(signed) : make("p", { class: "note" }, "No transaction has been signed."));
     if (!isWaiting(order)) this.form.replaceChildren();
+  }
+
+  // Touches only what differs: what was taken back goes, and what is new comes.
+  paintTimeline() {
+    const told = steps(this.order);
+    const shown = this.timeline.children;
+    let same = 0;
+    while (same < told.length && shown[same]?.dataset.key === keyOf(told[same])) same += 1;
+    while (shown.length > same) this.timeline.lastElementChild.remove();
+    for (const step of told.slice(same)) this.timeline.append(step.rewoundTo ? takenBack(step) : entry(step, this.order));
   }
 
   tellUser(text) {
@@ -187,7 +196,7 @@ function briefly(why) {
 function entry(event, order) {
   const before = order.events[event.seq - 2];
   const after = before ? `+${duration(Date.parse(event.at) - Date.parse(before.at))}` : "";
-  return make("li", { "data-seq": event.seq, "data-status": event.status },
+  return make("li", { "data-key": keyOf(event), "data-seq": event.seq, "data-status": event.status },
     make("span", { class: "seq" }, String(event.seq)),
     make("time", { datetime: event.at }, when(event.at)), make("small", { class: "num" }, after),
     make("b", {}, event.status), make("span", { class: "said" }, sentence(event)),
@@ -195,6 +204,8 @@ function entry(event, order) {
     event.quotes ? quotesTable(event.quotes, event.missing) : null,
     event.gates ? gatesTable(event.gates) : null);
 }
+
+const takenBack = (rewind) => make("li", { class: "back", "data-key": keyOf(rewind) }, make("span", { class: "said" }, sentence(rewind)));
 
 // On a narrow screen it scrolls, and so must be within the keyboard's reach.
 function table(heads, rows, wide = false) {

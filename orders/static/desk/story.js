@@ -1,5 +1,6 @@
 // An order as its events tell it.  Events count 1, 2, 3 ...: one already told changes nothing, and none is told early,
-// so a row can show neither a wrong stage nor one twice, however often the line breaks.
+// so a row can show neither a wrong stage nor one twice, however often the line breaks.  What the engine takes back goes
+// as if it had never been told, except that the story says so.
 
 export const FINAL = new Set(["confirmed", "failed", "cancelled", "expired"]);
 const WAITING = ["pending", "triggered", "routing", "building", "submitted", "confirmed"];
@@ -11,19 +12,45 @@ export const LABELS = {
 };
 
 export function begin(id) {
-  return { id, seq: 0, status: null, events: [], type: null, pair: null, terms: {}, venue: null, why: null, got: null, problem: null };
+  return { id, seq: 0, epoch: 0, status: null, events: [], rewinds: [], type: null, pair: null, terms: {}, venue: null, why: null, got: null,
+    problem: null };
 }
 
-// Adds an event: "new", "old", or "gap" when some before it are missing.
-export function tell(order, event) {
-  if (event.seq <= order.seq) return "old";
-  if (event.seq !== order.seq + 1) return "gap";
-  order.events.push(event);
-  order.seq = event.seq;
-  order.status = event.status;
-  note(order, event);
+// Takes a message: "new" when it changes the order, "old", or "gap" when the engine must be asked what belongs there.
+export function tell(order, message) {
+  if (message.rewoundTo) return rewind(order, message);
+  // Epochs never fall along one history: what is here up to this event must have been replaced.
+  if (message.seq <= order.seq) return message.epoch > order.epoch ? "gap" : "old";
+  if (message.seq !== order.seq + 1) return "gap";
+  order.events.push(message);
+  order.seq = message.seq;
+  order.epoch = message.epoch || 0;
+  order.status = message.status;
+  note(order, message);
   return "new";
 }
+
+// Takes back the events past one, if there are any.
+function rewind(order, message) {
+  const before = order.seq;
+  if (message.rewoundTo < before) {
+    const kept = order.events.slice(0, message.rewoundTo);
+    const rewinds = [...order.rewinds.filter((one) => one.rewoundTo < message.rewoundTo), message];
+    Object.assign(order, begin(order.id), { rewinds });
+    for (const event of kept) tell(order, event);
+    order.why = `taken back to step ${order.seq}: ${message.reason}`;
+  }
+  order.epoch = message.epoch;
+  return order.seq < before ? "new" : "old";
+}
+
+// What the story tells, in its order: each event, and behind one to which the order was taken back, that it was.
+export function steps(order) {
+  return order.events.flatMap((event) => [event, ...order.rewinds.filter((one) => one.rewoundTo === event.seq)]);
+}
+
+// Names a step for good.
+export const keyOf = ({ epoch = 0, seq, rewoundTo }) => (rewoundTo ? `${epoch} back to ${rewoundTo}` : `${epoch} ${seq}`);
 
 function note(order, event) {
   if (event.seq === 1) {
@@ -109,8 +136,11 @@ function against(bps) {
   return bps.startsWith("-") ? `${bps.slice(1)} bps better than the quote` : `${bps} bps below the quote`;
 }
 
-// What happened, in one sentence.
+// What happened, in a sentence or two.
 export function sentence(event) {
+  if (event.rewoundTo) {
+    return `The engine lost part of this order's history and restored it: ${event.reason}. What was shown after step ${event.rewoundTo} is withdrawn; the order goes on from there.`;
+  }
   if (event.amended) {
     return `Amended: ${Object.entries(event.amended).map(([name, one]) => `${name} ${one.from ?? "none"} → ${one.to ?? "none"}`).join(", ")}.`;
   }
