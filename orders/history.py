@@ -56,8 +56,9 @@ def remembered(row: models.Order, attempt: models.Attempt) -> Iterator[Event]:
 
 
 def with_epoch(event: Mapping[str, Any]) -> Event:
-    """Read an event of an attempt's trail; one that an earlier version wrote names no epoch."""
-    return {"orderId": event["orderId"], "epoch": event.get("epoch", 0), **event}
+    """Read an event of an attempt's trail: jsonb keeps no order, and an earlier version wrote no epoch."""
+    whole = {"epoch": 0, **event}
+    return {name: whole[name] for name in COMMON} | facts_of(whole)
 
 
 def submission(row: models.Order, attempt: models.Attempt) -> Event:

@@ -20,7 +20,7 @@ from enum import Enum
 from typing import TypeVar
 
 import structlog
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.models import Max
 from redis.exceptions import ResponseError
 
@@ -111,7 +111,7 @@ def read() -> int | None:
     return int(str(found)) if found else None
 
 
-recent = Memory("epoch", lambda: read() or 0, 0, (StoreError,), RECENT_S)
+recent = Memory("epoch", lambda: read() or begin_if_empty(), 0, (StoreError, DatabaseError), RECENT_S)
 """The number as it was RECENT_S ago at the latest, for an event that is the first of its order; 0 for none."""
 
 

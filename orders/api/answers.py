@@ -75,6 +75,9 @@ class EventsSerializer(serializers.Serializer[Any]):
     """An order's events, oldest first."""
 
     orderId = serializers.UUIDField()
+    rewoundTo = serializers.IntegerField(
+        min_value=1, allow_null=True, help_text="Events past it that were seen belong to the order no longer."
+    )
     events = Events()
 
 
@@ -109,6 +112,7 @@ class OrderSerializer(serializers.Serializer[Any]):
     tokenOut = TokenName()
     amount = Decimals()
     slippageBps = serializers.IntegerField(min_value=0, max_value=SLIPPAGE_MAX_BPS)
+    deadline = serializers.DateTimeField(allow_null=True, help_text="Of a market order: by when it must be tried.")
     limitPrice = Decimals(allow_null=True)
     maxPrice = Decimals(allow_null=True)
     timeInForce = serializers.ChoiceField(choices=LIVES, allow_null=True)
@@ -117,6 +121,7 @@ class OrderSerializer(serializers.Serializer[Any]):
     allowUnknown = serializers.BooleanField(allow_null=True)
     status = serializers.ChoiceField(choices=STATUSES)
     seq = serializers.IntegerField(min_value=1)
+    epoch = serializers.IntegerField(min_value=0)
     attempt = serializers.IntegerField(min_value=0)
     createdAt = serializers.DateTimeField()
     updatedAt = serializers.DateTimeField()

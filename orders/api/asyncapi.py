@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 
 from orders.api import answers, events, examples, messages, serializers
 from orders.consumers import BAD_REQUEST, CONFLICT, DONE, FAILED, FIRST_MESSAGE_S, UNAVAILABLE, UNKNOWN
+from orders.tail import REWOUND
 
 Json = dict[str, Any]
 
@@ -23,7 +24,7 @@ ERROR = "error"
 CLOSES = {
     DONE: "the last event has been sent",
     FAILED: "the engine failed; its log has the details",
-    UNAVAILABLE: "a store does not answer; come back with ?after=",
+    UNAVAILABLE: "a store does not answer; come back with ?after= and &epoch=",
     BAD_REQUEST: "what was asked is wrong; the error before it says how",
     UNKNOWN: "there is no such order or pair",
     CONFLICT: "the clientOrderId names another order",
@@ -73,6 +74,8 @@ def kind_of(event: Mapping[str, Any]) -> str:
 
 
 EVENTS = tuple(events.KINDS)
+STREAM = (*EVENTS, "rewound")
+"""What is said of an order."""
 QUOTE = {"venue": "METEORA", "price": "155.2", "feeBps": 20, "netPrice": "154.8896", "ageMs": 310}
 PRICES = {"at": examples.AT, "quotes": [QUOTE], "best": QUOTE, "spreadBps": None, "freshMs": 2000, "staleMs": 10000}
 FILL = {
@@ -109,7 +112,11 @@ MESSAGES: Mapping[str, Message] = {
     ),
     "follow": Message(
         messages.FollowSerializer,
-        {"follow": [{"orderId": examples.ORDER_ID, "after": 0}], "unfollow": []},
+        {"follow": [{"orderId": examples.ORDER_ID, "after": 3, "epoch": 1}], "unfollow": []},
+    ),
+    "rewound": Message(
+        messages.RewoundSerializer,
+        {"orderId": examples.ORDER_ID, "rewoundTo": 2, "epoch": 2, "reason": REWOUND},
     ),
     "following": Message(messages.FollowingSerializer, {"following": 1}),
     "snapshot": Message(messages.SnapshotSerializer, SNAPSHOT),
@@ -118,26 +125,31 @@ MESSAGES: Mapping[str, Message] = {
     ),
 }
 
-AFTER = {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0}
+WHOLE = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+AFTER = {**WHOLE, "default": 0}
 
 SOCKETS: Mapping[str, Socket] = {
     "orderEvents": Socket(
         "/ws/{orderId}",
         "One order's events",
         "Sends every event of the order from the first, then the live ones, and closes normally after the last. "
-        "seq counts 1, 2, 3 ... without gaps: a client that comes back with ?after= and the last seq it saw gets "
-        "exactly what it missed. What the client says is ignored.",
-        (*EVENTS, ERROR),
+        "seq counts 1, 2, 3 ... without gaps: a client that comes back with the seq and the epoch of the last event it "
+        "saw gets exactly what it missed. Where Redis was lost and events it saw were not saved, it is told so first, "
+        "by `rewoundTo`. What the client says is ignored.",
+        (*STREAM, ERROR),
         (DONE, FAILED, UNAVAILABLE, BAD_REQUEST, UNKNOWN),
         parameters={"orderId": "The id of an accepted order."},
-        query={"after": {**AFTER, "description": "The last seq the client has seen."}},
+        query={
+            "after": {**AFTER, "description": "The seq of the last event the client has seen."},
+            "epoch": {**WHOLE, "description": "Its epoch; without it some events may come again, after a rewoundTo."},
+        },
     ),
     "placeAndStream": Socket(
         "/api/orders/execute",
         "Place an order and stream its events",
         f"The first message, sent within {FIRST_MESSAGE_S:g} s, places the order; its events follow. A second message "
         "is answered with an error and changes nothing. A client whose socket breaks goes on at /ws/{orderId}.",
-        (*EVENTS, ERROR),
+        (*STREAM, ERROR),
         (DONE, FAILED, UNAVAILABLE, BAD_REQUEST, CONFLICT),
         hears=("order",),
     ),
@@ -147,7 +159,7 @@ SOCKETS: Mapping[str, Socket] = {
         "Sends the events of every order that the client names, each once and in order. Each message of the client is "
         "answered with how many orders are followed; the socket stays open when an order ends, and for an order there "
         "is not, which is answered with an error.",
-        (*EVENTS, "following", ERROR),
+        (*STREAM, "following", ERROR),
         (FAILED, UNAVAILABLE, BAD_REQUEST),
         hears=("follow",),
     ),

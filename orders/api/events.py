@@ -61,6 +61,7 @@ class EventBase(serializers.Serializer[Any]):
     is_open = True
 
     orderId = serializers.UUIDField()
+    epoch = serializers.IntegerField(min_value=0, help_text="Grows when Redis was lost; never falls with seq.")
     seq = serializers.IntegerField(min_value=1, help_text="1, 2, 3 ... without gaps.")
     at = serializers.DateTimeField()
     attempt = serializers.IntegerField(min_value=0, help_text="0 until the first try.")
@@ -74,6 +75,9 @@ class PendingEventSerializer(EventBase):
     pair = PairName()
     amountIn = Decimals(help_text="tokenIn to sell, in whole tokens.")
     slippageBps = serializers.IntegerField(min_value=0)
+    deadline = serializers.DateTimeField(
+        required=False, help_text="Of a market order: how long it waits while venues, the chain or a store are away."
+    )
     limitPrice = Decimals(required=False, help_text="Of a limit order: the least tokenOut per tokenIn.")
     maxPrice = Decimals(required=False, help_text="Of a sniper order: the most tokenIn per tokenOut.")
     timeInForce = serializers.ChoiceField(choices=LIVES, required=False)

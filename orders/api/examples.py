@@ -55,6 +55,7 @@ RESTING = {
     "tokenOut": "USDC",
     "amount": "1.5",
     "slippageBps": 50,
+    "deadline": None,
     "limitPrice": "160",
     "maxPrice": None,
     "timeInForce": "gtc",
@@ -63,6 +64,7 @@ RESTING = {
     "allowUnknown": None,
     "status": "pending",
     "seq": 1,
+    "epoch": 1,
     "attempt": 0,
     "createdAt": AT,
     "updatedAt": AT,
@@ -171,7 +173,7 @@ EXECUTED: Life = (
     ),
 )
 FILLED: Life = (
-    ("pending", 0, {"type": "market", "pair": "SOL-USDC", "amountIn": "1.5", "slippageBps": 50}),
+    ("pending", 0, {"type": "market", "pair": "SOL-USDC", "amountIn": "1.5", "slippageBps": 50, "deadline": LATER}),
     *EXECUTED,
 )
 AIM = {
@@ -275,10 +277,10 @@ REFUSED: Life = (
 def told(life: Life) -> dict[str, Any]:
     """Write a life as the events its clients read."""
     events = [
-        {"orderId": ORDER_ID, "seq": seq, "status": status, "at": AT, "attempt": attempt, **facts}
+        {"orderId": ORDER_ID, "epoch": 1, "seq": seq, "status": status, "at": AT, "attempt": attempt, **facts}
         for seq, (status, attempt, facts) in enumerate(life, 1)
     ]
-    return {"orderId": ORDER_ID, "events": events}
+    return {"orderId": ORDER_ID, "rewoundTo": None, "events": events}
 
 
 WELL = {"postgres": "ok", "redis": "ok", "quotes": "ok", "workers": "ok"}

@@ -25,6 +25,7 @@ FOLLOW = {
         "properties": {
             "orderId": {"type": "string", "format": "uuid"},
             "after": {"type": "integer", "minimum": 0, "maximum": SEQ_MAX, "default": 0},
+            "epoch": {"type": ["integer", "null"], "minimum": 0, "maximum": SEQ_MAX},
         },
         "additionalProperties": False,
     },
@@ -38,7 +39,7 @@ class Trail(serializers.ListField):
 
 @extend_schema_field(FOLLOW)
 class Follows(serializers.ListField):
-    """Orders, each with the seq past which to begin."""
+    """Orders, each with the seq and the epoch of the last event seen."""
 
 
 class QuoteSeenSerializer(serializers.Serializer[Any]):
@@ -109,6 +110,18 @@ class FollowSerializer(serializers.Serializer[Any]):
 
     follow = Follows(required=False)
     unfollow = serializers.ListField(child=serializers.UUIDField(), required=False, max_length=ASKED_MAX)
+
+
+class RewoundSerializer(serializers.Serializer[Any]):
+    """Events past a seq belong to the order no longer: Redis was lost before they were saved.
+
+    Drop them; what follows comes after that seq.
+    """
+
+    orderId = serializers.UUIDField()
+    rewoundTo = serializers.IntegerField(min_value=1, help_text="The last seq that still stands.")
+    epoch = serializers.IntegerField(min_value=0, help_text="The epoch to come back with, beside that seq.")
+    reason = serializers.CharField()
 
 
 class FollowingSerializer(serializers.Serializer[Any]):

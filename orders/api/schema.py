@@ -344,6 +344,11 @@ get_order_events = extend_schema(
             {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0},
             description="Only events with a greater seq.",
         ),
+        OpenApiParameter(
+            "epoch",
+            {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+            description="The epoch of the last event seen; without it some may be listed again, after a `rewoundTo`.",
+        ),
     ],
 )
 get_quotes = extend_schema(

@@ -55,9 +55,11 @@ async def reading():
     with tail.tail().inbox("probe") as inbox:
         tail.tail().ensure_reading()
 
+        said = live.encode({"orderId": NOBODY, "epoch": 1, "seq": 7})
+
         def heard():
-            redis().xadd(live.FEED, {"b": "probe 7 0 x"})
-            return (7, False, "x") in [inbox.get_nowait() for _ in range(inbox.qsize())]
+            redis().xadd(live.FEED, {"b": f"probe 7 0 {said}"})
+            return said in [inbox.get_nowait().text for _ in range(inbox.qsize())]
 
         await until(heard, "the feed is being read")
 
@@ -111,20 +113,28 @@ async def test_a_client_goes_on_after_the_seq_it_names(bench, order_id, after):
     assert code == 1000
 
 
-@pytest.mark.parametrize("after", [5, 6, 999_999_999])
-async def test_after_the_last_event_there_is_nothing_but_the_end(bench, order_id, after):
+async def test_after_the_last_event_there_is_nothing_but_the_end(bench, order_id):
     await aside(bench.run, [order_id])
-    async with opened(f"/ws/{order_id}?after={after}") as socket:
+    async with opened(f"/ws/{order_id}?after=5") as socket:
         assert await socket.rest() == ([], 1000)
 
 
-async def test_after_beyond_an_order_in_progress_ends_as_soon_as_the_order_does(bench, order_id, monkeypatch):
+@pytest.mark.parametrize("after", [6, 999_999_999])
+async def test_who_has_seen_more_than_there_is_is_told_how_much_stands(bench, order_id, after):
+    await aside(bench.run, [order_id])
+    async with opened(f"/ws/{order_id}?after={after}") as socket:
+        (rewound,), code = await socket.rest()
+    assert (rewound["orderId"], rewound["rewoundTo"], code) == (order_id, 5, 1000)
+
+
+async def test_who_has_seen_more_of_an_order_in_progress_is_told_the_rest_anew(bench, order_id, monkeypatch):
     monkeypatch.setattr(tail, "REREAD_S", 60.0)
     await reading()
     async with opened(f"/ws/{order_id}?after=40") as socket:
         await following(order_id)
         await aside(bench.run, [order_id])
-        assert await socket.rest() == ([], 1000)
+        (rewound, *events), code = await socket.rest()
+    assert (rewound["rewoundTo"], [event["seq"] for event in events], code) == (1, [2, 3, 4, 5], 1000)
 
 
 async def test_a_client_that_drops_and_returns_misses_nothing_and_sees_nothing_twice(bench, order_id):
