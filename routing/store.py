@@ -2,6 +2,7 @@
 
 import time
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -38,6 +39,8 @@ def redis() -> Redis:
 READINGS = 5
 QUICK_S = 0.001
 """How often the store's clock is read at most, and how short a call makes one reading enough."""
+DOUBTED_S = 1.0
+"""How soon it is read again while somebody doubts it: a venue whose own clock is ahead may do so all the time."""
 
 
 class StoreClock:
@@ -47,17 +50,21 @@ class StoreClock:
     """
 
     def __init__(self, resync_s: float = 10.0) -> None:
-        self.resync_s = resync_s
+        self.resync_s = self.due_s = resync_s
         self.offset_ms = time.time() * 1000 - time.monotonic() * 1000
         self.synced_at = float("-inf")
 
     def __call__(self) -> int:
         """Return the store's time now; the last known offset serves while the store is away."""
         local = time.monotonic()
-        if local - self.synced_at > self.resync_s:
-            self.synced_at = local
+        if local - self.synced_at > self.due_s:
+            self.synced_at, self.due_s = local, self.resync_s
             self.resync()
         return int(time.monotonic() * 1000 + self.offset_ms)
+
+    def doubt(self) -> None:
+        """Read the store's clock sooner than usual: it has stepped back, as far as somebody can tell."""
+        self.due_s = DOUBTED_S
 
     def resync(self) -> None:
         """Read the store's clock.
@@ -88,3 +95,8 @@ CLOCK = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] 
 def script(source: str) -> Any:
     """Register a Lua script; calling the result runs it by hash and loads it when the store forgot it."""
     return cache(lambda: redis().register_script(source))
+
+
+def lua(path: Path) -> str:
+    """Read a file of Lua, to be a script or the beginning of one."""
+    return path.read_text("utf-8") + "\n"
