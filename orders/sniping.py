@@ -18,6 +18,7 @@ from django.db import DatabaseError
 from engine import events, gates
 from engine.gates import Limits, TokenFacts, Verdict
 from engine.lifecycle import Status
+from engine.market import MarketEvent
 from engine.orders import OrderType
 from engine.quotes import AHEAD_MAX_MS, best
 from engine.retry import Failure
@@ -35,7 +36,6 @@ from routing.facts import facts
 from routing.group import me
 from routing.guards import guards
 from routing.store import StoreError, now_ms
-from routing.tape import MarketEvent
 
 log = structlog.get_logger(__name__)
 
@@ -128,11 +128,18 @@ def reached(
 
 
 def price_levels(pairs: Collection[str], now: int) -> dict[str, int | None]:
-    """Return the level of each pair's best fresh price; None while nobody knows it, and an order is to find out."""
+    """Return the level of each pair's best fresh price.
+
+    While the venues of a pair are silent, only orders that would pay anything may fire: the others have been kept by a
+    price before.  Where nobody asks for prices, since the pair is retired, each is to find out by itself.
+    """
     if not pairs:
         return {}
-    known, listed = prices(pairs, now), catalogue().pairs
-    return {pair: level(known[pair], listed[pair].tick) if pair in known and pair in listed else None for pair in pairs}
+    known, traded = prices(pairs, now), catalogue()
+    found: dict[str, int | None] = {pair: 0 if pair in traded.active else None for pair in pairs}
+    return found | {
+        pair: level(price, traded.pairs[pair].tick) for pair, price in known.items() if pair in traded.pairs
+    }
 
 
 def evaluate(order_ids: Sequence[str]) -> None:
@@ -151,6 +158,8 @@ def judge(order_ids: Sequence[str], happened: Mapping[str, MarketEvent], now: in
         else:
             ready.append(one)
     live.watch_for(left)
+    if unknown := [order.id for order, watch in left if watch is ITS_WORTH]:
+        log.info("sniper orders wait until the market shows what their token is worth", **about(unknown))
     moves = [fired(one, seen) for one in ready]
     won = progress.advance(moves)
     going = [move.order_id for move in moves if move.order_id in won and move.to is Status.TRIGGERED]

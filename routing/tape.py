@@ -7,8 +7,6 @@ by time; the braces are literal, and the scripts in routing/lua/ tell the rest. 
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import msgspec
 import structlog
 from django.db import DatabaseError
 
+from engine.market import EventKind, MarketEvent
 from engine.quotes import AHEAD_MAX_MS
 from engine.triggers import WINDOW_MAX_S, TokenState
 from routing import markets
@@ -36,32 +35,6 @@ TRADES_MAX = 50_000
 """Trades kept of one token; of more, the newest."""
 POOLS_MAX = 200
 """Pools counted of one token; the worth of further ones comes with the next reading."""
-
-
-class EventKind(StrEnum):
-    """What can happen to a token."""
-
-    POOL = "pool"
-    """A pool was created; the amount is what it holds, which adds to the token's liquidity."""
-    LIQUIDITY = "liquidity"
-    """A reading: all pools of the token together are worth the amount now."""
-    TRADE = "trade"
-    """The amount was traded."""
-
-
-@dataclass(frozen=True, slots=True)
-class MarketEvent:
-    """Something that happened to a token: `amount` in US cents, `at` in epoch milliseconds by the store's clock.
-
-    `id` is what tells two events apart: the same one published again changes nothing.
-    """
-
-    id: str
-    kind: EventKind
-    mint: str
-    venue: str
-    amount: int
-    at: int
 
 
 Entry = tuple[str, MarketEvent]
@@ -87,7 +60,7 @@ def publish(events: Iterable[MarketEvent]) -> None:
     for the whole batch: here all that it needs is at hand, the event is out by then, and the sniper worker, whose time
     counts, has nothing to do with it.  Trades change nothing that Postgres keeps.
     """
-    batch = [pack(asdict(event) | {"amount": str(event.amount), "at": str(event.at)}) for event in events]
+    batch = [pack(event) for event in events]
     if not batch:
         return
     bounds = limits(entries=EVENTS_MAX, window=WINDOW_MAX_S * 1000, trades=TRADES_MAX)
@@ -131,7 +104,8 @@ def restore(mints: Collection[str]) -> list[Summary]:
         return []
     kept = {one.mint: one for one in markets.load(mints)}
     restored: list[Summary] = RESTORE()([], [limits(), *(pack(told(mint, kept.get(mint))) for mint in mints)])
-    log.info("market told again of tokens", asked=len(mints), kept=len(kept))
+    if kept:
+        log.info("redis told again what the market showed", tokens=len(kept))
     return restored
 
 

@@ -19,6 +19,9 @@ local limits = cmsgpack.unpack(ARGV[1])
 local newest = now + limits.ahead
 local epoch = redis.call('GET', 'store:epoch') or '0'
 
+-- Lua would write large numbers in short.
+local function whole(number) return string.format('%.0f', number) end
+
 local function key_of(mint) return 'market:{' .. mint .. '}' end
 
 local function fields_of(key)
@@ -45,7 +48,9 @@ end
 
 -- The worth is the newest reading and the pools that are newer; a reading of the same millisecond has seen the pool.
 -- Of the pools Postgres had counted, those told of again are among those it had: none counts twice.
-local function add_up(key)
+-- Returns what the token shows: {mint, 1 if Redis has all that Postgres has, pools, liquidity or '', its time or ''}.
+local function add_up(mint)
+  local key = key_of(mint)
   local fields = fields_of(key)
   local latest, kept_at = tonumber(fields.read_at or '-1'), tonumber(fields.kept_at or '-1')
   local worth, read_at, told, since = tonumber(fields.read or '0'), latest, 0, 0
@@ -57,14 +62,13 @@ local function add_up(key)
       if at > read_at and at <= newest then worth, latest = worth + tonumber(amount), math.max(latest, at) end
     end
   end
-  redis.call('HSET', key, 'pools', math.max(told, tonumber(fields.kept_pools or '0') + since))
-  if latest < 0 then redis.call('HDEL', key, 'liquidity', 'liquidity_at')
-  else redis.call('HSET', key, 'liquidity', string.format('%.0f', worth),
-    'liquidity_at', string.format('%.0f', latest)) end
-end
-
--- What a token shows: {mint, 1 if Redis has all that Postgres has, pools, liquidity, its time}; the last two may be ''.
-local function shown(mint)
-  local known = redis.call('HMGET', key_of(mint), 'compared', 'pools', 'liquidity', 'liquidity_at')
-  return {mint, known[1] == epoch and 1 or 0, known[2] or 0, known[3] or '', known[4] or ''}
+  local pools = math.max(told, tonumber(fields.kept_pools or '0') + since)
+  local compared = fields.compared == epoch and 1 or 0
+  if latest < 0 then
+    redis.call('HSET', key, 'pools', pools)
+    redis.call('HDEL', key, 'liquidity', 'liquidity_at')
+    return {mint, compared, pools, '', ''}
+  end
+  redis.call('HSET', key, 'pools', pools, 'liquidity', whole(worth), 'liquidity_at', whole(latest))
+  return {mint, compared, pools, whole(worth), whole(latest)}
 end

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from redis.exceptions import ConnectionError as StoreGone
 
 from engine.guards import TABLE
+from engine.market import EventKind, MarketEvent
 from engine.triggers import Condition, Kind
 from orders import guards, limits, live, pulse, recovery, sniping
 from orders.guards import CannotMove
@@ -22,7 +23,6 @@ from routing.guards import guards as now
 from routing.guards import moved
 from routing.models import Token
 from routing.store import now_ms, redis
-from routing.tape import EventKind, MarketEvent
 from tests.orders.test_sniping import Market, list_token, new_mint
 from tests.system import eventually
 

@@ -5,14 +5,14 @@ from decimal import Decimal
 
 import pytest
 
+from engine.market import EventKind, MarketEvent
 from engine.orders import OrderType
 from orders import book, control, live, pulse, sniping, stocktaking, waiting
 from orders.models import Pause
 from routing import tape
 from routing.catalogue import catalogue
-from routing.models import Token
+from routing.models import Pair, Token
 from routing.store import now_ms, redis
-from routing.tape import EventKind, MarketEvent
 from tests.orders.test_sniping import DOLLAR, LAUNCH, Market, liquidity, list_token, new_mint, volume
 
 TINY = Decimal("0.000001")
@@ -115,12 +115,28 @@ def test_an_order_that_its_price_kept_watches_its_condition_again_when_that_ceas
     assert bench.statuses(order_id) == ["pending", "triggered"]
 
 
-def test_an_order_whose_price_nobody_knows_fires_and_finds_out(bench, nova):
+def silence_venues():
+    redis().delete("quotes:{SOL-NOVA1}:METEORA", "quotes:{SOL-NOVA1}:BEST")
+
+
+def test_orders_that_their_price_kept_do_not_all_fire_when_the_venues_fall_silent(bench, nova, looked_at):
+    price(bench, "100")
+    ids = arm(bench, 3, nova.mint, LAUNCH, max_price=TINY)
+    nova.pool()
+    silence_venues()
+    looked_at.clear()
+    nova.trade(10)
+    assert looked_at == []
+    assert {bench.statuses(order_id)[-1] for order_id in ids} == {"pending"}
+
+
+def test_an_order_of_a_retired_pair_whose_price_nobody_asks_for_finds_out_by_itself(bench, nova):
     price(bench, "100")
     (order_id,) = bench.accept(bench.snipe(nova.mint, LAUNCH, max_price=TINY))
     nova.pool()
-    assert bench.statuses(order_id) == ["pending"]
-    redis().delete("quotes:{SOL-NOVA1}:METEORA", "quotes:{SOL-NOVA1}:BEST")
+    Pair.objects.filter(token_out=nova.mint).update(active=False)
+    catalogue.forget()
+    silence_venues()
     nova.trade(10)
     assert bench.statuses(order_id) == ["pending", "triggered"]
 

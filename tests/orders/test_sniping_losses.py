@@ -3,6 +3,7 @@
 import pytest
 from django.db import OperationalError
 
+from engine.market import EventKind, MarketEvent
 from engine.triggers import Condition, Kind
 from orders import recovery, sniping
 from orders.sweep import sweep
@@ -10,7 +11,6 @@ from routing import markets, tape
 from routing.catalogue import catalogue
 from routing.models import TokenMarket
 from routing.store import now_ms, redis
-from routing.tape import EventKind, MarketEvent
 from tests.orders.test_sniping import LAUNCH, Market, liquidity, list_token, new_mint, volume
 
 

@@ -7,13 +7,13 @@ from decimal import Decimal
 
 import pytest
 
+from engine.market import EventKind, MarketEvent
 from engine.quotes import AHEAD_MAX_MS
 from engine.triggers import TokenState
 from orders import limits, sniping
 from routing import quotes, router, tape
 from routing.models import TokenMarket
 from routing.store import DOUBTED_S, now_ms, redis
-from routing.tape import EventKind, MarketEvent
 from tests.orders.test_sniping import LAUNCH, Market, list_token, new_mint, volume
 
 PAIR = "SOL-USDC"
@@ -69,6 +69,7 @@ def test_a_quote_from_the_future_is_not_kept(quote):
 def test_a_clock_that_is_found_ahead_of_the_stores_is_read_again(quote, monkeypatch):
     monkeypatch.setattr(now_ms, "offset_ms", now_ms.offset_ms + HOUR)
     monkeypatch.setattr(now_ms, "synced_at", time.monotonic() - DOUBTED_S)
+    monkeypatch.setattr(now_ms, "due_s", now_ms.resync_s)
     assert quotes.store(quote("150")) is False
     assert quotes.store(quote("151")) is True
 

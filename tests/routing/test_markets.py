@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from engine.market import EventKind, MarketEvent
 from engine.triggers import TokenState
 from routing import markets, tape
 from routing.markets import Shown
 from routing.models import TokenMarket
 from routing.store import now_ms, redis
-from routing.tape import EventKind, MarketEvent
 
 MINT = "HZ1JovNiVvGrGNiiYvEozEVgZ58xaU3RKwX8eACQBCt3"
 OTHER = "2b1kV6DkPAnxd5ixfnxCpjxmKwqjjaYmCZfHsFu24GXo"
