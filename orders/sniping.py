@@ -135,11 +135,10 @@ def price_levels(pairs: Collection[str], now: int) -> dict[str, int | None]:
     """
     if not pairs:
         return {}
-    known, traded = prices(pairs, now), catalogue()
-    found: dict[str, int | None] = {pair: 0 if pair in traded.active else None for pair in pairs}
-    return found | {
-        pair: level(price, traded.pairs[pair].tick) for pair, price in known.items() if pair in traded.pairs
-    }
+    traded = catalogue()
+    unknown: dict[str, int | None] = {pair: 0 if pair in traded.active else None for pair in pairs}
+    known = {pair: price for pair, price in prices(pairs, now).items() if pair in traded.pairs}
+    return unknown | {pair: level(price, traded.pairs[pair].tick) for pair, price in known.items()}
 
 
 def evaluate(order_ids: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from redis.connection import Connection
 from redis.exceptions import TimeoutError as ReplyLost
 
 from engine.orders import TimeInForce
-from orders import book, control, dispatch, limits, live, models
+from orders import book, control, dispatch, limits, models
 from orders.limits import IOC_WITHIN_MS
 from orders.models import Pause
 from orders.sweep import sweep
@@ -63,10 +63,6 @@ def test_a_claim_repeated_after_a_lost_reply_is_the_same_claim(bench, monkeypatc
 def test_an_order_fires_though_the_reply_to_its_claim_was_lost(bench, lose_reply):
     ids = bench.accept(*(bench.limit("150") for _ in range(3)))
     bench.price("151")
-    limits.sight([PAIR])
-    book.claim(PAIR, limits.sight([PAIR])[PAIR], 0)
-    redis().delete(CLAIMS)
-    live.rest(ids)
     seen = limits.sight([PAIR])[PAIR]
     lose_reply()
     limits.trigger(book.claim(PAIR, seen, now_ms()))
