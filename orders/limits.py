@@ -105,10 +105,11 @@ def put_back(claim: Claim) -> None:
 
     The price that reached them is no evidence any more by then.  One that must not wait is cancelled.
     """
-    standing = live.standing(claim.ids)
-    out = still_out([one for one in standing.values() if one.status is Status.PENDING and one.place])
-    live.rest([one.order.id for one in out if one.order.time_in_force is not TimeInForce.IOC])
-    fire_or_cancel([one.order.id for one in out if one.order.time_in_force is TimeInForce.IOC])
+    for start in range(0, len(claim.ids), MOVES):
+        standing = live.standing(claim.ids[start : start + MOVES]).values()
+        out = still_out([one for one in standing if one.status is Status.PENDING and one.place])
+        live.rest([one.order.id for one in out if one.order.time_in_force is not TimeInForce.IOC])
+        fire_or_cancel([one.order.id for one in out if one.order.time_in_force is TimeInForce.IOC])
     book.settle(claim)
 
 
