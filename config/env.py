@@ -219,6 +219,8 @@ TABLE: dict[str, Setting] = {
     "LIMIT_VENUES_APART_MAX_BPS": guard("LIMIT_VENUES_APART_MAX_BPS"),
     "SNIPE_LIQUIDITY_MIN_USD": guard("SNIPE_LIQUIDITY_MIN_USD"),
     "SNIPE_TOP_HOLDER_MAX_BPS": guard("SNIPE_TOP_HOLDER_MAX_BPS"),
+    "SNIPE_MARKET_AGE_S": guard("SNIPE_MARKET_AGE_S"),
+    "SNIPE_FACTS_AGE_DAYS": guard("SNIPE_FACTS_AGE_DAYS"),
     "CONFIRM_POLL_MS": Setting(whole(10, 10_000), "200", "how often open attempts are looked up"),
     "CONFIRM_RESEND_MS": Setting(whole(100, 60_000), "2000", "how often an unconfirmed transaction is sent again"),
     "MOCK_QUOTE_DELAY_MS": Setting(span(60_000), "2000-3000", "how long a sandbox venue takes to quote"),

@@ -1,4 +1,7 @@
-"""What a token must show before a sniper order buys it; what is unknown is refused unless the order says otherwise."""
+"""What a token must show before a sniper order buys it; what is unknown does not pass unless the order says otherwise.
+
+Not to pass is to be refused for good, except where the market alone has yet to show something: see `awaits_market`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,3 +103,12 @@ def unknown(gate: str, source: str, allowed: bool) -> Verdict:
 def refusals(verdicts: Sequence[Verdict]) -> str:
     """Say which gates refused and why; empty when all passed."""
     return "; ".join(f"{verdict.gate}: {verdict.reason}" for verdict in verdicts if not verdict.passed)
+
+
+def awaits_market(verdicts: Sequence[Verdict]) -> bool:
+    """Tell whether only the market's silence keeps a token from passing: its next event may end that.
+
+    Nothing that is known speaks against the token, so nothing is decided yet.
+    """
+    against = [verdict for verdict in verdicts if not verdict.passed]
+    return bool(against) and all(verdict.source == MARKET and verdict.value is None for verdict in against)

@@ -82,6 +82,18 @@ TABLE: Mapping[str, Guard] = MappingProxyType(
             "A sniper order that fires on a token of which somebody holds more is refused for good. 10,000 lets every "
             "token pass whose holders are known.",
         ),
+        "SNIPE_MARKET_AGE_S": Guard(
+            *(1, 604_800, 3_600, "s"),
+            "age past which what a token's pools were last seen to be worth is unknown",
+            "Lower buys on younger knowledge only: a sniper order whose token nobody has seen the worth of since then "
+            "waits until the market shows it. Launches are for good, and what was traded has its own window.",
+        ),
+        "SNIPE_FACTS_AGE_DAYS": Guard(
+            *(1, 3_650, 30, "days"),
+            "age past which a token's authorities and its top holder are unknown",
+            "Lower demands that tokens are looked up more often: a sniper order that fires on one looked up longer ago "
+            "is refused for good, unless it allows what is unknown. Saving a token in the admin looks it up.",
+        ),
     }
 )
 

@@ -10,6 +10,14 @@ from engine.money import BPS, MATHS, PRICE_DIGITS, Token, from_units
 TICK_DEFAULT = Decimal("0.000000001")
 """For a pair nobody has given one."""
 
+AHEAD_MAX_MS = 1_000
+"""How far ahead of the clock an observation may be and still be believed: clocks are read at different moments.
+
+One further ahead was made by a clock that has stepped back since.
+"""
+AGE_MAX_MS = 2**31 - 1
+"""The age of what cannot have been observed when it says: above every limit."""
+
 
 class NoQuote(Exception):
     """No venue can fill this order now; a retry may find one."""
@@ -54,8 +62,9 @@ class Quote:
         return PRICE_DIGITS.multiply(self.price, Decimal(BPS - self.fee_bps) / BPS)
 
     def age(self, now: int) -> int:
-        """Return its age in milliseconds; a clock that runs ahead gives 0, never less."""
-        return max(0, now - self.observed_at)
+        """Return its age in milliseconds: 0 where clocks differ a little, AGE_MAX_MS for one that is not believed."""
+        age = now - self.observed_at
+        return AGE_MAX_MS if age < -AHEAD_MAX_MS else max(0, age)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from engine.money import BPS, MATHS, plain
-from engine.quotes import Quote
+from engine.quotes import Pair, Quote
 
 LEVEL_MAX = 2**53 - 1
 """The largest level a sorted set of Redis keeps exactly: its scores are doubles."""
@@ -116,6 +116,40 @@ class Condition:
 def condition_from(fields: Mapping[str, Any]) -> Condition:
     """Read a condition written by `as_dict`."""
     return Condition(Kind(fields["kind"]), cents(fields.get("atLeast", "0")), int(fields.get("windowS", 0)) * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceWatch:
+    """A price without which an order whose conditions hold does not buy: `at_least` so many ticks of its pair.
+
+    It never lies above that price, so whoever looks for orders a price may fire misses none; whether it does is for
+    exact arithmetic to say.
+    """
+
+    pair: str
+    at_least: int
+
+    @property
+    def watched(self) -> str:
+        """Name what must be watched for it: `price:<pair>`."""
+        return f"price:{self.pair}"
+
+
+Watch = Condition | PriceWatch
+"""What an armed order watches for: it cannot fire before the value that `watched` names is `at_least` so much."""
+
+
+def price_watch(pair: Pair, most: Decimal | None) -> PriceWatch:
+    """Watch for a price at which one token out costs no more than `most` token in; any will do where that is None."""
+    if most is None:
+        return PriceWatch(pair.name, 0)
+    # A tick less than that: the exact comparison rounds, too.
+    return PriceWatch(pair.name, max(0, level(FLOOR.divide(Decimal(1), most), pair.tick) - 1))
+
+
+def affords(most: Decimal, price: Decimal) -> bool:
+    """Tell whether at this price, token out per token in, one token out costs no more than `most` token in."""
+    return MATHS.multiply(price, most) >= 1
 
 
 def usd(amount: int) -> str:

@@ -9,170 +9,45 @@
 | `limit_seen:{SOL-USDC}` | list | the last trusted prices, as levels, newest first |
 | `limit_claims:{SOL-USDC}` | hash | orders taken out of their buckets, with the evidence, until they have fired |
 | `snipe:{<mint>}:launch`, `:liquidity`, `:volume:<seconds>` | sorted set | armed orders by the threshold they watch |
-| `snipe:{<mint>}:windows` | set | windows that have a `:volume` |
+| `snipe:{<mint>}:price:<pair>` | sorted set | armed orders whose conditions held, by the level they would buy at |
+| `snipe:{<mint>}:windows`, `:pairs` | set | windows that have a `:volume`, pairs that have a `:price` |
 | `waiting:expiring` | sorted set | waiting orders that expire, by when |
 
 An order is in the book exactly while its live state says so: the scripts of orders/live.py that change that state call
-`rest` and `leave` of LUA within the same step.
+`rest` and `leave` of LUA within the same step.  The scripts are in orders/lua/book/.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
 import msgspec
 
-from engine.triggers import Sighting, TokenState
-from routing.store import redis, script
+from engine.triggers import Sighting
+from routing.store import lua, redis, script
 
 CLAIM_MAX = 1_000
 """Orders one claim takes: about a millisecond of Redis' time."""
+PAGE = 1_000
+"""Armed orders looked at in one go."""
 CLAIM_LEASE_MS = 2_000
 """How long a claim stays with a worker that does not finish it."""
 SEEN_TTL_MS = 10_000
 """Silence after which earlier prices no longer count as polls for which a price held."""
 EXPIRY_PUT_OFF_MS = 1_000
 
-LUA = """
-local function leave(id, at)
-  local kind, tag, where = string.match(at, '^(%a+) (%S+) (%S+)$')
-  if kind == 'limit' then
-    local bucket = 'limit_bucket:{' .. tag .. '}:' .. where
-    redis.call('ZREM', bucket, id)
-    if redis.call('EXISTS', bucket) == 0 then redis.call('ZREM', 'limit_levels:{' .. tag .. '}', where) end
-    redis.call('DEL', 'limit:{' .. tag .. '}:' .. id)
-  elseif kind == 'snipe' then
-    local index = 'snipe:{' .. tag .. '}:' .. where
-    redis.call('ZREM', index, id)
-    local window = string.match(where, '^volume:(%d+)$')
-    if window and redis.call('EXISTS', index) == 0 then
-      redis.call('SREM', 'snipe:{' .. tag .. '}:windows', window)
-    end
-  end
-end
-
-local function watch(id, mint, where, threshold)
-  redis.call('ZADD', 'snipe:{' .. mint .. '}:' .. where, threshold, id)
-  local window = string.match(where, '^volume:(%d+)$')
-  if window then redis.call('SADD', 'snipe:{' .. mint .. '}:windows', window) end
-  return 'snipe ' .. mint .. ' ' .. where
-end
-
-local function rest(id, order)
-  if order.type ~= 'limit' then return watch(id, order.mint, order.watch, order.watchAt) end
-  local price, level = order.restPrice or order.limitPrice, order.restLevel or order.level
-  local tag = '{' .. order.pair .. '}'
-  redis.call('ZADD', 'limit_bucket:' .. tag .. ':' .. price, order.since, id)
-  redis.call('ZADD', 'limit_levels:' .. tag, level, price)
-  redis.call('SADD', 'limit_pairs', order.pair)
-  redis.call('HSET', 'limit:' .. tag .. ':' .. id, 'price', price, 'amount', order.amountIn)
-  return 'limit ' .. order.pair .. ' ' .. price
-end
-
-local function expire_at(id, at)
-  if at then redis.call('ZADD', 'waiting:expiring', at, id) else redis.call('ZREM', 'waiting:expiring', id) end
-end
-"""
+SCRIPTS = Path(__file__).parent / "lua" / "book"
+LUA = lua(SCRIPTS / "places.lua")
 """Functions for the scripts that move orders: `rest` and `watch` return where the order is, `leave` wants it back."""
 
-# A level is a whole number below 2^53, which a sorted set's scores keep exactly.
-CROSSED = script("return #redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, 1)")
-
-# The lowest prices fire first: they are the nearest ones.
-LEVELS = script(
-    """
-local found = {}
-for _, price in ipairs(redis.call('ZRANGE', KEYS[1], 0, ARGV[2] - 1)) do
-  found[#found+1] = price
-  found[#found+1] = redis.call('ZCARD', 'limit_bucket:{' .. ARGV[1] .. '}:' .. price)
-end
-return found
-"""
-)
-
-# A price counts once, however often it is looked at; the lowest of the last ones is the price that has held.
-OBSERVE = script(
-    """
-local last = redis.call('LINDEX', KEYS[1], 0)
-if not last or string.match(last, '^%S+') ~= ARGV[1] then
-  redis.call('LPUSH', KEYS[1], ARGV[1] .. ' ' .. ARGV[2])
-  redis.call('LTRIM', KEYS[1], 0, ARGV[3] - 1)
-  redis.call('PEXPIRE', KEYS[1], ARGV[4])
-end
-local seen = redis.call('LRANGE', KEYS[1], 0, ARGV[3] - 1)
-if #seen < tonumber(ARGV[3]) then return '' end
-local lowest = nil
-for _, entry in ipairs(seen) do
-  local level = string.match(entry, '%S+$')
-  if not lowest or tonumber(level) < tonumber(lowest) then lowest = level end
-end
-return lowest
-"""
-)
-
-# Lowest price first, at a price the oldest first.  What is taken stays on record until it has been fired.
-CLAIM = script(
-    """
-local tag, most = '{' .. ARGV[1] .. '}', tonumber(ARGV[3])
-local levels, ids = 'limit_levels:' .. tag, {}
-for _, price in ipairs(redis.call('ZRANGEBYSCORE', levels, '-inf', ARGV[2], 'LIMIT', 0, most)) do
-  local bucket = 'limit_bucket:' .. tag .. ':' .. price
-  local taken = redis.call('ZPOPMIN', bucket, most - #ids)
-  for i = 1, #taken, 2 do ids[#ids+1] = taken[i] end
-  if redis.call('EXISTS', bucket) == 0 then redis.call('ZREM', levels, price) end
-  if #ids >= most then break end
-end
-if #ids > 0 then
-  redis.call('HSET', 'limit_claims:' .. tag, ARGV[4], ARGV[5] .. ' ' .. table.concat(ids, ',') .. ' ' .. ARGV[6])
-end
-return ids
-"""
-)
-
-TAKE_OVER = script(
-    """
-local found, all = {}, redis.call('HGETALL', KEYS[1])
-for i = 1, #all, 2 do
-  local until_, rest = string.match(all[i+1], '^(%d+) (.*)$')
-  if tonumber(until_) <= tonumber(ARGV[1]) then
-    redis.call('HSET', KEYS[1], all[i], ARGV[2] .. ' ' .. rest)
-    found[#found+1] = all[i]
-    found[#found+1] = rest
-  end
-end
-return found
-"""
-)
-
-PAIRS = script(
-    """
-local busy = {}
-for _, pair in ipairs(redis.call('SMEMBERS', 'limit_pairs')) do
-  local tag = '{' .. pair .. '}'
-  if redis.call('EXISTS', 'limit_levels:' .. tag, 'limit_claims:' .. tag) > 0 then busy[#busy+1] = pair
-  else redis.call('SREM', 'limit_pairs', pair) end
-end
-return busy
-"""
-)
-
-# Put off as it is taken, so that another worker does not take it too.
-EXPIRED = script(
-    """
-local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
-for _, id in ipairs(ids) do redis.call('ZADD', KEYS[1], ARGV[3], id) end
-return ids
-"""
-)
-
-
-FORGET_EXPIRY = script(
-    """
-for i = 2, #ARGV do
-  if redis.call('ZSCORE', KEYS[1], ARGV[i]) == ARGV[1] then redis.call('ZREM', KEYS[1], ARGV[i]) end
-end
-"""
-)
+LEVELS = script(lua(SCRIPTS / "levels.lua"))
+OBSERVE = script(lua(SCRIPTS / "observe.lua"))
+CLAIM = script(lua(SCRIPTS / "claim.lua"))
+TAKE_OVER = script(lua(SCRIPTS / "take_over.lua"))
+PAIRS = script(lua(SCRIPTS / "pairs.lua"))
+EXPIRED = script(lua(SCRIPTS / "expired.lua"))
+FORGET_EXPIRY = script(lua(SCRIPTS / "forget_expiry.lua"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +67,7 @@ def tagged(family: str, tag: str) -> str:
 
 def has_crossed(pair: str, level: int) -> bool:
     """Tell whether any order rests at this level or below."""
-    return bool(CROSSED()([tagged("limit_levels", pair)], [level]))
+    return bool(redis().zrangebyscore(tagged("limit_levels", pair), "-inf", level, start=0, num=1))
 
 
 def has_levels(pair: str) -> bool:
@@ -227,7 +102,8 @@ def claim(pair: str, sighting: Sighting, now: int, ahead: int = 0) -> Claim | No
     """
     name, until = uuid4().hex, now + CLAIM_LEASE_MS * (1 + ahead)
     evidence = msgspec.json.encode(sighting).decode()
-    ids = CLAIM()([], [pair, sighting.level, CLAIM_MAX, name, until, evidence])
+    asked = {"pair": pair, "level": sighting.level, "most": CLAIM_MAX, "name": name, "lease": str(until)}
+    ids = CLAIM()([], [msgspec.msgpack.encode(asked | {"evidence": evidence})])
     return Claim(name, pair, tuple(ids), sighting) if ids else None
 
 
@@ -271,36 +147,73 @@ def forget_expiry(order_ids: Sequence[str], now: int) -> None:
         FORGET_EXPIRY()(["waiting:expiring"], [now + EXPIRY_PUT_OFF_MS, *order_ids])
 
 
-def windows(mints: Iterable[str]) -> dict[str, list[int]]:
-    """Return the windows, in milliseconds, that armed orders watch each token's volume for."""
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The indexes of one token that have names: windows of volume, in milliseconds, and pairs."""
+
+    windows: list[int]
+    pairs: list[str]
+
+
+def watched(mints: Iterable[str]) -> dict[str, Watched]:
+    """Return, by token, which windows and pairs armed orders watch."""
     names = list(dict.fromkeys(mints))
     pipe = redis().pipeline(transaction=False)
     for mint in names:
-        pipe.smembers(f"{tagged('snipe', mint)}:windows")
+        for several in ("windows", "pairs"):
+            pipe.smembers(f"{tagged('snipe', mint)}:{several}")
+    found = pipe.execute() if names else []
     return {
-        mint: sorted(int(seconds) * 1000 for seconds in found)
-        for mint, found in zip(names, pipe.execute() if names else [], strict=True)
+        mint: Watched(sorted(int(seconds) * 1000 for seconds in windows), sorted(pairs))
+        for mint, windows, pairs in zip(names, found[::2], found[1::2], strict=True)
     }
 
 
-def met(states: Mapping[str, TokenState]) -> dict[str, list[str]]:
-    """Return, by token, the armed orders whose watched condition is met by the token's state, oldest first."""
-    asked: list[str] = []
+Reached = Mapping[str, int | None]
+"""Indexes of a token, each with the highest threshold that its market reaches; None reaches all."""
+
+
+def met(reached: Mapping[str, Reached]) -> Iterator[tuple[str, list[str]]]:
+    """Yield, by token, pages of the armed orders whose threshold is reached, each order once, until there are no more.
+
+    Whoever looks at a page moves its orders on; those that stay where they are come no second time.
+    """
+    asked = [
+        (mint, f"{tagged('snipe', mint)}:{index}", most) for mint, all in reached.items() for index, most in all.items()
+    ]
     pipe = redis().pipeline(transaction=False)
-    for mint, state in states.items():
-        index = tagged("snipe", mint)
-        watched = [("launch", 0)] if state.pools else []
-        if state.liquidity is not None:
-            watched.append(("liquidity", state.liquidity))
-        watched += [(f"volume:{window // 1000}", traded) for window, traded in state.volumes.items()]
-        for where, value in watched:
-            pipe.zrangebyscore(f"{index}:{where}", "-inf", value, start=0, num=CLAIM_MAX)
-            asked.append(mint)
-    found: dict[str, list[str]] = {}
-    for mint, ids in zip(asked, pipe.execute() if asked else [], strict=True):
-        if ids:
-            found[mint] = sorted({*found.get(mint, ()), *ids})
-    return found
+    for _, key, most in asked:
+        pipe.zrangebyscore(key, "-inf", bound(most), start=0, num=PAGE)
+    pages: dict[str, set[str]] = {mint: set() for mint in reached}
+    full = []
+    for (mint, key, most), ids in zip(asked, pipe.execute() if asked else [], strict=True):
+        pages[mint].update(ids)
+        if len(ids) == PAGE:
+            full.append((mint, key, most))
+    # Oldest first: ids sort by time.
+    yield from ((mint, sorted(ids)) for mint, ids in pages.items() if ids)
+    for mint, key, most in full:
+        yield from ((mint, page) for page in further(key, most, pages[mint]))
+
+
+def further(key: str, most: int | None, seen: set[str]) -> Iterator[list[str]]:
+    """Yield pages of those orders of an index that are not among `seen`, until every one of them is."""
+    window = PAGE
+    while True:
+        ids: list[str] = redis().zrangebyscore(key, "-inf", bound(most), start=0, num=window)  # type: ignore[assignment]
+        if new := [order_id for order_id in ids if order_id not in seen][:PAGE]:
+            seen.update(new)
+            yield new
+        elif len(ids) < window:
+            return
+        else:
+            # All of them stayed where they were: what is new lies behind them.
+            window += PAGE
+
+
+def bound(most: int | None) -> int | str:
+    """Write the end of a range of thresholds."""
+    return "+inf" if most is None else most
 
 
 def where(order_ids: Sequence[str], places: Sequence[str]) -> list[bool]:

@@ -6,8 +6,10 @@ wakes the order worker.  A claim stays on record until its orders have moved: a 
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 import structlog
+from django.db.models.functions import Now
 
 from engine import events
 from engine.lifecycle import Status
@@ -15,7 +17,7 @@ from engine.money import plain
 from engine.orders import Order, TimeInForce
 from engine.quotes import Quote
 from engine.triggers import Distrust, Sighting, level, trusted
-from orders import book, dispatch, live, progress, traces
+from orders import book, dispatch, live, models, progress, traces
 from orders.book import Claim
 from orders.control import pauses
 from orders.lines import about
@@ -30,6 +32,10 @@ log = structlog.get_logger(__name__)
 
 MOVES = 250
 """Orders that fire in one step: more would keep Redis from everybody else for too long."""
+
+IOC_WITHIN_MS = 5_000
+"""How long after its acceptance an ioc order may be tried: one that was found later is cancelled, not fired."""
+TOO_LATE = f"ioc: not tried within {IOC_WITHIN_MS // 1000} s of its acceptance"
 
 doubted: dict[str, str] = {}
 """Pairs whose price cannot be trusted, with the reason: to log it once, not at each look."""
@@ -87,8 +93,24 @@ def check() -> None:
     for pair in book.pairs():
         for claim in book.abandoned(pair, now_ms()):
             log.warning("claim taken over", pair=pair, **about(claim.ids))
-            trigger(claim)
+            if pauses().of(pair):
+                put_back(claim)
+            else:
+                trigger(claim)
         fire(pair)
+
+
+def put_back(claim: Claim) -> None:
+    """Return claimed orders of a paused pair to the book, where its price finds them again after the pause.
+
+    The price that reached them is no evidence any more by then.  One that must not wait is cancelled.
+    """
+    for start in range(0, len(claim.ids), MOVES):
+        standing = live.standing(claim.ids[start : start + MOVES]).values()
+        out = still_out([one for one in standing if one.status is Status.PENDING and one.place])
+        live.rest([one.order.id for one in out if one.order.time_in_force is not TimeInForce.IOC])
+        fire_or_cancel([one.order.id for one in out if one.order.time_in_force is TimeInForce.IOC])
+    book.settle(claim)
 
 
 def fire(pair: str) -> int:
@@ -123,7 +145,8 @@ def set_off(ids: Sequence[str], claim: Claim) -> None:
     """Move these of the claimed orders."""
     standing = live.standing(ids)
     reached = [one for order_id in ids if (one := standing.get(order_id)) and is_reached(one, claim.sighting)]
-    won = progress.advance([triggered(one, claim.sighting) for one in still_out(reached)])
+    in_time = without_late(still_out(reached))
+    won = progress.advance([triggered(one, claim.sighting) for one in in_time])
     if won:
         log.info("limit orders fired", pair=claim.pair, price=plain(claim.sighting.price), **about(won))
         dispatch.send(dispatch.EXECUTE, [order_id for order_id in ids if order_id in won])
@@ -144,6 +167,26 @@ def still_out(claimed: Sequence[Standing]) -> list[Standing]:
     return [one for one, is_back in zip(claimed, back, strict=True) if not is_back]
 
 
+def without_late(tried: Sequence[Standing]) -> list[Standing]:
+    """Cancel the ioc orders that are tried too late; return the other orders."""
+    late = late_among([one.order.id for one in tried if one.order.time_in_force is TimeInForce.IOC])
+    if late:
+        progress.advance([cancellation(one, TOO_LATE) for one in tried if one.order.id in late])
+    return [one for one in tried if one.order.id not in late]
+
+
+def late_among(impatient: Sequence[str]) -> set[str]:
+    """Return those of these ioc orders that were accepted longer than IOC_WITHIN_MS ago.
+
+    By Postgres' clock, which stamped their acceptance: no two machines' clocks are compared.
+    """
+    if not impatient:
+        return set()
+    latest = Now() - timedelta(milliseconds=IOC_WITHIN_MS)
+    rows = models.Order.objects.filter(pk__in=impatient, created_at__lt=latest)
+    return set(map(str, rows.values_list("pk", flat=True)))
+
+
 def is_over(order: Order, now: int) -> bool:
     """Tell whether an order's time has passed."""
     return order.expires_at is not None and order.expires_at <= now
@@ -161,7 +204,7 @@ def fire_or_cancel(order_ids: Sequence[str]) -> None:
     for pair in sorted({one.order.pair.name for one in standing.values()}):
         fire(pair)
     left = [one for one in live.standing(order_ids).values() if one.status is Status.PENDING]
-    impatient = [one for one in left if one.order.time_in_force is TimeInForce.IOC]
+    impatient = without_late([one for one in left if one.order.time_in_force is TimeInForce.IOC])
     if impatient:
         seen = sight(one.order.pair.name for one in impatient)
         progress.advance([not_now(one, seen.get(one.order.pair.name)) for one in impatient])
@@ -175,7 +218,13 @@ def not_now(one: Standing, seen: Sighting | Distrust | None) -> Move:
         reason = f"ioc: BEST is {plain(seen.price)} at {seen.venue}, the limit {limit}"
     else:
         reason = f"ioc: no price to fire on: {seen.reason if seen else 'the pair is not traded'}"
-    return Move(order.id, order.type, one.status, one.seq, one.attempt, ((Status.CANCELLED, events.cancelled(reason)),))
+    return cancellation(one, reason)
+
+
+def cancellation(one: Standing, reason: str) -> Move:
+    """Make the move of an order that must not wait any longer."""
+    step = (Status.CANCELLED, events.cancelled(reason))
+    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (step,))
 
 
 def since(order: Order, before: Order, at: int, now: int) -> int:

@@ -30,7 +30,7 @@ import structlog
 
 from engine.lifecycle import FINAL, Status
 from engine.orders import Order
-from engine.triggers import Condition
+from engine.triggers import Watch
 from orders import bodies, book, lookups
 from routing.catalogue import UnknownPair
 from routing.store import CLOCK, lua, redis, script
@@ -189,11 +189,11 @@ def evict(place: str, order_ids: Sequence[str]) -> int:
     return int(EVICT()([], [place, *order_ids])) if order_ids else 0
 
 
-def watch_for(orders: Iterable[tuple[Order, Condition]]) -> None:
-    """Have armed sniper orders watch for these conditions."""
+def watch_for(orders: Iterable[tuple[Order, Watch]]) -> None:
+    """Have armed sniper orders watch for these things."""
     args: list[Any] = []
-    for order, condition in orders:
-        args += [order.id, order.pair.token_out.mint, condition.watched, condition.at_least]
+    for order, watch in orders:
+        args += [order.id, order.pair.token_out.mint, watch.watched, watch.at_least]
     if args:
         WATCH()([], args)
 

@@ -1,13 +1,14 @@
 """Sniper orders: armed until the market shows what they wait for, then judged by the gates, then fired or refused.
 
-Every market event is looked at once, by the sniper worker, for the orders it can concern: those that watch its token
-for a condition its state now meets.  An order of several conditions watches one that is not met; when that is, either
-all hold, or it watches the next.  An event is acknowledged after its orders have moved: a worker that dies loses none.
+Every market event is looked at once, by the sniper worker, for the orders it can fire: those that watch its token for
+what is there now.  An order of several conditions watches one that is not met; when that is, it watches the next.  One
+whose conditions hold watches for its price, or for the market to show what a gate has to know.  An event is
+acknowledged after its orders have moved: a worker that dies loses none.
 """
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -17,12 +18,13 @@ from django.db import DatabaseError
 from engine import events, gates
 from engine.gates import Limits, TokenFacts, Verdict
 from engine.lifecycle import Status
-from engine.money import MATHS
+from engine.market import MarketEvent
 from engine.orders import OrderType
-from engine.quotes import best
+from engine.quotes import AHEAD_MAX_MS, best
 from engine.retry import Failure
-from engine.triggers import Condition, Kind, TokenState, first_unmet, usd
+from engine.triggers import Condition, Kind, TokenState, Watch, affords, first_unmet, level, price_watch, usd
 from orders import book, dispatch, live, progress
+from orders.book import Watched
 from orders.control import pauses
 from orders.limits import is_over
 from orders.lines import about
@@ -34,11 +36,13 @@ from routing.facts import facts
 from routing.group import me
 from routing.guards import guards
 from routing.store import StoreError, now_ms
-from routing.tape import MarketEvent
 
 log = structlog.get_logger(__name__)
 
 matching = threading.Lock()
+
+ITS_WORTH = Condition(Kind.LIQUIDITY)
+"""What an order watches for whose token's worth nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,12 @@ class Seen:
     def allows(self, one: Standing) -> bool:
         """Tell whether the price is within what the order would pay; one that nobody knows yet is found out later."""
         most, price = one.order.max_price, self.prices.get(one.order.pair.name)
-        return most is None or price is None or MATHS.multiply(price, most) >= 1
+        return most is None or price is None or affords(most, price)
+
+    def verdicts(self, one: Standing) -> list[Verdict]:
+        """Put the token through the gates."""
+        limits = Limits(guards.SNIPE_LIQUIDITY_MIN_USD * 100, guards.SNIPE_TOP_HOLDER_MAX_BPS)
+        return gates.judge(self.facts[mint_of(one)], limits, allow_unknown=one.order.allow_unknown)
 
 
 def match() -> int:
@@ -85,12 +94,51 @@ def take(entries: Sequence[tape.Entry]) -> int:
 
 def react(happened: Sequence[MarketEvent]) -> None:
     """Fire the orders that these events complete."""
-    latest = {event.mint: event for event in happened}
-    # An event may carry a time just ahead of this process's reading of the store's clock, and must count all the same.
-    now = max(now_ms(), *(event.at for event in happened))
-    states = tape.states(book.windows(latest), now)
-    for mint, ids in book.met(states).items():
+    latest, now = {event.mint: event for event in happened}, moment_of(happened)
+    watched = book.watched(latest)
+    states = tape.states({mint: one.windows for mint, one in watched.items()}, now)
+    for mint, ids in book.met(reached(states, watched, now)):
         judge(ids, {mint: latest[mint]}, now)
+
+
+def moment_of(happened: Sequence[MarketEvent]) -> int:
+    """Return the moment at which these events are looked at.
+
+    One may carry a time just ahead of this process's reading of the store's clock, and must count all the same; one far
+    ahead of it must not make everything else look old.
+    """
+    now = now_ms()
+    return max(now, min(now + AHEAD_MAX_MS, max(event.at for event in happened)))
+
+
+def reached(
+    states: Mapping[str, TokenState], watched: Mapping[str, Watched], now: int
+) -> dict[str, dict[str, int | None]]:
+    """Return, by token, the indexes whose orders may fire, and up to which threshold they may."""
+    levels = price_levels({pair for one in watched.values() for pair in one.pairs if not pauses().of(pair)}, now)
+    found: dict[str, dict[str, int | None]] = {}
+    for mint, state in states.items():
+        found[mint] = {f"price:{pair}": levels[pair] for pair in watched[mint].pairs if pair in levels}
+        if state.pools:
+            found[mint]["launch"] = 0
+        if state.liquidity is not None:
+            found[mint]["liquidity"] = state.liquidity
+        found[mint] |= {f"volume:{window // 1000}": traded for window, traded in state.volumes.items()}
+    return found
+
+
+def price_levels(pairs: Collection[str], now: int) -> dict[str, int | None]:
+    """Return the level of each pair's best fresh price.
+
+    While the venues of a pair are silent, only orders that would pay anything may fire: the others have been kept by a
+    price before.  Where nobody asks for prices, since the pair is retired, each is to find out by itself.
+    """
+    if not pairs:
+        return {}
+    traded = catalogue()
+    unknown: dict[str, int | None] = {pair: 0 if pair in traded.active else None for pair in pairs}
+    known = {pair: price for pair, price in prices(pairs, now).items() if pair in traded.pairs}
+    return unknown | {pair: level(price, traded.pairs[pair].tick) for pair, price in known.items()}
 
 
 def evaluate(order_ids: Sequence[str]) -> None:
@@ -104,13 +152,13 @@ def judge(order_ids: Sequence[str], happened: Mapping[str, MarketEvent], now: in
     seen = look_at(armed, happened, now)
     ready, left = [], []
     for one in armed:
-        unmet = first_unmet(one.order.trigger, seen.states[mint_of(one)])
-        if unmet is None and seen.allows(one) and not pauses().of(one.order.pair.name):
-            ready.append(one)
+        if kept := kept_by(one, seen):
+            left.append((one.order, kept))
         else:
-            # One that only its price, or a pause, keeps is looked at again with every event of its token.
-            left.append((one.order, unmet or one.order.trigger[0]))
+            ready.append(one)
     live.watch_for(left)
+    if unknown := [order.id for order, watch in left if watch is ITS_WORTH]:
+        log.info("sniper orders wait until the market shows what their token is worth", **about(unknown))
     moves = [fired(one, seen) for one in ready]
     won = progress.advance(moves)
     going = [move.order_id for move in moves if move.order_id in won and move.to is Status.TRIGGERED]
@@ -118,6 +166,17 @@ def judge(order_ids: Sequence[str], happened: Mapping[str, MarketEvent], now: in
         log.info("sniper orders fired", refused=len(won) - len(going), **about(going))
     if going:
         dispatch.send(dispatch.EXECUTE, going)
+
+
+def kept_by(one: Standing, seen: Seen) -> Watch | None:
+    """Return what keeps an armed order, for it to watch; None when nothing does, and it fires or is refused."""
+    order = one.order
+    if unmet := first_unmet(order.trigger, seen.states[mint_of(one)]):
+        return unmet
+    if not seen.allows(one) or pauses().of(order.pair.name):
+        return price_watch(order.pair, order.max_price)
+    # What the market showed may have been lost, or be too old; to fail for that would be for good.
+    return ITS_WORTH if gates.awaits_market(seen.verdicts(one)) else None
 
 
 def armed_among(order_ids: Sequence[str]) -> list[Standing]:
@@ -151,10 +210,8 @@ def look_at(armed: Sequence[Standing], happened: Mapping[str, MarketEvent], now:
     for one in armed:
         windows[mint_of(one)] |= {condition.window_ms for condition in one.order.trigger if condition.window_ms}
     states = tape.states(windows, now)
-    known = {mint: facts(mint, states[mint]) for mint in windows}
-    return Seen(
-        now, states, known, happened, prices({one.order.pair.name for one in armed if one.order.max_price}, now)
-    )
+    known = prices({one.order.pair.name for one in armed if one.order.max_price}, now)
+    return Seen(now, states, facts(states) if states else {}, happened, known)
 
 
 def prices(pairs: Iterable[str], now: int) -> dict[str, Decimal]:
@@ -169,8 +226,7 @@ def prices(pairs: Iterable[str], now: int) -> dict[str, Decimal]:
 def fired(one: Standing, seen: Seen) -> Move:
     """Make the move of an order whose conditions hold: on its way, or refused by a gate."""
     mint = mint_of(one)
-    limits = Limits(guards.SNIPE_LIQUIDITY_MIN_USD * 100, guards.SNIPE_TOP_HOLDER_MAX_BPS)
-    verdicts = gates.judge(seen.facts[mint], limits, allow_unknown=one.order.allow_unknown)
+    verdicts = seen.verdicts(one)
     evidence = {
         "trigger": {
             "kind": "market",

@@ -78,6 +78,8 @@ class Guards:
     LIMIT_VENUES_APART_MAX_BPS = Standing()
     SNIPE_LIQUIDITY_MIN_USD = Standing()
     SNIPE_TOP_HOLDER_MAX_BPS = Standing()
+    SNIPE_MARKET_AGE_S = Standing()
+    SNIPE_FACTS_AGE_DAYS = Standing()
 
 
 guards = Guards()

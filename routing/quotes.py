@@ -8,51 +8,30 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import structlog
 
 from engine.amm import pool_from
-from engine.quotes import Quote
+from engine.quotes import AHEAD_MAX_MS, Quote
 from engine.quotes import best as best_of
 from routing.guards import guards
 from routing.outages import paused
-from routing.store import CLOCK, now_ms, redis, script
+from routing.store import CLOCK, lua, now_ms, redis, script
 from routing.venues import VENUES
+
+log = structlog.get_logger(__name__)
 
 TTL_MS = 600_000
 SCALE = 30
 WIDTH = 56
 """Prices are compared in Lua as zero-padded integers: exact, where Lua's own numbers are not."""
 
-# A later observation never gives way to an earlier one; BEST is chosen in the same step, so it always names a
-# quote that is there.
-STORE = script(
-    CLOCK
-    + """
-local venue_key, best_key = KEYS[1], KEYS[2]
-local known = redis.call('HGET', venue_key, 'observed_at')
-if known and tonumber(known) > tonumber(ARGV[2]) then return 0 end
-local fields = cjson.decode(ARGV[1])
-local flat = {}
-for name, value in pairs(fields) do flat[#flat + 1] = name; flat[#flat + 1] = value end
-redis.call('HSET', venue_key, unpack(flat))
-redis.call('HINCRBY', venue_key, 'polls', 1)
-redis.call('PEXPIRE', venue_key, ARGV[3])
-local oldest = now - tonumber(ARGV[4])
-local rank, winner = ARGV[5], nil
-for i = 3, #KEYS do
-  local seen = redis.call('HMGET', KEYS[i], 'rank', 'observed_at')
-  if seen[1] and tonumber(seen[2]) >= oldest and seen[1] > rank then rank, winner = seen[1], KEYS[i] end
-end
-if winner then
-  redis.call('DEL', best_key)
-  redis.call('HSET', best_key, unpack(redis.call('HGETALL', winner)))
-  redis.call('HDEL', best_key, 'polls')
-  redis.call('PEXPIRE', best_key, ARGV[3])
-else
-  redis.call('DEL', best_key)
-end
-return 1
-""",
-)
+STORE = script(CLOCK + lua(Path(__file__).parent / "lua" / "store_quote.lua"))
+pack = msgspec.msgpack.Encoder().encode
+NOTHING = f"{0:0{WIDTH}d}"
+"""The rank that only a price above nothing is above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +48,18 @@ def key(pair: str, name: str) -> str:
 
 
 def store(quote: Quote) -> bool:
-    """Keep a quote and choose BEST anew; False when a later observation is already there."""
+    """Keep a quote and choose BEST anew; False when a later observation is already there, or its time has not come."""
     keys = [key(quote.pair, quote.venue), key(quote.pair, "BEST"), *(key(quote.pair, name) for name in VENUES)]
-    return bool(
-        STORE()(keys, [json.dumps(fields(quote)), quote.observed_at, TTL_MS, guards.QUOTE_FRESH_MS, rank(Decimal(0))])
-    )
+    bounds = [quote.observed_at, TTL_MS, guards.QUOTE_FRESH_MS, AHEAD_MAX_MS, NOTHING]
+    kept = int(STORE()(keys, [pack(fields(quote)), *bounds]))
+    if kept < 0:
+        now_ms.doubt()
+        log.warning("quote of a time that has not come is not believed", venue=quote.venue, pair=quote.pair)
+    return kept > 0
 
 
 def rank(price: Decimal) -> str:
-    """Write a price so that texts compare as prices do; only one above nothing can be BEST."""
+    """Write a price so that texts compare as prices do."""
     return f"{int(price.scaleb(SCALE)):0{WIDTH}d}"
 
 
@@ -128,5 +110,5 @@ def without(names: Collection[str], cached: Cached) -> Cached:
     if not any(quote.venue in names for quote in cached.quotes):
         return cached
     left = tuple(quote for quote in cached.quotes if quote.venue not in names)
-    oldest = now_ms() - guards.QUOTE_FRESH_MS
-    return Cached(left, best_of(quote for quote in left if quote.observed_at >= oldest))
+    now = now_ms()
+    return Cached(left, best_of(quote for quote in left if quote.age(now) <= guards.QUOTE_FRESH_MS))

@@ -71,6 +71,8 @@ def run_id(info: bytes | str) -> str:
 READINGS = 5
 QUICK_S = 0.001
 """How often the store's clock is read at most, and how short a call makes one reading enough."""
+DOUBTED_S = 1.0
+"""How soon it is read again while somebody doubts it: a venue whose own clock is ahead may do so all the time."""
 
 
 class StoreClock:
@@ -80,17 +82,21 @@ class StoreClock:
     """
 
     def __init__(self, resync_s: float = 10.0) -> None:
-        self.resync_s = resync_s
+        self.resync_s = self.due_s = resync_s
         self.offset_ms = time.time() * 1000 - time.monotonic() * 1000
         self.synced_at = float("-inf")
 
     def __call__(self) -> int:
         """Return the store's time now; the last known offset serves while the store is away."""
         local = time.monotonic()
-        if local - self.synced_at > self.resync_s:
-            self.synced_at = local
+        if local - self.synced_at > self.due_s:
+            self.synced_at, self.due_s = local, self.resync_s
             self.resync()
         return int(time.monotonic() * 1000 + self.offset_ms)
+
+    def doubt(self) -> None:
+        """Read the store's clock sooner than usual: it has stepped back, as far as somebody can tell."""
+        self.due_s = DOUBTED_S
 
     def resync(self) -> None:
         """Read the store's clock.

@@ -2,18 +2,26 @@
 
 `market:events` is the stream of all events; whoever acts on them reads it through the consumer group `sniper`.
 `market:{mint}` is a hash of the token's pools and their worth, `market:{mint}:trades` a sorted set of what was traded,
-by time; the braces are literal.  Both depend only on which events there were, not on their order or how often one came.
+by time; the braces are literal, and the scripts in routing/lua/ tell the rest.  Postgres keeps the former
+(routing/markets.py), so that a Redis that was emptied, or came back older than it was, knows it again when it is asked.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import structlog
+from django.db import DatabaseError
 
+from engine.market import EventKind, MarketEvent
+from engine.quotes import AHEAD_MAX_MS
 from engine.triggers import WINDOW_MAX_S, TokenState
+from routing import markets
 from routing.group import Group
-from routing.store import CLOCK, script
+from routing.guards import guards
+from routing.markets import KEEP_S, Shown
+from routing.store import CLOCK, lua, now_ms, script
 
 log = structlog.get_logger(__name__)
 
@@ -23,153 +31,118 @@ group = Group(EVENTS, GROUP)
 
 EVENTS_MAX = 50_000
 """Entries the stream keeps, about; older ones are forgotten, read or not."""
-KEEP_S = 7 * 86_400
-"""How long a token's state outlives its last event."""
 TRADES_MAX = 50_000
 """Trades kept of one token; of more, the newest."""
 POOLS_MAX = 200
 """Pools counted of one token; the worth of further ones comes with the next reading."""
 
 
-class EventKind(StrEnum):
-    """What can happen to a token."""
-
-    POOL = "pool"
-    """A pool was created; the amount is what it holds, which adds to the token's liquidity."""
-    LIQUIDITY = "liquidity"
-    """A reading: all pools of the token together are worth the amount now."""
-    TRADE = "trade"
-    """The amount was traded."""
-
-
-@dataclass(frozen=True, slots=True)
-class MarketEvent:
-    """Something that happened to a token: `amount` in US cents, `at` in epoch milliseconds by the store's clock.
-
-    `id` is what tells two events apart: the same one published again changes nothing.
-    """
-
-    id: str
-    kind: EventKind
-    mint: str
-    venue: str
-    amount: int
-    at: int
-
-
 Entry = tuple[str, MarketEvent]
 """An event under the id it has in the stream, by which it is acknowledged."""
 
-# The worth is the newest reading, and the pools that are newer than it; a reading of the same millisecond has seen the
-# pool.  So events may come late, twice or in any order.  Lua's numbers are exact up to 2^53 cents.
-PUBLISH = script(
-    CLOCK
-    + """
-local oldest = now - tonumber(ARGV[2])
-local maxlen, keep, trades_max, pools_max = ARGV[1], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+LUA = Path(__file__).parent / "lua"
+PREFIX = CLOCK + lua(LUA / "market.lua")
+PUBLISH = script(PREFIX + lua(LUA / "publish.lua"))
+RESTORE = script(PREFIX + lua(LUA / "restore.lua"))
+STATES = script(PREFIX + lua(LUA / "states.lua"))
+pack = msgspec.msgpack.Encoder().encode
 
-local function count_pool(key, id, amount, at)
-  local known = tonumber(redis.call('HGET', key, 'pools') or '0')
-  if known < pools_max then redis.call('HSETNX', key, 'pool:' .. id, at .. ':' .. amount) end
-end
 
-local function take_reading(key, id, amount, at)
-  local known = redis.call('HMGET', key, 'read_at', 'read_id')
-  local read_at = tonumber(known[1] or '-1')
-  if tonumber(at) > read_at or (tonumber(at) == read_at and id >= known[2]) then
-    redis.call('HSET', key, 'read', amount, 'read_at', at, 'read_id', id)
-  end
-end
-
-local function add_up(key)
-  local flat, fields = redis.call('HGETALL', key), {}
-  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
-  local worth, pools, read_at = tonumber(fields.read or '0'), 0, tonumber(fields.read_at or '-1')
-  local latest = read_at
-  for name, value in pairs(fields) do
-    if string.sub(name, 1, 5) == 'pool:' then
-      local at, amount = string.match(value, '^(%d+):(%d+)$')
-      pools = pools + 1
-      if tonumber(at) > read_at then worth = worth + tonumber(amount) end
-      latest = math.max(latest, tonumber(at))
-    end
-  end
-  redis.call('HSET', key, 'pools', pools, 'liquidity', string.format('%.0f', worth),
-    'liquidity_at', string.format('%.0f', latest))
-end
-
-for i = 6, #ARGV, 6 do
-  local id, kind, mint, venue, amount, at = ARGV[i], ARGV[i+1], ARGV[i+2], ARGV[i+3], ARGV[i+4], ARGV[i+5]
-  local key = 'market:{' .. mint .. '}'
-  local trades = key .. ':trades'
-  if kind == 'trade' then
-    redis.call('ZADD', trades, at, id .. ':' .. amount)
-    redis.call('ZREMRANGEBYSCORE', trades, '-inf', string.format('%.0f', oldest))
-    redis.call('ZREMRANGEBYRANK', trades, 0, -(trades_max + 1))
-    redis.call('EXPIRE', trades, keep)
-  else
-    if kind == 'pool' then count_pool(key, id, amount, at) else take_reading(key, id, amount, at) end
-    add_up(key)
-  end
-  redis.call('EXPIRE', key, keep)
-  redis.call('XADD', 'market:events', 'MAXLEN', '~', maxlen, '*',
-    'id', id, 'kind', kind, 'mint', mint, 'venue', venue, 'amount', amount, 'at', at)
-end
-"""
-)
-
-# What is traded or worth something has a pool, also when the news of it was lost with Redis.
-STATES = script(
-    """
-local now, answers, i = tonumber(ARGV[1]), {}, 2
-while i <= #ARGV do
-  local key, windows = 'market:{' .. ARGV[i] .. '}', tonumber(ARGV[i+1])
-  local known = redis.call('HMGET', key, 'pools', 'liquidity')
-  local pools = tonumber(known[1] or '0')
-  if pools == 0 and (tonumber(known[2] or '0') > 0 or redis.call('EXISTS', key .. ':trades') == 1) then pools = 1 end
-  local answer = {pools, known[2] or ''}
-  for w = 1, windows do
-    local after = string.format('(%.0f', now - tonumber(ARGV[i+1+w]))
-    local sum = 0
-    for _, member in ipairs(redis.call('ZRANGEBYSCORE', key .. ':trades', after, ARGV[1])) do
-      sum = sum + tonumber(string.match(member, ':(%d+)$'))
-    end
-    answer[#answer+1] = string.format('%.0f', sum)
-  end
-  answers[#answers+1] = answer
-  i = i + 2 + windows
-end
-return answers
-"""
-)
+def limits(**more: int) -> bytes:
+    """Write what bounds a script."""
+    return pack({"keep": KEEP_S, "pools": POOLS_MAX, "ahead": AHEAD_MAX_MS, **more})
 
 
 def publish(events: Iterable[MarketEvent]) -> None:
-    """Tell the market's readers of these events and bring the tokens' states up to date, in one step.
+    """Tell the market's readers of these events and bring what is known of the tokens up to date, in one step.
 
-    Repeated after a lost reply it changes no state; readers get the events again.
+    Repeated after a lost reply it changes nothing; readers get the events again.  Postgres hears of it afterwards, once
+    for the whole batch: here all that it needs is at hand, the event is out by then, and the sniper worker, whose time
+    counts, has nothing to do with it.  Trades change nothing that Postgres keeps.
     """
-    parts: list[str | int] = []
-    for event in events:
-        parts += [event.id, event.kind, event.mint, event.venue, event.amount, event.at]
-    if parts:
-        PUBLISH()([], [EVENTS_MAX, WINDOW_MAX_S * 1000, KEEP_S, TRADES_MAX, POOLS_MAX, *parts])
+    batch = [pack(event) for event in events]
+    if not batch:
+        return
+    bounds = limits(entries=EVENTS_MAX, window=WINDOW_MAX_S * 1000, trades=TRADES_MAX)
+    doubted, touched = PUBLISH()([], [bounds, *batch])
+    if doubted:
+        now_ms.doubt()
+        log.warning("market events of a time that has not come are not believed", events=doubted)
+    keep(touched)
+
+
+Summary = list[Any]
+"""What a script says of a token: its mint, whether Redis has all that Postgres has, pools, liquidity, its time."""
+
+
+def keep(touched: Sequence[Summary]) -> None:
+    """Have Postgres keep what these tokens show; what it cannot take now it gets with the token's next event."""
+    if not touched:
+        return
+    try:
+        # What was lost comes first: a pool told of since would otherwise stand for all there is.
+        lost = restore([mint for mint, compared, *_ in touched if not compared])
+        shown = [shown_by(one) for one in (*(one for one in touched if one[1]), *lost) if one[3]]
+        if shown:
+            markets.save(shown, now_ms())
+    except DatabaseError as reason:
+        log.warning("what the market showed not kept, the next events will be", reason=str(reason))
+
+
+def shown_by(summary: Summary) -> Shown:
+    """Read what a token of known worth shows."""
+    mint, _, pools, liquidity, at = summary
+    return Shown(mint, int(pools), int(liquidity), int(at))
+
+
+def restore(mints: Collection[str]) -> list[Summary]:
+    """Bring what Redis knows of these tokens up to what Postgres has kept, and return what they show then.
+
+    Raises DatabaseError.
+    """
+    if not mints:
+        return []
+    kept = {one.mint: one for one in markets.load(mints)}
+    restored: list[Summary] = RESTORE()([], [limits(), *(pack(told(mint, kept.get(mint))) for mint in mints)])
+    if kept:
+        log.info("redis told again what the market showed", tokens=len(kept))
+    return restored
+
+
+def told(mint: str, kept: Shown | None) -> dict[str, Any]:
+    """Write what Postgres has of a token for restore.lua."""
+    if kept is None:
+        return {"mint": mint}
+    worth = {} if kept.liquidity is None else {"liquidity": str(kept.liquidity)}
+    return {"mint": mint, "pools": kept.pools, "at": str(kept.at), **worth}
 
 
 def states(asked: Mapping[str, Iterable[int]], now: int) -> dict[str, TokenState]:
     """Return each token's state, by mint, with what was traded in the windows asked for, in one round trip.
 
-    A window of so many milliseconds is (now - window, now].
+    A window of so many milliseconds is (now - window, now].  What Redis has lost it is told again first, by Postgres:
+    only then, DatabaseError may be raised.  What was read of liquidity longer than SNIPE_MARKET_AGE_S ago is unknown.
     """
     windows = {mint: list(dict.fromkeys(lengths)) for mint, lengths in asked.items()}
+    found = look(windows, now)
+    if lost := {mint: windows[mint] for mint, (compared, *_) in found.items() if not compared}:
+        restore(lost)
+        found |= look(lost, now)
+    return {
+        mint: TokenState(
+            int(pools), int(worth) if worth else None, dict(zip(windows[mint], map(int, sums), strict=True))
+        )
+        for mint, (_, pools, worth, *sums) in found.items()
+    }
+
+
+def look(windows: Mapping[str, list[int]], now: int) -> dict[str, list[Any]]:
+    """Read what Redis knows of these tokens."""
     if not windows:
         return {}
-    parts = [part for mint, lengths in windows.items() for part in (mint, len(lengths), *lengths)]
-    answers = STATES()([], [now, *parts])
-    return {
-        mint: TokenState(int(pools), int(worth) if worth else None, dict(zip(lengths, map(int, sums), strict=True)))
-        for (mint, lengths), (pools, worth, *sums) in zip(windows.items(), answers, strict=True)
-    }
+    bounds = limits(at=now, age=guards.SNIPE_MARKET_AGE_S * 1000)
+    tokens = (pack({"mint": mint, "windows": lengths}) for mint, lengths in windows.items())
+    return dict(zip(windows, STATES()([], [bounds, *tokens]), strict=True))
 
 
 def rounds(reader: str) -> Iterator[list[Entry]]:

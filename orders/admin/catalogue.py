@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.core.validators import RegexValidator
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -20,9 +21,10 @@ from engine.money import plain
 from engine.quotes import Pair as TradedPair
 from engine.triggers import usd
 from orders import control
-from orders.admin.wording import link
+from orders.admin.wording import NOTHING, link, moment
 from routing import tape
 from routing.catalogue import is_mint, token_of
+from routing.facts import believed
 from routing.models import Pair, Token
 from routing.sandbox import stage
 from routing.store import StoreError, now_ms
@@ -30,10 +32,11 @@ from routing.store import StoreError, now_ms
 # A symbol is half of a pair's name (SOL-USDC), which is part of addresses and of Redis keys.
 SYMBOL = RegexValidator(r"^[A-Za-z0-9]+\Z", "A symbol is letters and digits.")
 
-
-UNKNOWN = "unknown"
-NOBODY = "nobody"
+UNKNOWN, NOBODY = "unknown", "nobody"
 """How the forms write an authority that has been given up: their empty field is one that nobody knows."""
+
+SHOWN = ("looked_up", "worth")
+"""What a token's page shows and nobody types."""
 
 TRADE_CENTS = 25_000_00
 LIQUIDITY_CENTS = 100_000_00
@@ -132,17 +135,26 @@ class TokenAdmin(Announced):
     """Tokens by mint; one that a pair trades stays as it is and cannot be deleted."""
 
     form = TokenForm
-    list_display = ("symbol", "mint", "decimals", "minted_by", "frozen_by", "top_holder")
+    list_display = ("symbol", "mint", "decimals", "minted_by", "frozen_by", "top_holder", "looked_up")
     search_fields = ("symbol", "mint")
-    fields = ("mint", "symbol", "decimals", "mint_authority", "freeze_authority", "top_holder_bps", "worth")
+    fields = ("mint", "symbol", "decimals", "mint_authority", "freeze_authority", "top_holder_bps", *SHOWN)
     actions = ("trade", "read_liquidity")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Token]:
+        """Tell of each token whether what was looked up of it is still believed."""
+        return super().get_queryset(request).annotate(believed=believed())  # type: ignore[no-any-return]
+
+    def save_model(self, request: HttpRequest, obj: Token, form: Any, change: bool) -> None:
+        """Save what somebody has just looked up."""
+        obj.facts_at = Now()
+        super().save_model(request, obj, form, change)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Token | None = None) -> tuple[str, ...]:
         """Fix the mint for good; symbol and decimals too, once orders may be kept under them."""
         if obj is None:
-            return ("worth",)
+            return SHOWN
         traded = Pair.objects.filter(Q(token_in=obj) | Q(token_out=obj)).exists()
-        return ("mint", "symbol", "decimals", "worth") if traded else ("mint", "worth")
+        return ("mint", "symbol", "decimals", *SHOWN) if traded else ("mint", *SHOWN)
 
     def get_urls(self) -> list[URLPattern]:
         """Add the address the button above the list posts to."""
@@ -212,6 +224,13 @@ class TokenAdmin(Announced):
     def top_holder(self, token: Token) -> str:
         """Show what the largest holder has."""
         return UNKNOWN if token.top_holder_bps is None else f"{plain(Decimal(token.top_holder_bps).scaleb(-2))} %"
+
+    @admin.display(description="looked up", ordering="facts_at")
+    def looked_up(self, token: Any) -> str:
+        """Show when the authorities and the top holder were last looked up, which saving the token does."""
+        if token._state.adding:
+            return NOTHING
+        return moment(token.facts_at) + ("" if token.believed else ", too long ago to be believed")
 
     @admin.display(description="liquidity")
     def worth(self, token: Token) -> str:

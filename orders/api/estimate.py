@@ -133,7 +133,7 @@ def sniper(order: Order, now: int) -> Json:
         "conditions": [
             {**one.as_dict(), "value": sniping.shown(one, state), "met": holds(one, state)} for one in order.trigger
         ],
-        "gates": verdicts(order, facts(mint, state)),
+        "gates": verdicts(order, facts({mint: state})[mint]),
     }
 
 

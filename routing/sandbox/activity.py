@@ -9,9 +9,9 @@ from hashlib import blake2b
 
 from solders.pubkey import Pubkey
 
+from engine.market import EventKind, MarketEvent
 from engine.money import Token
 from routing.sandbox.market import ANCHOR_ATTO_USD, STABLE
-from routing.tape import EventKind, MarketEvent
 from routing.venues import VENUES
 
 SLOT_MS = 1_000

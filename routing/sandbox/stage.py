@@ -4,6 +4,7 @@ Whatever is told of a token is told after its rows are committed: who hears of a
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from secrets import token_bytes
@@ -12,9 +13,11 @@ import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Q
+from django.db.models.functions import Now
 from solders.pubkey import Pubkey
 from uuid6 import uuid7
 
+from engine.market import EventKind, MarketEvent
 from engine.money import Token
 from engine.quotes import Pair
 from routing import models, tape, wiring
@@ -22,7 +25,6 @@ from routing.catalogue import catalogue, is_mint, token_of
 from routing.sandbox import activity
 from routing.sandbox.activity import SLOT_MS, Newcomer
 from routing.store import now_ms, script
-from routing.tape import EventKind, MarketEvent
 from routing.venues import VENUES
 
 log = structlog.get_logger(__name__)
@@ -43,6 +45,9 @@ BACKFILL = 3
 EMITTED = "sandbox:emitted"
 EMITTED_S = 60
 """How long the last slot told is remembered: a clock that ran ahead for a moment silences the market no longer."""
+
+LOOK_UP_SLOTS = 3_600
+"""How often, in slots, the tokens the market made up are looked up: what it once said of them stays true."""
 
 SYMBOL = re.compile(r"[A-Za-z0-9]{1,16}")
 
@@ -205,7 +210,7 @@ def tell(kind: EventKind, token: str, cents: int) -> MarketEvent:
 def emit(now: int) -> None:
     """Tell what happened in the market in the seconds that are over since anybody last told; `now` in epoch ms.
 
-    Raises StoreError, and DatabaseError when a launch is due.
+    Raises StoreError, and DatabaseError when a launch or a look-up is due.
     """
     slots = take_slots(now // SLOT_MS - 1)
     if not slots:
@@ -216,6 +221,16 @@ def emit(now: int) -> None:
     for slot in slots:
         if activity.is_launch(slot, settings.MOCK_LAUNCH_EVERY_S):
             launch_due(seed, slot)
+        if slot % LOOK_UP_SLOTS == 0:
+            look_up(token for token in tokens.values() if activity.depth(seed, token) is not None)
+
+
+def look_up(tokens: Iterable[Token]) -> None:
+    """Look tokens up on the chain: in the sandbox their row is all there is to find, and it is true.
+
+    Others are as old as the word of whoever listed them, which saving them in the admin renews.
+    """
+    models.Token.objects.filter(mint__in=[token.mint for token in tokens]).update(facts_at=Now())
 
 
 def take_slots(last: int) -> range:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from contextlib import suppress
 
+import httpx
 import pytest
 
 from tests.chaos.ledgers import nothing_lost_or_doubled, quoted
@@ -57,3 +58,28 @@ def test_the_limit_worker_killed_again_and_again_while_orders_fire_loses_none(tm
             killer.join()
         nothing_lost_or_doubled(engine, 1_000)
         all_confirmed(engine, 1_000)
+
+
+TRADED = ("JUP", "RAY", "BONK", "WIF")
+
+
+def snipe(number):
+    """Make an order that fires on the next trade of a token, for which a gate must know what the token is worth."""
+    condition = {"kind": "volume", "atLeast": "1", "windowS": 5}
+    order = {"type": "sniper", "tokenIn": "SOL", "tokenOut": TRADED[number % len(TRADED)], "amount": "0.5"}
+    return order | {"trigger": condition, "slippageBps": 1_000}
+
+
+def test_redis_emptied_again_and_again_under_sniper_orders_fails_none_of_them(tmp_path):
+    with system({**NO_DELAYS, **tide(tmp_path, ["150"])}) as engine, httpx.Client(base_url=engine.url) as http:
+        quoted(engine)
+        for token in TRADED:
+            assert engine.manage("sandbox", "liquidity", token, "5000000").returncode == 0
+        placed = 0
+        for _ in range(8):
+            for _ in range(15):
+                placed += http.post("/api/orders/execute", json=snipe(placed)).status_code == 202
+            engine.redis().flushall()
+        assert placed >= 100
+        nothing_lost_or_doubled(engine, placed)
+        all_confirmed(engine, placed)

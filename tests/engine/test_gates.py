@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.gates import Limits, TokenFacts, judge, refusals
+from engine.gates import Limits, TokenFacts, awaits_market, judge, refusals
 
 LIMITS = Limits(liquidity_min=1_000_000, top_holder_max_bps=2_000)
 SAFE = TokenFacts(mint_authority="", freeze_authority="", liquidity=1_000_000, top_holder_bps=2_000)
@@ -51,6 +51,23 @@ def test_nothing_known_at_all_is_refused_by_every_gate():
 
 def test_a_pool_of_nothing_is_known_and_refused():
     assert refused(replace(SAFE, liquidity=0), allow_unknown=True) == ["liquidity"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "awaits"),
+    [
+        ({}, False),
+        ({"liquidity": None}, True),
+        ({"liquidity": 999_999}, False),
+        ({"liquidity": None, "mint_authority": "somebody"}, False),
+        ({"liquidity": None, "top_holder_bps": None}, False),
+        ({"top_holder_bps": None}, False),
+    ],
+)
+def test_a_token_awaits_the_market_while_nothing_but_its_silence_keeps_it(changed, awaits):
+    facts = replace(SAFE, **changed)
+    assert awaits_market(judge(facts, LIMITS, allow_unknown=False)) is awaits
+    assert not awaits_market(judge(replace(facts, mint_authority=""), LIMITS, allow_unknown=True))
 
 
 def test_a_verdict_tells_the_value_its_source_and_why():

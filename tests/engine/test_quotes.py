@@ -5,7 +5,8 @@ from decimal import Decimal
 import pytest
 
 from engine.amm import ConstantProduct
-from engine.quotes import CannotFill, NoQuote, Quote, best, offers
+from engine.guards import TABLE
+from engine.quotes import AGE_MAX_MS, AHEAD_MAX_MS, CannotFill, NoQuote, Quote, best, offers
 
 POOL = ConstantProduct(10**12, 10**12)
 
@@ -33,9 +34,15 @@ def test_the_net_price_is_the_price_less_the_fee():
     assert quote(price="100", fee_bps=25).net_price == Decimal("99.75")
 
 
-def test_a_clock_that_runs_ahead_makes_no_negative_age():
+def test_a_clock_that_runs_ahead_a_little_makes_no_negative_age():
     assert quote(observed_at=1_000).age(1_500) == 500
     assert quote(observed_at=1_000).age(900) == 0
+    assert quote(observed_at=AHEAD_MAX_MS).age(0) == 0
+
+
+def test_a_quote_from_further_in_the_future_is_older_than_any_limit():
+    assert quote(observed_at=AHEAD_MAX_MS + 1).age(0) == AGE_MAX_MS
+    assert all(guard.high < AGE_MAX_MS for guard in TABLE.values() if guard.unit == "ms")
 
 
 def test_offers_are_sized_for_the_order_and_come_best_first():

@@ -1,6 +1,6 @@
 """Levels and ticks, which price may be trusted, and when a sniper's conditions hold."""
 
-from decimal import Decimal
+from decimal import Context, Decimal
 
 import pytest
 from hypothesis import given
@@ -15,12 +15,14 @@ from engine.triggers import (
     Distrust,
     Kind,
     TokenState,
+    affords,
     cents,
     condition_from,
     first_unmet,
     level,
     nearest_ticks,
     on_tick,
+    price_watch,
     trusted,
     usd,
 )
@@ -119,6 +121,32 @@ def test_a_condition_comes_back_as_it_was_written(condition):
 @given(st.integers(0, 10**15))
 def test_dollars_and_cents_are_exact(amount):
     assert cents(usd(amount)) == amount
+
+
+HIGHEST = st.decimals("0.000000000000000001", "1000000000", places=18)
+
+
+@given(HIGHEST, TICKS, st.sampled_from((-1, 0, 1)), st.integers(1, 45))
+def test_whoever_looks_for_orders_a_price_may_fire_misses_none(most, tick, off, digits):
+    # The price at which it fires exactly, as closely as so many digits say, and those beside it.
+    price = Context(prec=digits).divide(Decimal(1), most)
+    price += off * price.scaleb(-digits)
+    watch = price_watch(Pair(SOL, USDC, tick), most)
+    assert 0 <= watch.at_least <= LEVEL_MAX
+    if affords(most, price):
+        assert level(price, tick) >= watch.at_least
+
+
+@given(HIGHEST, TICKS)
+def test_an_order_is_not_looked_at_two_ticks_below_its_price(most, tick):
+    watch = price_watch(Pair(SOL, USDC, tick), most)
+    price = 1 / most - 2 * tick
+    if 0 < watch.at_least < LEVEL_MAX - 2 and price > 0:
+        assert level(price, tick) < watch.at_least
+
+
+def test_an_order_that_would_pay_anything_is_looked_at_at_every_price():
+    assert price_watch(Pair(SOL, USDC), None).at_least == 0
 
 
 LIMITS = st.decimals("0.000001", "100000", places=6)

@@ -478,6 +478,18 @@ def test_an_authority_is_written_as_an_address_as_nobody_or_left_empty(admin_cli
     assert token.freeze_authority == kept
 
 
+def test_saving_a_token_looks_it_up_and_the_list_says_which_was_looked_up_too_long_ago(admin_client, token):
+    Token.objects.filter(mint=NEW_MINT).update(facts_at=datetime.now(UTC) - timedelta(days=31))
+    address = reverse("admin:routing_token_change", args=[NEW_MINT])
+    assert "too long ago to be believed" in list_of(admin_client, Token)
+    assert "too long ago to be believed" in page_of(admin_client, token)
+    given = {"symbol": "PYTH", "decimals": 6, "mint_authority": "nobody"}
+    assert admin_client.post(address, given).status_code == 302
+    token.refresh_from_db()
+    assert datetime.now(UTC) - token.facts_at < timedelta(minutes=1)
+    assert "too long ago" not in list_of(admin_client, Token)
+
+
 def test_an_authority_that_is_no_address_is_refused(admin_client, token):
     given = {"symbol": "PYTH", "decimals": 6, "mint_authority": "me"}
     answer = admin_client.post(reverse("admin:routing_token_change", args=[NEW_MINT]), given)

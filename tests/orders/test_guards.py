@@ -1,6 +1,7 @@
 """Guards moved by an operator: each counts where it is used, the record says who did it, and nothing undoes it."""
 
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -11,14 +12,17 @@ from django.test.utils import CaptureQueriesContext
 from redis.exceptions import ConnectionError as StoreGone
 
 from engine.guards import TABLE
+from engine.market import EventKind, MarketEvent
 from engine.triggers import Condition, Kind
-from orders import guards, limits, live, pulse, recovery
+from orders import guards, limits, live, pulse, recovery, sniping
 from orders.guards import CannotMove
 from orders.models import Guard
 from routing import guards as standing
+from routing import tape
 from routing.guards import guards as now
 from routing.guards import moved
-from routing.store import redis
+from routing.models import Token
+from routing.store import now_ms, redis
 from tests.orders.test_sniping import Market, list_token, new_mint
 from tests.system import eventually
 
@@ -176,6 +180,33 @@ def test_what_a_sniper_order_demands_of_a_token(bench, name, strict, gate):
     (fired,) = bench.accept(bench.snipe(mint, Condition(Kind.LIQUIDITY, 1)))
     market.worth(60_000)
     assert bench.statuses(fired)[-1] == "triggered"
+
+
+def test_how_long_what_the_market_showed_is_believed(bench):
+    mint = new_mint()
+    list_token(mint)
+    tape.publish([MarketEvent("read", EventKind.LIQUIDITY, mint, "", 80_000_00, now_ms() - 100_000)])
+    (order_id,) = bench.accept(bench.snipe(mint, Condition(Kind.LIQUIDITY, 1)))
+    move("SNIPE_MARKET_AGE_S", 60)
+    sniping.evaluate([order_id])
+    assert bench.statuses(order_id) == ["pending"]
+    move("SNIPE_MARKET_AGE_S", 200)
+    sniping.evaluate([order_id])
+    assert bench.statuses(order_id) == ["pending", "triggered"]
+
+
+def test_how_long_what_was_looked_up_of_a_token_is_believed(bench):
+    mint = new_mint()
+    list_token(mint)
+    Token.objects.filter(mint=mint).update(facts_at=datetime.now(UTC) - timedelta(days=2))
+    market = Market(mint)
+    (fired,) = bench.accept(bench.snipe(mint, Condition(Kind.LIQUIDITY, 1)))
+    market.worth(60_000)
+    assert bench.statuses(fired)[-1] == "triggered"
+    move("SNIPE_FACTS_AGE_DAYS", 1)
+    (refused,) = bench.accept(bench.snipe(mint, Condition(Kind.LIQUIDITY, 1)))
+    market.worth(60_000)
+    assert bench.events(refused)[-1]["code"] == "gate_refused"
 
 
 # --- what nothing undoes

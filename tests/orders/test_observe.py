@@ -10,13 +10,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.lifecycle import Status
+from engine.market import EventKind, MarketEvent
 from engine.orders import OrderType, TimeInForce
 from engine.triggers import Condition, Kind
 from orders import deadletters, limits, live, observe, reconciliation, scrape, sniping, waiting
 from orders.observe import PROCESS, Stopwatch
 from routing import tape, wiring
 from routing.store import now_ms, redis
-from routing.tape import EventKind, MarketEvent
 from tests.orders.doors import opened, until
 from tests.orders.test_sniping import list_token, new_mint
 

@@ -13,6 +13,7 @@ from drf_spectacular.validation import validate_schema
 from engine import events, gates
 from engine.gates import Limits, TokenFacts
 from engine.lifecycle import Status
+from engine.market import MarketEvent
 from engine.orders import OrderType
 from engine.retry import Failure
 from engine.triggers import Condition, Kind, Sighting
@@ -20,7 +21,6 @@ from orders import sniping
 from orders.api import examples, serializers
 from orders.api.events import KINDS
 from orders.api.rules import NEEDS, inapplicable
-from routing.tape import MarketEvent
 from tests.orders.doors import ORDER, post
 
 ERROR = "#/components/schemas/Error"

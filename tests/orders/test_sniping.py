@@ -7,6 +7,7 @@ import pytest
 from solders.keypair import Keypair
 from uuid6 import uuid7
 
+from engine.market import EventKind, MarketEvent
 from engine.orders import TimeInForce
 from engine.triggers import Condition, Kind
 from orders import dispatch, limits, live, recovery, sniping, waiting
@@ -15,7 +16,6 @@ from routing import tape
 from routing.catalogue import catalogue
 from routing.models import Pair, Token
 from routing.store import now_ms, redis
-from routing.tape import EventKind, MarketEvent
 
 LAUNCH = Condition(Kind.LAUNCH)
 DOLLAR = 100

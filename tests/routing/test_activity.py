@@ -8,12 +8,12 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.market import EventKind
 from engine.money import Token
 from routing.catalogue import is_mint
 from routing.models import Token as TokenRow
 from routing.sandbox import activity
 from routing.sandbox.activity import NEW, SLOT_MS, happenings, newcomer
-from routing.tape import EventKind
 from routing.venues import VENUES
 from tests.engine.tokens import BONK, SOL, USDC
 

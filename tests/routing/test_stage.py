@@ -1,21 +1,22 @@
 """The hands in the sandbox market: launches, what they leave behind, and who tells of each second."""
 
 import threading
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from django.db import OperationalError, close_old_connections
 
 from engine.gates import TokenFacts
+from engine.market import EventKind
 from engine.triggers import TokenState
 from routing import catalogue as catalogue_module
 from routing import models, tape
 from routing.catalogue import catalogue
-from routing.facts import facts
+from routing.facts import believed, facts
 from routing.sandbox import activity, stage
 from routing.sandbox.activity import SLOT_MS, newcomer
 from routing.store import StoreError, now_ms, redis
-from routing.tape import EventKind
 
 MINT = "HZ1JovNiVvGrGNiiYvEozEVgZ58xaU3RKwX8eACQBCt3"
 SOMEBODY = "2b1kV6DkPAnxd5ixfnxCpjxmKwqjjaYmCZfHsFu24GXo"
@@ -185,14 +186,14 @@ def test_nothing_is_told_of_a_token_nobody_knows(tell):
 
 def test_facts_come_from_the_row_and_the_tape():
     stage.launch(mint=MINT, liquidity=700, mint_authority=SOMEBODY, freeze_authority="", top_holder_bps=1_234)
-    assert facts(MINT, state()) == TokenFacts(SOMEBODY, "", 700, 1_234)
-    assert facts(MINT, None) == TokenFacts(SOMEBODY, "", None, 1_234)
+    assert facts({MINT: state()}) == {MINT: TokenFacts(SOMEBODY, "", 700, 1_234)}
+    assert facts({MINT: TokenState(0, None, {})}) == {MINT: TokenFacts(SOMEBODY, "", None, 1_234)}
 
 
 def test_unknown_facts_stay_unknown_and_of_an_unknown_token_everything_is():
     stage.launch(mint=MINT, liquidity=700, mint_authority=None, freeze_authority=None, top_holder_bps=None)
-    assert facts(MINT, state()) == TokenFacts(None, None, 700, None)
-    assert facts(SOMEBODY, TokenState(1, 500, {})) == TokenFacts()
+    assert facts({MINT: state()}) == {MINT: TokenFacts(None, None, 700, None)}
+    assert facts({SOMEBODY: TokenState(1, 500, {})}) == {SOMEBODY: TokenFacts()}
 
 
 def test_the_second_that_is_over_is_told_and_it_once():
@@ -304,3 +305,18 @@ def test_while_postgres_is_away_what_happens_is_told_and_only_a_launch_fails(no_
         with pytest.raises(OperationalError):
             stage.emit(NOW + second * SLOT_MS)
     assert len(events()) > 0
+
+
+def test_tokens_the_market_made_up_are_looked_up_now_and_then_and_never_become_unknown():
+    stage.launch(mint=MINT, symbol="PYTH")
+    models.Token.objects.update(facts_at=datetime(2020, 1, 1, tzinfo=UTC))
+    hour = NOW // SLOT_MS // stage.LOOK_UP_SLOTS * stage.LOOK_UP_SLOTS
+    stage.emit(hour * SLOT_MS)
+    assert believed_tokens() == set()
+    stage.emit((hour + 1) * SLOT_MS)
+    assert {"SOL", "USDC", "JUP"} <= believed_tokens()
+    assert "PYTH" not in believed_tokens(), "only its launcher can tell of it"
+
+
+def believed_tokens():
+    return set(models.Token.objects.annotate(known=believed()).filter(known=True).values_list("symbol", flat=True))

@@ -6,10 +6,10 @@ import threading
 import pytest
 from structlog.testing import capture_logs
 
+from engine.market import EventKind, MarketEvent
 from engine.triggers import WINDOW_MAX_S, TokenState
 from routing import group, tape
 from routing.store import now_ms, redis
-from routing.tape import EventKind, MarketEvent
 
 MINT = "HZ1JovNiVvGrGNiiYvEozEVgZ58xaU3RKwX8eACQBCt3"
 OTHER = "2b1kV6DkPAnxd5ixfnxCpjxmKwqjjaYmCZfHsFu24GXo"
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("empty_store")
 
 
 @pytest.fixture
-def empty_store():
+def empty_store(transactional_db):
     redis().flushdb()
     yield
     redis().flushdb()

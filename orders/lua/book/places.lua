@@ -1,0 +1,58 @@
+-- Functions for the scripts that move orders which wait: where in the book one is, and how it gets there and away.
+--
+-- | key | what is done to it |
+-- |---|---|
+-- | limit_bucket:{<pair>}:<price> | sorted set: orders that rest at a price, by since when, then by id |
+-- | limit_levels:{<pair>} | sorted set: prices that have a bucket, by level |
+-- | limit:{<pair>}:<order id> | hash: price and amount of a resting order |
+-- | limit_pairs | set: pairs that may have levels |
+-- | snipe:{<mint>}:<index> | sorted set: armed orders by what they watch, from which value on |
+-- | snipe:{<mint>}:windows, :pairs | sets: the windows that have an index `volume:`, the pairs that have a `price:` |
+-- | waiting:expiring | sorted set: waiting orders that expire, by when |
+--
+-- A place is a text: 'limit <pair> <price>', or 'snipe <mint> <index>'.  `rest` and `watch` return where the order is,
+-- `leave` wants it back; an order is in one place at a time.
+local NAMED = {volume = 'windows', price = 'pairs'}
+
+-- The set that names an index of which a token may have several, and the name: whoever looks at a token finds them all.
+local function named(mint, index)
+  local family, name = string.match(index, '^(%a+):(%S+)$')
+  if family then return 'snipe:{' .. mint .. '}:' .. NAMED[family], name end
+end
+
+local function leave(id, at)
+  local kind, tag, where = string.match(at, '^(%a+) (%S+) (%S+)$')
+  if kind == 'limit' then
+    local bucket = 'limit_bucket:{' .. tag .. '}:' .. where
+    redis.call('ZREM', bucket, id)
+    if redis.call('EXISTS', bucket) == 0 then redis.call('ZREM', 'limit_levels:{' .. tag .. '}', where) end
+    redis.call('DEL', 'limit:{' .. tag .. '}:' .. id)
+  elseif kind == 'snipe' then
+    local index = 'snipe:{' .. tag .. '}:' .. where
+    redis.call('ZREM', index, id)
+    local names, name = named(tag, where)
+    if names and redis.call('EXISTS', index) == 0 then redis.call('SREM', names, name) end
+  end
+end
+
+local function watch(id, mint, where, threshold)
+  redis.call('ZADD', 'snipe:{' .. mint .. '}:' .. where, threshold, id)
+  local names, name = named(mint, where)
+  if names then redis.call('SADD', names, name) end
+  return 'snipe ' .. mint .. ' ' .. where
+end
+
+local function rest(id, order)
+  if order.type ~= 'limit' then return watch(id, order.mint, order.watch, order.watchAt) end
+  local price, level = order.restPrice or order.limitPrice, order.restLevel or order.level
+  local tag = '{' .. order.pair .. '}'
+  redis.call('ZADD', 'limit_bucket:' .. tag .. ':' .. price, order.since, id)
+  redis.call('ZADD', 'limit_levels:' .. tag, level, price)
+  redis.call('SADD', 'limit_pairs', order.pair)
+  redis.call('HSET', 'limit:' .. tag .. ':' .. id, 'price', price, 'amount', order.amountIn)
+  return 'limit ' .. order.pair .. ' ' .. price
+end
+
+local function expire_at(id, at)
+  if at then redis.call('ZADD', 'waiting:expiring', at, id) else redis.call('ZREM', 'waiting:expiring', id) end
+end

@@ -1,0 +1,14 @@
+-- Takes over the claims whose taker has let their lease run out.
+--
+-- KEYS[1] limit_claims:{<pair>}, see claim.lua.  ARGV: now, the new lease
+-- Returns the name of each, and what is on record of it without its lease.
+local found, all = {}, redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  local lease, rest = string.match(all[i+1], '^(%d+) (.*)$')
+  if tonumber(lease) <= tonumber(ARGV[1]) then
+    redis.call('HSET', KEYS[1], all[i], ARGV[2] .. ' ' .. rest)
+    found[#found+1] = all[i]
+    found[#found+1] = rest
+  end
+end
+return found

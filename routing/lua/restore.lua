@@ -1,0 +1,23 @@
+-- Brings what Redis knows of tokens up to what Postgres has kept: that is a reading like any other, which a newer one
+-- overrides.
+--
+-- ARGV[1]   limits, MessagePack: keep, pools, ahead; see publish.lua
+-- ARGV[2..] tokens, MessagePack: mint, and where Postgres has the token: pools, liquidity, at; the last two as text
+-- Returns what each of them shows then.
+local answer = {}
+for i = 2, #ARGV do
+  local kept = cmsgpack.unpack(ARGV[i])
+  local key, shown = key_of(kept.mint), {kept.mint, 1, 0, '', ''}
+  if kept.at then
+    redis.call('HSET', key, 'kept_pools', kept.pools, 'kept_at', kept.at)
+    if kept.liquidity then take_reading(key, '', kept.liquidity, kept.at) end
+  end
+  -- A token of which nothing at all is known leaves no hash behind.
+  if redis.call('EXISTS', key, key .. ':trades') > 0 then
+    redis.call('HSET', key, 'compared', epoch)
+    shown = add_up(kept.mint)
+    redis.call('EXPIRE', key, limits.keep)
+  end
+  answer[#answer+1] = shown
+end
+return answer

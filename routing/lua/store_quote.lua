@@ -1,0 +1,38 @@
+-- Keeps a venue's quote, and chooses BEST anew; it follows the clock.
+--
+-- | key | what is done to it |
+-- |---|---|
+-- | KEYS[1] | hash: the venue's last quote |
+-- | KEYS[2] | hash: BEST, a copy of the one it is |
+-- | KEYS[3..] | read: every venue's last quote |
+--
+-- ARGV: the quote's fields, MessagePack; its observed_at; how long it is kept, ms; age up to which it may be BEST, ms;
+-- how far ahead of the clock it may be, ms; the rank BEST must be above
+-- Returns 1 if it was kept, 0 if a later observation is there, -1 if its own time has not come.
+local quote, observed_at, keep, fresh, newest, least = ARGV[1], tonumber(ARGV[2]), ARGV[3], now - tonumber(ARGV[4]),
+  now + tonumber(ARGV[5]), ARGV[6]
+if observed_at > newest then return -1 end
+
+-- A later observation gives way to an earlier one only if it is none: the clock has stepped back since.
+local known = tonumber(redis.call('HGET', KEYS[1], 'observed_at') or '-1')
+if known > observed_at and known <= newest then return 0 end
+local flat = {}
+for name, value in pairs(cmsgpack.unpack(quote)) do flat[#flat + 1] = name; flat[#flat + 1] = value end
+redis.call('HSET', KEYS[1], unpack(flat))
+redis.call('HINCRBY', KEYS[1], 'polls', 1)
+redis.call('PEXPIRE', KEYS[1], keep)
+
+-- Chosen in the same step, BEST always names a quote that is there.
+local rank, winner = least, nil
+for i = 3, #KEYS do
+  local seen = redis.call('HMGET', KEYS[i], 'rank', 'observed_at')
+  local at = tonumber(seen[2] or '-1')
+  if seen[1] and at >= fresh and at <= newest and seen[1] > rank then rank, winner = seen[1], KEYS[i] end
+end
+redis.call('DEL', KEYS[2])
+if winner then
+  redis.call('HSET', KEYS[2], unpack(redis.call('HGETALL', winner)))
+  redis.call('HDEL', KEYS[2], 'polls')
+  redis.call('PEXPIRE', KEYS[2], keep)
+end
+return 1
