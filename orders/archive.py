@@ -332,18 +332,20 @@ def latest_of(rows: Iterable[Row]) -> list[dict[str, Any]]:
 def update_orders(latest: Sequence[dict[str, Any]]) -> set[UUID]:
     """Bring order rows up to their last event; return those that went ahead.
 
-    What was made in a later epoch is later, whatever its seq.  What has ended stays as it ended.
+    What was made in a later epoch is later, whatever its seq; an event of the version before this one names none.  What
+    has ended stays as it ended.
     """
     rows = fetch(
         f"""
         UPDATE orders_order o
-        SET status = v.event->>'status', seq = (v.event->>'seq')::int, epoch = coalesce((v.event->>'epoch')::int, 0),
+        SET status = v.event->>'status', seq = (v.event->>'seq')::int,
+            epoch = coalesce((v.event->>'epoch')::int, o.epoch),
             attempt = (v.event->>'attempt')::int, updated_at = (v.event->>'at')::timestamptz, result = v.event {FACTS},
             closed_at = CASE WHEN v.event->>'status' = ANY(%s) THEN coalesce(o.closed_at, now()) ELSE o.closed_at END,
             venue = coalesce(v.venue, o.venue), tx_hash = coalesce(v.tx_hash, o.tx_hash)
         FROM jsonb_to_recordset(%s) AS v(order_id uuid, event jsonb, venue text, tx_hash text)
         WHERE o.id = v.order_id AND o.status <> ALL(%s)
-          AND (o.epoch, o.seq) < (coalesce((v.event->>'epoch')::int, 0), (v.event->>'seq')::int)
+          AND (o.epoch, o.seq) < (coalesce((v.event->>'epoch')::int, o.epoch), (v.event->>'seq')::int)
         RETURNING o.id
         """,  # noqa: S608 - a constant of this module
         UNFILLED,

@@ -151,7 +151,7 @@ def write(asked: Sequence[NewOrder]) -> dict[str, datetime]:
         SELECT id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of,
                limit_price, max_price, coalesce(time_in_force, 'gtc'), expires_at, coalesce(trigger, '[]'),
                coalesce(allow_unknown, false), %s,
-               CASE WHEN type = 'market' THEN now() + %s * interval '1 second' END
+               CASE WHEN type = 'market' THEN statement_timestamp() + %s * interval '1 second' END
         FROM json_to_recordset(%s) AS o(id uuid, type text, pair text, amount_in numeric, slippage_bps int,
                                         client_order_id text, fingerprint text, replay_of uuid, limit_price numeric,
                                         max_price numeric, time_in_force text, expires_at timestamptz, trigger jsonb,

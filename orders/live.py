@@ -127,7 +127,19 @@ def decode(text: str) -> dict[str, Any]:
 def encode(event: Mapping[str, Any]) -> str:
     """Write one event; a NUL in what a venue or a chain said, which Postgres cannot keep, becomes a mark."""
     text = msgspec.json.encode(event).decode()
-    return text.replace("\\u0000", "\ufffd") if "\\u0000" in text else text
+    return msgspec.json.encode(without_nul(event)).decode() if "\\u0000" in text else text
+
+
+def without_nul(value: Any) -> Any:
+    """Put a mark in the place of every NUL."""
+    match value:
+        case str():
+            return value.replace("\0", "\ufffd")
+        case Mapping():
+            return {name: without_nul(fact) for name, fact in value.items()}
+        case list() | tuple():
+            return [without_nul(fact) for fact in value]
+    return value
 
 
 def place(placements: Iterable[Placement]) -> set[str]:

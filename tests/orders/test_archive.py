@@ -4,12 +4,13 @@ import subprocess
 import sys
 import threading
 
+import msgspec
 import pytest
 from django.db import OperationalError, connection
 
 from config.env import ROOT
 from engine.lifecycle import Status
-from orders import archive, intake, live, models
+from orders import archive, history, intake, limits, live, models, waiting
 from orders.models import OrderEvent, SetAside
 from routing import group
 from routing.store import redis
@@ -25,7 +26,7 @@ def feed(*lines):
 def line(order_id, seq, status="routing", final=0, at="2026-11-22T12:00:00.123Z", **facts):
     """Spell one line of the feed."""
     event = {"orderId": order_id, "seq": seq, "status": status, "at": at, "attempt": 1, **facts}
-    return f"{order_id} {seq} {final} {live.encode(event)}"
+    return f"{order_id} {seq} {final} {msgspec.json.encode(event).decode()}"
 
 
 def archived(order_id):
@@ -56,8 +57,7 @@ def test_five_events_and_the_order_row_reach_postgres_as_the_client_saw_them(ben
     bench.archive()
     assert archived(order_id) == list(enumerate(STAGES, 1))
     kept = OrderEvent.objects.get(order_id=order_id, seq=5)
-    common = dict.fromkeys(archive.COMMON)
-    assert kept.facts == {name: value for name, value in told[4].items() if name not in common}
+    assert kept.facts == history.facts_of(told[4]) and kept.epoch == told[4]["epoch"] > 0
     row = bench.row(order_id)
     assert (row.status, row.seq, row.attempt) == ("confirmed", 5, 1)
     assert (row.venue, row.tx_hash, row.result) == (told[4]["venue"], told[4]["txHash"], kept.facts)
@@ -126,13 +126,64 @@ def test_an_event_that_comes_twice_is_kept_once_as_it_first_was(bench, unannounc
     assert SetAside.objects.count() == 0
 
 
-def test_a_final_event_ends_a_row_that_an_earlier_life_took_further(bench, unannounced):
+def later(count):
+    """Return epochs after the one in which orders are placed."""
+    return [100_000 + number for number in range(count)]
+
+
+def test_events_of_a_later_epoch_take_the_place_of_those_that_were_lost(bench, unannounced):
     (order_id,) = bench.place()
-    feed(line(order_id, 7, "routing"))
+    first, second = later(2)
+    feed(*(line(order_id, seq, "routing", epoch=first) for seq in range(2, 8)))
     bench.archive()
-    feed(line(order_id, 5, "confirmed", 1))
+    feed(line(order_id, 4, "building", epoch=second), line(order_id, 5, "confirmed", 1, epoch=second))
     bench.archive()
-    assert bench.row(order_id).status == "confirmed"
+    assert archived(order_id) == [(2, "routing"), (3, "routing"), (4, "building"), (5, "confirmed")]
+    row = bench.row(order_id)
+    assert (row.status, row.seq, row.epoch) == ("confirmed", 5, second)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_events_that_were_lost_and_come_late_change_nothing(bench, unannounced, together):
+    (order_id,) = bench.place()
+    first, second = later(2)
+    lost = [line(order_id, seq, "routing", epoch=first) for seq in range(2, 6)]
+    if not together:
+        feed(line(order_id, 2, "building", epoch=second))
+        bench.archive()
+        feed(*lost)
+    else:
+        feed(*lost, line(order_id, 2, "building", epoch=second))
+    bench.archive()
+    assert archived(order_id) == [(2, "building")]
+    row = bench.row(order_id)
+    assert (row.status, row.seq, row.epoch) == ("building", 2, second)
+
+
+def test_what_a_live_order_tells_behind_its_end_is_not_written_and_the_order_restored(bench):
+    (order_id,) = bench.accept(bench.limit("150"))
+    waiting.cancel(order_id)
+    bench.archive()
+    redis().hset(live.key(order_id), mapping={"status": "pending", "seq": 1})
+    redis().xdel(f"{live.key(order_id)}:events", "2-0")
+    bench.price("151")
+    limits.fire("SOL-USDC")
+    execution_of_an_ended_order = line(order_id, 3, "routing", epoch=later(1)[0])
+    redis().hset(live.key(order_id), mapping={"status": "routing", "seq": 3})
+    redis().xadd(f"{live.key(order_id)}:events", {"e": execution_of_an_ended_order.split(" ", 3)[3]}, id="3-0")
+    feed(execution_of_an_ended_order)
+    bench.archive()
+    assert archived(order_id) == [(1, "pending"), (2, "cancelled")]
+    assert bench.statuses(order_id) == ["pending", "cancelled"]
+
+
+def test_an_event_of_the_version_before_counts_as_of_its_orders_epoch(bench, unannounced):
+    (order_id,) = bench.place()
+    models.Order.objects.update(epoch=7)
+    feed(line(order_id, 2, "routing"))
+    bench.archive()
+    row = bench.row(order_id)
+    assert (row.status, row.seq, row.epoch) == ("routing", 2, 7)
 
 
 def test_an_entry_whose_reader_died_is_taken_over(bench, monkeypatch):

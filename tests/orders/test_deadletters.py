@@ -102,16 +102,12 @@ def test_a_replay_places_the_order_anew_and_links_it(bench, failed, settings):
 def test_after_both_venues_were_down_and_came_back_a_replay_confirms(bench, settings):
     for venue in ("RAYDIUM", "METEORA"):
         outages.put(venue, "down")
-    settings.MAX_ATTEMPTS = 1
+    settings.ORDER_DEADLINE_S = 0
     (order_id,) = bench.place()
     bench.carry([order_id])
-    from orders import execution
-
-    execution.asker().ask(bench.pair).result(5)
-    execution.resumption().shutdown(wait=True)
-    execution.resumption.cache_clear()
-    assert bench.statuses(order_id)[-1] == "failed"
+    assert bench.events(order_id)[-1]["code"] == "deadline_passed"
     deadletters.keep([order_id])
+    settings.ORDER_DEADLINE_S = 30
     bench.quote_all()
     new_id = deadletters.replay(order_id, by="ada").order_id
     bench.run([new_id])

@@ -9,8 +9,9 @@ from celery import current_app
 from django.db import DatabaseError, connection
 from kombu.exceptions import LimitExceeded, OperationalError
 
-from orders import dispatch, intake, live, models, recovery, sweep, terms
+from orders import dispatch, history, intake, live, models, recovery, sweep, terms
 from orders.intake import Accepted, Conflict
+from routing import epochs
 from routing.store import StoreError, redis
 
 
@@ -112,7 +113,7 @@ def test_fifty_racing_requests_with_one_client_id_make_one_order(bench):
 
 
 def test_with_redis_down_an_order_is_accepted_and_recovery_places_it_later(bench, monkeypatch):
-    live.mark_rebuilt()
+    live.mark_rebuilt(epochs.current())
 
     def away(_):
         raise StoreError("connection refused")
@@ -150,7 +151,7 @@ def test_a_long_list_of_orders_travels_in_messages_of_limited_size(bench):
 
 def test_the_pending_event_made_at_intake_and_the_one_rebuilt_from_the_row_are_the_same(bench):
     (order_id,) = bench.place()
-    assert recovery.history(bench.row(order_id)) == bench.events(order_id)
+    assert history.of(bench.row(order_id)) == bench.events(order_id)
 
 
 @pytest.mark.parametrize("reason", [StoreError("redis went away"), DatabaseError("postgres went away")], ids=str)

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from engine.orders import TimeInForce
-from orders import book, dispatch, endings, execution, limits, live, progress, waiting
+from orders import book, claims, dispatch, endings, execution, limits, progress, waiting
 from orders.sweep import sweep
 from routing import quotes
 from routing.router import Basis, Source
@@ -314,7 +314,7 @@ def test_an_order_with_no_quote_to_execute_on_rests_instead_of_failing(bench):
     (order_id,) = bench.accept(bench.limit("150"))
     bench.price("151")
     limits.check()
-    execution.route(live.claim([order_id]).claims, {PAIR: Basis(Source.ASKED, ())})
+    execution.execute(claims.claim([order_id]).claims, {PAIR: Basis(Source.ASKED, ())})
     assert bench.statuses(order_id) == ["pending", "triggered", "pending"]
     assert bench.events(order_id)[-1]["returned"]["code"] == "no_quote"
 

@@ -10,9 +10,10 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 from structlog.testing import capture_logs
 
-from orders import archive, deadletters, dispatch, heartbeats, intake, live, past, recovery, retention, seen
+from orders import archive, deadletters, dispatch, heartbeats, intake, live, past, recovery, restoring, retention, seen
 from orders.intake import Accepted, Conflict
 from orders.models import ArchivedOrder, Attempt, DeadLetter, Order, OrderEvent, SetAside
+from routing import epochs
 from routing.models import LedgerEntry
 from routing.store import redis
 from tests.factories import AttemptFactory, DeadLetterFactory, OrderEventFactory, OrderFactory
@@ -69,7 +70,7 @@ def confirmed(bench, settings):
     bench.run([order_id])
     bench.archive()
     redis().flushdb()
-    live.mark_rebuilt()
+    live.mark_rebuilt(epochs.current())
     return aged(order_id)
 
 
@@ -341,8 +342,8 @@ def test_an_archived_order_can_neither_be_cancelled_nor_amended(bench):
 def test_a_late_client_gets_the_whole_story_of_an_archived_order(confirmed):
     retention.retire()
     history = seen.history(confirmed)
-    assert [seq for seq, _ in history.events] == [1, 2, 3, 4, 5] and history.finished
-    assert seen.history(confirmed, 4).events == history.events[4:]
+    assert [cursor.seq for cursor, _ in history.events] == [1, 2, 3, 4, 5] and history.finished
+    assert seen.history(confirmed, history.events[3][0]).events == history.events[4:]
     assert seen.history(str(UUID(int=7))) is None
 
 
@@ -386,7 +387,7 @@ def test_the_admin_shows_an_archived_order_and_finds_it_by_its_names(confirmed, 
 
 def test_an_archived_order_is_not_rebuilt(confirmed):
     retention.retire()
-    recovery.rebuild([confirmed])
+    assert restoring.restore([confirmed], "a test") == set()
     redis().flushdb()
     recovery.recover()
     assert live.statuses([confirmed]) == {} and not Order.objects.exists()
@@ -454,6 +455,6 @@ def test_events_only_the_attempts_know_are_told_after_the_move_too(bench):
     trail = [{"orderId": str(one.pk), "seq": 2, "status": "routing", "at": "2026-01-01T00:00:00.000Z", "attempt": 1}]
     AttemptFactory(order=one, state="rejected", seq=3, trail=trail)
     before = seen.history(str(one.pk))
-    assert [seq for seq, _ in before.events] == [1, 2, 3]
+    assert [cursor.seq for cursor, _ in before.events] == [1, 2, 3]
     retire_all()
     assert seen.history(str(one.pk)) == before

@@ -55,7 +55,7 @@ async def reading():
     with tail.tail().inbox("probe") as inbox:
         tail.tail().ensure_reading()
 
-        said = live.encode({"orderId": NOBODY, "epoch": 1, "seq": 7})
+        said = live.encode({"orderId": NOBODY, "epoch": 1, "seq": 7, "status": "pending"})
 
         def heard():
             redis().xadd(live.FEED, {"b": f"probe 7 0 {said}"})
