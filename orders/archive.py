@@ -25,6 +25,7 @@ from orders import dispatch, live, observe, past, restoring, traces
 from orders.lines import named
 from orders.models import SetAside
 from orders.rows import fetch, recordset
+from routing.crashpoints import Store, step
 from routing.group import Entry, Group, me, refuse_unless_emptied
 from routing.store import now_ms, redis
 
@@ -210,6 +211,7 @@ def read(line: str) -> Row:
     return Row(wire, parts[3], line)
 
 
+@step("archive", Store.POSTGRES, "events are committed by DBSync")
 def store(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """Write rows in one transaction; return those Postgres refuses, found by halving, with its reason."""
     if not rows:

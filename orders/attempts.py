@@ -21,6 +21,7 @@ from engine.orders import OrderType
 from orders import terms
 from orders.rows import as_bytea, fetch, recordset
 from routing.chain import Finding
+from routing.crashpoints import Store, step
 
 OPEN = [state.value for state in OPEN_ATTEMPT]
 
@@ -100,6 +101,7 @@ def prepare(attempts: Sequence[Prepared]) -> Outcome:
     return Outcome(first.stands | second.stands, first.faulty | second.faulty)
 
 
+@step("prepare", Store.POSTGRES, "the attempt is committed as prepared")
 def insert(attempts: Sequence[Prepared]) -> set[str]:
     """Commit attempts in one statement."""
     rows = fetch(
@@ -149,6 +151,7 @@ def as_row(attempt: Prepared) -> dict[str, Any]:
     }
 
 
+@step("sent", Store.POSTGRES, "the attempt is committed as sent")
 def mark_sent(signatures: Sequence[str]) -> set[str]:
     """Commit prepared attempts as sent; return those this caller won, whose bytes it must send now, and nobody else."""
     return changed(
@@ -161,6 +164,7 @@ def mark_sent(signatures: Sequence[str]) -> set[str]:
     )
 
 
+@step("withdraw", Store.POSTGRES, "the attempt is withdrawn")
 def withdraw(signatures: Sequence[str]) -> set[str]:
     """Give prepared attempts up; return those that were, none of which is ever sent."""
     return changed(
@@ -237,6 +241,7 @@ def epoch_ms(at: datetime | None) -> int:
     return terms.epoch_ms(at) if at else 0
 
 
+@step("settle", Store.POSTGRES, "what the chain decided is committed")
 def settle(state: AttemptState, findings: Sequence[Finding], now: int) -> list[Settled]:
     """Record the chain's decision on open attempts; harmless twice.  Return the attempts that now stand so.
 

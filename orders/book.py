@@ -25,6 +25,7 @@ from uuid import uuid4
 import msgspec
 
 from engine.triggers import Sighting
+from routing.crashpoints import Store, step
 from routing.store import lua, redis, script
 
 CLAIM_MAX = 1_000
@@ -103,8 +104,15 @@ def claim(pair: str, sighting: Sighting, now: int, ahead: int = 0) -> Claim | No
     name, until = uuid4().hex, now + CLAIM_LEASE_MS * (1 + ahead)
     evidence = msgspec.json.encode(sighting).decode()
     asked = {"pair": pair, "level": sighting.level, "most": CLAIM_MAX, "name": name, "lease": str(until)}
-    ids = CLAIM()([], [msgspec.msgpack.encode(asked | {"evidence": evidence})])
+    ids = take(msgspec.msgpack.encode(asked | {"evidence": evidence}))
     return Claim(name, pair, tuple(ids), sighting) if ids else None
+
+
+@step("fire", Store.REDIS, "orders are out of their bucket, on record as being fired")
+def take(asked: bytes) -> list[str]:
+    """Run claim.lua."""
+    ids: list[str] = CLAIM()([], [asked])
+    return ids
 
 
 def abandoned(pair: str, now: int) -> list[Claim]:
@@ -125,6 +133,7 @@ def claimed(pairs: Iterable[str]) -> set[str]:
     return {order_id for claims in pipe.execute() for text in claims for order_id in text.split(" ", 2)[1].split(",")}
 
 
+@step("fired", Store.REDIS, "orders are no longer on record as being fired")
 def settle(done: Claim) -> None:
     """Forget a claim whose orders have been fired."""
     redis().hdel(tagged("limit_claims", done.pair), done.id)

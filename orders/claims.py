@@ -21,6 +21,7 @@ from orders import bodies, live
 from orders.live import LUA, PREFIX
 from routing import epochs
 from routing.catalogue import UnknownPair
+from routing.crashpoints import Store, step
 from routing.store import lua, redis, script
 
 log = structlog.get_logger(__name__)
@@ -87,7 +88,7 @@ def claim(order_ids: Sequence[str], *, alone: bool = False) -> Claimed:
     """
     fence = uuid4().hex
     ids = list(dict.fromkeys(order_ids))
-    answers = epochs.within(lambda epoch: CLAIM()([], [epoch, fence, settings.ORDER_LEASE_MS, int(alone), *ids]))
+    answers = epochs.within(lambda epoch: take(epoch, fence, int(alone), ids))
     found = Claimed()
     for kind, order_id, *facts in answers:
         if kind == "claimed":
@@ -95,6 +96,13 @@ def claim(order_ids: Sequence[str], *, alone: bool = False) -> Claimed:
         else:
             getattr(found, kind).append(order_id)
     return replace(found, claims=with_trails(found.claims))
+
+
+@step("claim", Store.REDIS, "a worker has the order in hand")
+def take(epoch: int, fence: str, alone: int, ids: Sequence[str]) -> list[list[str]]:
+    """Run claim.lua."""
+    answers: list[list[str]] = CLAIM()([], [epoch, fence, settings.ORDER_LEASE_MS, alone, *ids])
+    return answers
 
 
 def read(fence: str, order_id: str, *facts: str) -> Iterator[Claim]:
@@ -119,6 +127,7 @@ def with_trails(claims: list[Claim]) -> list[Claim]:
     return [replace(claim, trail=tuple(found.get(claim.order.id, ()))) for claim in claims]
 
 
+@step("hand-back", Store.REDIS, "the order is handed back as it stands")
 def hand_back(claims: Iterable[Claim], *, tried: bool) -> None:
     """Let orders go as they stand, to be taken up again after a pause; those that have moved on are not touched.
 

@@ -22,6 +22,7 @@ from orders import archive, bodies, live, models, restoring, swaps, terms
 from orders.rows import fetch, recordset
 from orders.swaps import Becoming, Reservation, Where
 from routing import epochs
+from routing.crashpoints import Store, step
 
 log = structlog.get_logger(__name__)
 
@@ -123,6 +124,7 @@ def committed(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) ->
     return committed(reserved[:middle], intents) | committed(reserved[middle:], intents)
 
 
+@step("decide", Store.POSTGRES, "an end or amendment is committed")
 def commit(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> dict[str, Refusal]:
     """Write ends and amendments with all their events, in one transaction; return those refused.
 

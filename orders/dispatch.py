@@ -16,6 +16,7 @@ from kombu.exceptions import KombuError
 
 from orders import traces
 from orders.lines import about
+from routing.crashpoints import Store, step
 from routing.store import StoreError, now_ms, redis
 
 log = structlog.get_logger(__name__)
@@ -81,6 +82,7 @@ def send(task: str, order_ids: Sequence[str] = (), pairs: Sequence[str] = ()) ->
     return True
 
 
+@step("wake", Store.BROKER, "a worker is woken")
 def wake(task: str, order_ids: Sequence[str], pairs: Sequence[str]) -> None:
     """Publish one message."""
     named, task_id = {"order_ids": list(order_ids), "pairs": list(pairs)}, str(uuid4())

@@ -24,6 +24,7 @@ from orders.live import Placement
 from orders.restoring import only_rests
 from orders.rows import fetch, recordset
 from routing import epochs
+from routing.crashpoints import Store, step
 from routing.store import StoreError
 
 log = structlog.get_logger(__name__)
@@ -138,6 +139,7 @@ def insert(asked: Sequence[NewOrder]) -> dict[str, datetime]:
     return insert(new)
 
 
+@step("accept", Store.POSTGRES, "the order's row is committed")
 def write(asked: Sequence[NewOrder]) -> dict[str, datetime]:
     """Commit the rows, all or none.
 

@@ -33,6 +33,7 @@ from engine.orders import Order
 from engine.triggers import Watch
 from orders import bodies, book, lookups
 from routing.catalogue import UnknownPair
+from routing.crashpoints import Store, step
 from routing.store import CLOCK, lua, redis, script
 
 log = structlog.get_logger(__name__)
@@ -142,6 +143,7 @@ def without_nul(value: Any) -> Any:
     return value
 
 
+@step("place", Store.REDIS, "orders are in Redis")
 def place(placements: Iterable[Placement]) -> set[str]:
     """Put orders into Redis, each unless it is already there; return the ids placed."""
     args = [FEED_MAX, *map(packed, placements)]
@@ -332,6 +334,7 @@ def end_rebuild() -> None:
     redis().delete(REBUILDING)
 
 
+@step("rebuilt", Store.REDIS, "Redis counts as whole")
 def mark_rebuilt(epoch: int) -> bool:
     """Note that Redis holds all that Postgres knows; False when the epoch is over, and with it what was rebuilt."""
     return bool(MARK_REBUILT()([], [epoch]))

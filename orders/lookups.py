@@ -5,6 +5,7 @@ It can be rebuilt from Postgres.  Times are Redis' own.
 
 from collections.abc import Iterable, Sequence
 
+from routing.crashpoints import Store, step
 from routing.store import CLOCK, redis, script
 
 OPEN = "attempts:open"
@@ -25,6 +26,7 @@ return found
 )
 
 
+@step("watch", Store.REDIS, "the signature is looked up from now on")
 def add(signatures: Iterable[str], in_ms: int, now: int) -> None:
     """Have these signatures looked up from `in_ms` on."""
     members = dict.fromkeys(signatures, now + in_ms)
@@ -38,6 +40,7 @@ def due(limit: int, next_look_ms: int, looks_per_s: int) -> list[str]:
     return found
 
 
+@step("unwatch", Store.REDIS, "the signature is looked up no longer")
 def drop(signatures: Sequence[str]) -> None:
     """Stop looking these up."""
     if signatures:

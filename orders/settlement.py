@@ -24,6 +24,7 @@ from orders.live import Standing
 from orders.progress import Move
 from routing.catalogue import UnknownPair, catalogue
 from routing.chain import LOOKUP_LIMIT, ChainUnreachable, Finding, Landing, Look, TransactionRefused
+from routing.crashpoints import Store, step
 from routing.store import now_ms
 from routing.wiring import chain
 
@@ -39,6 +40,7 @@ def broadcast(sent: Sequence[Prepared]) -> None:
         deliver([attempt.raw for attempt in sent])
 
 
+@step("send", Store.CHAIN, "the bytes have left")
 def deliver(raws: Sequence[bytes]) -> bool:
     """Hand bytes to the chain; False when it did not answer.
 

@@ -10,11 +10,16 @@ from typing import Any
 from engine.lifecycle import FINAL, Status
 from orders.live import FEED_MAX, LUA, MSGPACK, PREFIX, key
 from routing import epochs
+from routing.crashpoints import Store, step
 from routing.store import lua, redis, script
 
 ADVANCE = script(epochs.CHECK + PREFIX + lua(LUA / "advance.lua"))
 RESERVE = script(epochs.CHECK + PREFIX + lua(LUA / "reserve.lua"))
 FINISH = script(epochs.CHECK + PREFIX + lua(LUA / "finish.lua"))
+
+
+MOVED = ("triggered", "routing", "building", "submitted", "confirmed", "pending")
+"""Where a swap can take an order; every other end is decided by Postgres."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,7 @@ class Reservation:
     events: tuple[str, ...]
 
 
+@step("swap", Store.REDIS, "the live order is", *MOVED, kind=lambda epoch, swaps: str(swaps[0].becoming.to))
 def advance(epoch: int, swaps: Sequence[Swap]) -> set[str]:
     """Carry out compare-and-sets in one step and return the ids that won.
 
@@ -102,6 +108,7 @@ def advance(epoch: int, swaps: Sequence[Swap]) -> set[str]:
     return set(ADVANCE()([], [epoch, FEED_MAX, *packed])) if packed else set()
 
 
+@step("reserve", Store.REDIS, "the order is reserved for its end or amendment")
 def reserve(epoch: int, lease_ms: int, asked: Sequence[tuple[Where, str, Sequence[str]]]) -> list[Reservation]:
     """Reserve orders, each with what is intended and the events that will tell it; return those that stood there.
 
@@ -130,6 +137,7 @@ def reserved(order_ids: Sequence[str]) -> list[Reservation]:
     ]
 
 
+@step("tell", Store.REDIS, "clients are told of the end or amendment")
 def finish(epoch: int, done: Sequence[tuple[Reservation, Becoming, bool]]) -> None:
     """Tell what was reserved and is committed; give up what Postgres refused.
 

@@ -24,6 +24,7 @@ from django.db import DatabaseError, connection
 from django.db.models import Max
 from redis.exceptions import ResponseError
 
+from routing.crashpoints import Store, step
 from routing.memory import Memory
 from routing.models import StoreEpoch
 from routing.store import EPOCH, RUN, StoreError, redis, script
@@ -145,6 +146,7 @@ def begin_if_empty() -> int:
     return read() or begin_if_empty()
 
 
+@step("epoch", Store.REDIS, "the next epoch has begun")
 def begin(reason: str) -> int:
     """Begin an epoch, unless another has just done so; return its number.
 

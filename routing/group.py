@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import structlog
 from redis.exceptions import ResponseError
 
+from routing.crashpoints import Store, step
 from routing.store import redis
 
 log = structlog.get_logger(__name__)
@@ -62,6 +63,7 @@ class Group:
                 entries: list[Entry] = answer[0][1] if answer else []  # type: ignore[index, assignment]
                 return entries
 
+    @step("acknowledge", Store.REDIS, "the stream's entries are done with")
     def ack(self, entry_ids: Iterable[str]) -> None:
         """Note that these entries are done with; harmless twice."""
         if done := list(entry_ids):

@@ -93,13 +93,16 @@ def test_orders_without_a_client_id_never_repeat_each_other(bench):
 
 def test_fifty_racing_requests_with_one_client_id_make_one_order(bench):
     # As many threads as the pool has connections for them.
-    gate, ids = threading.Barrier(5, timeout=20), []
+    gate, ids, faults = threading.Barrier(5, timeout=20), [], []
 
     def ask():
         try:
             for _ in range(10):
                 gate.wait()
                 ids.append(intake.accept([bench.order(client_order_id="a")])[0].order_id)
+        except Exception as reason:
+            faults.append(reason)
+            raise
         finally:
             connection.close()
 
@@ -108,7 +111,7 @@ def test_fifty_racing_requests_with_one_client_id_make_one_order(bench):
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert len(ids) == 50 and len(set(ids)) == 1
+    assert (len(ids), len(set(ids))) == (50, 1), faults
     assert models.Order.objects.count() == 1
 
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 from django.db import OperationalError
 
-from orders import attempts, claims, execution, live, models, settlement
+from orders import attempts, claims, execution, limits, live, models, settlement
 from routing.chain import ChainUnreachable
 from routing.store import StoreError, redis
 from tests.system import eventually
@@ -134,8 +134,6 @@ def test_a_deadline_does_not_end_an_order_that_is_being_tried(bench, settings, m
 def test_an_order_that_waits_rests_again_until_what_is_away_is_back(bench, monkeypatch, outage):
     bench.quote_all()
     (order_id,) = bench.accept(bench.limit("1"))
-    from orders import limits
-
     with monkeypatch.context() as away:
         for _ in range(OUTAGES):
             limits.fire("SOL-USDC")
@@ -166,8 +164,6 @@ def test_a_worker_slow_beyond_its_lease_keeps_its_orders_as_long_as_it_lives(ben
     worker = threading.Thread(target=bench.carry, args=[[order_id]])
     worker.start()
     assert slow.wait(20)
-    began = live.now_ms() if hasattr(live, "now_ms") else None
-    del began
     until = int(redis().hget(live.key(order_id), "lease")) + 800
 
     def renewed():
