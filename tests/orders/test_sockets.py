@@ -8,10 +8,10 @@ import pytest
 import structlog
 from django.db import OperationalError
 
-from orders import consumers, intake, live, models, seen, tail
+from orders import consumers, intake, limits, live, models, recovery, seen, tail, waiting
 from orders.aside import aside
 from routing.store import StoreError, redis
-from tests.orders.doors import ORDER, Socket, opened, until
+from tests.orders.doors import ORDER, Socket, get, opened, until
 
 NOBODY = "5f0e8d0c-3c1f-4a59-9a0e-6d3b7c1d2e4f"
 
@@ -285,6 +285,81 @@ async def test_a_last_event_that_is_read_before_its_status_ends_the_stream_at_on
         events, code = await socket.rest()
     check(events)
     assert code == 1000
+
+
+async def lose_redis(bench, *, after):
+    """Empty Redis once `after` was told of an order, and have what Postgres knows put back."""
+    await aside(redis().flushdb)
+    await aside(recovery.recover)
+    await aside(bench.quote_all)
+
+
+def story(messages):
+    """What a client holds that does as it is told."""
+    held = []
+    for message in messages:
+        if "rewoundTo" in message:
+            held = held[: message["rewoundTo"]]
+        else:
+            assert message["seq"] == len(held) + 1
+            held.append(message)
+    return held
+
+
+@pytest.mark.parametrize("connected", [True, False])
+@pytest.mark.parametrize("cursor", ["after=2&epoch={epoch}", "after=2"])
+async def test_who_saw_what_was_lost_is_told_so_and_then_what_came_instead(bench, connected, cursor):
+    (order_id,) = await aside(bench.accept, bench.limit("1"))
+    await aside(bench.quote_all)
+    async with opened(f"/ws/{order_id}") as socket:
+        first = await socket.event()
+        await aside(limits.fire, "SOL-USDC")
+        triggered = await socket.event()
+        assert (first["seq"], triggered["seq"], triggered["status"]) == (1, 2, "triggered")
+        await lose_redis(bench, after=triggered)
+        if connected:
+            await aside(waiting.cancel, order_id)
+            rest, code = await socket.rest()
+    if not connected:
+        await aside(waiting.cancel, order_id)
+        async with opened(f"/ws/{order_id}?{cursor.format(epoch=triggered['epoch'])}") as socket:
+            rest, code = await socket.rest()
+    assert rest[0]["rewoundTo"] == 1 and code == 1000
+    held = story([first, triggered, *rest])
+    assert [event["status"] for event in held] == ["pending", "cancelled"]
+    answer = (await get(f"/api/orders/{order_id}/events?after=2&epoch={triggered['epoch']}")).json()
+    assert answer["rewoundTo"] == 1 and answer["events"] == held[1:]
+
+
+async def test_who_saw_only_what_was_kept_is_told_nothing_of_a_loss(bench, order_id):
+    await aside(bench.carry, [order_id])
+    async with opened(f"/ws/{order_id}") as socket:
+        begun = [await socket.event() for _ in range(4)]
+        await lose_redis(bench, after=begun[-1])
+        await aside(bench.run, [order_id])
+        rest, code = await socket.rest()
+    check(begun + rest)
+    assert code == 1000
+
+
+async def test_what_is_withdrawn_and_heard_late_is_not_taken_for_news(bench):
+    (order_id,) = await aside(bench.accept, bench.limit("1"))
+    await aside(bench.quote_all)
+    await reading()
+    async with opened(f"/ws/{order_id}") as socket:
+        first = await socket.event()
+        await aside(limits.fire, "SOL-USDC")
+        triggered = await socket.event()
+        await lose_redis(bench, after=triggered)
+        # Made to look for itself, the client is taken back before anything else has happened.
+        tail.tail().ring()
+        rewound = await socket.event()
+        assert rewound["rewoundTo"] == 1
+        late = f"{order_id} 2 0 {live.encode(triggered)}"
+        await aside(redis().xadd, live.FEED, {"b": late})
+        await aside(waiting.cancel, order_id)
+        rest, _ = await socket.rest()
+    assert [event["status"] for event in story([first, triggered, rewound, *rest])] == ["pending", "cancelled"]
 
 
 class Proxy:

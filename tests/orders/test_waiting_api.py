@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.money import U64_MAX
 from engine.triggers import Condition, Kind
-from orders import intake, models, seen, terms, waiting
+from orders import intake, models, recovery, seen, swaps, terms, waiting
 from orders.api import fields, parsers, rules
 from orders.aside import aside
 from routing import quotes
@@ -458,6 +458,41 @@ async def test_an_order_that_has_not_begun_is_cancelled(bench, body):
     assert (order["orderId"], order["status"], order["seq"]) == (order_id, "cancelled", 2)
     assert order["result"] == {"reason": "cancelled by the client"}
     assert await aside(bench.statuses, order_id) == ["pending", "cancelled"]
+
+
+def lost_after(monkeypatch, name):
+    """Have Redis emptied as soon as this function of the swaps has been run."""
+    real = getattr(swaps, name)
+
+    def run(*args):
+        result = real(*args)
+        redis().flushdb()
+        return result
+
+    monkeypatch.setattr(swaps, name, run)
+
+
+@pytest.mark.parametrize("name", ["reserve", "finish"])
+async def test_a_cancellation_is_answered_as_it_stands_though_redis_is_lost_amid_it(bench, monkeypatch, name):
+    order_id = await placed(LIMIT)
+    lost_after(monkeypatch, name)
+    answer = await delete(f"/api/orders/{order_id}")
+    assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+    assert (await shown(order_id))["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("name", ["reserve", "finish"])
+async def test_an_amendment_is_answered_as_it_stands_though_redis_is_lost_amid_it(bench, monkeypatch, name):
+    order_id = await placed(LIMIT)
+    lost_after(monkeypatch, name)
+    answer = await patch(f"/api/orders/{order_id}", {"limitPrice": "170"}, 1)
+    assert (answer.status_code, answer.json()["limitPrice"]) == (200, "170")
+    monkeypatch.undo()
+    await aside(recovery.recover)
+    order = await shown(order_id)
+    assert (order["limitPrice"], order["seq"], order["status"]) == ("170", 2, "pending")
+    events = (await get(f"/api/orders/{order_id}/events")).json()["events"]
+    assert events[-1]["amended"] == {"limitPrice": {"from": "160", "to": "170"}}
 
 
 async def test_an_order_that_is_over_cannot_be_cancelled_and_says_where_it_stands(bench):
