@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 
 from engine.lifecycle import AttemptState, Status
-from orders import archive, bodies, live, models, restoring, swaps, terms
+from orders import bodies, eventrows, live, models, restoring, swaps, terms
 from orders.rows import fetch, recordset
 from orders.swaps import Becoming, Reservation, Where
 from routing import epochs
@@ -204,6 +204,6 @@ def write(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> Non
     """Write these ends and amendments."""
     if not reserved:
         return
-    archive.write_history([*one.before, *one.events] for one in reserved)
+    eventrows.write_history([*one.before, *one.events] for one in reserved)
     amended = [bodies.order_from(bodies.loads(body)) for one in reserved if (body := intents[one.order_id].body)]
     terms.save(amended)

@@ -10,7 +10,7 @@ from django.db import OperationalError, connection
 
 from config.env import ROOT
 from engine.lifecycle import Status
-from orders import archive, history, intake, limits, live, models, waiting
+from orders import archive, eventrows, history, intake, limits, live, models, waiting
 from orders.models import OrderEvent, SetAside
 from routing import group
 from routing.store import redis
@@ -340,13 +340,13 @@ def test_when_postgres_fails_in_mid_round_nothing_is_acknowledged_and_the_next_d
     ids = bench.place(3)
     stored = []
 
-    def store(rows, real=archive.store):
+    def store(rows, real=eventrows.store):
         if stored:
             raise OperationalError("the server closed the connection")
         stored.append(rows)
         return real(rows)
 
-    monkeypatch.setattr(archive, "store", store)
+    monkeypatch.setattr(eventrows, "store", store)
     with pytest.raises(OperationalError):
         bench.archive()
     assert OrderEvent.objects.count() == 1
@@ -515,10 +515,10 @@ def test_the_backlog_counts_what_is_not_yet_written(bench):
 
 def test_writing_a_batch_never_reads_the_whole_table(bench):
     ids = bench.place(3)
-    rows = [archive.read(line(order_id, 2)) for order_id in ids]
+    rows = [eventrows.read(line(order_id, 2)) for order_id in ids]
     with connection.cursor() as cursor:
         cursor.execute("BEGIN")
-        archive.pin_plan()
+        eventrows.pin_plan()
         cursor.execute(
             "EXPLAIN UPDATE orders_order o SET seq = v.seq FROM jsonb_to_recordset('[]') AS v(order_id uuid, seq int) "
             "WHERE o.id = v.order_id"
@@ -526,5 +526,5 @@ def test_writing_a_batch_never_reads_the_whole_table(bench):
         plan = " ".join(text for (text,) in cursor.fetchall())
         cursor.execute("ROLLBACK")
     assert "Index" in plan and "Seq Scan" not in plan
-    assert archive.store(rows) == []
+    assert eventrows.store(rows) == []
     assert {bench.row(order_id).status for order_id in ids} == {Status.ROUTING}
