@@ -17,7 +17,7 @@ for i = 5, #ARGV do
   local id, key = ARGV[i], key_of(ARGV[i])
   local h = redis.call('HMGET', key, 'status', 'seq', 'attempt', 'lease', 'ready', 'order', 'fence', 'waits', 'base',
     'returns', 'intent', 'lapses', 'held', 'away')
-  local status, lease, lapses = h[1], tonumber(h[4]), tonumber(h[12] or '0')
+  local status, lease, ready, lapses = h[1], tonumber(h[4]), tonumber(h[5]), tonumber(h[12] or '0')
   local moving = (status == 'pending' and not h[8]) or status == 'triggered' or status == 'routing'
     or status == 'building'
   if not status then answers[#answers+1] = {'missing', id}
@@ -25,7 +25,10 @@ for i = 5, #ARGV do
     answers[#answers+1] = {'claimed', id, status, h[2], h[3], h[6], h[9] or 0, h[10] or 0, h[14] or 0}
   elseif h[11] and lease <= now then answers[#answers+1] = {'intended', id}
   elseif status == 'submitted' then answers[#answers+1] = {'submitted', id}
-  elseif moving and lease <= now and tonumber(h[5]) <= now then
+  elseif moving and math.max(lease, ready) > now then
+    -- Whoever came early comes again when it is time, and not when the sweep's pauses are over.
+    redis.call('ZADD', 'orders:open', math.max(lease, ready), id)
+  elseif moving then
     local lapsed, ours = lease > 0, h[13] == ARGV[1]
     if lapsed and ours then lapses = lapses + 1 end
     if lapses >= 2 and ARGV[4] ~= '1' then answers[#answers+1] = {'alone', id}

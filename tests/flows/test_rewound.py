@@ -17,10 +17,7 @@ from tests.chaos.ledgers import quoted
 from tests.flows.readme import block, browser
 from tests.system import System, eventually, system
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.skip(reason="the server tells no epochs and rewinds yet; this mark goes with the change that does"),
-]
+pytestmark = pytest.mark.system
 
 WITHIN_S = 90.0
 FIRES_AT_ONCE = "1"

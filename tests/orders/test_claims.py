@@ -144,3 +144,10 @@ def test_orders_that_go_their_way_are_under_no_suspicion(bench, claim):
     assert field(claim, "lapses") == "1"
     step(again)
     assert field(claim, "lapses") is None
+
+
+def test_who_comes_before_a_lease_is_over_comes_again_when_it_is(bench, claim):
+    redis().zadd(live.OPEN, {claim.order.id: 0})
+    assert live.due(10).hints == [claim.order.id]
+    assert claims.claim([claim.order.id]) == claims.Claimed()
+    assert redis().zscore(live.OPEN, claim.order.id) == float(field(claim, "lease"))
