@@ -78,7 +78,7 @@ def defect(order_id: str, reason: Exception) -> Failure:
 
 def ending(tried: Tried, failure: Failure) -> Move:
     """Decide between another try after its backoff and `failed`; return the move for either."""
-    away = failure.code in AWAY
+    away = failure.code in AWAY and failure.retryable
     wait = patience(tried) if away else retry.decide(failure, tried.tries, guards.MAX_ATTEMPTS, random.random)
     log.warning(
         "try failed",

@@ -148,9 +148,16 @@ def in_time(taken: Sequence[Claim]) -> list[Claim]:
     """End orders whose deadline has passed before anything of theirs could be tried."""
     now = now_ms()
     late = {claim.order.id for claim in taken if claim.tries == 1 and is_late(claim.order, now)}
-    failure = Failure("deadline_passed", "it could not be tried before its deadline", False, True)
-    endings.fail((claim, failure) for claim in taken if claim.order.id in late)
+    endings.fail((claim, missed(claim)) for claim in taken if claim.order.id in late)
     return [claim for claim in taken if claim.order.id not in late] if late else list(taken)
+
+
+def missed(claim: Claim) -> Failure:
+    """Say why an order missed its deadline: for what it last waited, if anybody told it."""
+    retry = live.decode(claim.trail[-1]).get("retry") if claim.trail else None
+    if retry and retry["code"] in endings.AWAY:
+        return Failure(retry["code"], f"until its deadline: {retry['message']}", False, True)
+    return Failure("deadline_passed", "it could not be tried before its deadline", False, True)
 
 
 def is_late(order: Order, now: int) -> bool:

@@ -143,7 +143,7 @@ def test_both_stores_calls_are_there_named_by_what_they_are_for(traced, orders):
     assert named_ >= {
         ("postgresql", "api", "INSERT orders_order"),
         ("redis", "api", "EVALSHA place"),
-        ("redis", "order", "EVALSHA claim"),
+        ("redis", "order", "EVALSHA take"),
         ("redis", "order", "EVALSHA advance"),
         ("postgresql", "order", "INSERT orders_attempt"),
         ("postgresql", "order", "UPDATE orders_attempt"),

@@ -88,11 +88,21 @@ def test_a_market_order_waits_until_its_deadline_and_then_fails_with_what_it_wai
     first = bench.events(order_id)
     assert first[-1]["retry"]["code"] == code and first[0]["deadline"] == deadline(bench, order_id)
     bench.pass_time(order_id, 10_000)
-    monkeypatch.setattr(execution, "is_late", lambda *_: False)
-    monkeypatch.setattr("orders.endings.now_ms", lambda: live.standing([order_id])[order_id].order.deadline)
+    monkeypatch.setattr(execution, "is_late", lambda *_: True)
     bench.carry([order_id])
     last = bench.events(order_id)[-1]
     assert (last["status"], last["code"], last["replayMayHelp"]) == ("failed", code, True)
+    assert last["message"].startswith("until its deadline: ")
+
+
+def test_an_order_that_finds_its_deadline_passed_while_it_is_tried_fails_with_what_is_away(bench, monkeypatch):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    chainless(bench, monkeypatch)
+    monkeypatch.setattr("orders.endings.now_ms", lambda: live.standing([order_id])[order_id].order.deadline)
+    bench.carry([order_id])
+    last = bench.events(order_id)[-1]
+    assert (last["status"], last["code"], last["replayMayHelp"]) == ("failed", "chain_unreachable", True)
 
 
 def deadline(bench, order_id):

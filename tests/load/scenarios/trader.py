@@ -158,7 +158,7 @@ class Trader(HttpUser):
         shown = self.call("GET", f"/api/orders/{story.order_id}/events", 200, name="/api/orders/{id}/events")["events"]
         if shown != story.raw():
             raise story.wrong(f"the events read are not those streamed: {shown!r:.500}")
-        envelope = ("orderId", "seq", "status", "at", "attempt")
+        envelope = ("orderId", "epoch", "seq", "status", "at", "attempt")
         facts = {name: value for name, value in story.heard[-1].raw.items() if name not in envelope}
         terms = story.terms()
         streamed = (story.order_id, story.status, story.seq, terms["type"], terms["pair"], terms["amountIn"], facts)
