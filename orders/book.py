@@ -115,6 +115,7 @@ def take(asked: bytes) -> list[str]:
     return ids
 
 
+@step("take-over", Store.REDIS, "what another left unfired is this caller's to fire")
 def abandoned(pair: str, now: int) -> list[Claim]:
     """Take over the claims that a worker left unfinished."""
     found = TAKE_OVER()([tagged("limit_claims", pair)], [now, now + CLAIM_LEASE_MS])
@@ -144,6 +145,7 @@ def pairs() -> list[str]:
     return sorted(PAIRS()())
 
 
+@step("overdue", Store.REDIS, "expired orders are this caller's to end")
 def expired(now: int, limit: int) -> list[str]:
     """Return waiting orders whose time has passed, the first to expire first, and put each off."""
     ids: list[str] = EXPIRED()(["waiting:expiring"], [now, limit, now + EXPIRY_PUT_OFF_MS])

@@ -21,6 +21,7 @@ from orders.lines import named
 from orders.live import Live, Placement
 from routing import epochs
 from routing.catalogue import UnknownPair
+from routing.crashpoints import Store, step
 
 log = structlog.get_logger(__name__)
 
@@ -132,6 +133,7 @@ def is_settled(row: models.Order) -> bool:
     )
 
 
+@step("anew", Store.POSTGRES, "an order's last events have a new epoch")
 def tell_anew(row: models.Order, known: Sequence[Event], in_common: int, epoch: int) -> list[Event]:
     """Give the events past those in common a new epoch, here and in Postgres.
 
