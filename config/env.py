@@ -203,7 +203,7 @@ TABLE: dict[str, Setting] = {
     "ORDER_DEADLINE_S": Setting(
         whole(1, 86_400), "30", "how long a market order waits at most while venues, the chain or a store are away"
     ),
-    "ORDER_LEASE_MS": Setting(whole(500, 600_000), "5000", "how long a silent worker keeps an order to itself"),
+    "ORDER_LEASE_MS": Setting(whole(1_000, 600_000), "5000", "how long a silent worker keeps an order to itself"),
     "RETENTION_DAYS": Setting(
         whole(0, 36_500), "90", "days after its end at which an order goes to the archive; 0 for never"
     ),
@@ -255,11 +255,27 @@ def load(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[st
     if wrong:
         raise BadSetting("\n".join(wrong))
     values["ENGINE_DATA_DIR"] = (root / values["ENGINE_DATA_DIR"]).resolve()
-    if problem := guards.disagreement(values):
+    if problem := guards.disagreement(values) or disagreement(values):
         raise BadSetting(problem)
     engine = running(values["ENGINE_DATA_DIR"])
     stores = {name: engine.get(name) for name in ("DATABASE_URL", "REDIS_URL") if values[name] is None}
     return {**values, **stores, "RUNNING_URL": engine.get("API_URL")}
+
+
+REDIS_CALL_MS = 2_000
+"""How long a call of Redis may take (routing/store.py)."""
+RENEWALS = 4
+"""How often a worker that lives renews a lease before it would run out (orders/pulse.py)."""
+
+
+def disagreement(values: Mapping[str, Any]) -> str | None:
+    """Say which two time limits contradict each other, if any do."""
+    lease, deadline, quote = values["ORDER_LEASE_MS"], values["ORDER_DEADLINE_S"], values["QUOTE_TIMEOUT_MS"]
+    if lease <= (least := REDIS_CALL_MS + lease // RENEWALS):
+        return f"ORDER_LEASE_MS={lease}: must be above {least}, the time in which a slow Redis may let it be renewed"
+    if deadline * 1000 <= quote:
+        return f"ORDER_DEADLINE_S={deadline}: must be above QUOTE_TIMEOUT_MS={quote}, or no venue could answer in time"
+    return None
 
 
 def given(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[str, str]:

@@ -31,7 +31,8 @@ def of_archived(kept: models.ArchivedOrder) -> list[Event]:
 def merged(row: models.Order, told: Iterable[models.OrderEvent], attempts: Iterable[models.Attempt]) -> list[Event]:
     """Merge event rows with what attempts remember.
 
-    What was made in a later epoch stands in the place of all that an earlier one had from there on.
+    What was made in a later epoch stands in the place of all that an earlier one had from there on; but the first event
+    is the same in every epoch.
     """
     rows = [as_wire(event) for event in told]
     known = [*rows, *(event for attempt in attempts for event in remembered(row, attempt))]
@@ -42,8 +43,8 @@ def merged(row: models.Order, told: Iterable[models.OrderEvent], attempts: Itera
         by_epoch[event["epoch"]][event["seq"]] = event
     history: dict[int, Event] = {}
     for _, made in sorted(by_epoch.items()):
-        begins = min(made)
-        history = {seq: event for seq, event in history.items() if seq < begins or seq == 1} | made
+        begins = min((seq for seq in made if seq > 1), default=max(history, default=1) + 1)
+        history = {seq: event for seq, event in history.items() if seq < begins} | made
     return [history[seq] for seq in takewhile(history.__contains__, count(1))]
 
 

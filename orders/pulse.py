@@ -24,6 +24,8 @@ GOOD_MANY = 16
 REBUILD_AGAIN_S = 1.0
 ENDS_WITHIN_S = 2.0
 """A duty in hand when the worker stops; longer ones are waiting for a store and may be cut off."""
+RENEWALS = 4
+"""How often a lease in hand is renewed before it would run out; config/env.py reckons with it."""
 TIDY_EVERY_S = 1.0
 """How long a thread may keep its database connection."""
 
@@ -92,7 +94,7 @@ def order_duties() -> list[Duty]:
     """List what the order worker does in the background."""
     return [
         Duty("look", 0.02, settlement.look, busy_s=0.1),
-        Duty("renew leases", settings.ORDER_LEASE_MS / 4000, hands.renew),
+        Duty("renew leases", settings.ORDER_LEASE_MS / 1000 / RENEWALS, hands.renew),
         Duty("sweep", 0.1, sweep),
         Duty("audit", settings.CONFIRM_RESEND_MS / 1000, settlement.audit),
         Duty("notice loss", 0.2, notice_loss),

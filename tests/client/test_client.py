@@ -87,8 +87,9 @@ async def test_a_socket_that_breaks_over_and_over_is_taken_up_where_it_broke(cli
     (order_id,) = await aside(market.place)
     await aside(market.run, [order_id])
     check([event async for event in client.follow(order_id, within_s=WITHIN_S)])
-    told = [address.partition("?after=")[2] for address in way.opened]
-    assert told == ["", "1", "1", "3", "4", "4"]
+    told = [address.partition("?after=")[2].partition("&epoch=") for address in way.opened]
+    assert [after for after, _, _ in told] == ["", "1", "1", "3", "4", "4"]
+    assert all(epoch.isdigit() for after, _, epoch in told if after)
 
 
 async def test_a_socket_that_breaks_while_the_order_executes_costs_no_event(client, way, market):

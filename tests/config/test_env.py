@@ -11,6 +11,8 @@ from opentelemetry.sdk import environment_variables
 
 from config import env
 from config.env import BadSetting
+from orders import pulse
+from routing import store
 
 
 def load(tmp_path, **given):
@@ -136,6 +138,24 @@ def test_quotes_cannot_be_stale_before_they_stop_being_fresh(tmp_path):
     with pytest.raises(BadSetting, match="QUOTE_STALE_MS=1000: must not be below QUOTE_FRESH_MS"):
         load(tmp_path, QUOTE_STALE_MS="1000", QUOTE_FRESH_MS="1001")
     assert load(tmp_path, QUOTE_STALE_MS="1000", QUOTE_FRESH_MS="1000")["QUOTE_STALE_MS"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"ORDER_LEASE_MS": "2000"}, "ORDER_LEASE_MS=2000: must be above 2500"),
+        ({"ORDER_DEADLINE_S": "5"}, "ORDER_DEADLINE_S=5: must be above QUOTE_TIMEOUT_MS=5000"),
+    ],
+)
+def test_time_limits_that_contradict_each_other_stop_the_start(tmp_path, given, said):
+    with pytest.raises(BadSetting, match=said):
+        load(tmp_path, **given)
+
+
+def test_the_checks_reckon_with_the_time_limits_that_are_kept(settings):
+    assert store.redis().connection_pool.connection_kwargs["socket_timeout"] * 1000 == env.REDIS_CALL_MS
+    (renewing,) = [duty for duty in pulse.order_duties() if duty.name == "renew leases"]
+    assert renewing.every_s * 1000 * env.RENEWALS == settings.ORDER_LEASE_MS
 
 
 def test_the_dotenv_file_is_read_and_the_environment_wins(tmp_path):

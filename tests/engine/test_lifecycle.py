@@ -46,4 +46,5 @@ def test_every_status_can_be_reached_from_pending_and_can_end():
 
 
 def test_a_dead_attempt_makes_room_for_another_and_no_other_does():
-    assert set(AttemptState) - set(HOLDING_ATTEMPT) == {AttemptState.REJECTED, AttemptState.EXPIRED}
+    dead = {AttemptState.REJECTED, AttemptState.EXPIRED, AttemptState.WITHDRAWN}
+    assert set(AttemptState) - set(HOLDING_ATTEMPT) == dead

@@ -8,6 +8,7 @@ from django.db import OperationalError
 from orders import attempts, claims, execution, limits, live, models, settlement
 from routing.chain import ChainUnreachable
 from routing.store import StoreError, redis
+from tests.orders.locks import in_thread
 from tests.system import eventually
 
 STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
@@ -161,8 +162,7 @@ def test_a_worker_slow_beyond_its_lease_keeps_its_orders_as_long_as_it_lives(ben
         return real(built)
 
     monkeypatch.setattr(attempts, "prepare", prepare)
-    worker = threading.Thread(target=bench.carry, args=[[order_id]])
-    worker.start()
+    worker, _ = in_thread(lambda: bench.carry([order_id]))
     assert slow.wait(20)
     until = int(redis().hget(live.key(order_id), "lease")) + 800
 

@@ -7,7 +7,7 @@ import pytest
 
 from engine.market import EventKind, MarketEvent
 from engine.orders import OrderType
-from orders import book, control, live, pulse, sniping, stocktaking, waiting
+from orders import book, control, live, pulse, reconciliation, sniping, waiting
 from orders.models import Pause
 from routing import tape
 from routing.catalogue import catalogue
@@ -154,7 +154,7 @@ def test_an_order_that_its_price_kept_leaves_nothing_behind(bench, nova):
     price(bench, "100")
     first, second = arm(bench, 2, nova.mint, LAUNCH, max_price=TINY)
     nova.pool()
-    assert stocktaking.strays(list(live.standing([first, second]).values())) == []
+    assert reconciliation.strays(list(live.standing([first, second]).values())) == []
     waiting.cancel(first)
     assert redis().keys("snipe:*")
     waiting.cancel(second)

@@ -423,7 +423,7 @@ def test_reconciliation_feeds_an_end_again_that_dbsync_never_got(bench):
     assert bench.row(order_id).status == "confirmed"
 
 
-def test_stocktaking_goes_on_where_it_ended(bench, monkeypatch):
+def test_reconciliation_goes_on_where_it_ended(bench, monkeypatch):
     monkeypatch.setattr(reconciliation, "PAGE", 2)
     monkeypatch.setattr(reconciliation, "STRETCH", 2)
     ids = bench.accept(*(bench.limit("150") for _ in range(5)))

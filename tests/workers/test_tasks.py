@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -27,7 +28,7 @@ from orders import (
 )
 from orders.bell import Bell
 from orders.models import DeadLetter
-from orders.pulse import Pulse
+from orders.pulse import Duty
 from routing import polling
 from routing.asking import asker
 from routing.polling import Watchdog
@@ -117,11 +118,12 @@ def consumer(*queues):
 @pytest.mark.parametrize("worker", [order, limit, sniper])
 def test_a_pulse_beats_beside_its_queue_and_ends_with_its_worker(monkeypatch, worker):
     queue = worker.__name__.rpartition(".")[2]
-    monkeypatch.setattr(worker, f"{queue}_duties", list)
+    beaten = threading.Event()
+    monkeypatch.setattr(worker, f"{queue}_duties", lambda: [Duty("beat", 0.01, lambda: beaten.set() or 0)])
     worker.pulse.start(sender=consumer(queue))
-    assert isinstance(worker.pulse.thread, Pulse) and worker.pulse.thread.is_alive()
+    assert beaten.wait(10)
     worker.pulse.stop(sender=None)
-    assert not worker.pulse.thread.is_alive()
+    assert not any(thread.is_alive() for thread in worker.pulse.thread.threads)
 
 
 def test_the_watchdog_watches_beside_the_stream_queue_and_ends_with_its_worker(monkeypatch):

@@ -207,7 +207,7 @@
       counts(f.retries, "code", "Nothing was tried twice."), "retries"],
     ["", "Dead letters", (f) => "the newest 10,000, by verdict", letters, "letters"],
     ["", "Queues", (f) => "messages no worker has taken yet", queues, "queues"],
-    ["", "Book repairs", (f) => "orders stocktaking found, ever", repairs, "repaired"],
+    ["", "Book repairs", (f) => "orders found out of step, ever", repairs, "repaired"],
   ];
 
   function about(f) {
