@@ -13,8 +13,8 @@
 Fields of the hash: `status`, `seq` (of the last event), `attempt` (number of the last claim), `order` (bodies.py);
 `fence`, `lease`, `held` (the claim it is in, until when, and in which epoch), `ready` (when it may be claimed again),
 `lapses` (workers in a row that did not hand it back), `away` (times in a row that nothing could be tried), `sweeps`;
-`tx` (the transaction it is submitted as); `waits`, `place`, `base`, `returns` of one that waits; `intent`, `intended`
-while its end or amendment is being committed.
+`tx` (the transaction it is submitted as); `base` (attempts that do not count); `waits`, `place`, `returns` of one that
+waits; `intent`, `intended` while its end or amendment is being committed.
 
 All of it can be rebuilt from Postgres and the chain.  Times are Redis' own.  Claims are in orders/claims.py, moves in
 orders/swaps.py; their scripts are in orders/lua/.
