@@ -127,9 +127,9 @@ class OneOrder(APIView):
     def delete(self, request: Request, order_id: str) -> Response:
         """Cancel an order that has not begun to execute."""
         refuse_unknown(request.query_params, ())
-        row = row_of(order_id)
-        waiting.cancel(str(row.id))
-        return standing(request, row)
+        waiting.cancel(str(row_of(order_id).id))
+        # Read again: Postgres has the end, whatever Redis has forgotten since.
+        return standing(request, row_of(order_id))
 
 
 def refuse_impatient(row: models.Order) -> None:
