@@ -104,14 +104,13 @@ def meanwhile(world: World, blow: Blow) -> None:
         world.go_round()
     elif blow in MEANWHILE:
         MEANWHILE[blow](world)
-        world.quote()
     else:
         world.come_to_rest()
 
 
 def price_goes(world: World) -> None:
     """Let the price go, until the order rests again, if it can."""
-    world.price = "100"
+    world.is_quoted("100")
     for _ in range(ROUNDS_TO_REST):
         world.go_round()
         if world.followers and world.is_in("pending"):
@@ -132,14 +131,14 @@ def cancelled(world: World) -> None:
     """Have the order cancelled while its price is gone; then the price comes back."""
     price_goes(world)
     ask(world, wishes.cancel())
-    world.price = "150"
+    world.is_quoted("150")
 
 
 def amended(world: World) -> None:
     """Have the order amended while its price is gone; then a price comes that its new terms allow."""
     price_goes(world)
     ask(world, wishes.amend(**AMENDED_TERMS))
-    world.price = "170"
+    world.is_quoted("170")
 
 
 def expired(world: World) -> None:
@@ -147,7 +146,7 @@ def expired(world: World) -> None:
     price_goes(world)
     world.ahead_ms = TWO_HOURS_MS
     world.go_round()
-    world.price = "150"
+    world.is_quoted("150")
 
 
 AMENDED_TERMS = {"amount": "7", "limitPrice": "160"}

@@ -8,11 +8,9 @@ from django.db import InterfaceError, OperationalError
 from redis.exceptions import ResponseError
 
 from orders import archive, deadletters, dispatch, execution, limits, recovery, settlement, sweep, waiting
-from orders.live import OPEN, REBUILDING
-from orders.models import Attempt
 from routing.chain import ChainUnreachable
 from routing.epochs import OVER
-from routing.store import StoreError, redis
+from routing.store import StoreError, redis, script
 from tests.orders.bench import Bench
 
 Act = Callable[[], object]
@@ -42,8 +40,8 @@ def look() -> None:
 
 def messages() -> Iterator[Act]:
     """Take messages out of their queues, one at a time, and yield their tasks."""
-    while taken := next((one for queue in dispatch.QUEUES if (one := redis().rpop(queue))), None):
-        message = json.loads(taken)
+    while taken := redis().lmpop(len(dispatch.QUEUES), *dispatch.QUEUES, direction="RIGHT"):
+        message = json.loads(taken[1][0])
         named = json.loads(base64.b64decode(message["body"]))[1]
         yield task(message["headers"]["task"], named.get("order_ids", []), named.get("pairs", []))
 
@@ -69,25 +67,27 @@ def is_outage(reason: Exception) -> bool:
     return isinstance(reason, OUTAGES)
 
 
-def pass_time(order_ids: list[str], pair: str) -> None:
+def pass_time(pair: str) -> None:
     """Let an hour pass for leases and backoffs, for what is put off, and since attempts were sent."""
-    store = redis()
-    for order_id in order_ids:
-        if store.exists(f"order:{{{order_id}}}"):
-            age(order_id)
-    for key in (OPEN, "attempts:open", "waiting:expiring"):
-        for member in store.zrange(key, 0, -1):
-            store.zincrby(key, -HOUR_MS, member)
-    claims = f"limit_claims:{{{pair}}}"
-    for name, text in store.hgetall(claims).items():
-        store.hset(claims, name, "1 " + text.partition(" ")[2])
-    store.delete(REBUILDING, "orders:alone", archive.NUDGED)
+    PASS_TIME()([], [HOUR_MS, f"limit_claims:{{{pair}}}"])
     Bench().sql("UPDATE orders_attempt SET sent_at = sent_at - interval '1 hour' WHERE state IN ('prepared', 'sent')")
 
 
-def age(order_id: str) -> None:
-    """Let an order's lease and backoff have run out."""
-    key = f"order:{{{order_id}}}"
-    for name in ("lease", "ready"):
-        if int(redis().hget(key, name) or 0):
-            redis().hset(key, name, 1)
+PASS_TIME = script(
+    """
+for _, key in ipairs(redis.call('KEYS', 'order:{*}')) do
+  if redis.call('TYPE', key).ok == 'hash' then
+    for _, name in ipairs({'lease', 'ready'}) do
+      -- One that has run out is told apart from none.
+      if tonumber(redis.call('HGET', key, name) or '0') > 0 then redis.call('HSET', key, name, 1) end
+    end
+  end
+end
+for _, key in ipairs({'orders:open', 'attempts:open', 'waiting:expiring'}) do
+  for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZINCRBY', key, -ARGV[1], member) end
+end
+local claims = redis.call('HGETALL', ARGV[2])
+for i = 1, #claims, 2 do redis.call('HSET', ARGV[2], claims[i], (string.gsub(claims[i+1], '^%d+', '1'))) end
+redis.call('DEL', 'orders:rebuilding', 'orders:alone', 'dbsync:nudged')
+"""
+)

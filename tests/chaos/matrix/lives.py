@@ -82,7 +82,7 @@ def is_cancelled(world: World, life: Life) -> None:
 def is_amended(world: World, life: Life) -> None:
     """The client amends it, and its new price is there."""
     rests(world, life)
-    world.price = "170"
+    world.is_quoted("170")
     world.wishes.append(wishes.amend(**AMENDED_TERMS))
 
 
@@ -107,8 +107,8 @@ def is_sent_and_redis_emptied(world: World, life: Life) -> None:
 def rests_and_redis_is_emptied(world: World, life: Life) -> None:
     """Redis is emptied while the order rests; then its price comes."""
     rests(world, life)
-    world.price = "210"
     world.lose()
+    world.is_quoted("210")
 
 
 def is_sent_and_redis_comes_back(world: World, life: Life) -> None:
@@ -136,8 +136,7 @@ def is_cancelled_and_nobody_notices(world: World, life: Life) -> None:
     world.wishes.append(wishes.cancel())
     until(world, world.is_at_rest)
     world.lose(copy, noticed=False)
-    world.price = "210"
-    world.quote()
+    world.is_quoted("210")
 
 
 def is_not_fed(world: World, life: Life) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from django.db import connection
 
+from orders.claims import hands
 from routing import epochs
 from routing.crashpoints import Moment
 from tests.chaos.matrix.stage import Dead, stage
@@ -51,6 +52,7 @@ class Worker:
         assert self.go_on.wait(PATIENCE_S), "nobody wakes the worker"
         if knows:
             epochs._known = knows
+        self.world.do(hands.renew)
 
     @property
     def is_frozen(self) -> bool:
@@ -82,5 +84,7 @@ class Worker:
             self.world.acts += 1
             self.world.do(act)
             if self.struck:
+                # Its pulse goes on.
+                self.world.do(hands.renew)
                 return True
         return self.world.is_at_rest()

@@ -24,6 +24,11 @@ BLOCKS = 10
 """Blocks that pass with a round."""
 TABLES = ("orders_orderevent", "orders_attempt", "orders_deadletter", "orders_setaside", "orders_order")
 
+VISIBLE = frozenset(
+    {"place", "swap", "tell", "epoch", "epoch-next", "anew", "archive", "decide", "prepare", "sent", "withdraw", "settle"}
+)
+"""Steps, by the first part of their names, after which a client may be told something else than before."""
+
 Boundary = Callable[[str, Moment], None]
 
 
@@ -83,7 +88,7 @@ class World:
         """Be at a boundary: whoever follows an order looks, then what befalls the worker does."""
         if moment is Moment.BEFORE and self.is_a():
             self.crossed.append(Crossing(step, self.acts))
-        if moment is not Moment.BEFORE:
+        if moment is not Moment.BEFORE and step.partition(".")[0] in VISIBLE:
             self.look()
         if self.boundary and self.is_a():
             self.boundary(step, moment)
@@ -99,6 +104,11 @@ class World:
             except Exception as reason:
                 self.complain(f"a client was told {reason!r}")
 
+    def is_quoted(self, price: str) -> None:
+        """Let the pair have this price."""
+        self.price = price
+        self.quote()
+
     def quote(self) -> None:
         """Have both venues quote the price, as they do twice a second."""
         for venue in VENUES:
@@ -111,6 +121,7 @@ class World:
         else:
             memory.come_back(copy, noticed=noticed)
         self.quote()
+        self.look()
 
     def round(self) -> Iterator[Act]:
         """Yield what the clients and the engine do in one round."""
@@ -128,23 +139,18 @@ class World:
         except Exception as reason:
             if not engine.is_outage(reason):
                 self.complain(f"a worker met {reason!r}")
-        self.look()
 
     def go_round(self) -> None:
         """Go one round."""
         self.pass_time()
         for act in self.round():
             self.do(act)
+        self.look()
 
     def pass_time(self) -> None:
         """Let leases run out and blocks pass."""
         self.chain.pass_blocks(BLOCKS)
-        engine.pass_time(list(self.followers) or self.unacknowledged(), self.pair)
-        self.quote()
-
-    def unacknowledged(self) -> list[str]:
-        """Return the orders that were accepted and that nobody was told of."""
-        return [str(pk) for pk in models.Order.objects.values_list("pk", flat=True)]
+        engine.pass_time(self.pair)
 
     def come_to_rest(self) -> None:
         """Go round until nothing moves any more."""
