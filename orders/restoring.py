@@ -181,9 +181,9 @@ def placement_of(row: models.Order, known: Sequence[Event]) -> Placement:
 
 
 def not_counted(known: Sequence[Event], made: Sequence[models.Attempt]) -> int:
-    """Count the attempts that do not count: those before the order last rested, and those that were never sent since."""
-    rested = max(event["attempt"] for event in known if event["status"] == Status.PENDING)
-    return int(rested) + sum(one.state == AttemptState.WITHDRAWN and one.number > rested for one in made)
+    """Count the attempts that do not count: those before the order last rested, and those never sent since."""
+    rested = max(int(event["attempt"]) for event in known if event["status"] == Status.PENDING)
+    return rested + sum(one.state == AttemptState.WITHDRAWN and one.number > rested for one in made)
 
 
 def only_rests(order: Order) -> bool:
