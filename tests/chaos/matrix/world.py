@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
+from engine.lifecycle import FINAL
 from orders import archive, dispatch, live, models
 from routing import crashpoints, epochs
 from routing.crashpoints import STEPS, Moment
@@ -172,7 +173,8 @@ class World:
         if any(wish.answer is None for wish in self.wishes) or not self.followers:
             return False
         ended = models.Order.objects.filter(status__in=models.FINALS).count() == models.Order.objects.count()
-        busy = archive.backlog() or any(dispatch.depths().values())
+        going = any(one.status not in FINAL for one in live.statuses(list(self.followers)).values())
+        busy = going or archive.backlog() or any(dispatch.depths().values())
         return ended and not busy and not models.Attempt.objects.filter(state__in=("prepared", "sent")).exists()
 
     def is_in(self, *statuses: str) -> bool:
