@@ -85,7 +85,7 @@ def drain_round(entries: Sequence[Entry]) -> int:
     texts = [line for _, fields in entries if fields for line in fields.get("b", "").split("\n")]
     with traces.work("archive"):
         write(texts)
-        group.ack(entry_id for entry_id, _ in entries)
+        group.ack([entry_id for entry_id, _ in entries])
     trim()
     return len(texts)
 

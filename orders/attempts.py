@@ -24,6 +24,8 @@ from routing.chain import Finding
 from routing.crashpoints import Store, step
 
 OPEN = [state.value for state in OPEN_ATTEMPT]
+DECIDED = (AttemptState.LANDED.value, AttemptState.REJECTED.value, AttemptState.EXPIRED.value)
+"""What the chain can decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,7 @@ def withdraw(signatures: Sequence[str]) -> set[str]:
     )
 
 
+@step("resent", Store.POSTGRES, "another broadcast is noted")
 def note_resent(signatures: Sequence[str]) -> None:
     """Note that the bytes of sent attempts were broadcast again."""
     changed(
@@ -241,7 +244,9 @@ def epoch_ms(at: datetime | None) -> int:
     return terms.epoch_ms(at) if at else 0
 
 
-@step("settle", Store.POSTGRES, "what the chain decided is committed")
+@step(
+    "settle", Store.POSTGRES, "the attempt is committed as", *DECIDED, kind=lambda to, found, now: to if found else ""
+)
 def settle(state: AttemptState, findings: Sequence[Finding], now: int) -> list[Settled]:
     """Record the chain's decision on open attempts; harmless twice.  Return the attempts that now stand so.
 
@@ -285,6 +290,7 @@ def by_signature(signatures: Sequence[str]) -> list[Settled]:
     return [settled_from(row) for row in rows]
 
 
+@step("audit", Store.POSTGRES, "open attempts are this caller's to look at")
 def unsettled(older_than_ms: int, limit: int) -> list[tuple[str, bytes, int]]:
     """Take sent attempts last broadcast longer ago than that: (signature, bytes, last valid height).
 

@@ -25,8 +25,9 @@ from uuid import uuid4
 import msgspec
 
 from engine.triggers import Sighting
+from routing import epochs
 from routing.crashpoints import Store, step
-from routing.store import lua, redis, script
+from routing.store import EPOCH, lua, redis, script
 
 CLAIM_MAX = 1_000
 """Orders one claim takes: about a millisecond of Redis' time."""
@@ -45,6 +46,7 @@ LUA = lua(SCRIPTS / "places.lua")
 LEVELS = script(lua(SCRIPTS / "levels.lua"))
 OBSERVE = script(lua(SCRIPTS / "observe.lua"))
 CLAIM = script(lua(SCRIPTS / "claim.lua"))
+SETTLE = script(lua(SCRIPTS / "settle.lua"))
 TAKE_OVER = script(lua(SCRIPTS / "take_over.lua"))
 PAIRS = script(lua(SCRIPTS / "pairs.lua"))
 EXPIRED = script(lua(SCRIPTS / "expired.lua"))
@@ -59,6 +61,8 @@ class Claim:
     pair: str
     ids: tuple[str, ...]
     sighting: Sighting
+    epoch: int
+    """The epoch of Redis in which it was taken, or taken over."""
 
 
 def tagged(family: str, tag: str) -> str:
@@ -101,11 +105,11 @@ def claim(pair: str, sighting: Sighting, now: int, ahead: int = 0) -> Claim | No
 
     `ahead` is how many claims its holder will fire before this one, which keeps it for longer by as much.
     """
-    name, until = uuid4().hex, now + CLAIM_LEASE_MS * (1 + ahead)
+    epoch, name, until = epochs.current(), uuid4().hex, now + CLAIM_LEASE_MS * (1 + ahead)
     evidence = msgspec.json.encode(sighting).decode()
     asked = {"pair": pair, "level": sighting.level, "most": CLAIM_MAX, "name": name, "lease": str(until)}
     ids = take(msgspec.msgpack.encode(asked | {"evidence": evidence}))
-    return Claim(name, pair, tuple(ids), sighting) if ids else None
+    return Claim(name, pair, tuple(ids), sighting, epoch) if ids else None
 
 
 @step("fire", Store.REDIS, "orders are out of their bucket, on record as being fired")
@@ -115,13 +119,15 @@ def take(asked: bytes) -> list[str]:
     return ids
 
 
+@step("take-over", Store.REDIS, "what another left unfired is this caller's to fire")
 def abandoned(pair: str, now: int) -> list[Claim]:
     """Take over the claims that a worker left unfinished."""
+    epoch = epochs.current()
     found = TAKE_OVER()([tagged("limit_claims", pair)], [now, now + CLAIM_LEASE_MS])
     claims = []
     for name, text in zip(found[::2], found[1::2], strict=True):
         ids, _, evidence = text.partition(" ")
-        claims.append(Claim(name, pair, tuple(ids.split(",")), msgspec.json.decode(evidence, type=Sighting)))
+        claims.append(Claim(name, pair, tuple(ids.split(",")), msgspec.json.decode(evidence, type=Sighting), epoch))
     return claims
 
 
@@ -135,8 +141,8 @@ def claimed(pairs: Iterable[str]) -> set[str]:
 
 @step("fired", Store.REDIS, "orders are no longer on record as being fired")
 def settle(done: Claim) -> None:
-    """Forget a claim whose orders have been fired."""
-    redis().hdel(tagged("limit_claims", done.pair), done.id)
+    """Forget a claim whose orders have been fired, unless Redis has been lost since: it is taken over then."""
+    SETTLE()([tagged("limit_claims", done.pair), EPOCH], [done.epoch, done.id])
 
 
 def pairs() -> list[str]:
@@ -144,6 +150,7 @@ def pairs() -> list[str]:
     return sorted(PAIRS()())
 
 
+@step("overdue", Store.REDIS, "expired orders are this caller's to end")
 def expired(now: int, limit: int) -> list[str]:
     """Return waiting orders whose time has passed, the first to expire first, and put each off."""
     ids: list[str] = EXPIRED()(["waiting:expiring"], [now, limit, now + EXPIRY_PUT_OFF_MS])

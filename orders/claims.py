@@ -5,7 +5,7 @@ off loses them; what it could not go on with it hands back.
 """
 
 import threading
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ from orders.live import LUA, PREFIX
 from routing import epochs
 from routing.catalogue import UnknownPair
 from routing.crashpoints import Store, step
-from routing.store import lua, redis, script
+from routing.store import StoreError, lua, redis, script
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +33,9 @@ AWAY_MAX_MS = 4_000
 ALONE = "orders:alone"
 ALONE_WAIT_S = 1.0
 """How long a worker waits for its turn to carry an order by itself."""
+
+DOUBTED_MAX = 1_000
+"""Claims without an answer that are remembered, to be handed back; what was in older ones lapses."""
 
 CLAIM = script(epochs.CHECK + PREFIX + lua(LUA / "claim.lua"))
 HOLD = script(PREFIX + lua(LUA / "hold.lua"))
@@ -88,7 +91,12 @@ def claim(order_ids: Sequence[str], *, alone: bool = False) -> Claimed:
     """
     fence = uuid4().hex
     ids = list(dict.fromkeys(order_ids))
-    answers = epochs.within(lambda epoch: take(epoch, fence, int(alone), ids))
+    try:
+        answers = epochs.within(lambda epoch: take(epoch, fence, int(alone), ids))
+    except StoreError:
+        # They may be ours all the same; a lease that lapsed because Redis was away must not count as a worker's death.
+        hands.doubt(fence, ids)
+        raise
     found = Claimed()
     for kind, order_id, *facts in answers:
         if kind == "claimed":
@@ -134,7 +142,12 @@ def hand_back(claims: Iterable[Claim], *, tried: bool) -> None:
     `tried` says whether something was tried and went wrong, which counts like a worker's death; an outage does not.
     """
     for fence, ids in by_fence(claims).items():
-        HAND_BACK()([], [fence, int(tried), AWAY_MS, AWAY_MAX_MS, *ids])
+        let_go(fence, ids, tried=tried)
+
+
+def let_go(fence: str, order_ids: Sequence[str], *, tried: bool) -> None:
+    """Hand back those of these orders that are in this claim."""
+    HAND_BACK()([], [fence, int(tried), AWAY_MS, AWAY_MAX_MS, *order_ids])
 
 
 def by_fence(claims: Iterable[Claim]) -> dict[str, list[str]]:
@@ -164,6 +177,7 @@ class Hands:
 
     def __init__(self) -> None:
         self.held: Counter[tuple[str, str]] = Counter()
+        self.doubted: deque[tuple[str, Sequence[str]]] = deque(maxlen=DOUBTED_MAX)
         self.lock = threading.Lock()
 
     @contextmanager
@@ -186,8 +200,20 @@ class Hands:
             self.held.subtract((claim.fence, claim.order.id) for claim in claims)
             self.held = +self.held
 
+    def doubt(self, fence: str, order_ids: Sequence[str]) -> None:
+        """Hand these orders back as soon as Redis answers: whether they are in hand is not known."""
+        self.doubted.append((fence, order_ids))
+
+    def let_go_doubted(self) -> None:
+        """Hand back what was claimed without an answer."""
+        while self.doubted:
+            fence, ids = self.doubted[0]
+            let_go(fence, ids, tried=False)
+            self.doubted.popleft()
+
     def renew(self) -> int:
         """Renew every lease in hand; return how many orders that were."""
+        self.let_go_doubted()
         with self.lock:
             held = list(self.held)
         fences: dict[str, list[str]] = defaultdict(list)

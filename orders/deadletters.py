@@ -13,6 +13,7 @@ from orders import history, intake, live, models, observe, terms
 from orders.intake import Accepted, NewOrder, Paused
 from orders.models import DeadLetter, Verdict
 from orders.rows import fetch, recordset
+from routing.crashpoints import Store, step
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +60,7 @@ def keep(order_ids: Sequence[str]) -> int:
     return len(new)
 
 
+@step("letter", Store.POSTGRES, "the dead letter is committed")
 def insert(letters: Sequence[dict[str, Any]]) -> set[str]:
     """Write letters; return the orders whose letter is new."""
     rows = fetch(
@@ -118,6 +120,7 @@ def missing(limit: int = 500) -> list[str]:
     return [str(pk) for pk in rows.values_list("pk", flat=True)[:limit]]
 
 
+@step("replay", Store.POSTGRES, "the dead letter's order is placed anew")
 def replay(order_id: str, by: str) -> Accepted:
     """Place the order of a dead letter anew and return the new order; a second replay returns it as a repeat.
 

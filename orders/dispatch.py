@@ -36,6 +36,9 @@ DRAIN = "dbsync.drain"
 KEEP = "dlq.keep"
 RETIRE = "dlq.retire"
 
+WAKES = (EXECUTE, FIRE, EVALUATE, DRAIN, KEEP)
+"""What the engine itself sends; beat sends the others."""
+
 ORDERS_PER_TASK = 100
 
 BROKER_ERRORS = (KombuError, AMQPError, OSError, StoreError)
@@ -82,7 +85,7 @@ def send(task: str, order_ids: Sequence[str] = (), pairs: Sequence[str] = ()) ->
     return True
 
 
-@step("wake", Store.BROKER, "a worker is woken")
+@step("wake", Store.BROKER, "a worker is woken by", *WAKES, kind=lambda task, order_ids, pairs: task)
 def wake(task: str, order_ids: Sequence[str], pairs: Sequence[str]) -> None:
     """Publish one message."""
     named, task_id = {"order_ids": list(order_ids), "pairs": list(pairs)}, str(uuid4())

@@ -225,7 +225,7 @@ def announce(new: Sequence[tuple[NewOrder, datetime]]) -> None:
     traces.accepted((one.order.id, one.door, one.replay_of) for one, _ in new)
     ids = [one.order.id for one, _ in new]
     try:
-        live.place(placement(one.order, created_at) for one, created_at in new)
+        live.place([placement(one.order, created_at) for one, created_at in new])
     except StoreError as reason:
         log.warning("live state not written, the sweep will", reason=str(reason), **about(ids))
         return

@@ -13,14 +13,14 @@
 Fields of the hash: `status`, `seq` (of the last event), `attempt` (number of the last claim), `order` (bodies.py);
 `fence`, `lease`, `held` (the claim it is in, until when, and in which epoch), `ready` (when it may be claimed again),
 `lapses` (workers in a row that did not hand it back), `away` (times in a row that nothing could be tried), `sweeps`;
-`tx` (the transaction it is submitted as); `waits`, `place`, `base`, `returns` of one that waits; `intent`, `intended`
-while its end or amendment is being committed.
+`tx` (the transaction it is submitted as); `base` (attempts that do not count); `waits`, `place`, `returns` of one that
+waits; `intent`, `intended` while its end or amendment is being committed.
 
 All of it can be rebuilt from Postgres and the chain.  Times are Redis' own.  Claims are in orders/claims.py, moves in
 orders/swaps.py; their scripts are in orders/lua/.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,7 +144,7 @@ def without_nul(value: Any) -> Any:
 
 
 @step("place", Store.REDIS, "orders are in Redis")
-def place(placements: Iterable[Placement]) -> set[str]:
+def place(placements: Sequence[Placement]) -> set[str]:
     """Put orders into Redis, each unless it is already there; return the ids placed."""
     args = [FEED_MAX, *map(packed, placements)]
     return set(PLACE()([], args)) if len(args) > 1 else set()
@@ -184,6 +184,7 @@ class Due:
     """Their end or amendment is to be committed, and whoever was at it has gone."""
 
 
+@step("due", Store.REDIS, "the sweep has orders whose time has come")
 def due(limit: int, *, queue_is_long: bool = False) -> Due:
     """Return orders whose time has come, and put them off.
 
@@ -192,6 +193,7 @@ def due(limit: int, *, queue_is_long: bool = False) -> Due:
     return Due(*DUE()([], [limit, GRACE_MS, BACKOFF_MAX_MS, int(queue_is_long)]))
 
 
+@step("rest", Store.REDIS, "the order is back in the book")
 def rest(order_ids: Sequence[str]) -> list[str]:
     """Put waiting orders into the book, where they belong; return those that still wait."""
     rested: list[str] = REST()([], order_ids) if order_ids else []
@@ -257,6 +259,7 @@ def last_events(order_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     return {i: decode(found[0][1]["e"]) for i, found in zip(order_ids, answers, strict=True) if found}
 
 
+@step("feed-again", Store.REDIS, "the order's events are in the feed once more")
 def feed_again(order_ids: Sequence[str]) -> None:
     """Put all events of these finished orders into the feed once more; whoever has them skips them."""
     lines = []
@@ -288,11 +291,11 @@ def name_transactions(signatures: Mapping[str, str]) -> None:
         pipe.execute()
 
 
-def forget(order_ids: Iterable[str], after_s: int) -> None:
+@step("forget", Store.REDIS, "the order is to leave Redis after a while")
+def forget(order_ids: Collection[str], after_s: int) -> None:
     """Let finished, archived orders leave Redis after a while."""
-    ids = list(order_ids)
-    if ids:
-        FORGET()([], [after_s, *ids])
+    if order_ids:
+        FORGET()([], [after_s, *order_ids])
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ def add(signatures: Iterable[str], in_ms: int, now: int) -> None:
         redis().zadd(OPEN, members)
 
 
+@step("look-up", Store.REDIS, "signatures are this caller's to look up")
 def due(limit: int, next_look_ms: int, looks_per_s: int) -> list[str]:
     """Take signatures whose look-up is due, and put their next one off, so that replicas share the work."""
     found: list[str] = DUE()([OPEN], [limit, next_look_ms, looks_per_s])

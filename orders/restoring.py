@@ -21,6 +21,7 @@ from orders.lines import named
 from orders.live import Live, Placement
 from routing import epochs
 from routing.catalogue import UnknownPair
+from routing.crashpoints import Store, step
 
 log = structlog.get_logger(__name__)
 
@@ -132,6 +133,7 @@ def is_settled(row: models.Order) -> bool:
     )
 
 
+@step("anew", Store.POSTGRES, "an order's last events have a new epoch")
 def tell_anew(row: models.Order, known: Sequence[Event], in_common: int, epoch: int) -> list[Event]:
     """Give the events past those in common a new epoch, here and in Postgres.
 
@@ -163,19 +165,25 @@ def placement_of(row: models.Order, known: Sequence[Event]) -> Placement:
     """Make a live order of its row and the events it has."""
     last, order = known[-1], terms.order_of(row)
     status = Status(last["status"])
-    numbers = [attempt.number for attempt in row.attempts.all()]
+    made = list(row.attempts.all())
     return Placement(
         order=order,
         status=status,
         # Numbers are not used twice, also when the claims that had them left no event.
-        attempt=max([int(last["attempt"]), *numbers]),
+        attempt=max([int(last["attempt"]), *(attempt.number for attempt in made)]),
         events=tuple(live.encode(event) for event in known),
         # A limit order rests until its price comes; of the others somebody must look what has come already.
         look_in_ms=0 if only_rests(order) else SOON_MS,
         since=turn(row, known),
-        base=max(event["attempt"] for event in known if event["status"] == Status.PENDING),
+        base=not_counted(known, made),
         tx=last["txHash"] if status is Status.SUBMITTED else None,
     )
+
+
+def not_counted(known: Sequence[Event], made: Sequence[models.Attempt]) -> int:
+    """Count the attempts that do not count: those before the order last rested, and those never sent since."""
+    rested = max(int(event["attempt"]) for event in known if event["status"] == Status.PENDING)
+    return rested + sum(one.state == AttemptState.WITHDRAWN and one.number > rested for one in made)
 
 
 def only_rests(order: Order) -> bool:

@@ -88,7 +88,7 @@ def take(entries: Sequence[tape.Entry]) -> int:
     except Exception:
         # A defect must not hold up every later event; its orders are looked at again with the next of their token.
         log.exception("market events not looked at", events=[event.id for _, event in entries])
-    tape.group.ack(entry_id for entry_id, _ in entries)
+    tape.group.ack([entry_id for entry_id, _ in entries])
     return len(entries)
 
 

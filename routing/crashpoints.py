@@ -5,7 +5,7 @@ raise, end the process, or wait for as long as it likes; after it, raise what a 
 twice, as a client library does that sends again.  While nothing is armed a step costs one look at an empty dictionary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import wraps
@@ -65,7 +65,10 @@ def disarm() -> None:
 def step(
     name: str, store: Store, about: str, *kinds: str, kind: Callable[..., str] | None = None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a function a step; one that is several has `kinds`, and `kind` tells by its arguments which it is."""
+    """Make a function a step; one that is several has `kinds`, and `kind` tells by its arguments which it is.
+
+    Taken with nothing, an empty first argument or a kind of "", it is none.
+    """
     for one in kinds or ("",):
         full = f"{name}.{one}" if one else name
         STEPS[full] = Step(full, store, f"{about} {one}".strip())
@@ -73,7 +76,7 @@ def step(
     def made(act: Callable[P, R]) -> Callable[P, R]:
         @wraps(act)
         def crossed(*args: P.args, **more: P.kwargs) -> R:
-            if not armed:
+            if not armed or (args and isinstance(args[0], Sized) and len(args[0]) == 0):
                 return act(*args, **more)
             full = f"{name}.{kind(*args, **more)}" if kind else name
             reach(full, Moment.BEFORE)

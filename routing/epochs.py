@@ -163,6 +163,7 @@ def begin(reason: str) -> int:
     return number
 
 
+@step("epoch-next", Store.REDIS, "the next epoch has begun, although nothing was lost")
 def advance(reason: str) -> int:
     """Begin the next epoch although Redis has lost nothing: some of what it has told since must be told to be wrong."""
     forget()

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -64,10 +64,10 @@ class Group:
                 return entries
 
     @step("acknowledge", Store.REDIS, "the stream's entries are done with")
-    def ack(self, entry_ids: Iterable[str]) -> None:
+    def ack(self, entry_ids: Sequence[str]) -> None:
         """Note that these entries are done with; harmless twice."""
-        if done := list(entry_ids):
-            redis().xack(self.stream, self.name, *done)
+        if entry_ids:
+            redis().xack(self.stream, self.name, *entry_ids)
 
     def ensure(self) -> None:
         """Create the group, at the stream's beginning, when the stream is new or was emptied."""

@@ -128,6 +128,7 @@ class OneOrder(APIView):
         """Cancel an order that has not begun to execute."""
         refuse_unknown(request.query_params, ())
         waiting.cancel(str(row_of(order_id).id))
+        # Read again: Postgres has the end, whatever Redis has forgotten since.
         return standing(request, row_of(order_id))
 
 

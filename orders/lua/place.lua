@@ -7,7 +7,7 @@
 --   events    JSON texts, the first event first
 --   look_in   ms after which somebody must look at it; 0 for one that only rests
 --   waits     its type, for one that waits
---   base      attempts made before it last rested
+--   base      attempts that do not count: made before it last rested, or never sent
 --   tx        signature of its open attempt
 --   instead   {status, seq, fence} of the live order that it replaces, if that still stands so
 -- Returns the ids placed.
@@ -34,9 +34,10 @@ for i = 2, #ARGV do
     redis.call('DEL', key .. ':events')
     for seq, event in ipairs(order.events) do tell(feed, id, seq, event, order.final and seq == n) end
     if order.tx then redis.call('HSET', key, 'tx', order.tx) end
+    if order.base > 0 then redis.call('HSET', key, 'base', order.base) end
     local resting = false
     if order.waits then
-      redis.call('HSET', key, 'waits', order.waits, 'base', order.base)
+      redis.call('HSET', key, 'waits', order.waits)
       if order.status == 'pending' then
         local body = cjson.decode(order.body)
         redis.call('HSET', key, 'place', rest(id, body))

@@ -8,7 +8,7 @@ from django.db import connection
 from engine.lifecycle import Status
 from orders import claims, live
 from routing import epochs
-from routing.store import now_ms, redis
+from routing.store import StoreError, now_ms, redis
 from tests.orders.swapping import claimed, step
 
 
@@ -83,6 +83,25 @@ def test_what_could_not_be_tried_is_handed_back_at_once_and_uses_up_no_try(bench
     bench.pass_time(claim.order.id, claims.AWAY_MS)
     again = claimed(claim.order.id)
     assert (again.attempt, again.tries, again.away) == (1, 1, 1)
+
+
+def test_a_claim_whose_answer_was_lost_is_handed_back_and_uses_up_no_try(bench, monkeypatch):
+    (order_id,) = bench.place()
+    real = claims.take
+
+    def unanswered(*asked):
+        real(*asked)
+        raise StoreError("timed out")
+
+    monkeypatch.setattr(claims, "take", unanswered)
+    with pytest.raises(StoreError):
+        claims.claim([order_id])
+    monkeypatch.undo()
+    assert claims.claim([order_id]).claims == []
+    claims.hands.renew()
+    bench.pass_time(order_id, 60_000)
+    assert claimed(order_id).tries == 1
+    assert not claims.hands.doubted
 
 
 def test_the_pause_grows_each_time_nothing_can_be_tried_up_to_its_longest(bench, claim):

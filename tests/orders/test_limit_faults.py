@@ -7,12 +7,13 @@ from redis.connection import Connection
 from redis.exceptions import TimeoutError as ReplyLost
 
 from engine.orders import TimeInForce
-from orders import book, control, dispatch, limits, models
+from orders import book, control, dispatch, limits, models, recovery
 from orders.limits import IOC_WITHIN_MS
 from orders.models import Pause
 from orders.sweep import sweep
 from routing.store import now_ms, redis
 from tests.orders.test_limits import PAIR, fired, lapse_claims, woken
+from tests.orders.test_waiting import older_redis
 
 CLAIMS = "limit_claims:{SOL-USDC}"
 IOC = {"time_in_force": TimeInForce.IOC}
@@ -68,6 +69,26 @@ def test_an_order_fires_though_the_reply_to_its_claim_was_lost(bench, lose_reply
     limits.trigger(book.claim(PAIR, seen, now_ms()))
     assert [bench.statuses(order_id) for order_id in ids] == [["pending", "triggered"]] * 3
     assert redis().hlen(CLAIMS) == 0
+
+
+def test_an_order_whose_firing_redis_has_forgotten_is_fired_again(bench, monkeypatch):
+    (order_id,) = bench.accept(bench.limit("150"))
+    bench.price("151")
+    real = limits.set_off
+
+    def forgotten_at_once(*fired):
+        forget = older_redis()
+        real(*fired)
+        forget()
+
+    monkeypatch.setattr(limits, "set_off", forgotten_at_once)
+    limits.check()
+    monkeypatch.undo()
+    recovery.recover()
+    assert bench.statuses(order_id) == ["pending"]
+    lapse_claims()
+    limits.check()
+    assert bench.statuses(order_id) == ["pending", "triggered"]
 
 
 def test_a_dead_workers_claim_of_a_paused_pair_fires_nothing_and_rests_until_the_pair_is_resumed(bench):

@@ -225,6 +225,25 @@ def test_a_rejected_attempt_is_not_forgotten_with_redis_and_another_is_made(benc
     assert list(numbers) == [(1, "rejected"), (2, "rejected")]
 
 
+def test_an_attempt_that_never_left_because_redis_was_emptied_uses_up_no_try(bench, monkeypatch):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    real = execution.announce
+
+    def emptied_meanwhile(prepared):
+        lose_redis(bench)
+        return real(prepared)
+
+    monkeypatch.setattr(execution, "announce", emptied_meanwhile)
+    bench.carry([order_id])
+    monkeypatch.undo()
+    assert models.Attempt.objects.get(order_id=order_id).state == AttemptState.WITHDRAWN
+    recovery.recover()
+    finish(bench, [order_id])
+    ends_well(bench, order_id)
+    assert models.Attempt.objects.get(state=AttemptState.LANDED).tries == 1
+
+
 def test_events_an_attempt_remembers_come_back_word_for_word(bench):
     bench.quote_all()
     ids = bench.place()

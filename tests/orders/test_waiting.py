@@ -475,7 +475,7 @@ def trigger(order_id):
     if not redis().zrem("limit_bucket:{SOL-USDC}:150", order_id):
         return
     seen = limits.Sighting(15_000, "METEORA", Decimal("150"), now_ms(), now_ms(), 1)
-    limits.trigger(limits.Claim("race", PAIR, (order_id,), seen))
+    limits.trigger(limits.Claim("race", PAIR, (order_id,), seen, epochs.current()))
 
 
 def cancel(order_id):

@@ -507,6 +507,19 @@ async def test_an_order_that_is_over_cannot_be_cancelled_and_says_where_it_stand
     assert (field_of(answer)["field"], field_of(answer)["value"]) == ("status", "confirmed")
 
 
+async def test_a_cancellation_is_answered_as_what_it_is_although_redis_has_been_lost_since(bench, monkeypatch):
+    order_id = await placed(LIMIT)
+    real = waiting.cancel
+
+    def lost_meanwhile(*asked):
+        real(*asked)
+        redis().flushdb()
+
+    monkeypatch.setattr(waiting, "cancel", lost_meanwhile)
+    answer = await delete(f"/api/orders/{order_id}")
+    assert (answer.status_code, answer.json()["status"], answer.headers["etag"]) == (200, "cancelled", '"2"')
+
+
 async def test_an_order_is_cancelled_once_however_many_ask(bench):
     order_id = await placed(LIMIT)
     answers = await asyncio.gather(*(delete(f"/api/orders/{order_id}") for _ in range(8)))

@@ -1,0 +1,105 @@
+"""The cells: which blows fit which steps of which lives, by what each life crosses when nothing befalls it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from engine.orders import OrderType
+from routing.crashpoints import STEPS, Moment, Store
+from tests.chaos.matrix import world
+from tests.chaos.matrix.blows import Blow
+from tests.chaos.matrix.chain import Outcome
+from tests.chaos.matrix.lives import LIVES, PATH, Life
+from tests.chaos.matrix.worker import Worker
+from tests.chaos.matrix.world import Crossing, World
+
+POLLS = frozenset({"due", "look-up", "overdue", "take-over", "audit"})
+"""They are taken all the time, mostly for nothing."""
+EITHER = (Moment.BEFORE, Moment.AFTER)
+WHENEVER = {
+    Blow.DIES: EITHER,
+    Blow.TAKEN_OVER: EITHER,
+    Blow.ENDED: EITHER,
+    Blow.LOST: EITHER,
+    Blow.TWICE: (Moment.TWICE,),
+    Blow.TWICE_LATE: (Moment.TWICE,),
+    Blow.EMPTIED: EITHER,
+    Blow.BACK: (Moment.AFTER,),
+    Blow.FAR_BACK: (Moment.AFTER,),
+    Blow.CANCELLED: EITHER,
+    Blow.AMENDED: EITHER,
+    Blow.EXPIRED: EITHER,
+}
+MEANWHILE = {Blow.CANCELLED, Blow.AMENDED, Blow.EXPIRED}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A life, what the chain makes of its transaction, and a blow at the `nth` crossing of a step."""
+
+    life: Life
+    outcome: Outcome
+    step: str
+    nth: int
+    blow: Blow
+    moment: Moment
+
+    def __str__(self) -> str:
+        return f"{self.life.kind} {self.life.name} / {self.outcome} / {self.moment} {self.step} / {self.blow}"
+
+
+def all_cells() -> list[Cell]:
+    """Return every cell there is."""
+    return [cell for life in LIVES for outcome in life.outcomes for cell in cells_of(life, outcome)]
+
+
+def cells_of(life: Life, outcome: Outcome) -> Iterator[Cell]:
+    """Yield the cells of a life and an outcome."""
+    for step, nth in crossed(life, outcome).items():
+        if life.is_about(step):
+            for blow, moments in WHENEVER.items():
+                if fits(life, step, blow):
+                    yield from (Cell(life, outcome, step, nth, blow, moment) for moment in moments)
+
+
+def fits(life: Life, step: str, blow: Blow) -> bool:
+    """Tell whether a blow can be struck at a step."""
+    if blow in (Blow.TWICE, Blow.TWICE_LATE):
+        # Nobody repeats a commit whose answer was lost without looking first.
+        return STEPS[step].store is not Store.POSTGRES
+    if blow in MEANWHILE:
+        return life.name == PATH and life.kind is OrderType.LIMIT
+    return True
+
+
+def crossed(life: Life, outcome: Outcome) -> dict[str, int]:
+    """Return the steps that a life crosses, each with its first crossing at which there was something to do."""
+    played = begun(life, outcome)
+    worker = Worker(played)
+    worker.start()
+    world.end()
+    assert not played.complaints, f"{life.kind} {life.name}, {outcome}: {played.complaints}"
+    return first_of_each(played.crossed)
+
+
+def first_of_each(taken: list[Crossing]) -> dict[str, int]:
+    """Return the first crossing of each step, counted from 1; of one that polls, the first that led to anything."""
+    came: dict[str, int] = {}
+    first: dict[str, int] = {}
+    for place, one in enumerate(taken):
+        came[one.step] = came.get(one.step, 0) + 1
+        if one.step not in first and (one.step not in POLLS or leads_on(one, taken[place + 1 :])):
+            first[one.step] = came[one.step]
+    return first
+
+
+def leads_on(poll: Crossing, further: Iterable[Crossing]) -> bool:
+    """Tell whether anything else was done in the same act."""
+    return any(one.act == poll.act and one.step not in POLLS for one in further)
+
+
+def begun(life: Life, outcome: Outcome) -> World:
+    """Make the world of a life, and bring it to where the worker A takes over."""
+    made = world.begin([*life.before, outcome])
+    made.arm()
+    life.prepare(made, life)
+    return made

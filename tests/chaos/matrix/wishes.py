@@ -1,0 +1,105 @@
+"""What a client, or an operator, asks for, as often as it takes until there is an answer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db import DatabaseError
+from rest_framework.response import Response
+from rest_framework.test import APIRequestFactory
+
+from engine.orders import OrderType
+from orders import deadletters, intake
+from orders.api.views import OneOrder
+from orders.models import DeadLetter
+from routing.store import StoreError
+from tests.chaos.matrix.stage import HOSTS
+
+if TYPE_CHECKING:
+    from tests.chaos.matrix.world import World
+
+doors = APIRequestFactory()
+
+
+@dataclass
+class Wish:
+    """Something asked for; `ask` returns the answer, None while there is none."""
+
+    name: str
+    ask: Callable[["World"], Any]
+    answer: Any = None
+
+    def __call__(self, world: "World") -> None:
+        """Ask, unless it is answered."""
+        if self.answer is None:
+            self.answer = self.ask(world)
+
+
+def post(kind: OrderType, **terms: Any) -> Wish:
+    """Ask for an order; asked again, it is the same one by its client's name for it."""
+
+    def ask(world: "World") -> Any:
+        bench = world.bench
+        asked = (
+            bench.order(client_order_id="matrix")
+            if kind is OrderType.MARKET
+            else bench.limit(terms["price"], client_order_id="matrix", **{k: v for k, v in terms.items() if k != "price"})
+        )
+        try:
+            (accepted,) = intake.accept([asked])
+        except (StoreError, DatabaseError):
+            return None
+        world.follow(accepted.order_id)
+        return accepted
+
+    return Wish("post", ask)
+
+
+def cancel() -> Wish:
+    """Ask for the cancellation of the order."""
+
+    def ask(world: "World") -> Any:
+        request = doors.delete("/", **HOSTS)
+        answer = OneOrder.as_view()(request, order_id=world.order_id)
+        if answer.status_code == 200 and answer.data["status"] != "cancelled":
+            world.complain(f"a cancellation was answered with status {answer.data['status']}")
+        return answered(world, answer)
+
+    return Wish("cancel", ask)
+
+
+def amend(**terms: str) -> Wish:
+    """Ask for other terms, in the state in which the client finds the order."""
+
+    def ask(world: "World") -> Any:
+        as_it_is = OneOrder.as_view()(doors.get("/", **HOSTS), order_id=world.order_id)
+        if as_it_is.status_code != 200:
+            return answered(world, as_it_is)
+        request = doors.patch("/", terms, format="json", HTTP_IF_MATCH=as_it_is.headers["ETag"], **HOSTS)
+        answer = OneOrder.as_view()(request, order_id=world.order_id)
+        if answer.status_code == 200 and {name: answer.data[name] for name in terms} != terms:
+            world.complain(f"an amendment to {terms} was answered with {answer.data}")
+        return answered(world, answer)
+
+    return Wish("amend", ask)
+
+
+def answered(world: "World", answer: Response) -> int | None:
+    """Return an answer's status; None for one that says to ask again."""
+    if answer.status_code not in (200, 409, 412, 503):
+        world.complain(f"an answer {answer.status_code}: {answer.data}")
+    return None if answer.status_code in (412, 503) else answer.status_code
+
+
+def replay() -> Wish:
+    """Ask for the replay of the dead letter."""
+
+    def ask(world: "World") -> Any:
+        try:
+            placed = deadletters.replay(world.order_id, "an operator")
+        except (StoreError, DatabaseError, deadletters.NotSafe, DeadLetter.DoesNotExist):
+            return None
+        world.follow(placed.order_id)
+        return placed
+
+    return Wish("replay", ask)
