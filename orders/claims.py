@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import structlog
 from django.conf import settings
+from django.db import DatabaseError
 from redis.exceptions import LockNotOwnedError
 
 from engine.lifecycle import Status
@@ -93,17 +94,17 @@ def claim(order_ids: Sequence[str], *, alone: bool = False) -> Claimed:
     ids = list(dict.fromkeys(order_ids))
     try:
         answers = epochs.within(lambda epoch: take(epoch, fence, int(alone), ids))
-    except StoreError:
-        # They may be ours all the same; a lease that lapsed because Redis was away must not count as a worker's death.
+        found = Claimed()
+        for kind, order_id, *facts in answers:
+            if kind == "claimed":
+                found.claims.extend(read(fence, order_id, *facts))
+            else:
+                getattr(found, kind).append(order_id)
+        return replace(found, claims=with_trails(found.claims))
+    except (StoreError, DatabaseError):
+        # They may be ours all the same; a lease that lapsed because a store was away must not count as a death.
         hands.doubt(fence, ids)
         raise
-    found = Claimed()
-    for kind, order_id, *facts in answers:
-        if kind == "claimed":
-            found.claims.extend(read(fence, order_id, *facts))
-        else:
-            getattr(found, kind).append(order_id)
-    return replace(found, claims=with_trails(found.claims))
 
 
 @step("claim", Store.REDIS, "a worker has the order in hand")

@@ -10,7 +10,7 @@ from threading import BoundedSemaphore
 from typing import Any
 
 import structlog
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import InterfaceError, InternalError, OperationalError, close_old_connections
 
 from engine import events
 from engine.lifecycle import AttemptState, Status
@@ -43,8 +43,8 @@ ASKING_THREADS = 8
 ASKED_MAX = 1_000
 """Batches whose venues have been asked; past this orders are handed back instead."""
 
-OUTAGES = (StoreError, OperationalError, InterfaceError, ChainUnreachable)
-"""A store or the chain does not answer, or may not have: nothing is known of what was asked last."""
+OUTAGES = (StoreError, OperationalError, InterfaceError, InternalError, ChainUnreachable)
+"""A store or the chain does not answer, or takes nothing in, as a Postgres that is read-only for a while."""
 
 
 asked = BoundedSemaphore(ASKED_MAX)
@@ -58,13 +58,14 @@ def carry(order_ids: Sequence[str]) -> None:
     goes on by itself when the venues have answered.
     """
     claimed = claims.claim(order_ids)
+    # What is in hand comes first: whatever the others raise, it is not let lie.
+    work(claimed.claims, begin)
     if claimed.missing:
         restoring.restore(claimed.missing, "missing from Redis")
     if claimed.submitted:
         settlement.revisit(claimed.submitted)
     if claimed.intended:
         decisions.complete(claimed.intended)
-    work(claimed.claims, begin)
     for order_id in claimed.alone:
         carry_alone(order_id)
 

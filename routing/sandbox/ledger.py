@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import msgspec
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from routing.chain import LOOKUP_LIMIT, Blockhash, ChainUnreachable, Finding, Landing, Look, TransactionRefused
 from routing.sandbox.runtime import FEE_LAMPORTS, SLOT_MS, Entry, Runtime
@@ -156,7 +156,7 @@ def _reachable() -> Iterator[None]:
     """Turn a database that does not answer into a chain that does not."""
     try:
         yield
-    except (OperationalError, InterfaceError) as reason:
+    except (OperationalError, InterfaceError, InternalError) as reason:
         # Otherwise the broken connection would be used again until the request or task ends.
         connection.close_if_unusable_or_obsolete()
         raise ChainUnreachable(str(reason)) from reason

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from django.db import OperationalError
+from django.db import InternalError, OperationalError
 
 from orders import attempts, claims, execution, limits, live, models, settlement
 from routing.chain import ChainUnreachable
@@ -50,6 +50,13 @@ def without_postgres(bench, monkeypatch):
     monkeypatch.setattr(attempts, "holding", away)
 
 
+def read_only(bench, monkeypatch):
+    def refuses(*_):
+        raise InternalError("cannot execute INSERT in a read-only transaction")
+
+    monkeypatch.setattr(attempts, "prepare", refuses)
+
+
 def without_redis(bench, monkeypatch):
     """Redis takes the claim, and then nothing but the order's being handed back."""
 
@@ -59,7 +66,7 @@ def without_redis(bench, monkeypatch):
     monkeypatch.setattr(execution.router, "from_cache", away)
 
 
-@pytest.mark.parametrize("outage", [unquoted, chainless, without_postgres, without_redis])
+@pytest.mark.parametrize("outage", [unquoted, chainless, without_postgres, read_only, without_redis])
 def test_an_outage_uses_up_no_try_and_the_order_goes_on_when_it_is_over(bench, monkeypatch, outage):
     bench.quote_all()
     (order_id,) = bench.place()
