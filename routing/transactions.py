@@ -55,6 +55,11 @@ class Swap:
     amount_in: int
     min_out: int
 
+    @property
+    def memo(self) -> str:
+        """What its transaction says in the open: `<orderId>:<attempt>`."""
+        return f"{self.order_id}:{self.attempt}"
+
 
 @dataclass(frozen=True, slots=True)
 class Signed:
@@ -109,8 +114,7 @@ def _instructions(swap: Swap, payer: Pubkey) -> list[Instruction]:
     route = ROUTES[swap.venue]
     accounts = [AccountMeta(payer, True, True), _readonly(swap.mint_in), _readonly(swap.mint_out)]
     data = route.tag + AMOUNTS.pack(swap.amount_in, swap.min_out)
-    memo = f"{swap.order_id}:{swap.attempt}".encode()
-    return [Instruction(route.program, data, accounts), Instruction(MEMO_PROGRAM, memo, [])]
+    return [Instruction(route.program, data, accounts), Instruction(MEMO_PROGRAM, swap.memo.encode(), [])]
 
 
 @lru_cache(maxsize=1024)

@@ -20,11 +20,13 @@ NOW = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 # In order of signature: two senders of the same transactions would otherwise wait for each other for ever.
 WRITE = """
-INSERT INTO routing_ledgerentry (signature, slot, lands_at, landing, amount_out, fee_lamports, error_code, error)
+INSERT INTO routing_ledgerentry (signature, slot, lands_at, landing, amount_out, fee_lamports, error_code, error,
+                                 memo, venue, amount_in, minimum_out)
 SELECT signature, lands_ms / %s, to_timestamp(lands_ms / 1000.0), landing, amount_out, %s,
-       error_code, error
+       error_code, error, memo, venue, amount_in, minimum_out
 FROM json_to_recordset(%s) AS sent (signature text, lands_ms bigint, expires_ms bigint, landing text,
-                                    amount_out numeric, error_code text, error text)
+                                    amount_out numeric, error_code text, error text,
+                                    memo text, venue text, amount_in numeric, minimum_out numeric)
 WHERE expires_ms >= extract(epoch FROM clock_timestamp()) * 1000
 ORDER BY signature
 ON CONFLICT (signature) DO NOTHING
@@ -132,6 +134,10 @@ def _write(entries: Sequence[Entry]) -> None:
             "amount_out": entry.outcome.amount_out,
             "error_code": entry.outcome.error_code,
             "error": entry.outcome.error,
+            "memo": entry.swap.memo,
+            "venue": entry.swap.venue,
+            "amount_in": entry.swap.amount_in,
+            "minimum_out": entry.swap.min_out,
         }
         for entry in entries
     ]

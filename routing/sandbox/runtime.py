@@ -51,9 +51,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A transaction's line in the ledger, to be written no later than `expires_ms`."""
+    """A transaction's line in the ledger, to be written no later than `expires_ms`; `swap` is what it asked for."""
 
     signature: str
+    swap: Swap
     lands_ms: int
     expires_ms: int
     outcome: Outcome
@@ -93,19 +94,20 @@ class Runtime:
             return 0
         return (height + self.behaviour.valid_ms // SLOT_MS + 1) * SLOT_MS - 1
 
-    def entry(self, raw: bytes, now_ms: int) -> Entry | None:
+    def entry(self, raw: bytes, now_ms: int, late_ms: int = 0) -> Entry | None:
         """Return how a transaction that arrives now will land, or None if it never will.
 
-        Raises BadTransaction for bytes a chain would not take in.
+        `late_ms` is what the chain takes longer than usual.  Raises BadTransaction for bytes a chain would not take in.
         """
         received = receive(raw)
         pair = self._pair(received.swap)
         luck = self._luck(received)
-        lands_ms, expires_ms = now_ms + luck.delay_ms, self.expiry_ms(received.blockhash, now_ms)
+        lands_ms, expires_ms = now_ms + luck.delay_ms + late_ms, self.expiry_ms(received.blockhash, now_ms)
         # Landing late would contradict whoever has since concluded that this signature is dead.
         if lands_ms > expires_ms:
             return None
-        return Entry(received.signature, lands_ms, expires_ms, self._outcome(received.swap, pair, luck, lands_ms))
+        outcome = self._outcome(received.swap, pair, luck, lands_ms)
+        return Entry(received.signature, received.swap, lands_ms, expires_ms, outcome)
 
     def _hash(self, height: int) -> Hash:
         prefix = height.to_bytes(8)

@@ -159,6 +159,14 @@ def test_a_rejected_transaction_says_why_and_pays_its_fee():
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("reject_rate", [0.0, 1.0])
+def test_the_ledger_keeps_what_everybody_can_read_of_a_transaction(reject_rate):
+    sent_through(chain_of(reject_rate=reject_rate), order_id="order-x", attempt=2, venue="METEORA", min_out=7)
+    kept = LedgerEntry.objects.values("memo", "venue", "amount_in", "minimum_out").get()
+    assert kept == {"memo": "order-x:2", "venue": "METEORA", "amount_in": 1_500_000_000, "minimum_out": 7}
+
+
+@pytest.mark.django_db
 def test_an_amount_of_a_whole_u64_is_kept():
     entry = LedgerEntry(signature="s", slot=1, lands_at=timezone.now(), landing="landed", fee_lamports=1)
     entry.amount_out = 2**64 - 1
