@@ -1,0 +1,66 @@
+"""Every acknowledged order is kept, and is final or rests rightly."""
+
+from decimal import Decimal
+
+from tests.chaos.checker.verdict import Verdict
+from tests.chaos.checker.world import FINAL, Row, World
+
+CLOSELY = Decimal("0.005")
+"""By how much BEST must be past a limit before the order has to have fired: depth and fees of its own size."""
+SEEN_S = 20.0
+"""For how long, up to the end of the calm, BEST must have been there."""
+EXPIRED_S = 10.0
+"""How long after its time an order may still wait for its expiry."""
+OUT_OF_REACH = Decimal(10) ** 11
+"""A sniper's threshold in USD that no market reaches; a launch of a token nobody launches is as far."""
+
+
+def check(world: World, verdict: Verdict) -> None:
+    """Judge how every order stands."""
+    for order_id in world.accepted:
+        if order_id not in world.rows:
+            verdict.add("acknowledged_missing", order_id, "answered 202, and there is no row")
+    for row in world.rows.values():
+        if row.status in FINAL:
+            continue
+        known = "acknowledged" if row.id in world.accepted else "not acknowledged"
+        if why := unrested(row, world):
+            verdict.add("unfinished", row.id, f"{row.type} order {row.status} at seq {row.seq}, {known}: {why}")
+        elif why := reached(row, world):
+            verdict.add("resting_though_reached", row.id, f"{row.type} order at seq {row.seq}: {why}")
+
+
+def unrested(row: Row, world: World) -> str:
+    """Say why an order that is not final does not rest rightly; nothing when it may."""
+    if row.type == "market" or row.status != "pending":
+        return "nothing it could wait for"
+    if row.time_in_force == "ioc":
+        return "an ioc order waits for nothing"
+    if row.expires_at and row.expires_at.timestamp() < world.judged_at - EXPIRED_S:
+        return f"it expired at {row.expires_at}"
+    return ""
+
+
+def reached(row: Row, world: World) -> str:
+    """Say why an order that rests should have fired; nothing when it should not."""
+    if row.limit_price is not None:
+        least = lowest(row.pair, world)
+        if least is not None and least >= row.limit_price * (1 + CLOSELY):
+            return f"BEST was at least {least} for {SEEN_S:g} s, the limit is {row.limit_price}"
+        return ""
+    if row.max_price is None and not any(map(is_far, row.trigger)):
+        return f"every condition holds: {row.trigger}"
+    return ""
+
+
+def lowest(pair: str, world: World) -> Decimal | None:
+    """Return the least that BEST was lately; None when nobody knows."""
+    seen = world.best.get(pair, [])
+    since = world.judged_at - SEEN_S
+    lately = [price for at, price in seen if at >= since]
+    return min(lately) if lately and seen[0][0] <= since else None
+
+
+def is_far(condition: dict[str, object]) -> bool:
+    """Tell whether a condition is one that never comes to hold."""
+    return condition["kind"] == "launch" or Decimal(str(condition.get("atLeast", 0))) >= OUT_OF_REACH

@@ -1,0 +1,348 @@
+"""The checker finds what is wrong with a run, each kind of it, and nothing in a run in which all went well."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import checker
+from tests.chaos.checker.judge import judge
+from tests.chaos.checker.verdict import EXAMPLES, KINDS, Verdict
+from tests.chaos.checker.world import Answer, Told, World
+from tests.chaos.fabricated import AMENDED, ARMED, CANCELLED, EXPIRED, MARKET, NOW, RESTING, clean, execute, read, state
+
+TOLD = "socket"
+
+
+def story(world: World, order_id: str = MARKET) -> list[Told]:
+    """Return what a client was told of an order."""
+    return world.stories[TOLD, order_id]
+
+
+def say(world: World, place: int, order_id: str = MARKET, **message: object) -> None:
+    """Have a client be told something else at that place."""
+    story(world, order_id).insert(place, Told(4.0, message))
+
+
+def end(world: World, order_id: str, status: str) -> None:
+    """Have an order end otherwise, everywhere."""
+    world.rows[order_id].status = status
+    for events in (world.events[order_id], [told.message for told in story(world, order_id)]):
+        events[-1]["status"] = status
+    read(world, order_id)
+
+
+def acknowledged_missing(world: World) -> None:
+    world.posts.append(Answer("POST", {**world.posts[0].asked, "clientOrderId": "lost"}, 202, {"orderId": "lost"}))
+
+
+def unfinished(world: World) -> None:
+    for known in (world.events[MARKET], story(world), world.read_events[MARKET]):
+        del known[3:]
+    world.rows[MARKET].status, world.rows[MARKET].seq = "building", 3
+    world.executions = [one for one in world.executions if one.order_id != MARKET]
+    world.attempts[MARKET] = []
+    read(world, MARKET)
+
+
+def unfinished_past_its_time(world: World) -> None:
+    world.rows[RESTING].expires_at = NOW.replace(hour=11)
+    for known in (world.events[RESTING], [told.message for told in story(world, RESTING)]):
+        known[0]["expiresAt"] = "2026-01-01T11:00:00.000Z"
+    read(world, RESTING)
+
+
+def unfinished_ioc(world: World) -> None:
+    world.rows[RESTING].time_in_force = "ioc"
+
+
+def resting_though_reached(world: World) -> None:
+    world.best["SOL-USDC"] = [(at, Decimal(162)) for at, _ in world.best["SOL-USDC"]]
+
+
+def armed_though_met(world: World) -> None:
+    world.rows[ARMED].trigger = [{"kind": "liquidity", "atLeast": "1000"}]
+
+
+def executed_twice(world: World) -> None:
+    again = replace(world.executions[0], signature="another", memo=f"{MARKET}:2")
+    world.executions.append(again)
+    world.attempts[MARKET].append(replace(world.attempts[MARKET][0], number=2, signature="another"))
+
+
+def executed_unconfirmed(world: World) -> None:
+    end(world, MARKET, "failed")
+
+
+def confirmed_unexecuted(world: World) -> None:
+    world.executions = [one for one in world.executions if one.order_id != MARKET]
+    world.attempts[MARKET] = []
+
+
+def confirmed_otherwise(world: World) -> None:
+    state(world, MARKET, replace(world.executions[0], amount_out=1))
+    story(world)[-1].message.update(world.events[MARKET][-1])
+    read(world, MARKET)
+
+
+def executed_without_attempt(world: World) -> None:
+    world.attempts[MARKET] = []
+
+
+def attempt_contradicts_chain(world: World) -> None:
+    world.attempts[MARKET][0].state = "withdrawn"
+
+
+def attempt_the_chain_never_saw(world: World) -> None:
+    world.attempts[MARKET].append(replace(world.attempts[MARKET][0], number=2, state="rejected", signature="unknown"))
+
+
+def below_limit(world: World) -> None:
+    one = next(one for one in world.executions if one.order_id == AMENDED)
+    one.amount_out, one.minimum_out = one.amount_in * 159 // 1000, 0
+    state(world, AMENDED, one)
+    for event in (world.events[AMENDED][-1], story(world, AMENDED)[-1].message):
+        event |= {"amountOut": str(Decimal(one.amount_out).scaleb(-6)), "executedPrice": "159"}
+    read(world, AMENDED)
+
+
+def stale_terms(world: World) -> None:
+    one = next(one for one in world.executions if one.order_id == AMENDED)
+    one.amount_in, one.amount_out = 2 * 10**9, 330 * 10**6
+    one.minimum_out = one.amount_out
+    state(world, AMENDED, one)
+    story(world, AMENDED)[-1].message.update(world.events[AMENDED][-1])
+    read(world, AMENDED)
+
+
+def cancelled_executed(world: World) -> None:
+    world.events[CANCELLED][-1]["status"] = "confirmed"
+    execute(world, CANCELLED)
+    story(world, CANCELLED)[-1].message.update(world.events[CANCELLED][-1])
+    end(world, CANCELLED, "confirmed")
+
+
+def cancel_undone(world: World) -> None:
+    end(world, CANCELLED, "failed")
+
+
+def cancel_misanswered(world: World) -> None:
+    world.deletes[0].body["status"] = "pending"
+
+
+def pair_cancel_undone(world: World) -> None:
+    world.pair_deletes.append(Answer("DELETE pair", {"pair": "SOL-USDC"}, 200, {"cancelled": 1, "lost": 0}))
+
+
+def amendment_lost(world: World) -> None:
+    world.patches.append(Answer("PATCH", {"order": RESTING, "ifMatch": 1, "changes": {"limitPrice": "170"}}, 200, {}))
+
+
+def row_terms(world: World) -> None:
+    world.rows[RESTING].limit_price = Decimal(170)
+
+
+def first_event(world: World) -> None:
+    next(post for post in world.posts if post.body["orderId"] == RESTING).asked["amount"] = "9"
+
+
+def repeat_differs(world: World) -> None:
+    world.posts.append(replace(world.posts[0], body={"orderId": CANCELLED}))
+
+
+def answered_wrong(world: World) -> None:
+    world.patches.append(Answer("PATCH", {"order": RESTING, "ifMatch": 1, "changes": {}}, 500, {}))
+
+
+def told_unknown(world: World) -> None:
+    say(world, 1, error={"code": "not_found"})
+
+
+def story_gap(world: World) -> None:
+    del story(world)[2]
+
+
+def story_repeat(world: World) -> None:
+    story(world).insert(2, story(world)[1])
+
+
+def story_rewind(world: World) -> None:
+    say(world, 2, rewoundTo=4, epoch=2)
+
+
+def story_epoch(world: World) -> None:
+    for known in (world.events[MARKET], [told.message for told in story(world)]):
+        known[2]["epoch"] = 0
+    read(world, MARKET)
+
+
+def story_after_end(world: World) -> None:
+    story(world, CANCELLED).append(Told(9.0, {**world.events[MARKET][1], "seq": 3}))
+
+
+def story_unended(world: World) -> None:
+    del story(world)[-1]
+
+
+def story_end_overturned(world: World) -> None:
+    told = story(world)
+    say(world, 4, **{**told[-1].message, "seq": 5, "status": "failed"})
+    say(world, 5, rewoundTo=4, epoch=2)
+    for known in (world.events[MARKET][4], told[-1].message):
+        known["epoch"] = 2
+    read(world, MARKET)
+
+
+def story_differs_at(world: World) -> None:
+    story(world)[2].message["at"] = "2026-01-01T11:58:59.000Z"
+
+
+def story_differs_facts(world: World) -> None:
+    story(world)[2].message["venue"] = "METEORA"
+
+
+def story_differs_events(world: World) -> None:
+    story(world)[1].message["status"] = "triggered"
+
+
+def rest_differs_rows(world: World) -> None:
+    world.events[MARKET][2]["venue"] = "METEORA"
+
+
+def rows_gap(world: World) -> None:
+    world.rows[MARKET].seq = 6
+
+
+def order_differs_event(world: World) -> None:
+    world.read_orders[MARKET]["seq"] = 4
+
+
+def order_terms(world: World) -> None:
+    world.read_orders[RESTING]["amount"] = "1"
+
+
+def unread(world: World) -> None:
+    del world.read_orders[MARKET]
+
+
+FAULTS: dict[str, list[Callable[[World], None]]] = {
+    "acknowledged_missing": [acknowledged_missing],
+    "unfinished": [unfinished, unfinished_past_its_time, unfinished_ioc],
+    "resting_though_reached": [resting_though_reached, armed_though_met],
+    "executed_twice": [executed_twice],
+    "executed_unconfirmed": [executed_unconfirmed],
+    "confirmed_unexecuted": [confirmed_unexecuted],
+    "confirmed_otherwise": [confirmed_otherwise],
+    "executed_without_attempt": [executed_without_attempt],
+    "attempt_contradicts_chain": [attempt_contradicts_chain, attempt_the_chain_never_saw],
+    "below_limit": [below_limit],
+    "stale_terms": [stale_terms],
+    "cancelled_executed": [cancelled_executed],
+    "cancel_undone": [cancel_undone],
+    "cancel_misanswered": [cancel_misanswered],
+    "pair_cancel_undone": [pair_cancel_undone],
+    "amendment_lost": [amendment_lost],
+    "row_terms": [row_terms],
+    "first_event": [first_event],
+    "repeat_differs": [repeat_differs],
+    "answered_wrong": [answered_wrong],
+    "told_unknown": [told_unknown],
+    "story_gap": [story_gap],
+    "story_repeat": [story_repeat],
+    "story_rewind": [story_rewind],
+    "story_epoch": [story_epoch],
+    "story_after_end": [story_after_end],
+    "story_unended": [story_unended],
+    "story_end_overturned": [story_end_overturned],
+    "story_differs_at": [story_differs_at],
+    "story_differs_facts": [story_differs_facts],
+    "story_differs_events": [story_differs_events],
+    "rest_differs_rows": [rest_differs_rows],
+    "rows_gap": [rows_gap],
+    "order_differs_event": [order_differs_event],
+    "order_terms": [order_terms],
+    "unread": [unread],
+}
+
+# What cannot be had without: the same fault seen from another side.
+ALSO = {
+    "acknowledged_missing": {"unread"},
+    "cancelled_executed": {"cancel_undone"},
+    "story_gap": {"story_differs_events"},
+    "story_after_end": {"story_unended"},
+}
+
+
+def test_a_run_in_which_all_went_well_has_no_violation():
+    assert judge(clean()).as_dict() == {}
+
+
+def test_every_kind_of_violation_is_tried():
+    assert FAULTS.keys() == KINDS.keys()
+
+
+CASES = [(kind, plant) for kind, plants in FAULTS.items() for plant in plants]
+
+
+@pytest.mark.parametrize(("kind", "plant"), CASES, ids=lambda case: getattr(case, "__name__", case))
+def test_a_violation_is_found_and_nothing_else(kind, plant):
+    world = clean()
+    plant(world)
+    found = judge(world)
+    assert found.counts.keys() == {kind} | ALSO.get(kind, set()), found.as_dict()
+    assert found.counts[kind] == 1
+
+
+def test_a_rewind_as_specified_is_no_violation():
+    world = clean()
+    # The client saw 3 and 4 of an epoch that was lost, and heard of it before what came instead.
+    lost = [Told(4.0, {**told.message, "venue": "lost"}) for told in story(world)[2:4]]
+    story(world)[2:2] = [*lost, Told(4.5, {"orderId": MARKET, "rewoundTo": 2, "epoch": 2, "reason": "emptied"})]
+    for known in (world.events[MARKET], [told.message for told in story(world)[5:]]):
+        for one in known[2:] if known is world.events[MARKET] else known:
+            one["epoch"] = 2
+    read(world, MARKET)
+    assert judge(world).as_dict() == {}
+
+
+def test_an_order_that_expired_is_not_asked_to_rest():
+    world = clean()
+    assert world.rows[EXPIRED].status == "expired"
+    world.rows[EXPIRED].status = "pending"
+    assert "unfinished" in judge(world).counts
+
+
+def test_examples_are_few_and_counts_are_not():
+    verdict = Verdict()
+    for number in range(100):
+        verdict.add("unfinished", f"order {number}", "stands")
+    shown = verdict.as_dict()["unfinished"]
+    assert shown["count"] == 100 and len(shown["examples"]) == EXAMPLES
+
+
+def test_the_checker_imports_nothing_of_what_it_judges():
+    allowed = {*sys.stdlib_module_names, "psycopg"}
+    for path in Path(checker.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, path
+                names = [node.module or ""]
+            else:
+                continue
+            for name in names:
+                own = name == "tests.chaos.checker" or name.startswith("tests.chaos.checker.")
+                assert own or name.partition(".")[0] in allowed, f"{path.name} imports {name}"
+
+
+def test_importing_the_checker_loads_nothing_of_what_it_judges():
+    judged = ("django", "engine", "routing", "orders", "workers", "config", "celery", "redis")
+    program = f"import sys, tests.chaos.checker.__main__; print(sorted(set({judged!r}) & set(sys.modules)))"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
