@@ -12,8 +12,8 @@ LIFE = ("routing", "building", "submitted")
 
 def clean() -> World:
     """Return a world of six orders with nothing wrong."""
-    world = World(decimals={"SOL": 9, "USDC": 6, "WIF": 6}, judged_at=NOW.timestamp())
-    world.best["SOL-USDC"] = [(world.judged_at - 60 + second, Decimal(150)) for second in range(60)]
+    world = World(decimals={"SOL": 9, "USDC": 6, "WIF": 6}, calm_over=NOW.timestamp())
+    world.best["SOL-USDC"] = [(world.calm_over - 60 + second, Decimal(150)) for second in range(60)]
     place(world, MARKET, {"type": "market", "amount": "1.5"}, [*LIFE, "confirmed"])
     place(world, CANCELLED, {"type": "limit", "amount": "2", "limitPrice": "160"}, ["cancelled"])
     cancel(world, CANCELLED)

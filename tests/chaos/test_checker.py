@@ -57,6 +57,16 @@ def unfinished_past_its_time(world: World) -> None:
     read(world, RESTING)
 
 
+def ended_after_the_calm(world: World) -> None:
+    world.calm_over -= 600
+    for known in (world.best["SOL-USDC"],):
+        known[:] = [(at - 600, price) for at, price in known]
+    for order_id in (CANCELLED, AMENDED):
+        for events in (world.events[order_id], [told.message for told in story(world, order_id)]):
+            events[-1]["at"] = "2026-01-01T11:49:59.000Z"
+        read(world, order_id)
+
+
 def unfinished_ioc(world: World) -> None:
     world.rows[RESTING].time_in_force = "ioc"
 
@@ -232,7 +242,7 @@ def unread(world: World) -> None:
 
 FAULTS: dict[str, list[Callable[[World], None]]] = {
     "acknowledged_missing": [acknowledged_missing],
-    "unfinished": [unfinished, unfinished_past_its_time, unfinished_ioc],
+    "unfinished": [unfinished, ended_after_the_calm, unfinished_past_its_time, unfinished_ioc],
     "resting_though_reached": [resting_though_reached, armed_though_met],
     "executed_twice": [executed_twice],
     "executed_unconfirmed": [executed_unconfirmed],

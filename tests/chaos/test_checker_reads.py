@@ -45,7 +45,7 @@ def test_an_order_that_the_engine_carried_to_its_end_is_read_whole(bench, tmp_pa
             {"k": "events", "order": order_id, "body": {"events": events}},
             {"k": "order", "order": order_id, "body": shown},
             {"k": "best", "pair": "SOL-USDC", "price": "150"},
-            {"k": "closed", **common, "code": 1000},
+            {"k": "calm_over", "t": 9e9},
         ],
     )
     world = World()

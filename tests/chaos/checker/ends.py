@@ -1,5 +1,6 @@
 """Every acknowledged order is kept, and is final or rests rightly."""
 
+from datetime import datetime
 from decimal import Decimal
 
 from tests.chaos.checker.verdict import Verdict
@@ -11,6 +12,8 @@ SEEN_S = 20.0
 """For how long, up to the end of the calm, BEST must have been there."""
 EXPIRED_S = 10.0
 """How long after its time an order may still wait for its expiry."""
+LATE_S = 2.0
+"""How long after the calm an end may be dated that came within it: clocks of stores differ."""
 OUT_OF_REACH = Decimal(10) ** 11
 """A sniper's threshold in USD that no market reaches; a launch of a token nobody launches is as far."""
 
@@ -22,6 +25,8 @@ def check(world: World, verdict: Verdict) -> None:
             verdict.add("acknowledged_missing", order_id, "answered 202, and there is no row")
     for row in world.rows.values():
         if row.status in FINAL:
+            if late := ended_late(row, world):
+                verdict.add("unfinished", row.id, f"{row.type} order {row.status} {late:.1f} s after the calm")
             continue
         known = "acknowledged" if row.id in world.accepted else "not acknowledged"
         if why := unrested(row, world):
@@ -30,13 +35,22 @@ def check(world: World, verdict: Verdict) -> None:
             verdict.add("resting_though_reached", row.id, f"{row.type} order at seq {row.seq}: {why}")
 
 
+def ended_late(row: Row, world: World) -> float:
+    """Return how many seconds after the calm an order ended, other than by its own time; 0 for in time."""
+    events = world.events.get(row.id)
+    if not events or row.status == "expired":
+        return 0.0
+    late = datetime.fromisoformat(events[-1]["at"]).timestamp() - world.calm_over
+    return late if late > LATE_S else 0.0
+
+
 def unrested(row: Row, world: World) -> str:
     """Say why an order that is not final does not rest rightly; nothing when it may."""
     if row.type == "market" or row.status != "pending":
         return "nothing it could wait for"
     if row.time_in_force == "ioc":
         return "an ioc order waits for nothing"
-    if row.expires_at and row.expires_at.timestamp() < world.judged_at - EXPIRED_S:
+    if row.expires_at and row.expires_at.timestamp() < world.calm_over - EXPIRED_S:
         return f"it expired at {row.expires_at}"
     return ""
 
@@ -56,7 +70,7 @@ def reached(row: Row, world: World) -> str:
 def lowest(pair: str, world: World) -> Decimal | None:
     """Return the least that BEST was lately; None when nobody knows."""
     seen = world.best.get(pair, [])
-    since = world.judged_at - SEEN_S
+    since = world.calm_over - SEEN_S
     lately = [price for at, price in seen if at >= since]
     return min(lately) if lately and seen[0][0] <= since else None
 

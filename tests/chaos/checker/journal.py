@@ -45,8 +45,9 @@ def best(world: World, line: Json) -> None:
     world.best.setdefault(line["pair"], []).append((line["t"], Decimal(line["price"])))
 
 
-def ignored(world: World, line: Json) -> None:
-    """Pass over what is measured, not judged."""
+def calm_over(world: World, line: Json) -> None:
+    """Take when the calm was over."""
+    world.calm_over = line["t"]
 
 
 TAKEN: dict[str, Callable[[World, Json], None]] = {
@@ -59,5 +60,5 @@ TAKEN: dict[str, Callable[[World, Json], None]] = {
     "best": best,
     "order": lambda world, line: world.read_orders.__setitem__(line["order"], line["body"]),
     "events": lambda world, line: world.read_events.__setitem__(line["order"], line["body"]["events"]),
-    "closed": ignored,
+    "calm_over": calm_over,
 }

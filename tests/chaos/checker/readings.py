@@ -1,8 +1,10 @@
 """Orders as REST shows them after the calm, against their last event and their terms."""
 
+from datetime import datetime
+
 from tests.chaos.checker.terms import decimal, in_force
 from tests.chaos.checker.verdict import Verdict
-from tests.chaos.checker.world import Json, World, facts, normal
+from tests.chaos.checker.world import Json, World, facts, moment, normal
 
 
 def check(world: World, verdict: Verdict) -> None:
@@ -23,7 +25,7 @@ def against_last(order: Json, last: Json, verdict: Verdict) -> None:
         "status": order["status"],
         "seq": order["seq"],
         "attempt": order["attempt"],
-        "at": order["updatedAt"],
+        "at": moment(datetime.fromisoformat(order["updatedAt"])),
         "epoch": order.get("epoch", 0),
         "facts": order["result"],
     }

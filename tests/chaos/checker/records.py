@@ -1,6 +1,5 @@
 """What Postgres holds: orders, their events and attempts, and the sandbox chain's ledger."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,7 +30,6 @@ def read(url: str, world: World) -> None:
     with psycopg.connect(url, row_factory=dict_row) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
-        world.judged_at = time.time()
         for token in rows(connection, TOKENS):
             world.decimals |= {token["symbol"]: token["decimals"], token["mint"]: token["decimals"]}
         for row in rows(connection, ORDERS):

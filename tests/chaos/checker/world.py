@@ -102,8 +102,8 @@ class World:
     best: dict[str, list[tuple[float, Decimal]]] = field(default_factory=dict)
     """BEST less fee of each pair, as clients read it: (when, price)."""
     faults: list[Json] = field(default_factory=list)
-    judged_at: float = 0.0
-    """Epoch seconds at which Postgres was read."""
+    calm_over: float = 0.0
+    """Epoch seconds at which the calm was over: by then every order is to be final, or to rest rightly."""
 
     @property
     def accepted(self) -> dict[str, Answer]:

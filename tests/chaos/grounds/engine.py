@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.system import System
+from tests.system import System, eventually
 
 SETTINGS = {
     "MOCK_QUOTE_DELAY_MS": "10-60",
@@ -21,9 +21,11 @@ SETTINGS = {
     "CONFIRM_POLL_MS": "100",
     "CONFIRM_RESEND_MS": "1000",
     "MARKET_REPLAY_SPEED": "60",
+    "ENGINE_METRICS_PORT": "0",
 }
 """Short delays, so that much happens; everything that takes long in the sandbox takes a moment."""
 WORKERS = ("order=2",)
+SAYS_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,11 @@ class Engine:
     def prepare(self) -> None:
         """Have the market say what the tokens are worth that sniper orders buy: what is unknown is refused."""
         for token in ("WIF", "JUP", "BONK"):
-            done = self.system.manage("sandbox", "liquidity", token, "9000000")
-            assert done.returncode == 0, done.stderr
+            eventually(lambda token=token: self.says(token), SAYS_S, f"the market says what {token} is worth")
+
+    def says(self, token: str) -> bool:
+        """Have the market say what a token is worth; False while a store is away."""
+        return self.system.manage("sandbox", "liquidity", token, "9000000").returncode == 0
 
     def processes(self) -> list[Process]:
         """Return all that lives of it, the launcher too."""
@@ -112,6 +117,11 @@ class Engine:
     def has_order_worker(self) -> bool:
         """Tell whether an order worker is there and not frozen."""
         return any(one.role == "order" and one.moves for one in self.processes())
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the launcher has ended: it gives up when a store is away at its start."""
+        return self.system.process is not None and self.system.process.poll() is not None
 
     def fall(self) -> None:
         """Kill the launcher: everything it started goes with it."""

@@ -1,0 +1,39 @@
+"""After the calm: every order is read once more, and everybody who knows an end comes back to hear whether it holds."""
+
+import asyncio
+from collections.abc import Iterable
+
+from tests.chaos.clients.feed import resume
+from tests.chaos.clients.http import Http
+from tests.chaos.clients.socket import AWAY
+from tests.chaos.clients.story import Story
+
+AT_ONCE = 12
+RESUMED = 200
+RESUME_S = 60.0
+TRIES = 5
+
+
+async def resume_all(ws: str, stories: Iterable[Story]) -> None:
+    """Come back for every order that has ended, some hundred on a socket at a time."""
+    ended = [story for story in stories if story.ended]
+    for begin in range(0, len(ended), RESUMED):
+        for _ in range(TRIES):
+            try:
+                async with asyncio.timeout(RESUME_S):
+                    await resume(ws, ended[begin : begin + RESUMED])
+                break
+            except AWAY:
+                await asyncio.sleep(1)
+
+
+async def read_all(http: Http, order_ids: Iterable[str]) -> None:
+    """Read every order and its events."""
+    todo = iter(list(order_ids))
+
+    async def reader() -> None:
+        for order_id in todo:
+            await http.read("events", order_id, f"/api/orders/{order_id}/events")
+            await http.read("order", order_id, f"/api/orders/{order_id}")
+
+    await asyncio.gather(*(reader() for _ in range(AT_ONCE)))
