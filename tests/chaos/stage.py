@@ -16,11 +16,13 @@ from tests.chaos.audience import Audience
 from tests.chaos.faults.ground import Ground
 from tests.chaos.faults.injector import Injector
 from tests.chaos.faults.sandbox import tell
+from tests.chaos.grounds.control import Control
 from tests.chaos.grounds.engine import Engine
 from tests.chaos.grounds.postgres import Postgres
 from tests.chaos.grounds.redis import Redis
 from tests.chaos.plan import prices
 from tests.chaos.plan.faults import faults
+from tests.chaos.planted.environment import planted
 from tests.chaos.report import progress
 
 WARM_S = 30
@@ -91,7 +93,9 @@ class Stage:
             "MARKET_REPLAY": str(path),
             "MARKET_REPLAY_START": f"{time.time():.3f}",
         }
-        return Engine(self.folder / "engine", settings)
+        settings |= planted(self.options.plant) if self.options.plant else {}
+        make = Control if self.options.control else Engine
+        return make(self.folder / "engine", settings)
 
     def play(self) -> None:
         """Trade and break; then calm; then everything stands still and is read."""

@@ -71,6 +71,26 @@ def unfinished_ioc(world: World) -> None:
     world.rows[RESTING].time_in_force = "ioc"
 
 
+def ended_by_outage(world: World) -> None:
+    unfinished(world)
+    fail(world, MARKET, "chain_unreachable", "2026-01-01T11:58:04.000Z")
+
+
+def ended_by_a_refusal_of_what_was_forgotten(world: World) -> None:
+    unfinished(world)
+    world.rows[MARKET].type = "sniper"
+    fail(world, MARKET, "gate_refused", "2026-01-01T11:59:44.000Z")
+
+
+def fail(world: World, order_id: str, code: str, at: str) -> None:
+    """Have an order fail."""
+    event = {**world.events[order_id][-1], "seq": 4, "status": "failed", "at": at, "code": code}
+    world.events[order_id].append(event)
+    story(world, order_id).append(Told(5.0, dict(event)))
+    world.rows[order_id].status, world.rows[order_id].seq = "failed", 4
+    read(world, order_id)
+
+
 def resting_though_reached(world: World) -> None:
     world.best["SOL-USDC"] = [(at, Decimal(162)) for at, _ in world.best["SOL-USDC"]]
 
@@ -244,6 +264,7 @@ FAULTS: dict[str, list[Callable[[World], None]]] = {
     "acknowledged_missing": [acknowledged_missing],
     "unfinished": [unfinished, ended_after_the_calm, unfinished_past_its_time, unfinished_ioc],
     "resting_though_reached": [resting_though_reached, armed_though_met],
+    "ended_by_outage": [ended_by_outage, ended_by_a_refusal_of_what_was_forgotten],
     "executed_twice": [executed_twice],
     "executed_unconfirmed": [executed_unconfirmed],
     "confirmed_unexecuted": [confirmed_unexecuted],
@@ -318,6 +339,25 @@ def test_a_rewind_as_specified_is_no_violation():
             one["epoch"] = 2
     read(world, MARKET)
     assert judge(world).as_dict() == {}
+
+
+def test_a_market_order_may_fail_at_its_own_deadline():
+    world = clean()
+    unfinished(world)
+    fail(world, MARKET, "chain_unreachable", "2026-01-01T11:58:31.000Z")
+    assert judge(world).as_dict() == {}
+    world.events[MARKET][0]["deadline"] = "2026-01-01T11:59:00.000Z"
+    assert "ended_by_outage" in judge(world).counts
+
+
+def test_a_time_of_expiry_that_was_over_when_it_was_read_may_be_refused():
+    world = clean()
+    late = {"error": {"fields": [{"field": "expiresAt"}]}}
+    asked = {"order": RESTING, "changes": {"expiresAt": NOW.isoformat()}}
+    world.patches.append(Answer("PATCH", asked, 400, late, answered_at=NOW.timestamp()))
+    assert judge(world).as_dict() == {}
+    world.patches[-1].answered_at -= 60
+    assert judge(world).counts == {"answered_wrong": 1}
 
 
 def test_an_order_that_expired_is_not_asked_to_rest():

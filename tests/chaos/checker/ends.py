@@ -1,6 +1,6 @@
 """Every acknowledged order is kept, and is final or rests rightly."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from tests.chaos.checker.verdict import Verdict
@@ -14,6 +14,10 @@ EXPIRED_S = 10.0
 """How long after its time an order may still wait for its expiry."""
 LATE_S = 2.0
 """How long after the calm an end may be dated that came within it: clocks of stores differ."""
+AWAY = frozenset({"no_quote", "chain_unreachable", "store_unreachable", "gate_refused"})
+"""Codes of failures that say that something was away: the tokens of a run pass every gate that is told about them."""
+DEADLINE_S = 30.0
+"""How long a market order is tried that states no deadline."""
 OUT_OF_REACH = Decimal(10) ** 11
 """A sniper's threshold in USD that no market reaches; a launch of a token nobody launches is as far."""
 
@@ -24,6 +28,8 @@ def check(world: World, verdict: Verdict) -> None:
         if order_id not in world.rows:
             verdict.add("acknowledged_missing", order_id, "answered 202, and there is no row")
     for row in world.rows.values():
+        if why := ended_by_outage(row, world):
+            verdict.add("ended_by_outage", row.id, f"{row.type} order: {why}")
         if row.status in FINAL:
             if late := ended_late(row, world):
                 verdict.add("unfinished", row.id, f"{row.type} order {row.status} {late:.1f} s after the calm")
@@ -33,6 +39,25 @@ def check(world: World, verdict: Verdict) -> None:
             verdict.add("unfinished", row.id, f"{row.type} order {row.status} at seq {row.seq}, {known}: {why}")
         elif why := reached(row, world):
             verdict.add("resting_though_reached", row.id, f"{row.type} order at seq {row.seq}: {why}")
+
+
+def ended_by_outage(row: Row, world: World) -> str:
+    """Say why an order's failure is not its own; nothing for any other end."""
+    events = world.events.get(row.id, [])
+    if row.status != "failed" or not events or events[-1].get("code") not in AWAY:
+        return ""
+    first, last = events[0], events[-1]
+    deadline = first.get("deadline")
+    if row.type == "market" and datetime.fromisoformat(last["at"]) >= due(first["at"], deadline):
+        return ""
+    return f"{last['code']} at {last['at']}, placed at {first['at']}, its deadline is {deadline}: {last.get('message')}"
+
+
+def due(placed: str, deadline: str | None) -> datetime:
+    """Return until when a market order is tried, whatever is away."""
+    return (
+        datetime.fromisoformat(deadline) if deadline else datetime.fromisoformat(placed) + timedelta(seconds=DEADLINE_S)
+    )
 
 
 def ended_late(row: Row, world: World) -> float:

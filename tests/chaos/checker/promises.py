@@ -1,11 +1,12 @@
 """What clients were answered binds: a cancellation, an amendment, a name."""
 
 from collections import defaultdict
+from datetime import datetime
 
 from tests.chaos.checker.executions import by_order
 from tests.chaos.checker.terms import decimal, history, in_force, is_in, same
 from tests.chaos.checker.verdict import Verdict
-from tests.chaos.checker.world import World, moment, units
+from tests.chaos.checker.world import Answer, World, moment, units
 
 DESERVED = {
     "POST": {0, 202, 503},
@@ -14,6 +15,8 @@ DESERVED = {
     "DELETE pair": {0, 200, 503},
 }
 """What a sound request may be answered; 0 is no answer."""
+CLOCKS_S = 6.0
+"""How far a store's clock may be ahead of a client's."""
 PAIR_REASON = "all of the pair cancelled by the client"
 
 
@@ -31,9 +34,17 @@ def check(world: World, verdict: Verdict) -> None:
 def answers(world: World, verdict: Verdict) -> None:
     """Find answers that no sound request deserves."""
     for one in (*world.posts, *world.deletes, *world.patches, *world.pair_deletes):
-        if one.status not in DESERVED[one.verb]:
+        if one.status not in DESERVED[one.verb] and not came_too_late(one):
             says = f"{one.verb} answered {one.status}: {str(one.body)[:300]}"
             verdict.add("answered_wrong", one.asked.get("order"), says, asked=one.asked)
+
+
+def came_too_late(one: Answer) -> bool:
+    """Tell whether a request was refused for a time of expiry that was over, or nearly so, when it was read."""
+    expires_at = {**one.asked, **one.asked.get("changes", {})}.get("expiresAt")
+    fields = [field.get("field") for field in one.body.get("error", {}).get("fields", [])]
+    late = expires_at and datetime.fromisoformat(expires_at).timestamp() < one.answered_at + CLOCKS_S
+    return one.status == 400 and fields == ["expiresAt"] and bool(late)
 
 
 def names(world: World, verdict: Verdict) -> None:

@@ -9,6 +9,7 @@ KINDS: Mapping[str, str] = {
     "acknowledged_missing": "an order answered 202 has no row",
     "unfinished": "an order is neither final nor resting rightly after the calm",
     "resting_though_reached": "an order rests although what it waits for has come",
+    "ended_by_outage": "an order ended because something was away, other than by its own deadline",
     "executed_twice": "the chain executed more than one transaction of an order",
     "executed_unconfirmed": "the chain executed an order that is not confirmed",
     "confirmed_unexecuted": "an order is confirmed and the chain executed nothing of it",

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -17,6 +18,8 @@ GATHER_S = 0.05
 LIVES_S = (8.0, 40.0)
 """How long a socket is kept before it is dropped, to resume all of it."""
 ASK_S = 0.2
+SILENT_S = 6.0
+"""How long a server may say nothing of orders whose end is known; then it has nothing to say."""
 
 
 class Feed:
@@ -93,17 +96,21 @@ def order_of(message: dict[str, Any]) -> str:
 async def resume(url: str, stories: list[Story]) -> None:
     """Come back once more for orders whose end is known: what has been rewound since is told now."""
     known = {story.order_id: story for story in stories}
+    left, silent_since = len(stories), time.monotonic()
     socket = await opened(f"{url}/ws/orders")
     try:
-        await socket.send(wanted(stories))
-        async for text in socket:
-            message = json.loads(text)
-            if message.get("following") == 0:
-                return
-            if "following" in message:
-                await asyncio.sleep(ASK_S)
-                await socket.send('{"follow": []}')
-            elif story := known.get(order_of(message)):
-                take(story, message)
+        for begin in range(0, len(stories), AT_ONCE):
+            await socket.send(wanted(stories[begin : begin + AT_ONCE]))
+        while left and time.monotonic() - silent_since < SILENT_S:
+            message = json.loads(await socket.recv())
+            if "following" not in message:
+                silent_since = time.monotonic()
+                if story := known.get(order_of(message)):
+                    take(story, message)
+                continue
+            if message["following"] != left:
+                left, silent_since = message["following"], time.monotonic()
+            await asyncio.sleep(ASK_S)
+            await socket.send('{"follow": []}')
     finally:
         await socket.close()

@@ -9,22 +9,33 @@ from tests.chaos.clients.socket import AWAY
 from tests.chaos.clients.story import Story
 
 AT_ONCE = 12
-RESUMED = 200
+RESUMED = 400
+SOCKETS = 4
 RESUME_S = 60.0
-TRIES = 5
+TRIES = 3
 
 
 async def resume_all(ws: str, stories: Iterable[Story]) -> None:
     """Come back for every order that has ended, some hundred on a socket at a time."""
     ended = [story for story in stories if story.ended]
-    for begin in range(0, len(ended), RESUMED):
-        for _ in range(TRIES):
-            try:
-                async with asyncio.timeout(RESUME_S):
-                    await resume(ws, ended[begin : begin + RESUMED])
-                break
-            except AWAY:
-                await asyncio.sleep(1)
+    todo = iter([ended[begin : begin + RESUMED] for begin in range(0, len(ended), RESUMED)])
+
+    async def resumer() -> None:
+        for some in todo:
+            await resume_some(ws, some)
+
+    await asyncio.gather(*(resumer() for _ in range(SOCKETS)))
+
+
+async def resume_some(ws: str, stories: list[Story]) -> None:
+    """Come back for these on one socket; on another when it breaks."""
+    for _ in range(TRIES):
+        try:
+            async with asyncio.timeout(RESUME_S):
+                await resume(ws, stories)
+            return
+        except AWAY:
+            await asyncio.sleep(1)
 
 
 async def read_all(http: Http, order_ids: Iterable[str]) -> None:

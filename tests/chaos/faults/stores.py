@@ -48,10 +48,9 @@ def redis_killed(ground: Ground, planned: Planned) -> Hit | None:
 
 
 def redis_rolled_back(ground: Ground, planned: Planned) -> Hit | None:
-    """Kill Redis, and have it come back as it was up to a second ago."""
-    if not taken(ground, "redis"):
+    """Kill Redis, and have it come back as it was up to a second ago; while nothing is written, that is no loss."""
+    if ground.redis.written(planned.facts["loses_s"]) == 0 or not taken(ground, "redis"):
         return None
-    ground.redis.die()
     lost = ground.redis.roll_back(planned.facts["loses_s"])
     facts = {"lost_bytes": lost, "loses_s": round(planned.facts["loses_s"], 2)}
     return Hit("redis", giving_back(ground, "redis", ground.redis.spawn), facts)

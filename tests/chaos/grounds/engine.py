@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.chaos.plan.orders import SNIPED
 from tests.system import System, eventually
 
 SETTINGS = {
@@ -26,6 +27,7 @@ SETTINGS = {
 """Short delays, so that much happens; everything that takes long in the sandbox takes a moment."""
 WORKERS = ("order=2",)
 SAYS_S = 30.0
+WORTH = f"from routing.sandbox import stage; [stage.liquidity(token, 900_000_000) for token in {SNIPED}]"
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,12 @@ def started(pid: int) -> int:
 class Engine:
     """`manage.py up` on stores that are not its own."""
 
+    kind: type[System] = System
+
     def __init__(self, folder: Path, settings: dict[str, str]) -> None:
         folder.mkdir()
         folder.chmod(0o711)
-        self.system = System({**SETTINGS, **settings}, ("--scale", *WORKERS), folder)
+        self.system = self.kind({**SETTINGS, **settings}, ("--scale", *WORKERS), folder)
 
     @property
     def url(self) -> str:
@@ -98,12 +102,7 @@ class Engine:
 
     def prepare(self) -> None:
         """Have the market say what the tokens are worth that sniper orders buy: what is unknown is refused."""
-        for token in ("WIF", "JUP", "BONK"):
-            eventually(lambda token=token: self.says(token), SAYS_S, f"the market says what {token} is worth")
-
-    def says(self, token: str) -> bool:
-        """Have the market say what a token is worth; False while a store is away."""
-        return self.system.manage("sandbox", "liquidity", token, "9000000").returncode == 0
+        eventually(lambda: self.system.manage("shell", "-c", WORTH).returncode == 0, SAYS_S, "the market says it")
 
     def processes(self) -> list[Process]:
         """Return all that lives of it, the launcher too."""

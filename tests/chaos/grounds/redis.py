@@ -63,18 +63,28 @@ class Redis(Valkey):
         """Forget everything."""
         self.client().flushall()
 
-    def roll_back(self, seconds: float) -> int:
-        """Lose the last writes, as a machine does that dies before its disk has them; return how many bytes.
-
-        The server must have died.  What is cut in the middle of a command the server drops at its start.
-        """
+    def written(self, seconds: float) -> int:
+        """Return how many bytes were written in the last seconds."""
         file = self.newest()
+        return file.stat().st_size - self.length_before(file, seconds) if file else 0
+
+    def length_before(self, file: Path, seconds: float) -> int:
+        """Return how long the append-only file was so long ago."""
         before = time.monotonic() - seconds
         known = [length for at, path, length in self.lengths if path == file and at <= before]
-        if file is None or not known:
-            return 0
-        lost = file.stat().st_size - known[-1]
-        os.truncate(file, known[-1])
+        return known[-1] if known else file.stat().st_size
+
+    def roll_back(self, seconds: float) -> int:
+        """Die, and lose the last writes, as a machine does whose disk has not got them; return how many bytes.
+
+        What is cut in the middle of a command the server drops at its start.
+        """
+        file = self.newest()
+        assert file is not None
+        length = self.length_before(file, seconds)
+        self.die()
+        lost = file.stat().st_size - length
+        os.truncate(file, length)
         return lost
 
     def newest(self) -> Path | None:
