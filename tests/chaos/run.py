@@ -49,15 +49,14 @@ def parse(arguments: list[str] | None) -> tuple[Options, Path | None, Path | Non
     parser.add_argument("--rate", type=float, default=30.0, help="orders per second, on the whole")
     parser.add_argument("--calm", type=float, default=60.0, help="seconds without faults before everything is judged")
     parser.add_argument("--control", action="store_true", help="run a textbook engine instead")
+    parser.add_argument("--still", action="store_true", help="break nothing: then nothing may be wrong with either")
     parser.add_argument("--plant", default="", help="a bug of tests/chaos/planted to run with")
     parser.add_argument("--json", type=Path, help="write the whole report there")
     parser.add_argument("--keep", type=Path, help="keep journals and logs in this folder")
     given = parser.parse_args(arguments)
-    return (
-        Options(given.seed, given.minutes * 60, given.rate, given.calm, given.control, given.plant),
-        given.keep,
-        given.json,
-    )
+    seconds = given.minutes * 60
+    options = Options(given.seed, seconds, given.rate, given.calm, given.control, given.plant, given.still)
+    return options, given.keep, given.json
 
 
 def kept(folder: Path, keep: Path) -> None:

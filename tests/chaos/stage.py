@@ -44,6 +44,7 @@ class Options:
     calm_s: float
     control: bool = False
     plant: str = ""
+    still: bool = False
 
 
 class Stage:
@@ -100,7 +101,8 @@ class Stage:
     def play(self) -> None:
         """Trade and break; then calm; then everything stands still and is read."""
         self.await_phase("trading", WARM_S * 2)
-        self.injector = Injector(self.ground, faults(self.options.seed, self.options.seconds), self.folder)
+        planned = [] if self.options.still else faults(self.options.seed, self.options.seconds)
+        self.injector = Injector(self.ground, planned, self.folder)
         self.injector.run(self.options.seconds, self.tick)
         self.injector.end_all()
         # What the market says in the calm must reach whoever waits for it.

@@ -396,3 +396,9 @@ def test_importing_the_checker_loads_nothing_of_what_it_judges():
     program = f"import sys, tests.chaos.checker.__main__; print(sorted(set({judged!r}) & set(sys.modules)))"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
+
+
+def test_a_history_without_its_beginning_is_judged_all_the_same():
+    world = clean()
+    del world.events[AMENDED][0], world.read_events[AMENDED][0]
+    assert "rows_gap" in judge(world).counts

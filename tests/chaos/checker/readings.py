@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from tests.chaos.checker.terms import decimal, in_force
+from tests.chaos.checker.terms import begins_well, decimal, in_force
 from tests.chaos.checker.verdict import Verdict
 from tests.chaos.checker.world import Json, World, facts, moment, normal
 
@@ -16,6 +16,7 @@ def check(world: World, verdict: Verdict) -> None:
         events = world.read_events.get(order_id)
         if events:
             against_last(order, normal(events[-1]), verdict)
+        if events and begins_well(events):
             against_terms(order, events, verdict)
 
 

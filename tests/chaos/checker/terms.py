@@ -65,6 +65,11 @@ def same(name: str, one: Any, other: Any) -> bool:
 
 
 def history(world: World, order_id: str) -> list[Json]:
-    """Return an order's events as Postgres has them, if they begin with the first."""
+    """Return an order's events as Postgres has them, if they begin with what was asked."""
     events = world.events.get(order_id, [])
-    return events if events and events[0]["seq"] == 1 else []
+    return events if begins_well(events) else []
+
+
+def begins_well(events: list[Json]) -> bool:
+    """Tell whether events begin with the one that states what was asked."""
+    return bool(events) and events[0]["seq"] == 1 and "amountIn" in events[0]

@@ -66,31 +66,28 @@ def place(scope: dict[str, Any], body: bytes) -> Answer:
 
 def cancel(scope: dict[str, Any], body: bytes, order_id: str) -> Answer:
     """Cancel an order that is pending."""
-    order = book.load(order_id)
-    if order["status"] != "pending":
+    if book.move(order_id, "cancelled", {"reason": "cancelled by the client"}, only_from=("pending",)) is None:
         return 409, {"error": {"code": "not_resting"}}
-    book.move(order_id, "cancelled", {"reason": "cancelled by the client"})
     return 200, book.shown(book.load(order_id))
 
 
 def cancel_pair(scope: dict[str, Any], body: bytes) -> Answer:
     """Cancel every order of a pair that waits."""
     (pair,) = parse_qs(scope["query_string"].decode())["pair"]
-    orders = book.sql(RESTING, pair)
-    for order in orders:
-        book.move(str(order["id"]), "cancelled", {"reason": "all of the pair cancelled by the client"})
-    return 200, {"pair": pair, "cancelled": len(orders), "lost": 0, "complete": True}
+    why = {"reason": "all of the pair cancelled by the client"}
+    orders = [str(order["id"]) for order in book.sql(RESTING, pair)]
+    done = sum(book.move(order_id, "cancelled", why, only_from=("pending",)) is not None for order_id in orders)
+    return 200, {"pair": pair, "cancelled": done, "lost": len(orders) - done, "complete": True}
 
 
 def amend(scope: dict[str, Any], body: bytes, order_id: str) -> Answer:
     """Change an order that is pending and has not moved on."""
-    order, known = book.load(order_id), dict(scope["headers"])[b"if-match"].decode().strip('"')
-    if order["status"] != "pending":
+    known = dict(scope["headers"])[b"if-match"].decode().strip('"')
+    if book.amend(order_id, int(known), json.loads(body)):
+        return 200, book.shown(book.load(order_id))
+    if book.load(order_id)["status"] != "pending":
         return 409, {"error": {"code": "not_resting"}}
-    if order["seq"] != int(known):
-        return 412, {"error": {"code": "changed"}}
-    book.amend(order, json.loads(body))
-    return 200, book.shown(book.load(order_id))
+    return 412, {"error": {"code": "changed"}}
 
 
 def quotes(scope: dict[str, Any], body: bytes, pair: str) -> Answer:

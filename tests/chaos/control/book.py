@@ -2,10 +2,12 @@
 
 import os
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
 from typing import Any
 from uuid import uuid4
 
+from psycopg import Connection
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
@@ -14,6 +16,7 @@ from tests.chaos.control.tables import TOKENS
 
 Json = dict[str, Any]
 FINAL = ("confirmed", "failed", "cancelled", "expired")
+UNFINISHED = ("pending", "triggered", "routing", "building", "submitted")
 
 
 @cache
@@ -44,15 +47,13 @@ def named(client_order_id: str) -> Json | None:
 
 
 def create(asked: Json) -> str:
-    """Save a new order, with its first event; return its id."""
+    """Save a new order with its first event; return its id."""
     order_id, sold = str(uuid4()), asked["tokenIn"]
-    sql(
-        "INSERT INTO orders_order (id, type, pair, amount_in, slippage_bps, limit_price, time_in_force, expires_at,"
-        " trigger, client_order_id, status, seq) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'pending', 0)",
+    values = (
         order_id,
         asked["type"],
         f"{sold}-{asked['tokenOut']}",
-        round(float(asked["amount"]) * 10 ** TOKENS[sold][1]),
+        units(asked["amount"], sold),
         asked["slippageBps"],
         asked.get("limitPrice"),
         asked.get("timeInForce", "gtc"),
@@ -61,33 +62,62 @@ def create(asked: Json) -> str:
         asked["clientOrderId"],
     )
     names = ("type", "limitPrice", "expiresAt")
-    move(order_id, "pending", {"amountIn": asked["amount"], **{name: asked[name] for name in names if name in asked}})
+    facts = {"amountIn": asked["amount"], **{name: asked[name] for name in names if name in asked}}
+    with pool().connection() as connection, connection.transaction():
+        connection.execute(INSERT, values)
+        save(connection, connection.execute(LOCK, [order_id]).fetchone(), "pending", facts)
     return order_id
 
 
-def move(order_id: str, status: str, facts: Json) -> None:
+INSERT = """
+INSERT INTO orders_order (id, type, pair, amount_in, slippage_bps, limit_price, time_in_force, expires_at, trigger,
+                          client_order_id, status, seq)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'pending', 0)
+"""
+LOCK = "SELECT * FROM orders_order WHERE id = %s FOR UPDATE"
+
+
+def units(amount: str, token: str) -> int:
+    """Return whole tokens in base units."""
+    return int(Decimal(amount).scaleb(TOKENS[token][1]))
+
+
+def save(connection: "Connection[Any]", order: Json, status: str, facts: Json) -> None:
     """Save an order's new status, and an event of it."""
-    order = load(order_id)
     seq, at = order["seq"] + 1, datetime.now(UTC)
-    sql(
+    connection.execute(
         "UPDATE orders_order SET status = %s, seq = %s, result = %s, updated_at = %s WHERE id = %s",
-        status, seq, Jsonb(facts), at, order_id,
-    )  # fmt: skip
-    sql(
+        [status, seq, Jsonb(facts), at, order["id"]],
+    )
+    connection.execute(
         "INSERT INTO orders_orderevent (order_id, seq, status, at, attempt, facts) VALUES (%s, %s, %s, %s, %s, %s)",
-        order_id, seq, status, at, order["attempt"], Jsonb(facts),
-    )  # fmt: skip
+        [order["id"], seq, status, at, order["attempt"], Jsonb(facts)],
+    )
 
 
-def amend(order: Json, changes: Json) -> None:
-    """Save new terms of an order, and an event of them."""
+def move(order_id: str, status: str, facts: Json, *, only_from: tuple[str, ...] = UNFINISHED) -> Json | None:
+    """Move an order that still stands where it is believed to; return its row, or None when it does not."""
+    with pool().connection() as connection, connection.transaction():
+        order = connection.execute(LOCK, [order_id]).fetchone()
+        if order is None or order["status"] not in only_from:
+            return None
+        save(connection, order, status, facts)
+        return dict(order)
+
+
+def amend(order_id: str, seq: int, changes: Json) -> bool:
+    """Change an order that is pending and whose last event is `seq`; False when it has moved on."""
     columns = {"amount": "amount_in", "limitPrice": "limit_price", "expiresAt": "expires_at"}
-    decimals = TOKENS[order["pair"].split("-")[0]][1]
     ((name, value),) = changes.items()
-    held = round(float(value) * 10**decimals) if name == "amount" else value
-    sql(f"UPDATE orders_order SET {columns[name]} = %s WHERE id = %s", held, order["id"])
-    fact = {"amount": "amountIn"}.get(name, name)
-    move(order["id"], "pending", {"amended": {fact: {"from": None, "to": value}}})
+    with pool().connection() as connection, connection.transaction():
+        order = connection.execute(LOCK, [order_id]).fetchone()
+        if order is None or order["status"] != "pending" or order["seq"] != seq:
+            return False
+        held = units(value, order["pair"].split("-")[0]) if name == "amount" else value
+        connection.execute(f"UPDATE orders_order SET {columns[name]} = %s WHERE id = %s", [held, order_id])
+        fact = {"amount": "amountIn"}.get(name, name)
+        save(connection, order, "pending", {"amended": {fact: {"from": None, "to": value}}})
+        return True
 
 
 def events(order_id: str, after: int = 0) -> list[Json]:

@@ -1,5 +1,6 @@
 """The control's prices and chain: those of the run, without venues."""
 
+import math
 import os
 import random
 import time
@@ -48,7 +49,14 @@ def price(pair: str) -> Fraction:
 def pays(order: Json) -> int:
     """Return what an order would get now, in base units."""
     sold, bought = (TOKENS[token][1] for token in order["pair"].split("-"))
-    return int(order["amount_in"] * price(order["pair"]) * Fraction(10) ** (bought - sold))
+    return int(Fraction(order["amount_in"]) * price(order["pair"]) * Fraction(10) ** (bought - sold))
+
+
+def least(order: Json) -> int:
+    """Return the least that an order's own price allows, in base units; 0 when it names none."""
+    sold, bought = (TOKENS[token][1] for token in order["pair"].split("-"))
+    floor = Fraction(order["limit_price"] or 0) * Fraction(order["amount_in"]) * Fraction(10) ** (bought - sold)
+    return math.ceil(floor)
 
 
 def send(order: Json, attempt: int, expected: int) -> str:

@@ -3,7 +3,6 @@
 import os
 import random
 import time
-from fractions import Fraction
 
 from celery import Celery, Task
 
@@ -46,15 +45,16 @@ def execute(self: Task, order_id: str) -> None:
 
 def carry(order_id: str, order: book.Json) -> None:
     """Route, build, send, save what was sent, wait, confirm."""
-    limit = order["limit_price"]
-    if limit is not None and market.price(order["pair"]) < Fraction(limit):
-        book.move(order_id, "pending", {"returned": {"code": "price_gone"}})
+    time.sleep(random.uniform(0.01, 0.06))
+    expected = market.pays(order)
+    if expected < market.least(order):
+        back = "cancelled" if order["time_in_force"] == "ioc" else "pending"
+        book.move(order_id, back, {"returned": {"code": "price_gone"}})
+        return
+    if book.move(order_id, "routing", {"venue": "METEORA"}) is None:
         return
     attempt = order["attempt"] + 1
     book.sql("UPDATE orders_order SET attempt = %s WHERE id = %s", attempt, order_id)
-    time.sleep(random.uniform(0.01, 0.06))
-    book.move(order_id, "routing", {"venue": "METEORA"})
-    expected = market.pays(order)
     book.move(order_id, "building", {"venue": "METEORA"})
     signature = market.send(order, attempt, expected)
     book.sql("INSERT INTO orders_attempt VALUES (%s, %s, 'sent', %s)", order_id, attempt, signature)

@@ -10,6 +10,7 @@ from tests.chaos.control.tasks import execute
 
 EVERY_S = 0.2
 FAR = 10**11
+PENDING = ("pending",)
 WAITING = "SELECT * FROM orders_order WHERE status = 'pending' AND type <> 'market'"
 
 log = logging.getLogger(__name__)
@@ -30,12 +31,12 @@ def look(order: book.Json) -> None:
     """Fire an order, end it, or let it wait."""
     order_id = str(order["id"])
     if order["expires_at"] and order["expires_at"] <= datetime.now(UTC):
-        book.move(order_id, "expired", {"expiresAt": book.moment(order["expires_at"])})
+        book.move(order_id, "expired", {"expiresAt": book.moment(order["expires_at"])}, only_from=PENDING)
     elif is_reached(order):
-        book.move(order_id, "triggered", {})
-        execute.delay(order_id)
+        if book.move(order_id, "triggered", {}, only_from=PENDING):
+            execute.delay(order_id)
     elif order["time_in_force"] == "ioc":
-        book.move(order_id, "cancelled", {"reason": "not at once"})
+        book.move(order_id, "cancelled", {"reason": "not at once"}, only_from=PENDING)
 
 
 def is_reached(order: book.Json) -> bool:
