@@ -25,7 +25,6 @@ EXIT_WRONG = 1
 def main(arguments: list[str] | None = None) -> int:
     """Parse, run, report."""
     options, keep, out = parse(arguments)
-    signal.signal(signal.SIGTERM, ended)
     folder = Path(tempfile.mkdtemp(prefix="order-engine-chaos-"))
     # PostgreSQL's own account must be able to pass through.
     folder.chmod(0o711)
@@ -73,4 +72,5 @@ def ended(number: int, frame: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, ended)
     sys.exit(main())

@@ -26,10 +26,17 @@ TOKENS = "SELECT symbol, mint, decimals FROM routing_token"
 
 
 def read(url: str, world: World) -> None:
-    """Put all that Postgres holds into a world, as of one moment."""
+    """Put all that Postgres holds into a world."""
     with psycopg.connect(url, row_factory=dict_row) as connection:
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        connection.read_only = True
+        read_from(connection, world)
+
+
+def read_from(connection: "psycopg.Connection[DictRow]", world: World) -> None:
+    """Put all that a database holds into a world, as of one moment."""
+    connection.autocommit = False
+    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    connection.read_only = True
+    with connection.transaction():
         for token in rows(connection, TOKENS):
             world.decimals |= {token["symbol"]: token["decimals"], token["mint"]: token["decimals"]}
         for row in rows(connection, ORDERS):
