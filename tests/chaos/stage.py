@@ -28,7 +28,7 @@ from tests.chaos.report import progress
 WARM_S = 30
 """From the engine's start to the first order, at most: until then the price stands still."""
 SHOW_S = 5.0
-READ_S = 900.0
+READ_S = 3_600.0
 PAUSE = "INSERT INTO orders_pause (scope, name, reason, by) VALUES ('everything', '', 'the run is over', 'chaos')"
 PAUSE_S = 3.0
 """How long it takes until every process knows, and what fired just before is on its way."""

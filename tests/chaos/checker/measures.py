@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,9 @@ from tests.chaos.checker import stories
 from tests.chaos.checker.world import FINAL, Json, Told, World
 
 STORES = frozenset({"redis", "postgres"})
+OTHERS = STORES | {"clock", "messages", "venues", "chain"}
+"""What else may keep an order from moving on."""
+HOLDING = frozenset({"kill", "freeze", "short freeze"})
 AROUND_S = 3.0
 """How long a store's fault is felt after its end: connections are made anew, Postgres recovers."""
 STOOD_S = 0.5
@@ -20,7 +23,6 @@ Span = tuple[float, float]
 
 def measure(world: World) -> Json:
     """Return all figures of a run."""
-    away = merged((fault["from"], fault["to"] + AROUND_S) for fault in world.faults if fault.get("of") in STORES)
     ends = Counter(end_of(world, row.id, row.status) for row in world.rows.values())
     told = [stories.of(messages) for messages in world.stories.values()]
     return {
@@ -32,10 +34,10 @@ def measure(world: World) -> Json:
             "ended more than once": sum(len(story.ends) > 1 for story in told),
         },
         "faults": dict(Counter(fault["kind"] for fault in world.faults if "kind" in fault)),
-        "answers": answers(world, away),
-        "stood still after a kill or freeze of an order worker, seconds": recovery(world, away),
-        "expiry after its time, seconds": lateness(world, away),
-        "ioc orders from 202 to their end, seconds": impatience(world),
+        "answers": answers(world, spans(world, STORES)),
+        "stood still after a kill or freeze of an order worker, seconds": recovery(world),
+        "expired after its time, seconds": lateness(world),
+        "ioc orders from pending to their end, seconds": impatience(world),
     }
 
 
@@ -54,31 +56,36 @@ def answers(world: World, away: Sequence[Span]) -> Json:
     return {**dict(sorted(counted.items())), "503 while a store had a fault": during, "503 else": len(refused) - during}
 
 
-def recovery(world: World, away: Sequence[Span]) -> Json:
-    """Measure orders that stood still when an order worker was killed or frozen: until they moved on.
+def recovery(world: World) -> Json:
+    """Measure orders that stood still when an order worker was killed or frozen, by the times of their events.
 
     From the fault, or from when an order worker was there again; one that moved within STOOD_S was in other hands.
     """
     there = presence(world)
     lives = [moves(told) for told in world.stories.values()]
+    others = spans(world, OTHERS)
     plain, troubled = [], []
     for fault in world.faults:
-        if fault.get("kind") in ("kill", "freeze") and str(fault.get("target", "")).startswith("order"):
+        if fault.get("kind") in HOLDING and str(fault.get("target", "")).startswith("order"):
             for begun, moved in standing(lives, fault["from"]):
                 since = max(begun, first_after(there, begun))
-                hindered = overlaps(away, begun, moved)
-                (troubled if hindered else plain).append(max(0.0, moved - since))
-    return {"no store had a fault": spread(plain), "a store had one meanwhile": spread(troubled)}
+                (troubled if overlaps(others, begun, moved) else plain).append(max(0.0, moved - since))
+    return {"nothing else was wrong": spread(plain), "something else was, too": spread(troubled)}
 
 
 def moves(told: Iterable[Told]) -> list[tuple[float, str, str]]:
-    """Return when a client heard what status, with the order's type."""
+    """Return when an order came to what status, with its type; as a client was told."""
     kind, found = "", []
     for one in told:
         if "status" in one.message:
             kind = one.message.get("type", kind)
-            found.append((one.at, str(one.message["status"]), kind))
-    return found
+            found.append((moment_of(one.message), str(one.message["status"]), kind))
+    return sorted(found, key=lambda one: one[0])
+
+
+def moment_of(event: Json) -> float:
+    """Return when an event was, in epoch seconds of the store's clock."""
+    return datetime.fromisoformat(event["at"]).timestamp()
 
 
 def standing(lives: Iterable[Sequence[tuple[float, str, str]]], at: float) -> Iterable[Span]:
@@ -111,27 +118,31 @@ def first_after(there: Sequence[tuple[float, bool]], at: float) -> float:
     return next((since for since, is_there in there[place:] if is_there), at)
 
 
-def lateness(world: World, away: Sequence[Span]) -> Json:
-    """Measure how long after its time a client heard of an expiry."""
+def lateness(world: World) -> Json:
+    """Measure how long after its time an order expired, by the store's clock."""
+    others = spans(world, OTHERS | {"process"})
     plain, troubled = [], []
     for told in world.stories.values():
         for one in told:
             if one.message.get("status") == "expired":
-                due = datetime.fromisoformat(one.message["expiresAt"]).timestamp()
-                (troubled if overlaps(away, due, one.at) else plain).append(one.at - due)
-    return {"no store had a fault": spread(plain), "a store had one meanwhile": spread(troubled)}
+                due, at = datetime.fromisoformat(one.message["expiresAt"]).timestamp(), moment_of(one.message)
+                (troubled if overlaps(others, due, at) else plain).append(at - due)
+    return {"nothing was wrong": spread(plain), "something was": spread(troubled)}
 
 
 def impatience(world: World) -> Json:
-    """Measure how long orders lived that are to be filled at once or not at all."""
-    accepted = world.accepted
+    """Measure how long orders lived that are to be filled at once or not at all, by the store's clock."""
     found = []
-    for (_, order_id), told in world.stories.items():
-        post = accepted.get(order_id)
-        if post and post.asked.get("timeInForce") == "ioc":
-            ends = [one.at for one in told if one.message.get("status") in FINAL]
-            found += [ends[0] - post.answered_at] if ends else []
+    for told in world.stories.values():
+        if told and told[0].message.get("timeInForce") == "ioc":
+            ends = [moment_of(one.message) for one in told if one.message.get("status") in FINAL]
+            found += [ends[0] - moment_of(told[0].message)] if ends else []
     return spread(found)
+
+
+def spans(world: World, of: Collection[str]) -> list[Span]:
+    """Return when faults of these parts were felt."""
+    return merged((one["from"], one["to"] + AROUND_S) for one in world.faults if one.get("of") in of)
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:

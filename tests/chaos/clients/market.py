@@ -42,9 +42,14 @@ class Market:
         for pair in PAIRS:
             status, body = await self.http.call("GET", f"/api/quotes/{pair}")
             best = body["best"] if status == 200 else None
-            if best and best["ageMs"] < FRESH_MS:
+            if best and best["ageMs"] < FRESH_MS and self.is_sane(pair, Decimal(best["netPrice"])):
                 self.best[pair] = Decimal(best["netPrice"])
                 self.journal.write("best", pair=pair, price=best["netPrice"])
+
+    def is_sane(self, pair: str, price: Decimal) -> bool:
+        """Tell whether a price can be: a venue that answers garbage is no reason to place nonsense."""
+        known = self.best.get(pair, price)
+        return known / 2 < price < known * 2
 
     def limit(self, pair: str, off_bps: int, other_than: str | None = None) -> str:
         """Return a limit price so far from BEST, on the pair's tick; another than that one."""
