@@ -124,7 +124,7 @@ def lateness(world: World) -> Json:
     plain, troubled = [], []
     for told in world.stories.values():
         for one in told:
-            if one.message.get("status") == "expired":
+            if one.message.get("status") == "expired" and "expiresAt" in one.message:
                 due, at = datetime.fromisoformat(one.message["expiresAt"]).timestamp(), moment_of(one.message)
                 (troubled if overlaps(others, due, at) else plain).append(at - due)
     return {"nothing was wrong": spread(plain), "something was": spread(troubled)}
