@@ -13,6 +13,7 @@ from tests.chaos.plan.faults import Planned
 
 QUEUES = ("order", "limit", "sniper", "stream", "dbsync", "dlq")
 LATE_S = (0.5, 8.0)
+PAUSE_S = 0.02
 
 
 class Thief(threading.Thread):
@@ -45,11 +46,11 @@ class Thief(threading.Thread):
         (what,) = self.rng.choices(tuple(self.shares), tuple(self.shares.values()))
         self.done[what] += 1
         if what == "double":
-            self.client.rpush(queue, message, message)
-        elif what == "delay":
+            self.client.rpush(queue, message)
+        if what in ("double", "delay"):
             self.late.append((time.monotonic() + self.rng.uniform(*LATE_S), queue, message))
-            # One in a row, or the workers would see none at all.
-            time.sleep(0.01)
+        # Meanwhile workers take what comes: not everything is stolen.
+        time.sleep(PAUSE_S)
 
     def bring_back(self, now: float) -> None:
         """Put back what has been away long enough."""
