@@ -42,6 +42,8 @@ class ChainFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """They refuse, at once."""
     hang_ms: Milliseconds = 0
     """No call is answered; each is given up after so long."""
+    slow_ms: Milliseconds = 0
+    """Every call is answered, so much later."""
     drop_rate: Rate = 0.0
     """Share of transactions that are answered for and get lost; each broadcast for itself."""
     unanswered_rate: Rate = 0.0

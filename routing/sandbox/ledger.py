@@ -125,8 +125,8 @@ class SandboxLedger:
         Raises ChainUnreachable.
         """
         faults = self.faults().chain
-        if faults.hang_ms:
-            self.asleep(faults.hang_ms / 1000)
+        if faults.hang_ms or faults.slow_ms:
+            self.asleep((faults.hang_ms or faults.slow_ms) / 1000)
         if faults.down or faults.hang_ms:
             raise ChainUnreachable(f"no answer within {faults.hang_ms} ms")
         return faults

@@ -134,6 +134,14 @@ def test_a_chain_that_is_down_or_hangs_answers_nothing(call):
 
 
 @pytest.mark.django_db
+def test_a_chain_that_is_slow_answers_later():
+    waited = []
+    sent_through(chain_with(waited.append, slow_ms=7_000))
+    assert waited == [7.0, 7.0]
+    assert LedgerEntry.objects.count() == 1
+
+
+@pytest.mark.django_db
 def test_a_broadcast_that_is_not_answered_lands_all_the_same():
     chain = chain_with(unanswered_rate=1.0)
     sent = signed(chain.blockhash().hash)

@@ -37,7 +37,7 @@ def measure(world: World) -> Json:
         "answers": answers(world, spans(world, STORES)),
         "stood still after a kill or freeze of an order worker, seconds": recovery(world),
         "expired after its time, seconds": lateness(world),
-        "ioc orders from pending to their end, seconds": impatience(world),
+        "ioc orders from 202 to their end, seconds": impatience(world),
     }
 
 
@@ -131,12 +131,12 @@ def lateness(world: World) -> Json:
 
 
 def impatience(world: World) -> Json:
-    """Measure how long orders lived that are to be filled at once or not at all, by the store's clock."""
-    found = []
-    for told in world.stories.values():
-        if told and told[0].message.get("timeInForce") == "ioc":
-            ends = [moment_of(one.message) for one in told if one.message.get("status") in FINAL]
-            found += [ends[0] - moment_of(told[0].message)] if ends else []
+    """Measure how long orders that are to be filled at once or not at all kept their client waiting."""
+    accepted, found = world.accepted, []
+    for (_, order_id), told in world.stories.items():
+        ends = [one.at for one in told if one.message.get("status") in FINAL]
+        if ends and told[0].message.get("timeInForce") == "ioc" and order_id in accepted:
+            found.append(ends[0] - accepted[order_id].answered_at)
     return spread(found)
 
 

@@ -35,7 +35,7 @@ PER_MINUTE = {
     "redis clock": 0.5,
     "postgres clock": 0.2,
     "venues": 1.2,
-    "chain": 1.2,
+    "chain": 1.6,
 }
 """How often each kind of fault comes.  `fall` is the launcher's end, and all that it started goes with it."""
 
@@ -68,6 +68,10 @@ VENUE_FAULTS: tuple[dict[str, Any], ...] = (
 CHAIN_FAULTS: tuple[dict[str, Any], ...] = (
     {"down": True},
     {"hang_ms": 1_500},
+    # Longer than a lease, and long enough for a freeze or a kill to fall between two steps.
+    {"slow_ms": 6_500},
+    {"slow_ms": 1_500},
+    {"slow_ms": 1_500},
     {"drop_rate": 0.5},
     {"drop_rate": 1.0},
     {"unanswered_rate": 0.6},
