@@ -1,6 +1,6 @@
 """The faults of a run: of what kind, when, for how long."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -68,7 +68,7 @@ VENUE_FAULTS: tuple[dict[str, Any], ...] = (
 CHAIN_FAULTS: tuple[dict[str, Any], ...] = (
     {"down": True},
     {"hang_ms": 1_500},
-    # Longer than a lease, and long enough for a freeze or a kill to fall between two steps.
+    # Longer than a lease, and long enough for a freeze to fall between two steps.
     {"slow_ms": 6_500},
     {"slow_ms": 1_500},
     {"slow_ms": 1_500},
@@ -96,7 +96,16 @@ class Planned:
 def faults(seed: int, seconds: float) -> list[Planned]:
     """Return a run's faults, as they come: each kind spread over the whole run, at moments nobody chose."""
     rng = Random(f"{seed}:faults")
-    return sorted((one for kind in PER_MINUTE for one in of_kind(kind, seconds, rng)), key=lambda one: one.at_s)
+    planned = [one for kind in PER_MINUTE for one in of_kind(kind, seconds, rng)]
+    return sorted([*planned, *between_steps(planned, rng)], key=lambda one: one.at_s)
+
+
+def between_steps(planned: Sequence[Planned], rng: Random) -> Iterator[Planned]:
+    """Yield a freeze of an order worker for each time that the chain is slow: it will be waiting for an answer."""
+    for one in planned:
+        if one.facts.get("chain", {}).get("slow_ms"):
+            at_s = one.at_s + rng.uniform(0.2, one.lasts_s / 2)
+            yield Planned(at_s, "freeze", rng.uniform(8.0, 15.0), "order", rng.random())
 
 
 def of_kind(kind: str, seconds: float, rng: Random) -> Iterator[Planned]:
