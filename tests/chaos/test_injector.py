@@ -86,6 +86,7 @@ def sleeper(ground):
 def test_a_process_is_frozen_and_wakes(ground, sleeper):
     hit = processes.freeze(ground, Planned(0, "freeze", 1.0, "order"))
     eventually(lambda: state(sleeper.pid) == "T", 5, "it stands still")
+    assert processes.kill(ground, Planned(0, "kill", 0.0, "order")) is None
     assert processes.freeze(ground, Planned(0, "freeze", 1.0, "order")) is None
     hit.undo()
     eventually(lambda: state(sleeper.pid) != "T", 5, "it goes on")

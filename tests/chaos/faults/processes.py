@@ -18,8 +18,11 @@ def choose(ground: Ground, planned: Planned, may: Callable[[Process], bool]) -> 
 
 
 def kill(ground: Ground, planned: Planned) -> Hit | None:
-    """Kill one; the launcher, which would take all others with it, is `fall`."""
-    victim = choose(ground, planned, lambda one: one.role != "launcher" and one.lives)
+    """Kill one; the launcher, which would take all others with it, is `fall`.
+
+    What is frozen is left to wake: that is when it does harm.
+    """
+    victim = choose(ground, planned, lambda one: one.role != "launcher" and one.moves)
     return Hit(victim.name) if victim and victim.signal(signal.SIGKILL) else None
 
 
@@ -37,7 +40,8 @@ def freeze(ground: Ground, planned: Planned) -> Hit | None:
 
 def fall(ground: Ground, planned: Planned) -> Hit | None:
     """Kill the launcher and all that it started, as when a machine loses power; then start it again."""
-    if "engine" in ground.busy or len(ground.engine.processes()) < 2:
+    known = ground.engine.processes()
+    if "engine" in ground.busy or len(known) < 2 or not all(one.moves for one in known):
         return None
     ground.busy.add("engine")
     ground.engine.fall()

@@ -8,7 +8,7 @@ from typing import Any
 ROLES = {
     "order": 40,
     "limit": 12,
-    "api": 9,
+    "api": 6,
     "dbsync": 9,
     "stream": 8,
     "sniper": 7,
