@@ -13,7 +13,8 @@ from tests.system import System, eventually
 
 SETTINGS = {
     "MOCK_QUOTE_DELAY_MS": "10-60",
-    "MOCK_CONFIRM_DELAY_MS": "20-600",
+    # Orders on their way cost nothing, and the more there are, the more a frozen worker may find when it wakes.
+    "MOCK_CONFIRM_DELAY_MS": "20-2500",
     "MOCK_PRICE_VARIATION_PCT": "0-2",
     "MOCK_DROP_RATE": "0.02",
     "MOCK_REJECT_RATE": "0.02",

@@ -105,7 +105,7 @@ def between_steps(planned: Sequence[Planned], rng: Random) -> Iterator[Planned]:
     for one in planned:
         if one.facts.get("chain", {}).get("slow_ms"):
             at_s = one.at_s + rng.uniform(0.2, one.lasts_s / 2)
-            yield Planned(at_s, "freeze", rng.uniform(8.0, 15.0), "order", rng.random())
+            yield Planned(at_s, "freeze", rng.uniform(6.0, 11.0), "order", rng.random())
 
 
 def of_kind(kind: str, seconds: float, rng: Random) -> Iterator[Planned]:
