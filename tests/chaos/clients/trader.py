@@ -71,6 +71,8 @@ class Trader:
     async def repeat(self, body: dict[str, Any], delay_s: float, planned: Planned) -> None:
         """Send the same once more."""
         await asyncio.sleep(delay_s)
+        if self.over:
+            return
         status, answer = await self.http.place(body)
         if status == 202:
             self.accepted(str(answer["orderId"]), body, planned)
@@ -133,8 +135,10 @@ class Trader:
 
     async def cancel_pairs(self, rng: Random) -> None:
         """Cancel everything of one pair, now and then."""
-        while not self.over:
+        while True:
             await asyncio.sleep(rng.uniform(15, 45))
+            if self.over:
+                return
             await self.http.cancel_pair(PAIR_CANCELLED)
 
 
