@@ -71,7 +71,8 @@ class Redis(Valkey):
     def length_before(self, file: Path, seconds: float) -> int:
         """Return how long the append-only file was so long ago."""
         before = time.monotonic() - seconds
-        known = [length for at, path, length in self.lengths if path == file and at <= before]
+        # A copy, made in one step: the sampling thread goes on.
+        known = [length for at, path, length in self.lengths.copy() if path == file and at <= before]
         return known[-1] if known else file.stat().st_size
 
     def roll_back(self, seconds: float) -> int:
