@@ -234,6 +234,9 @@ TABLE: dict[str, Setting] = {
     "MOCK_LAUNCH_EVERY_S": Setting(
         whole(0, 86_400), "120", "seconds between launches of a new sandbox token; 0 for never"
     ),
+    "MOCK_FAULTS": Setting(
+        Path, None, "JSON file of faults the sandbox shows, read again while it runs; see routing/sandbox/faults.py"
+    ),
     "MARKET_REPLAY": Setting(recorded_prices, None, "CSV of one-minute prices the sandbox market follows"),
     "MARKET_REPLAY_SPEED": Setting(number(0.001, 100_000), "1", "replayed seconds per second"),
     "MARKET_REPLAY_START": Setting(number(0, 1e12), "0", "epoch second at which the replay's first row was now"),

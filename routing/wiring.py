@@ -1,6 +1,7 @@
 """Which venues, chain and wallet this process uses: the sandbox's, until live adapters stand beside them."""
 
 import random
+from collections.abc import Callable
 from functools import cache
 
 from django.conf import settings
@@ -9,6 +10,7 @@ from solders.keypair import Keypair
 from routing.catalogue import catalogue
 from routing.chain import Chain
 from routing.outages import is_down
+from routing.sandbox import faults
 from routing.sandbox.ledger import SandboxLedger
 from routing.sandbox.market import Market
 from routing.sandbox.replay import Replay
@@ -19,6 +21,12 @@ from routing.venues import VENUES, Venue
 
 EXECUTION_NOISE_BPS = 8
 """The most a sandbox execution falls short of the pool it was quoted on."""
+
+
+@cache
+def misbehaviour() -> Callable[[], faults.Faults]:
+    """Return what tells how the sandbox misbehaves at this moment."""
+    return faults.following(settings.MOCK_FAULTS)
 
 
 @cache
@@ -36,7 +44,8 @@ def venues() -> tuple[Venue, ...]:
     """Return every venue this engine trades on."""
     rng = random.Random()
     return tuple(
-        SandboxVenue(name, market(), settings.MOCK_QUOTE_DELAY_MS, now_ms, rng, is_down=is_down) for name in VENUES
+        SandboxVenue(name, market(), settings.MOCK_QUOTE_DELAY_MS, now_ms, rng, is_down=is_down, faults=misbehaviour())
+        for name in VENUES
     )
 
 
@@ -51,7 +60,7 @@ def chain() -> Chain:
         valid_ms=settings.MOCK_BLOCKHASH_VALID_MS,
     )
     runtime = Runtime(market(), lambda mint: catalogue().tokens[mint], settings.MOCK_SEED, behaviour)
-    return SandboxLedger(runtime, random.Random(), settings.MOCK_DROP_RATE)
+    return SandboxLedger(runtime, random.Random(), settings.MOCK_DROP_RATE, faults=misbehaviour())
 
 
 @cache

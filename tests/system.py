@@ -82,11 +82,15 @@ class System:
 
     def start(self) -> None:
         """Start and wait until it says it is ready."""
+        self.launch()
+        eventually(self.is_ready, READY_S, f"the engine is ready; {self.data_dir / 'up.log'} says why not")
+
+    def launch(self) -> None:
+        """Start, and wait for nothing."""
         environ = {**self.environ(), "ENGINE_FLOWER_PORT": str(free_port()), **self.settings}
         log = (self.data_dir / "up.log").open("ab")
         command = [sys.executable, "manage.py", "up", "--no-flower", *self.arguments]
         self.process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log, start_new_session=True)
-        eventually(self.is_ready, READY_S, f"the engine is ready; {self.data_dir / 'up.log'} says why not")
 
     def is_ready(self) -> bool:
         """Ask the API; fail at once when the launcher has ended."""

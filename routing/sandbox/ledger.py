@@ -10,6 +10,7 @@ import msgspec
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from routing.chain import LOOKUP_LIMIT, Blockhash, ChainUnreachable, Finding, Landing, Look, TransactionRefused
+from routing.sandbox.faults import ChainFaults, Faults, none
 from routing.sandbox.runtime import FEE_LAMPORTS, SLOT_MS, Entry, Runtime
 from routing.transactions import BadTransaction
 
@@ -35,10 +36,10 @@ ON CONFLICT (signature) DO NOTHING
 # The statement's own time is never later than what the statement sees: a height later than the findings could call
 # a signature expired that had landed in between.
 READ = """
-SELECT floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint,
+SELECT floor(extract(epoch FROM seen_at) * 1000)::bigint,
        signature, landing, slot, amount_out, fee_lamports, error_code, error
-FROM (SELECT) AS always
-LEFT JOIN routing_ledgerentry ON signature = ANY(%s::text[]) AND lands_at <= statement_timestamp()
+FROM (SELECT statement_timestamp() - %s * interval '1 millisecond' AS seen_at) AS always
+LEFT JOIN routing_ledgerentry ON signature = ANY(%s::text[]) AND lands_at <= seen_at
 """
 
 
@@ -55,11 +56,15 @@ class SandboxLedger:
         rng: Random,
         drop_rate: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
+        faults: Callable[[], Faults] = none,
+        asleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.runtime = runtime
         self.rng = rng
         self.drop_rate = drop_rate
         self.monotonic = monotonic
+        self.faults = faults
+        self.asleep = asleep
         self._latest: tuple[float, Blockhash] | None = None
 
     def blockhash(self) -> Blockhash:
@@ -67,6 +72,7 @@ class SandboxLedger:
 
         Raises ChainUnreachable.
         """
+        self._reached()
         asked_at = self.monotonic()
         if self._latest is None or (asked_at - self._latest[0]) * 1000 >= SLOT_MS:
             self._latest = (asked_at, self.runtime.blockhash(_now_ms()))
@@ -77,18 +83,21 @@ class SandboxLedger:
 
         Raises ChainUnreachable, and TransactionRefused once the transactions that are sound are on their way.
         """
+        faults = self._reached()
         now_ms = _now_ms()
         entries: list[Entry] = []
         refused: dict[int, str] = {}
         for position, raw in enumerate(transactions):
             try:
-                entry = self.runtime.entry(raw, now_ms)
+                entry = self.runtime.entry(raw, now_ms, faults.late_ms)
             except BadTransaction as reason:
                 refused[position] = str(reason)
                 continue
-            if entry is not None and self.rng.random() >= self.drop_rate:
+            if entry is not None and self.rng.random() >= max(self.drop_rate, faults.drop_rate):
                 entries.append(entry)
         _write(entries)
+        if faults.unanswered_rate and self.rng.random() < faults.unanswered_rate:
+            raise ChainUnreachable("the broadcast was not answered")
         if refused:
             raise TransactionRefused(refused)
 
@@ -99,16 +108,49 @@ class SandboxLedger:
         """
         if len(signatures) > LOOKUP_LIMIT:
             raise ValueError(f"{len(signatures)} signatures are more than the {LOOKUP_LIMIT} of one look-up")
-        rows = _rows(READ, [list(signatures)])
-        found = {signature: _finding(signature, *facts) for _, signature, *facts in rows if signature is not None}
-        findings = {signature: found.get(signature) or Finding(signature, Landing.UNKNOWN) for signature in signatures}
-        return Look(rows[0][0] // SLOT_MS - FINALITY_SLOTS, findings)
+        faults = self._reached()
+        rate = faults.forget_rate
+        if not rate:
+            return _look(signatures)
+        late = frozenset(signature for signature in signatures if self.rng.random() < rate)
+        return _together(
+            signatures,
+            _look([signature for signature in signatures if signature not in late]),
+            _look(sorted(late), faults.forget_ms),
+        )
+
+    def _reached(self) -> ChainFaults:
+        """Return the faults of this moment, if the chain answers at all.
+
+        Raises ChainUnreachable.
+        """
+        faults = self.faults().chain
+        if faults.hang_ms or faults.slow_ms:
+            self.asleep((faults.hang_ms or faults.slow_ms) / 1000)
+        if faults.down or faults.hang_ms:
+            raise ChainUnreachable(f"no answer within {faults.hang_ms} ms")
+        return faults
 
 
 def forget(signatures: Sequence[str]) -> None:
     """Drop transactions that nobody will look up any more; long past their blockhash, they cannot be sent anew."""
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM routing_ledgerentry WHERE signature = ANY(%s)", [list(signatures)])
+
+
+def _look(signatures: Sequence[str], behind_ms: int = 0) -> Look:
+    """Look signatures up in one statement, at a node so far behind."""
+    rows = _rows(READ, [behind_ms, list(signatures)])
+    found = {signature: _finding(signature, *facts) for _, signature, *facts in rows if signature is not None}
+    findings = {signature: found.get(signature) or Finding(signature, Landing.UNKNOWN) for signature in signatures}
+    return Look(rows[0][0] // SLOT_MS - FINALITY_SLOTS, findings)
+
+
+def _together(signatures: Sequence[str], *looks: Look) -> Look:
+    """Make one answer of those of several nodes: the height is that of the one furthest behind."""
+    findings = {signature: finding for look in looks for signature, finding in look.findings.items()}
+    height = min(look.finalized_height for look in looks)
+    return Look(height, {signature: findings[signature] for signature in signatures})
 
 
 def _finding(

@@ -98,9 +98,11 @@ class Market:
         sold, bought = self._atto_usd(pair.token_in, at_ms), self._atto_usd(pair.token_out, at_ms)
         return _ratio(sold * above, bought * below)
 
-    def pool(self, venue: str, pair: Pair, at_ms: int) -> Pool:
-        """Return the venue's pool, whose spot price is the venue's price."""
+    def pool(self, venue: str, pair: Pair, at_ms: int, off_bps: int = 0) -> Pool:
+        """Return the venue's pool, whose spot price is the venue's price, or so far off it; above 0 better."""
         price = self.price(venue, pair, at_ms)
+        if off_bps:
+            price = PRICE_DIGITS.multiply(price, Decimal(BPS + off_bps) / BPS)
         in_base_units = price.scaleb(pair.token_out.decimals - pair.token_in.decimals, MATHS)
         if venue == "METEORA":
             bin_out = _worth(BIN_USD, pair.token_out, self._atto_usd(pair.token_out, at_ms))

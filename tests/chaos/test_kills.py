@@ -1,62 +1,61 @@
-"""Parts of the engine are killed while orders move; no order is lost and none settles twice."""
+"""Parts of the engine are killed while orders move; every order is confirmed, and the chain has each of them once."""
 
 import asyncio
-import threading
-import time
+from contextlib import suppress
+from functools import partial
 
 import httpx
 import pytest
 
+from tests.chaos.amid import amid
 from tests.chaos.ledgers import nothing_lost_or_doubled, quoted
 from tests.load.burst import post_all
 from tests.system import NO_DELAYS, System, eventually, system
 
 pytestmark = pytest.mark.system
 
-QUICK = {**NO_DELAYS, "MOCK_CONFIRM_DELAY_MS": "100-600", "CONFIRM_RESEND_MS": "500"}
+QUICK = {
+    **NO_DELAYS,
+    "MOCK_CONFIRM_DELAY_MS": "100-600",
+    "CONFIRM_RESEND_MS": "500",
+    # Prices that stand still: then no order has a reason of its own to fail.
+    "MOCK_PRICE_VARIATION_PCT": "0",
+}
 BODY = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
+
+
+def kill(engine: System, name: str) -> None:
+    """Kill a process; it may not have been started again yet."""
+    with suppress(ProcessLookupError):
+        engine.kill(name)
 
 
 def test_the_order_worker_killed_amid_500_orders_loses_none_and_settles_none_twice():
     with system(QUICK) as engine:
         quoted(engine)
-        killed = threading.Timer(0.4, engine.kill, ["order"])
-        killed.start()
-        asyncio.run(post_all(engine.url, 500, 32))
-        killed.join()
+        with amid(engine, partial(kill, engine, "order")):
+            asyncio.run(post_all(engine.url, 500, 32))
         nothing_lost_or_doubled(engine, 500)
 
 
 def test_redis_emptied_under_load_loses_no_order_and_settles_none_twice():
     with system(QUICK) as engine:
         quoted(engine)
-        done = threading.Event()
-
-        def flush() -> None:
-            # Three times, spread over the burst, at moments nobody chose.
-            for _ in range(3):
-                done.wait(0.25)
-                engine.redis().flushall()
-
-        flusher = threading.Thread(target=flush)
-        flusher.start()
-        asyncio.run(post_all(engine.url, 500, 32))
-        flusher.join()
-        nothing_lost_or_doubled(engine, 500)
+        with amid(engine, *[lambda: engine.redis().flushall()] * 3, apart_s=0.25):
+            asyncio.run(post_all(engine.url, 1_000, 16))
+        nothing_lost_or_doubled(engine, 1_000)
 
 
 @pytest.mark.parametrize("victim", ["valkey", "postgres"])
 def test_a_store_killed_under_load_loses_no_accepted_order(victim):
     with system(QUICK) as engine:
         quoted(engine)
-        killed = threading.Timer(0.4, engine.kill, [victim])
-        killed.start()
-        accepted = post_through_an_outage(engine, 300)
-        killed.join()
+        with amid(engine, partial(kill, engine, victim)):
+            accepted = post_through_an_outage(engine, 300)
         eventually(lambda: is_up(engine), 30, "the engine answers again")
         with engine.postgres() as db:
             known = {str(row[0]) for row in db.execute("SELECT id FROM orders_order").fetchall()}
-        assert accepted <= known
+        assert len(accepted) > 100 and accepted <= known
         nothing_lost_or_doubled(engine, len(known))
 
 
@@ -84,20 +83,9 @@ def post_through_an_outage(engine: System, count: int) -> set[str]:
 
 
 def test_every_process_killed_in_turn_under_load_loses_nothing():
+    victims = ("dbsync", "order", "stream", "beat", "dlq", "order")
     with system(QUICK) as engine:
         quoted(engine)
-        stop = threading.Event()
-
-        def killing() -> None:
-            for name in ("dbsync", "order", "stream", "beat", "dlq", "order"):
-                engine.kill(name)
-                if stop.wait(0.6):
-                    return
-
-        killer = threading.Thread(target=killing)
-        killer.start()
-        begun = time.monotonic()
-        asyncio.run(post_all(engine.url, 600, 16))
-        assert time.monotonic() - begun < 60
-        killer.join()
-        nothing_lost_or_doubled(engine, 600)
+        with amid(engine, *(partial(kill, engine, name) for name in victims), apart_s=0.5):
+            asyncio.run(post_all(engine.url, 3_000, 16))
+        nothing_lost_or_doubled(engine, 3_000)

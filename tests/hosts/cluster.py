@@ -44,6 +44,8 @@ class Cluster:
     hosts: dict[str, list[Host]] = field(default_factory=dict)
     placed: int = 0
     """Orders that were placed so far: the tests share the engine."""
+    failing: int = 0
+    """How many of them fail for their own sake."""
 
     def start(self) -> None:
         """Start the stores, migrate, and start every role twice."""

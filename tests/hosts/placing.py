@@ -19,9 +19,15 @@ SNIPER: Order = {
 TOO_LARGE: Order = {**MARKET, "amount": "1000000000"}
 """Fails at once, for its own size, and becomes a dead letter."""
 MIX = (MARKET, MARKET, LIMIT, MARKET, SNIPER, MARKET, LIMIT, MARKET, MARKET, TOO_LARGE)
+"""What `place` places, over and over; one in ten fails."""
 CLIENTS = 16
 ANSWER_S = 3.0
 PLACED_S = 120.0
+
+
+def failing(count: int) -> int:
+    """Return how many of so many orders of the mix fail for their own sake."""
+    return sum(MIX[number % len(MIX)] is TOO_LARGE for number in range(count))
 
 
 async def place(urls: Sequence[str], count: int, acts: Mapping[int, Callable[[], None]]) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.ledgers import nothing_lost_or_doubled
 from tests.hosts.cluster import ROLES
-from tests.hosts.placing import MIX, TOO_LARGE, place
+from tests.hosts.placing import failing, place
 from tests.system import eventually
 
 pytestmark = pytest.mark.system
@@ -41,10 +41,11 @@ def test_a_lost_host_loses_no_order_and_settles_none_twice(engine, roles, loss):
     try:
         ids = asyncio.run(place(engine.apis, ORDERS, losses))
         engine.placed += ORDERS
+        engine.failing += FAILED
         assert len(set(ids)) == ORDERS
         # All of them, without those that are away.
         assert not any(map(engine.answers, lost.values()))
-        nothing_lost_or_doubled(engine, engine.placed)
+        nothing_lost_or_doubled(engine, engine.placed, engine.failing)
         assert outcomes(engine, ids) == EXPECTED
         eventually(lambda: dead_letters(engine) == letters + FAILED, 60, "each failed order is kept as a dead letter")
         if "beat" in roles:
@@ -56,11 +57,11 @@ def test_a_lost_host_loses_no_order_and_settles_none_twice(engine, roles, loss):
         for role in roles:
             engine.await_ready(role)
     # What those that were cut off still had in hand changes nothing.
-    nothing_lost_or_doubled(engine, engine.placed)
+    nothing_lost_or_doubled(engine, engine.placed, engine.failing)
     assert outcomes(engine, ids) == EXPECTED
 
 
-FAILED = sum(MIX[number % len(MIX)] is TOO_LARGE for number in range(ORDERS))
+FAILED = failing(ORDERS)
 EXPECTED = {"confirmed": ORDERS - FAILED, "failed": FAILED}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.ledgers import nothing_lost_or_doubled
 from tests.hosts.cluster import ROLES
-from tests.hosts.placing import MARKET, place
+from tests.hosts.placing import MARKET, failing, place
 from tests.system import eventually
 
 pytestmark = pytest.mark.system
@@ -42,6 +42,6 @@ def test_a_store_that_is_cut_off_is_told_to_clients_and_costs_no_order(engine, s
     with engine.postgres() as db:
         known = {str(row[0]) for row in db.execute("SELECT id FROM orders_order").fetchall()}
     assert set(ids) <= known
-    engine.placed = len(known)
-    nothing_lost_or_doubled(engine, engine.placed)
+    engine.placed, engine.failing = len(known), engine.failing + 2 * failing(ORDERS)
+    nothing_lost_or_doubled(engine, engine.placed, engine.failing)
     eventually(lambda: len(engine.beating()) == 1, 60, "one beat is active")

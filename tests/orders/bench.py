@@ -170,5 +170,5 @@ class Bench:
 
 def forget_wiring() -> None:
     """Build market, venues and chain anew, by the settings of the next test."""
-    for made in (wiring.market, wiring.venues, wiring.chain, wiring.wallet, asking.asker):
+    for made in (wiring.misbehaviour, wiring.market, wiring.venues, wiring.chain, wiring.wallet, asking.asker):
         made.cache_clear()

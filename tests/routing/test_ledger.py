@@ -237,8 +237,8 @@ def test_a_refused_transaction_is_named_by_position_and_the_others_are_sent():
 class Late:
     """A runtime whose process slept between deciding and writing."""
 
-    def entry(self, raw, now_ms):
-        entry: Entry = runtime_of().entry(raw, now_ms)
+    def entry(self, raw, now_ms, late_ms):
+        entry: Entry = runtime_of().entry(raw, now_ms, late_ms)
         return replace(entry, expires_ms=now_ms - 1)
 
 

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 
 
 def main() -> int:
@@ -22,7 +21,8 @@ def main() -> int:
         wrong = Counter()
         begin = time.monotonic()
         for n, cell in enumerate(every):
-            if n % asked.every: continue
+            if n % asked.every:
+                continue
             try:
                 found = play.play(cell)
             except AssertionError as e:
@@ -35,7 +35,13 @@ def main() -> int:
 
 
 def chosen(cell, asked) -> bool:
-    return (not asked.only or cell.step == asked.only) and (not asked.type or cell.life.kind == asked.type) and (not asked.life or cell.life.name == asked.life) and (not asked.blow or cell.blow.name == asked.blow) and (not asked.outcome or cell.outcome.name == asked.outcome)
+    return (
+        (not asked.only or cell.step == asked.only)
+        and (not asked.type or cell.life.kind == asked.type)
+        and (not asked.life or cell.life.name == asked.life)
+        and (not asked.blow or cell.blow.name == asked.blow)
+        and (not asked.outcome or cell.outcome.name == asked.outcome)
+    )
 
 
 def arguments() -> argparse.Namespace:

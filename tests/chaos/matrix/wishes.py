@@ -43,7 +43,9 @@ def post(kind: OrderType, **terms: Any) -> Wish:
         asked = (
             bench.order(client_order_id="matrix")
             if kind is OrderType.MARKET
-            else bench.limit(terms["price"], client_order_id="matrix", **{k: v for k, v in terms.items() if k != "price"})
+            else bench.limit(
+                terms["price"], client_order_id="matrix", **{k: v for k, v in terms.items() if k != "price"}
+            )
         )
         try:
             (accepted,) = intake.accept([asked])

@@ -26,7 +26,20 @@ BLOCKS = 10
 TABLES = ("orders_orderevent", "orders_attempt", "orders_deadletter", "orders_setaside", "orders_order")
 
 VISIBLE = frozenset(
-    {"place", "swap", "tell", "epoch", "epoch-next", "anew", "archive", "decide", "prepare", "sent", "withdraw", "settle"}
+    {
+        "place",
+        "swap",
+        "tell",
+        "epoch",
+        "epoch-next",
+        "anew",
+        "archive",
+        "decide",
+        "prepare",
+        "sent",
+        "withdraw",
+        "settle",
+    }
 )
 """Steps, by the first part of their names, after which a client may be told something else than before."""
 
