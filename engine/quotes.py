@@ -15,6 +15,8 @@ AHEAD_MAX_MS = 1_000
 
 One further ahead was made by a clock that has stepped back since.
 """
+PRICE_MAX = Decimal(10) ** 24
+"""More than any token is worth in any other, and what the cache can still compare exactly."""
 AGE_MAX_MS = 2**31 - 1
 """The age of what cannot have been observed when it says: above every limit."""
 
@@ -60,6 +62,11 @@ class Quote:
     def net_price(self) -> Decimal:
         """The price less the venue's fee: what BEST compares."""
         return PRICE_DIGITS.multiply(self.price, Decimal(BPS - self.fee_bps) / BPS)
+
+    @property
+    def is_sound(self) -> bool:
+        """Tell whether its price is a number that a price can be."""
+        return self.price.is_finite() and abs(self.price) < PRICE_MAX
 
     def age(self, now: int) -> int:
         """Return its age in milliseconds: 0 where clocks differ a little, AGE_MAX_MS for one that is not believed."""

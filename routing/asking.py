@@ -108,6 +108,10 @@ class Asker:
             # What a venue answers is not ours to trust: nonsense from one must not take the other's quote away.
             log.exception("venue's answer not understood", venue=venue.name, pair=pair.name)
             return Silence(venue.name, f"{venue.name} answered what cannot be understood")
+        if not quote.is_sound:
+            said = f"{venue.name} quotes {quote.price}, which is no price"
+            self.note_failure(venue.name, pair.name, said)
+            return Silence(venue.name, said)
         self.note_answer(venue.name)
         try:
             if quotes.store(quote) and self.stored:

@@ -3,13 +3,15 @@
 import asyncio
 import threading
 from concurrent.futures import wait
+from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
 from engine.quotes import Pair, Quote
 from routing import asking, quotes, wiring
 from routing.asking import Asker
-from routing.store import StoreError, now_ms
+from routing.store import StoreError, now_ms, redis
 from routing.venues import Silence, VenueDown
 from tests.orders.bench import TOKENS
 from tests.system import eventually
@@ -37,6 +39,8 @@ class FakeVenue:
                 await gate.wait()
             elif isinstance(self.answer, Exception):
                 raise self.answer
+            elif isinstance(self.answer, Quote):
+                return self.answer
             return await asyncio.to_thread(self.bench.quote, self.name, 0, pair)
         finally:
             self.open -= 1
@@ -112,6 +116,16 @@ def test_a_venue_that_never_answers_is_taken_for_down(silent, prompt):
 def test_a_venue_that_fails_does_not_take_the_others_quote_away(bench, prompt, fault):
     broken = FakeVenue("RAYDIUM", bench, answer=fault)
     assert names(Asker([broken, prompt], 5_000, 500).ask(SOL_USDC).result(5)) == ["METEORA"]
+
+
+@pytest.mark.parametrize("price", ["NaN", "sNaN", "Infinity", "-Infinity", "1e24"])
+def test_a_price_that_cannot_be_is_no_quote_and_is_not_kept(bench, prompt, price):
+    garbled = replace(bench.quote("RAYDIUM"), price=Decimal(price))
+    redis().delete(quotes.key("SOL-USDC", "RAYDIUM"))
+    broken = FakeVenue("RAYDIUM", bench, answer=garbled)
+    answers = Asker([broken, prompt], 5_000, 500).ask(SOL_USDC).result(5)
+    assert names(answers) == ["METEORA"] and "which is no price" in answers[0].reason
+    assert [quote.venue for quote in quotes.cached(["SOL-USDC"])["SOL-USDC"].quotes] == ["METEORA"]
 
 
 def test_with_every_venue_down_the_answer_is_empty(bench):
