@@ -30,7 +30,7 @@ from orders import (
 )
 from orders.models import Attempt
 from routing import epochs
-from routing.store import now_ms, redis
+from routing.store import DISTRUST, now_ms, redis
 from tests.system import eventually
 
 PAIR = "SOL-USDC"
@@ -647,7 +647,7 @@ def older_redis():
         for name, value in before.items():
             redis().restore(name, 0, value)
         # What the first connection to a server with another run id does.
-        redis().delete("store:epoch")
+        redis().eval(DISTRUST, 0, "another server")
 
     return restore
 
@@ -665,6 +665,28 @@ def test_nothing_moves_in_a_redis_that_was_started_again_until_it_is_compared(be
     waiting.cancel(other)
     bench.carry([market])
     assert bench.statuses(other)[-1] == "cancelled" and bench.statuses(market)[-1] == "submitted"
+
+
+def test_a_redis_that_is_started_again_while_it_is_compared_is_compared_again(bench, monkeypatch):
+    (order_id,) = bench.accept(bench.limit("150"))
+    restore = older_redis()
+    waiting.cancel(order_id)
+    told = bench.events(order_id)
+    restore()
+    real = recovery.compare_lately
+
+    def and_again():
+        real()
+        restore()
+
+    monkeypatch.setattr(recovery, "compare_lately", and_again)
+    with pytest.raises(epochs.Unverified):
+        recovery.recover()
+    monkeypatch.undo()
+    with pytest.raises(epochs.Unverified):
+        epochs.current()
+    recovery.recover()
+    assert bench.events(order_id) == told
 
 
 @pytest.mark.parametrize("end", ["cancelled", "amended", "tried"])
