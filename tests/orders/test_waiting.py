@@ -24,13 +24,14 @@ from orders import (
     progress,
     reconciliation,
     recovery,
+    restoring,
     routes,
     sweep,
     waiting,
 )
 from orders.models import Attempt
 from routing import epochs
-from routing.store import DISTRUST, now_ms, redis
+from routing.store import DISTRUST, StoreError, now_ms, redis
 from tests.system import eventually
 
 PAIR = "SOL-USDC"
@@ -728,6 +729,49 @@ def test_an_order_that_has_ended_stays_so_though_redis_went_on_with_it(bench):
     bench.archive()
     assert bench.row(order_id).status == "cancelled" and history.of(bench.row(order_id)) == bench.events(order_id)
     assert models.Attempt.objects.count() == 0
+
+
+@pytest.fixture
+def behind_its_end(bench):
+    """An order that was cancelled, and that a Redis which has forgotten that has fired."""
+    (order_id,) = bench.accept(bench.limit("150"))
+    restore = older_redis()
+    waiting.cancel(order_id)
+    restore()
+    epochs.begin("nobody compared")
+    bench.price("151")
+    limits.check()
+    return order_id
+
+
+def test_of_two_workers_that_tell_an_end_anew_one_does_and_postgres_and_redis_agree(bench, behind_its_end, monkeypatch):
+    real = restoring.tell_anew
+
+    def overtaken(*asked):
+        monkeypatch.undo()
+        restoring.restore([behind_its_end], "another worker")
+        return real(*asked)
+
+    monkeypatch.setattr(restoring, "tell_anew", overtaken)
+    restoring.restore([behind_its_end], "a worker that was frozen")
+    assert bench.statuses(behind_its_end) == ["pending", "cancelled"]
+    assert history.of(bench.row(behind_its_end)) == bench.events(behind_its_end)
+
+
+def test_an_end_is_not_told_anew_in_an_epoch_that_is_over(bench, behind_its_end, monkeypatch):
+    real = restoring.tell_anew
+
+    def lost_meanwhile(*asked):
+        redis().flushdb()
+        epochs.forget()
+        epochs.current()
+        return real(*asked)
+
+    monkeypatch.setattr(restoring, "tell_anew", lost_meanwhile)
+    before = history.of(bench.row(behind_its_end))
+    with pytest.raises(StoreError):
+        restoring.restore([behind_its_end], "a worker that was frozen")
+    assert history.of(bench.row(behind_its_end)) == before
 
 
 def test_an_amendment_stands_though_redis_has_forgotten_it(bench):
