@@ -143,6 +143,4 @@ class ScriptedChain:
     def landed(self, order_id: str) -> list[Executed]:
         """Return what landed of an order's transactions."""
         with self.lock:
-            return [
-                one for one in self.executed.values() if one.order_id == order_id and one.landing is Landing.LANDED
-            ]
+            return [one for one in self.executed.values() if one.order_id == order_id and one.landing is Landing.LANDED]
