@@ -8,6 +8,7 @@ import pytest
 from django.db import DataError, OperationalError, connection
 from redis.exceptions import ConnectionError as RedisAway
 
+from engine.cursor import Cursor
 from engine.lifecycle import Status
 from engine.orders import OrderType, TimeInForce
 from orders import (
@@ -26,6 +27,7 @@ from orders import (
     recovery,
     restoring,
     routes,
+    seen,
     sweep,
     waiting,
 )
@@ -475,8 +477,8 @@ def trigger(order_id):
     """Claim this one order, unless somebody was quicker, and fire it."""
     if not redis().zrem("limit_bucket:{SOL-USDC}:150", order_id):
         return
-    seen = limits.Sighting(15_000, "METEORA", Decimal("150"), now_ms(), now_ms(), 1)
-    limits.trigger(limits.Claim("race", PAIR, (order_id,), seen, epochs.current()))
+    sighted = limits.Sighting(15_000, "METEORA", Decimal("150"), now_ms(), now_ms(), 1)
+    limits.trigger(limits.Claim("race", PAIR, (order_id,), sighted, epochs.current()))
 
 
 def cancel(order_id):
@@ -720,12 +722,12 @@ def test_an_order_that_has_ended_stays_so_though_redis_went_on_with_it(bench):
     bench.price("151")
     limits.check()
     assert bench.statuses(order_id) == ["pending", "triggered"]
-    seen = bench.events(order_id)[-1]
+    fired = bench.events(order_id)[-1]
     bench.carry([order_id])
     # What it told since is withdrawn: the same end, made anew, has a later epoch than that.
     assert bench.statuses(order_id) == ["pending", "cancelled"]
     assert bench.events(order_id)[-1] == {**told[-1], "epoch": epochs.current()}
-    assert epochs.current() > seen["epoch"]
+    assert epochs.current() > fired["epoch"]
     bench.archive()
     assert bench.row(order_id).status == "cancelled" and history.of(bench.row(order_id)) == bench.events(order_id)
     assert models.Attempt.objects.count() == 0
@@ -756,6 +758,28 @@ def test_of_two_workers_that_tell_an_end_anew_one_does_and_postgres_and_redis_ag
     restoring.restore([behind_its_end], "a worker that was frozen")
     assert bench.statuses(behind_its_end) == ["pending", "cancelled"]
     assert history.of(bench.row(behind_its_end)) == bench.events(behind_its_end)
+
+
+def test_who_was_told_something_after_an_end_gets_the_end_though_nobody_has_told_it_anew(bench, behind_its_end):
+    fired = seen.history(behind_its_end).events[-1][0]
+    redis().flushdb()
+    found = seen.history(behind_its_end, fired)
+    assert found.rewound.seq == 1 and found.finished
+    assert [live.decode(text)["status"] for _, text in found.events] == ["cancelled"]
+
+
+def test_who_is_rewound_is_not_sent_back_to_an_earlier_epoch(bench):
+    epochs.begin("a test")
+    (order_id,) = bench.accept(bench.limit("150"))
+    redis().flushdb()
+    epochs.begin("emptied")
+    recovery.recover()
+    bench.price("151")
+    limits.check()
+    fired = seen.history(order_id).events[-1][0]
+    redis().flushdb()
+    restoring.restore([order_id], "a test")
+    assert seen.history(order_id, fired).rewound == Cursor(1, fired.epoch)
 
 
 def test_an_end_is_not_told_anew_in_an_epoch_that_is_over(bench, behind_its_end, monkeypatch):
