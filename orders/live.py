@@ -20,7 +20,7 @@ All of it can be rebuilt from Postgres and the chain.  Times are Redis' own.  Cl
 orders/swaps.py; their scripts are in orders/lua/.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -205,7 +205,8 @@ def evict(place: str, order_ids: Sequence[str]) -> int:
     return int(EVICT()([], [place, *order_ids])) if order_ids else 0
 
 
-def watch_for(orders: Iterable[tuple[Order, Watch]]) -> None:
+@step("watch-for", Store.REDIS, "the sniper order watches for what is not met yet")
+def watch_for(orders: Sequence[tuple[Order, Watch]]) -> None:
     """Have armed sniper orders watch for these things."""
     args: list[Any] = []
     for order, watch in orders:

@@ -58,8 +58,9 @@ def noticed() -> bool:
 def rebuild() -> None:
     """Begin the next epoch, and put every unfinished order into Redis as Postgres knows it, those that move first."""
     if epochs.recall() is Recall.DOUBTFUL:
+        comparison = epochs.compare()
         compare_lately()
-        epochs.begin("Redis was started again")
+        epochs.begin("Redis was started again", comparison)
     epoch = epochs.current()
     control.mirror()
     restored = 0

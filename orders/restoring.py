@@ -22,6 +22,7 @@ from orders.live import Live, Placement
 from routing import epochs
 from routing.catalogue import UnknownPair
 from routing.crashpoints import Store, step
+from routing.store import StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +99,7 @@ def placement(
             return None
         if conflict.contradicts:
             known = tell_anew(row, known, conflict.in_common, anew())
-        return replace(placement_of(row, known), instead=stands)
+        return replace(placement_of(row, known), instead=stands) if known else None
     except UnknownPair as reason:
         log.error("order not restored, its pair is not in the catalogue", order_id=str(row.id), pair=str(reason))
         return None
@@ -135,17 +136,26 @@ def is_settled(row: models.Order) -> bool:
 
 @step("anew", Store.POSTGRES, "an order's last events have a new epoch")
 def tell_anew(row: models.Order, known: Sequence[Event], in_common: int, epoch: int) -> list[Event]:
-    """Give the events past those in common a new epoch, here and in Postgres.
+    """Give the events past those in common a new epoch, here and in Postgres; none if somebody else has done so.
 
-    Whoever saw the live order's own is told by that that they are withdrawn.
+    Whoever saw the live order's own is told by that that they are withdrawn.  Raises StoreError when the epoch is over.
     """
     again = [*known[:in_common], *({**event, "epoch": epoch} for event in known[in_common:])]
     with transaction.atomic():
-        models.Order.objects.select_for_update().get(pk=row.pk)
+        now = models.Order.objects.select_for_update().prefetch_related("events").get(pk=row.pk)
+        if version(now) != version(row):
+            return []
+        if epochs.newest() != epoch:
+            raise StoreError("Redis was lost again, while an order was to be told anew")
         models.OrderEvent.objects.filter(order_id=row.pk, seq__gt=in_common).delete()
         models.OrderEvent.objects.bulk_create(as_row(event) for event in again[in_common:])
         models.Order.objects.filter(pk=row.pk, seq__gt=in_common).update(epoch=epoch)
     return again
+
+
+def version(row: models.Order) -> tuple[int, int, list[tuple[int, int]]]:
+    """Tell one reading of an order and its events from another."""
+    return row.epoch, row.seq, sorted((event.seq, event.epoch) for event in row.events.all())
 
 
 def as_row(event: Event) -> models.OrderEvent:

@@ -77,11 +77,15 @@ EPOCH_AT = len('{"orderId":"","epoch":') + 36
 def past(seen: Cursor, texts: Sequence[str], *, finished: bool) -> History:
     """Compare a whole history with what a client has seen."""
     known = [(cursor_of(text), text) for text in texts]
-    shared = in_common(seen, [cursor.epoch or 0 for cursor, _ in known])
+    made = [cursor.epoch or 0 for cursor, _ in known]
+    shared = in_common(seen, made)
+    if finished and seen.seq > 1 and (seen.epoch or 0) > made[-1]:
+        # It was told something after the end, which nobody has withdrawn yet; how much of it, nobody knows.
+        shared = 1
     if shared >= seen.seq:
         return History(tuple(known[shared:]), finished)
-    # Later than anything that is withdrawn, so that none of it is taken for news.
-    epoch = max(known[-1][0].epoch or 0, epochs.read() or 0)
+    # Later than anything that is withdrawn, so that none of it is taken for news, and no later than what follows.
+    epoch = made[shared] if shared < len(made) else max(made[-1], epochs.read() or 0, seen.epoch or 0)
     return History(tuple(known[shared:]), finished, Cursor(shared, epoch))
 
 

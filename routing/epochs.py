@@ -1,9 +1,10 @@
-"""Epochs: stretches of time in which Redis lost nothing.  Owner of `store:epoch` and `store:run`.
+"""Epochs: stretches of time in which Redis lost nothing.  Owner of the `store:` keys.
 
 | key | type | holds |
 |---|---|---|
 | `store:epoch` | string | number of the epoch; absent until one has begun |
 | `store:run` | string | run id of the server it began on |
+| `store:comparing` | string | present while that server is compared with Postgres; names the comparison |
 
 Redis forgets: it is emptied, comes back from a file that is a second old, or a replica takes its place.  Every such
 loss ends the epoch, and the next one gets a number from Postgres, higher than any before.  Events carry the number, so
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from typing import TypeVar
+from uuid import uuid4
 
 import structlog
 from django.db import DatabaseError, connection
@@ -27,7 +29,7 @@ from redis.exceptions import ResponseError
 from routing.crashpoints import Store, step
 from routing.memory import Memory
 from routing.models import StoreEpoch
-from routing.store import EPOCH, RUN, StoreError, redis, script
+from routing.store import COMPARING, EPOCH, RUN, StoreError, redis, script
 
 log = structlog.get_logger(__name__)
 
@@ -44,9 +46,15 @@ OVER = "EPOCH"
 LOCK = int.from_bytes(b"epoch", "big")
 """Number of the advisory lock in Postgres under which an epoch begins."""
 
+# From here on a server other than this one ends the comparison: see DISTRUST in routing/store.py.
+COMPARE = script(f"redis.call('SET', '{RUN}', ARGV[1]) redis.call('SET', '{COMPARING}', ARGV[2])")
+
+# ARGV[3] names the comparison that has been made; '' where there was nothing to compare.
 BEGIN = script(
     f"""
 if not redis.call('GET', '{EPOCH}') then
+  if ARGV[3] ~= '' and redis.call('GET', '{COMPARING}') ~= ARGV[3] then return 0 end
+  redis.call('DEL', '{COMPARING}')
   redis.call('SET', '{EPOCH}', ARGV[1])
   redis.call('SET', '{RUN}', ARGV[2])
 end
@@ -146,21 +154,37 @@ def begin_if_empty() -> int:
     return read() or begin_if_empty()
 
 
+@step("compare", Store.REDIS, "Redis is being compared with Postgres")
+def compare() -> str:
+    """Note that a server that was started again is compared with Postgres from now on; return the comparison's name."""
+    name = uuid4().hex
+    COMPARE()([], [run_id(), name])
+    return name
+
+
 @step("epoch", Store.REDIS, "the next epoch has begun")
-def begin(reason: str) -> int:
+def begin(reason: str, compared: str = "") -> int:
     """Begin an epoch, unless another has just done so; return its number.
 
     Its row is committed before Redis has it: from then on nothing of an earlier epoch is committed (`newest`).
+    Raises Unverified when Redis has been lost again since it was `compared`.
     """
     forget()
     with one_at_a_time():
         if found := read():
             return found
-        run = str(redis().info("server")["run_id"])
+        run = run_id()
         row = StoreEpoch.objects.create(run=run, reason=reason)
-        number = int(BEGIN()([], [row.pk, run]))
+        number = int(BEGIN()([], [row.pk, run, compared]))
+    if not number:
+        raise Unverified
     log.warning("epoch began", epoch=number, reason=reason)
     return number
+
+
+def run_id() -> str:
+    """Return the name of the server's life: another after each start."""
+    return str(redis().info("server")["run_id"])
 
 
 @step("epoch-next", Store.REDIS, "the next epoch has begun, although nothing was lost")

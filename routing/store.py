@@ -39,7 +39,10 @@ def redis() -> Redis:
 
 EPOCH = "store:epoch"
 RUN = "store:run"
-DISTRUST = f"if redis.call('GET', '{RUN}') ~= ARGV[1] then return redis.call('DEL', '{EPOCH}') end return 0"
+COMPARING = "store:comparing"
+DISTRUST = (
+    f"if redis.call('GET', '{RUN}') ~= ARGV[1] then return redis.call('DEL', '{EPOCH}', '{COMPARING}') end return 0"
+)
 """A server other than the one on which the epoch began may have forgotten something: see routing/epochs.py."""
 
 

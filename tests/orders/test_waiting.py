@@ -8,6 +8,7 @@ import pytest
 from django.db import DataError, OperationalError, connection
 from redis.exceptions import ConnectionError as RedisAway
 
+from engine.cursor import Cursor
 from engine.lifecycle import Status
 from engine.orders import OrderType, TimeInForce
 from orders import (
@@ -24,13 +25,15 @@ from orders import (
     progress,
     reconciliation,
     recovery,
+    restoring,
     routes,
+    seen,
     sweep,
     waiting,
 )
 from orders.models import Attempt
 from routing import epochs
-from routing.store import now_ms, redis
+from routing.store import DISTRUST, StoreError, now_ms, redis
 from tests.system import eventually
 
 PAIR = "SOL-USDC"
@@ -474,8 +477,8 @@ def trigger(order_id):
     """Claim this one order, unless somebody was quicker, and fire it."""
     if not redis().zrem("limit_bucket:{SOL-USDC}:150", order_id):
         return
-    seen = limits.Sighting(15_000, "METEORA", Decimal("150"), now_ms(), now_ms(), 1)
-    limits.trigger(limits.Claim("race", PAIR, (order_id,), seen, epochs.current()))
+    sighted = limits.Sighting(15_000, "METEORA", Decimal("150"), now_ms(), now_ms(), 1)
+    limits.trigger(limits.Claim("race", PAIR, (order_id,), sighted, epochs.current()))
 
 
 def cancel(order_id):
@@ -647,7 +650,7 @@ def older_redis():
         for name, value in before.items():
             redis().restore(name, 0, value)
         # What the first connection to a server with another run id does.
-        redis().delete("store:epoch")
+        redis().eval(DISTRUST, 0, "another server")
 
     return restore
 
@@ -665,6 +668,28 @@ def test_nothing_moves_in_a_redis_that_was_started_again_until_it_is_compared(be
     waiting.cancel(other)
     bench.carry([market])
     assert bench.statuses(other)[-1] == "cancelled" and bench.statuses(market)[-1] == "submitted"
+
+
+def test_a_redis_that_is_started_again_while_it_is_compared_is_compared_again(bench, monkeypatch):
+    (order_id,) = bench.accept(bench.limit("150"))
+    restore = older_redis()
+    waiting.cancel(order_id)
+    told = bench.events(order_id)
+    restore()
+    real = recovery.compare_lately
+
+    def and_again():
+        real()
+        restore()
+
+    monkeypatch.setattr(recovery, "compare_lately", and_again)
+    with pytest.raises(epochs.Unverified):
+        recovery.recover()
+    monkeypatch.undo()
+    with pytest.raises(epochs.Unverified):
+        epochs.current()
+    recovery.recover()
+    assert bench.events(order_id) == told
 
 
 @pytest.mark.parametrize("end", ["cancelled", "amended", "tried"])
@@ -697,15 +722,80 @@ def test_an_order_that_has_ended_stays_so_though_redis_went_on_with_it(bench):
     bench.price("151")
     limits.check()
     assert bench.statuses(order_id) == ["pending", "triggered"]
-    seen = bench.events(order_id)[-1]
+    fired = bench.events(order_id)[-1]
     bench.carry([order_id])
     # What it told since is withdrawn: the same end, made anew, has a later epoch than that.
     assert bench.statuses(order_id) == ["pending", "cancelled"]
     assert bench.events(order_id)[-1] == {**told[-1], "epoch": epochs.current()}
-    assert epochs.current() > seen["epoch"]
+    assert epochs.current() > fired["epoch"]
     bench.archive()
     assert bench.row(order_id).status == "cancelled" and history.of(bench.row(order_id)) == bench.events(order_id)
     assert models.Attempt.objects.count() == 0
+
+
+@pytest.fixture
+def behind_its_end(bench):
+    """An order that was cancelled, and that a Redis which has forgotten that has fired."""
+    (order_id,) = bench.accept(bench.limit("150"))
+    restore = older_redis()
+    waiting.cancel(order_id)
+    restore()
+    epochs.begin("nobody compared")
+    bench.price("151")
+    limits.check()
+    return order_id
+
+
+def test_of_two_workers_that_tell_an_end_anew_one_does_and_postgres_and_redis_agree(bench, behind_its_end, monkeypatch):
+    real = restoring.tell_anew
+
+    def overtaken(*asked):
+        monkeypatch.undo()
+        restoring.restore([behind_its_end], "another worker")
+        return real(*asked)
+
+    monkeypatch.setattr(restoring, "tell_anew", overtaken)
+    restoring.restore([behind_its_end], "a worker that was frozen")
+    assert bench.statuses(behind_its_end) == ["pending", "cancelled"]
+    assert history.of(bench.row(behind_its_end)) == bench.events(behind_its_end)
+
+
+def test_who_was_told_something_after_an_end_gets_the_end_though_nobody_has_told_it_anew(bench, behind_its_end):
+    fired = seen.history(behind_its_end).events[-1][0]
+    redis().flushdb()
+    found = seen.history(behind_its_end, fired)
+    assert found.rewound.seq == 1 and found.finished
+    assert [live.decode(text)["status"] for _, text in found.events] == ["cancelled"]
+
+
+def test_who_is_rewound_is_not_sent_back_to_an_earlier_epoch(bench):
+    epochs.begin("a test")
+    (order_id,) = bench.accept(bench.limit("150"))
+    redis().flushdb()
+    epochs.begin("emptied")
+    recovery.recover()
+    bench.price("151")
+    limits.check()
+    fired = seen.history(order_id).events[-1][0]
+    redis().flushdb()
+    restoring.restore([order_id], "a test")
+    assert seen.history(order_id, fired).rewound == Cursor(1, fired.epoch)
+
+
+def test_an_end_is_not_told_anew_in_an_epoch_that_is_over(bench, behind_its_end, monkeypatch):
+    real = restoring.tell_anew
+
+    def lost_meanwhile(*asked):
+        redis().flushdb()
+        epochs.forget()
+        epochs.current()
+        return real(*asked)
+
+    monkeypatch.setattr(restoring, "tell_anew", lost_meanwhile)
+    before = history.of(bench.row(behind_its_end))
+    with pytest.raises(StoreError):
+        restoring.restore([behind_its_end], "a worker that was frozen")
+    assert history.of(bench.row(behind_its_end)) == before
 
 
 def test_an_amendment_stands_though_redis_has_forgotten_it(bench):

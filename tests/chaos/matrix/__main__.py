@@ -1,77 +1,115 @@
-"""The command: plays cells, prints what is wrong, and a table."""
+"""The command: plays cells, prints what is wrong, and writes the table.  Ends with 1 if any cell is wrong."""
 
 import argparse
 import logging
 import os
 import sys
 import time
-from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.chaos.matrix import cells, table
+
+PROGRESS_S = 10.0
 
 
 def main() -> int:
-    """Play the cells that are asked for; return 1 if any is wrong."""
+    """Play the cells that are asked for."""
     asked = arguments()
-    set_up()
-    from tests.chaos.matrix import cells, play, stage
+    with stores():
+        from tests.chaos.matrix import cells, stage, table
 
-    with stage.set_up():
-        begin = time.monotonic()
-        every = [c for c in cells.all_cells() if chosen(c, asked)]
-        print(len(every), "cells", round(time.monotonic() - begin, 1))
-        wrong = Counter()
-        begin = time.monotonic()
-        for n, cell in enumerate(every):
-            if n % asked.every:
-                continue
-            try:
-                found = play.play(cell)
-            except AssertionError as e:
-                found = [repr(e)]
-            if found:
-                print("WRONG", cell, *found, sep="\n    ", flush=True)
-                wrong[cell.step] += 1
-        print(wrong, round(time.monotonic() - begin, 1))
-    return 0
+        begun = time.monotonic()
+        with stage.set_up():
+            every = cells.sample() if asked.sample else cells.all_cells()
+            chosen = [cell for cell in every if is_asked(cell, asked)]
+            print(f"{len(chosen)} of {len(every)} cells", flush=True)
+            played = list(all_of(chosen))
+        document = table.markdown(played, time.monotonic() - begun)
+        print(document)
+        if asked.markdown:
+            Path(asked.markdown).write_text(document)
+        wrong = [one for one in played if one.wrong]
+        # Those of a choice need not come to every step.
+        missing = table.unreached(chosen) if len(chosen) == len(every) else []
+        print(f"{len(wrong)} of {len(played)} cells wrong; steps that no cell reaches: {', '.join(missing) or 'none'}")
+        return 1 if wrong or missing else 0
 
 
-def chosen(cell, asked) -> bool:
-    return (
-        (not asked.only or cell.step == asked.only)
-        and (not asked.type or cell.life.kind == asked.type)
-        and (not asked.life or cell.life.name == asked.life)
-        and (not asked.blow or cell.blow.name == asked.blow)
-        and (not asked.outcome or cell.outcome.name == asked.outcome)
-    )
+def all_of(chosen: "Sequence[cells.Cell]") -> "Iterator[table.Played]":
+    """Play cells, and say how far this is and what is wrong."""
+    from tests.chaos.matrix import play, table
+
+    begun = said = time.monotonic()
+    for number, cell in enumerate(chosen, 1):
+        wrong = play.play(cell)
+        if wrong:
+            print("WRONG", cell, *wrong, sep="\n    ", flush=True)
+        if time.monotonic() - said > PROGRESS_S or number == len(chosen):
+            said = time.monotonic()
+            print(f"{number} of {len(chosen)} after {said - begun:.0f} s", file=sys.stderr, flush=True)
+        yield table.Played(cell, tuple(wrong))
+
+
+def is_asked(cell: "cells.Cell", asked: argparse.Namespace) -> bool:
+    """Tell whether a cell is to be played."""
+    facts = {
+        "only": cell.step,
+        "type": cell.life.kind,
+        "life": cell.life.name,
+        "blow": cell.blow,
+        "outcome": cell.outcome,
+        "moment": cell.moment,
+    }
+    return all(getattr(asked, name) in (None, fact) for name, fact in facts.items())
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--only")
-    parser.add_argument("--type")
-    parser.add_argument("--life")
-    parser.add_argument("--blow")
-    parser.add_argument("--outcome")
-    parser.add_argument("--markdown")
-    parser.add_argument("--every", type=int, default=1)
+    """Read what is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.matrix", description=__doc__)
+    parser.add_argument("--only", metavar="STEP", help="cells of this step alone")
+    parser.add_argument("--type", choices=("market", "limit", "sniper"))
+    parser.add_argument("--life", help="such as path, amendment")
+    parser.add_argument("--blow", help="such as dies, 'reply lost'")
+    parser.add_argument("--outcome", help="such as lands, 'lands late'")
+    parser.add_argument("--moment", choices=("before", "after", "twice"))
+    parser.add_argument("--sample", action="store_true", help="the cells that the tests play")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table there")
     return parser.parse_args()
 
 
-def set_up() -> None:
-    from tests import stores
+@contextmanager
+def stores() -> Iterator[None]:
+    """Have stores of our own, and Django on them."""
+    from tests import stores as made
 
-    stores.prepare()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    import django
+    made.prepare()
+    try:
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+        import django
+
+        django.setup()
+        silence()
+        from django.core.management import call_command
+
+        from tests.orders.bench import seed_catalogue
+
+        call_command("migrate", verbosity=0)
+        seed_catalogue()
+        yield
+    finally:
+        made.finish()
+
+
+def silence() -> None:
+    """Log nothing: what the engine has to say in thousands of accidents nobody reads."""
     import structlog
-    from django.core.management import call_command
 
-    django.setup()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.disable(logging.CRITICAL)
-    call_command("migrate", verbosity=0)
-    from tests.orders.bench import seed_catalogue
-
-    seed_catalogue()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The cells: which blows fit which steps of which lives, by what each life crosses when nothing befalls it."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -103,3 +104,29 @@ def begun(life: Life, outcome: Outcome) -> World:
     made.arm()
     life.prepare(made, life)
     return made
+
+
+def sample() -> list[Cell]:
+    """Return one cell of each step and each blow, spread over moments, outcomes, types and lives; always the same."""
+    played = [(life, outcome) for place, life in enumerate(LIVES) for outcome in some_of(life, place)]
+    cells = [cell for life, outcome in played for cell in cells_of(life, outcome)]
+    found: dict[tuple[str, Blow], list[Cell]] = {}
+    for cell in cells:
+        found.setdefault((cell.step, cell.blow), []).append(cell)
+    seen: Counter[object] = Counter()
+    chosen = []
+    for those in found.values():
+        cell = min(those, key=lambda one: sum(seen[trait] for trait in traits(one)))
+        seen.update(traits(cell))
+        chosen.append(cell)
+    return chosen
+
+
+def some_of(life: Life, place: int) -> list[Outcome]:
+    """Return every outcome for the path; for what is beside it one, a different one from life to life."""
+    return list(life.outcomes) if life.name == PATH else [life.outcomes[place % len(life.outcomes)]]
+
+
+def traits(cell: Cell) -> tuple[object, ...]:
+    """Return what the cells of a sample are spread over."""
+    return cell.moment, cell.outcome, cell.life.kind, (cell.life.kind, cell.life.name), (cell.blow, cell.outcome)

@@ -1,24 +1,22 @@
 """What must hold once a cell has come to rest: chain, Postgres, Redis and every client say the same."""
 
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from engine.lifecycle import AttemptState
 from engine.money import from_units, plain
+from engine.orders import OrderType
 from orders import history, live, models, reconciliation, seen
 from orders.models import SetAside
 from tests.chaos.matrix.blows import COSTS_A_TRY, Blow
 from tests.chaos.matrix.follower import Event, Story
 from tests.chaos.matrix.world import World
-from tests.orders.bench import TOKENS
 
 if TYPE_CHECKING:
     from tests.chaos.matrix.cells import Cell
 
-SOLD = 1_500_000_000
+SOLD = {OrderType.MARKET: 1_500_000_000, OrderType.LIMIT: 1_500_000_000, OrderType.SNIPER: 500_000_000}
 SOLD_AMENDED = 7_000_000_000
-LIMITS = {"path": "140"}
 
 
 def wrong(world: World, cell: "Cell") -> list[str]:
@@ -57,7 +55,7 @@ def says_what_the_chain_says(world: World, row: models.Order) -> None:
     if bool(landed) != (row.status == "confirmed"):
         world.complain(f"{row.status}, while the chain executed {landed}")
     elif landed:
-        one, pair = landed[0], world.bench.pair
+        one, pair = landed[0], world.pair
         truth = {
             "txHash": one.signature,
             "amountIn": plain(from_units(one.amount_in, pair.token_in)),
@@ -80,13 +78,13 @@ def keeps_to_its_terms(world: World, row: models.Order) -> None:
     if was_answered and not is_amended:
         world.complain("an amendment that was answered is gone")
     for one in world.chain.landed(str(row.pk)):
-        if one.amount_in != (SOLD_AMENDED if is_amended else SOLD) or one.amount_in != row.amount_in:
+        if (
+            one.amount_in != (SOLD_AMENDED if is_amended else SOLD[OrderType(row.type)])
+            or one.amount_in != row.amount_in
+        ):
             world.complain(f"it sold {one.amount_in}, its terms are {row.amount_in}, amended: {is_amended}")
-        paid, sold = (
-            from_units(one.amount_out, TOKENS["USDC"]),
-            from_units(one.amount_in, TOKENS["SOL"]),
-        )
-        if row.limit_price is not None and Decimal(paid) < Decimal(sold) * row.limit_price:
+        paid, sold = from_units(one.amount_out, world.pair.token_out), from_units(one.amount_in, world.pair.token_in)
+        if row.limit_price is not None and paid < sold * row.limit_price:
             world.complain(f"it was filled at {paid / sold}, below its limit of {row.limit_price}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from django.db import InterfaceError, OperationalError
 from redis.exceptions import ResponseError
 
-from orders import archive, deadletters, dispatch, execution, limits, recovery, settlement, sweep, waiting
+from orders import archive, deadletters, dispatch, execution, limits, recovery, settlement, sniping, sweep, waiting
 from routing.chain import ChainUnreachable
 from routing.epochs import OVER
 from routing.store import StoreError, redis, script
@@ -25,6 +25,7 @@ def duties() -> Iterator[Act]:
     yield sweep.sweep
     yield limits.check
     yield waiting.expire
+    yield sniping.match
     yield look
     yield settlement.audit
     yield recovery.recover
@@ -53,6 +54,8 @@ def task(name: str, order_ids: list[str], pairs: list[str]) -> Act:
             return lambda: execution.carry(order_ids)
         case dispatch.FIRE:
             return lambda: [*map(limits.fire, pairs), limits.fire_or_cancel(order_ids)]
+        case dispatch.EVALUATE:
+            return lambda: sniping.evaluate(order_ids)
         case dispatch.DRAIN:
             return archive.drain
         case dispatch.KEEP:

@@ -21,12 +21,7 @@ class Story:
 
     def going_on(self, found: seen.History, complain: Complain) -> "Story":
         """Return the story with what was told now."""
-        story = self
-        if found.rewound:
-            to = found.rewound
-            if not 1 <= to.seq < self.cursor.seq or (to.epoch or 0) < (self.cursor.epoch or 0):
-                complain(f"a client at {self.cursor} was rewound to {to}")
-            story = Story(to, tuple(event for event in self.events if event["seq"] <= to.seq))
+        story = self.rewound(found, complain) if found.rewound else self
         for cursor, text in found.events:
             if cursor.seq != story.cursor.seq + 1 or (cursor.epoch or 0) < (story.cursor.epoch or 0):
                 complain(f"a client at {story.cursor} was told {cursor}")
@@ -34,6 +29,16 @@ class Story:
         if found.finished and not is_over(story):
             complain(f"a client's stream ended with {story.events[-1:]}")
         return story
+
+    def rewound(self, found: seen.History, complain: Complain) -> "Story":
+        """Return the story without what is withdrawn."""
+        to = found.rewound
+        assert to is not None
+        is_back = (to.epoch or 0) < (self.cursor.epoch or 0)
+        # Only what was told after an order's end is withdrawn by earlier events.
+        if not 1 <= to.seq < self.cursor.seq or (is_back and not found.finished):
+            complain(f"a client at {self.cursor} was rewound to {to}")
+        return Story(to, tuple(event for event in self.events if event["seq"] <= to.seq))
 
 
 def is_over(story: Story) -> bool:

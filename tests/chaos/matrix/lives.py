@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from django.db import OperationalError
 
-from engine.orders import OrderType
-from orders import live
+from engine.market import EventKind, MarketEvent
+from engine.orders import OrderType, TimeInForce
+from orders import live, sniping
+from routing import tape
+from routing.catalogue import catalogue
 from routing.crashpoints import Moment
+from routing.models import Pair, Token
 from routing.store import now_ms, redis
 from tests.chaos.matrix import memory, wishes
 from tests.chaos.matrix.blows import AMENDED_TERMS, TWO_HOURS_MS, Blow, Strike
@@ -46,7 +51,7 @@ class Life:
 
 def post(world: World, life: Life, price: str = "140") -> None:
     """Have the client post an order: one that waits fires at once, at this limit."""
-    terms: dict[str, Any] = {"price": price, "expires_at": now_ms() + HOUR_MS}
+    terms = {"price": price, "expires_at": now_ms() + HOUR_MS, "time_in_force": TimeInForce.GTD}
     world.wishes.append(wishes.post(life.kind, **(terms if life.kind is OrderType.LIMIT else {})))
 
 
@@ -177,6 +182,26 @@ def is_replayed(world: World, life: Life) -> None:
     world.wishes.append(wishes.replay())
 
 
+def is_armed(world: World, life: Life) -> None:
+    """It is armed for a token that has a pool, and fires when that is worth enough."""
+    listed()
+    world.pair = catalogue().pairs["SOL-NOVA1"]
+    world.quote()
+    tape.publish([MarketEvent("launch", EventKind.POOL, wishes.MINT, "RAYDIUM", wishes.LITTLE_CENTS, now_ms())])
+    sniping.match()
+    post(world, life)
+    world.wishes.append(wishes.market_shows(EventKind.LIQUIDITY, wishes.ENOUGH_CENTS))
+
+
+def listed() -> None:
+    """Have the sniped token listed."""
+    facts = {"mint_authority": "", "freeze_authority": "", "top_holder_bps": 500}
+    token, _ = Token.objects.get_or_create(mint=wishes.MINT, defaults={"symbol": "NOVA1", "decimals": 6, **facts})
+    sol = Token.objects.get(symbol="SOL")
+    Pair.objects.get_or_create(token_in=sol, token_out=token, defaults={"tick": Decimal("0.0001")})
+    catalogue.forget()
+
+
 def only(*steps: str) -> frozenset[str]:
     """Name the steps that a life is about."""
     return frozenset(steps)
@@ -184,6 +209,7 @@ def only(*steps: str) -> frozenset[str]:
 
 BOTH = (OrderType.MARKET, OrderType.LIMIT)
 LIMIT = (OrderType.LIMIT,)
+SNIPER = (OrderType.SNIPER,)
 END = only("reserve", "decide", "tell", "wake.dbsync.drain", "archive", "acknowledge", "forget", "overdue")
 REBUILD = only("epoch", "place", "rebuilt", "wake.order.execute", "wake.limit.fire")
 FAILED = (Outcome.REJECTED,) * 3
@@ -211,6 +237,8 @@ LIVES = [
     *of(BOTH, "outage", meets_an_outage, only("hand-back")),
     *of(BOTH, "left prepared", is_left_prepared, only("withdraw")),
     *of(BOTH, "left submitted", is_left_submitted, only("sent", "send", "resent")),
+    *of(SNIPER, "arming", is_armed, only("wake.sniper.evaluate", "watch-for", "swap.triggered", "acknowledge"),
+        outcomes=LANDS),
     *of(LIMIT, "left claimed", is_left_claimed, only("take-over")),
 ]  # fmt: skip
 

@@ -6,7 +6,7 @@ from functools import cache
 from django.conf import settings
 from redis import Redis
 
-from routing.store import EPOCH
+from routing.store import DISTRUST
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,5 +49,5 @@ def come_back(copy: Copy, *, noticed: bool = True) -> None:
     for name, ttl, value in copy.keys:
         pipe.restore(name, ttl, value)
     if noticed:
-        pipe.delete(EPOCH)
+        pipe.eval(DISTRUST, 0, "another server")
     pipe.execute()

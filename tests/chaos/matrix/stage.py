@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 from django.test import override_settings
 
-from orders import archive, execution, limits, recovery, settlement, waiting
+from orders import archive, execution, limits, recovery, settlement, sniping, waiting
 from routing import group, store
 from routing.store import now_ms
 from tests.orders.bench import forget_wiring
@@ -49,6 +49,10 @@ class Stage:
     def __init__(self) -> None:
         self.cast: Cast | None = None
         self.graves: WeakSet[threading.Thread] = WeakSet()
+
+    def role(self) -> str:
+        """Name the worker whose thread this is."""
+        return self.on.role()
 
     @property
     def on(self) -> Cast:
@@ -100,8 +104,10 @@ def set_up() -> Iterator[None]:
             # Time passes when the cell lets it.
             (recovery, "SETTLED_IN_S", 0),
             (group, "TAKE_OVER_MS", 0),
-            (archive, "me", lambda: stage.on.role()),
+            (archive, "me", stage.role),
             (archive, "draining", EachItsOwn()),
+            (sniping, "me", stage.role),
+            (sniping, "matching", EachItsOwn()),
             (pool, "get_connection", alive),
         ):
             all_of_it.enter_context(mock.patch.object(where, name, instead))

@@ -7,18 +7,28 @@ from typing import TYPE_CHECKING, Any
 from django.db import DatabaseError
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
+from uuid6 import uuid7
 
+from engine.market import EventKind, MarketEvent
 from engine.orders import OrderType
+from engine.triggers import Condition, Kind
 from orders import deadletters, intake
 from orders.api.views import OneOrder
+from orders.intake import NewOrder
 from orders.models import DeadLetter
-from routing.store import StoreError
+from routing import tape
+from routing.store import StoreError, now_ms
 from tests.chaos.matrix.stage import HOSTS
+from tests.orders.bench import Bench
 
 if TYPE_CHECKING:
     from tests.chaos.matrix.world import World
 
 doors = APIRequestFactory()
+MINT = "7vfCXTUXx5WJV5JADk17DUJ4ksgau7utNKj4b963voxs"
+"""The token that is sniped."""
+LITTLE_CENTS = 1_000_000
+ENOUGH_CENTS = 5_000_000
 
 
 @dataclass
@@ -39,22 +49,35 @@ def post(kind: OrderType, **terms: Any) -> Wish:
     """Ask for an order; asked again, it is the same one by its client's name for it."""
 
     def ask(world: "World") -> Any:
-        bench = world.bench
-        asked = (
-            bench.order(client_order_id="matrix")
-            if kind is OrderType.MARKET
-            else bench.limit(
-                terms["price"], client_order_id="matrix", **{k: v for k, v in terms.items() if k != "price"}
-            )
-        )
         try:
-            (accepted,) = intake.accept([asked])
+            (accepted,) = intake.accept([asked_for(world.bench, kind, terms)])
         except (StoreError, DatabaseError):
             return None
         world.follow(accepted.order_id)
         return accepted
 
     return Wish("post", ask)
+
+
+def asked_for(bench: Bench, kind: OrderType, terms: dict[str, Any]) -> NewOrder:
+    """Make an order, under an id of its own each time."""
+    match kind:
+        case OrderType.MARKET:
+            return bench.order(client_order_id="matrix")
+        case OrderType.LIMIT:
+            return bench.limit(client_order_id="matrix", **terms)
+    conditions = (Condition(Kind.LAUNCH), Condition(Kind.LIQUIDITY, ENOUGH_CENTS))
+    return bench.snipe(MINT, *conditions, client_order_id="matrix")
+
+
+def market_shows(kind: EventKind, cents: int) -> Wish:
+    """Not a wish: what happens on the sniped token's market, again and again until the order has fired."""
+
+    def happen(world: "World") -> Any:
+        tape.publish([MarketEvent(str(uuid7()), kind, MINT, "RAYDIUM", cents, now_ms())])
+        return None if world.is_in("pending") else kind
+
+    return Wish("market", happen)
 
 
 def cancel() -> Wish:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from engine.lifecycle import FINAL
+from engine.quotes import Pair
 from orders import archive, dispatch, live, models
 from routing import crashpoints, epochs
 from routing.crashpoints import STEPS, Moment
@@ -23,7 +24,10 @@ ROUNDS = 16
 """Rounds after which a cell that still moves is wrong."""
 BLOCKS = 10
 """Blocks that pass with a round."""
-TABLES = ("orders_orderevent", "orders_attempt", "orders_deadletter", "orders_setaside", "orders_order")
+TABLES = (
+    *("orders_orderevent", "orders_attempt", "orders_deadletter", "orders_setaside", "orders_order"),
+    "routing_tokenmarket",
+)
 
 VISIBLE = frozenset(
     {
@@ -59,7 +63,7 @@ class World:
     """One cell's world."""
 
     chain: ScriptedChain
-    pair: str = "SOL-USDC"
+    pair: Pair = field(default_factory=lambda: Bench().pair)
     price: str = "150"
     ahead_ms: int = 0
     bench: Bench = field(default_factory=Bench)
@@ -126,7 +130,7 @@ class World:
     def quote(self) -> None:
         """Have both venues quote the price, as they do twice a second."""
         for venue in VENUES:
-            self.bench.price(self.price, venue=venue)
+            self.bench.price(self.price, venue=venue, pair=self.pair)
 
     def lose(self, copy: memory.Copy | None = None, *, noticed: bool = True) -> None:
         """Empty Redis, or have it come back as it was; prices are soon there again."""
@@ -164,7 +168,7 @@ class World:
     def pass_time(self) -> None:
         """Let leases run out and blocks pass."""
         self.chain.pass_blocks(BLOCKS)
-        engine.pass_time(self.pair)
+        engine.pass_time(self.pair.name)
 
     def come_to_rest(self) -> None:
         """Go round until nothing moves any more."""
