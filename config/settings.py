@@ -73,7 +73,7 @@ TEMPLATES = [
     },
 ]
 
-POOL_SIZES = {"api": 19, "order": 12, "beat": 0}
+POOL_SIZES = {"api": 22, "order": 12, "beat": 0}
 """Postgres connections of one process by role; others take 6.  Their sum stays under max_connections.
 
 Every thread of the API that uses the database has one (orders/api/lanes.py, orders/aside.py): none waits for another's.

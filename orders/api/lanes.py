@@ -22,7 +22,7 @@ from orders.gate import Overloaded
 
 log = structlog.get_logger(__name__)
 
-WAIT_S = 1.0
+WAIT_S = 2.0
 """How long a request waits for a thread."""
 READ_S = 3.0
 """How long a read may take in all."""
@@ -33,25 +33,26 @@ READS = ("/api/orders", "/api/quotes", "/api/pairs")
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of request, and how many of them are served at a time."""
+    """A kind of request, how many of them are served at a time, and how many of those can use the database."""
 
     name: str
     threads: int
-    connects: bool = True
-    """Whether its threads use the database."""
+    connections: int
     within_s: float | None = None
     """How long one may take in all; None where other limits apply."""
 
 
-READ = Kind("read", 5, within_s=READ_S)
-CHANGE = Kind("change", 3)
-ESTIMATE = Kind("estimate", 2)
+PLACE = Kind("place", 6, 1)
+"""The gate writes orders; here somebody has to read the catalogue now and then, one at a time."""
+READ = Kind("read", 6, 6, READ_S)
+CHANGE = Kind("change", 4, 4)
+ESTIMATE = Kind("estimate", 2, 2)
 """These may wait for venues."""
-PROBE = Kind("probe", 2)
-ALIVE = Kind("alive", 1, connects=False)
+PROBE = Kind("probe", 2, 2)
+ALIVE = Kind("alive", 1, 0)
 """Whether the process lives must not hang on a store."""
-PAGE = Kind("page", 3)
-KINDS = (READ, CHANGE, ESTIMATE, PROBE, ALIVE, PAGE)
+PAGE = Kind("page", 3, 3)
+KINDS = (PLACE, READ, CHANGE, ESTIMATE, PROBE, ALIVE, PAGE)
 
 
 def kind_of(method: str, path: str) -> Kind:
@@ -63,7 +64,9 @@ def kind_of(method: str, path: str) -> Kind:
     if path == "/api/orders/estimate":
         return ESTIMATE
     if path.startswith(READS):
-        return READ if method in ("GET", "HEAD", "OPTIONS") else CHANGE
+        if method in ("GET", "HEAD", "OPTIONS"):
+            return READ
+        return PLACE if method == "POST" else CHANGE
     return PAGE
 
 
