@@ -205,7 +205,7 @@ TABLE: dict[str, Setting] = {
         whole(1, 86_400), "30", "how long a market order waits at most while venues, the chain or a store are away"
     ),
     "ORDER_BACKLOG_MAX": Setting(
-        whole(0, 1_000_000), "5000", "orders not yet submitted past which another gets 503 `overloaded`; 0 for no limit"
+        whole(0, 1_000_000), "3000", "orders not yet submitted past which another gets 503 `overloaded`; 0 for no limit"
     ),
     "ORDER_LEASE_MS": Setting(whole(500, 600_000), "5000", "how long a silent worker keeps an order to itself"),
     "RETENTION_DAYS": Setting(

@@ -20,8 +20,10 @@ from orders.lines import named
 log = structlog.get_logger(__name__)
 
 GROUP_MAX = 128
-WAITING_MAX = 5_000
-"""Orders that may wait for their group; past this the engine says it is overloaded instead of queueing on."""
+WAITING_MAX = 5 * GROUP_MAX
+"""Orders that may wait for their group, about a second on a small machine that is busy with others.
+
+Past this the engine says it is overloaded: its clients would wait, and each keeps a connection and some memory."""
 ANSWER_S = 10.0
 """How long a client waits at most, and a group may take: a server that is gone is noticed connection by connection."""
 LINGER_S = 0.005
