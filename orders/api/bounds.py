@@ -7,7 +7,7 @@ from django.conf import settings
 
 from orders.gate import Overloaded
 
-REQUESTS_MAX = 6_000
+REQUESTS_MAX = 3_000
 """Requests in hand: more than the orders that may wait for their group."""
 BODIES_MAX = 64 * 1024 * 1024
 """Bytes of their bodies in all."""
