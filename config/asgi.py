@@ -12,7 +12,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from django.core.asgi import get_asgi_application
 
-django = get_asgi_application()
+everything_else = get_asgi_application()
 
 from channels.routing import URLRouter
 from channels.security.websocket import OriginValidator, WebsocketDenier
@@ -20,12 +20,14 @@ from django.conf import settings
 from django.urls import re_path
 
 from orders import traces
-from orders.api import fast
+from orders.api import fast, lanes
+from orders.api.bounds import BODY_WITHIN_S, Body, bounds
 from orders.api.errors import body as error_body
 from orders.api.parsers import BODY_MAX
-from orders.consumers import NoSuchSocket, OrderEvents, PlaceAndStream
+from orders.consumers import NoRoom, NoSuchSocket, OrderEvents, PlaceAndStream
 from orders.control import listener
 from orders.feeds import OrdersFeed, QuoteFeed
+from orders.gate import Overloaded
 
 Message = MutableMapping[str, Any]
 
@@ -57,7 +59,8 @@ def is_origin(value: bytes) -> bool:
         return False
 
 
-execute = fast.Execute(otherwise=cast(fast.Application, django))
+django = lanes.in_lanes(cast(fast.Application, everything_else))
+execute = fast.Execute(otherwise=django)
 # Any site's script may open a WebSocket to this address from a visitor's browser; only ours may place orders with it.
 sockets = OurOrigins(
     URLRouter(
@@ -71,6 +74,7 @@ sockets = OurOrigins(
     ),
     settings.ALLOWED_HOSTS,
 )
+no_room = NoRoom.as_asgi()
 
 
 async def application(
@@ -104,14 +108,19 @@ async def live(receive: Any, send: Any) -> None:
 async def serve_http(scope: Any, receive: Any, send: Any) -> None:
     """Read the body, limited, before anything else looks at it: Django would spool all of it to disk first."""
     listener().ensure_listening()
-    limit = BODY_MAX if scope["path"].startswith("/api/") else FORM_MAX
     try:
-        body = await read_body(receive, limit)
-    except TooLarge:
-        await fast.respond(send, 400, error_body("too_large", f"the body is larger than {limit} bytes"))
+        with bounds.request() as body:
+            await serve_request(scope, await read_body(scope, receive, body), receive, send)
+    except Overloaded as reason:
+        await lanes.refuse(send, reason)
+    except BadBody as reason:
+        await fast.respond(send, 400, reason.error)
+    except Gone:
         return
-    if body is None:
-        return
+
+
+async def serve_request(scope: Any, body: bytes, receive: Any, send: Any) -> None:
+    """Serve a request whose body is read."""
     again = replaying(body, receive)
     if scope["method"] != "POST":
         await django(scope, again, send)
@@ -121,26 +130,50 @@ async def serve_http(scope: Any, receive: Any, send: Any) -> None:
         await traces.serve(scope, send, lambda send: django(scope, again, send))
 
 
-class TooLarge(Exception):
-    """The body exceeds its limit."""
+class BadBody(Exception):
+    """The body exceeds its limit, or does not come; `error` says so."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.error = error_body(code, message)
 
 
-async def read_body(receive: Any, limit: int) -> bytes | None:
-    """Return the whole body, or None when the client left before its end: half an order is not an order.
+class Gone(Exception):
+    """The client left before the end of its body: half an order is not an order."""
 
-    Raises TooLarge as soon as it exceeds the limit.
+
+async def read_body(scope: Any, receive: Any, body: Body) -> bytes:
+    """Return the whole body.
+
+    Raises BadBody, Gone, Overloaded.
     """
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit:
-            raise TooLarge
-        if not message.get("more_body", False):
-            return b"".join(parts)
+    limit = BODY_MAX if scope["path"].startswith("/api/") else FORM_MAX
+    message = await receive()
+    if not message.get("more_body", False):
+        return part_of(message, limit, body)
+    parts = [part_of(message, limit, body)]
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            while message.get("more_body", False):
+                message = await receive()
+                parts.append(part_of(message, limit, body))
+    except TimeoutError:
+        raise BadBody("bad_request", f"the body did not come within {BODY_WITHIN_S:g} s") from None
+    return b"".join(parts)
+
+
+def part_of(message: Message, limit: int, body: Body) -> bytes:
+    """Return the part of the body that a message brings.
+
+    Raises BadBody as soon as it exceeds the limit, Gone, Overloaded.
+    """
+    if message["type"] == "http.disconnect":
+        raise Gone
+    part: bytes = message.get("body", b"")
+    body.grow(len(part))
+    if body.size > limit:
+        raise BadBody("too_large", f"the body is larger than {limit} bytes")
+    return part
 
 
 def replaying(body: bytes, receive: Any) -> Callable[[], Awaitable[Message]]:
@@ -154,6 +187,8 @@ def replaying(body: bytes, receive: Any) -> Callable[[], Awaitable[Message]]:
 
 
 async def serve_socket(scope: Any, receive: Any, send: Any) -> None:
-    """Serve a WebSocket."""
+    """Serve a WebSocket, if there is room for it."""
     listener().ensure_listening()
-    await traces.serve(scope, send, lambda send: sockets(scope, receive, send))
+    with bounds.socket() as has_room:
+        chosen = sockets if has_room else no_room
+        await traces.serve(scope, send, lambda send: chosen(scope, receive, send))

@@ -185,6 +185,7 @@ TABLE: dict[str, Setting] = {
     ),
     "ENGINE_LOG_FORMAT": Setting(one_of("auto", "json", "text"), "auto", "auto: text on a terminal, JSON otherwise"),
     "ENGINE_WORKER_THREADS": Setting(whole(1, 64), "4", "tasks one worker process runs at once"),
+    "ENGINE_SOCKETS_MAX": Setting(whole(1, 1_000_000), "10000", "WebSockets one API process keeps open at once"),
     "ENGINE_NO_VENV": Setting(
         one_of("0", "1"), "0", "1: manage.py keeps to the interpreter it is started with; not from .env"
     ),
@@ -202,6 +203,9 @@ TABLE: dict[str, Setting] = {
     "ORDER_LIVE_TTL_S": Setting(whole(1, 604_800), "3600", "how long a finished order stays in Redis, seconds"),
     "ORDER_DEADLINE_S": Setting(
         whole(1, 86_400), "30", "how long a market order waits at most while venues, the chain or a store are away"
+    ),
+    "ORDER_BACKLOG_MAX": Setting(
+        whole(0, 1_000_000), "3000", "orders not yet submitted past which another gets 503 `overloaded`; 0 for no limit"
     ),
     "ORDER_LEASE_MS": Setting(whole(1_000, 600_000), "5000", "how long a silent worker keeps an order to itself"),
     "RETENTION_DAYS": Setting(

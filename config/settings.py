@@ -73,8 +73,18 @@ TEMPLATES = [
     },
 ]
 
-POOL_SIZES = {"api": 16, "order": 12, "beat": 0}
-"""Postgres connections of one process by role; others take 6.  Their sum stays under max_connections."""
+POOL_SIZES = {"api": 22, "order": 12, "beat": 0}
+"""Postgres connections of one process by role; others take 6.  Their sum stays under max_connections.
+
+Every thread of the API that uses the database has one (orders/api/lanes.py, orders/aside.py): none waits for another's.
+"""
+OWN = {"api": 2}
+"""Connections beside the pool, which only acceptance uses (orders/gate.py)."""
+POOL_WAIT_S = 2.0
+"""How long a thread waits for a connection, that is for a server that is away."""
+POOL_RETRY_S = 1.0
+"""How long the pool goes on by itself to connect; it would wait twice as long each time, up to minutes, where the next
+that needs a connection tries at once."""
 
 
 def database(address: str | None) -> dict[str, object]:
@@ -86,7 +96,12 @@ def database(address: str | None) -> dict[str, object]:
     silence = {"tcp_user_timeout": 6000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
     options: dict[str, object] = {"connect_timeout": 3, **silence, **dict(parse_qsl(parts.query)), "options": limits}
     if size:
-        options["pool"] = {"min_size": 1, "max_size": size, "timeout": 5}
+        options["pool"] = {
+            "min_size": 1,
+            "max_size": size,
+            "timeout": POOL_WAIT_S if ROLE == "api" else 5,
+            "reconnect_timeout": POOL_RETRY_S,
+        }
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path.lstrip("/")) or "postgres",
@@ -203,10 +218,12 @@ logs.configure(
 # What the rooms further in read by name.
 OTEL_EXPORTER_OTLP_ENDPOINT: str | None = ENV["OTEL_EXPORTER_OTLP_ENDPOINT"]
 OTEL_TRACES_SAMPLER_ARG: float = ENV["OTEL_TRACES_SAMPLER_ARG"]
+ENGINE_SOCKETS_MAX: int = ENV["ENGINE_SOCKETS_MAX"]
 MAX_ATTEMPTS: int = ENV["MAX_ATTEMPTS"]
 ORDER_MAX_IMPACT_BPS: int = ENV["ORDER_MAX_IMPACT_BPS"]
 ORDER_LIVE_TTL_S: int = ENV["ORDER_LIVE_TTL_S"]
 ORDER_LEASE_MS: int = ENV["ORDER_LEASE_MS"]
+ORDER_BACKLOG_MAX: int = ENV["ORDER_BACKLOG_MAX"]
 ORDER_DEADLINE_S: int = ENV["ORDER_DEADLINE_S"]
 RETENTION_DAYS: int = ENV["RETENTION_DAYS"]
 ARCHIVE_DAYS: int = ENV["ARCHIVE_DAYS"]

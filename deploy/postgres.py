@@ -34,7 +34,7 @@ LAPTOP = {
     # TCP only: a socket's path has a length limit that a deep folder breaks.
     "unix_socket_directories": "",
     # Every role four times over, and those who look in.
-    "max_connections": "300",
+    "max_connections": "350",
     "shared_buffers": "128MB",
     "effective_cache_size": "1GB",
     "random_page_cost": "1.1",

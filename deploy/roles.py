@@ -21,6 +21,9 @@ WORKERS = ("order", "limit", "sniper", "stream", "dbsync", "dlq")
 SINGLE = ("beat", "flower")
 """Two beats would send every tick twice; two Flowers would want one port."""
 ADMIN = "admin"
+ACCEPTED_AT_ONCE = 8
+"""How often the API listens on its one socket.  libuv, below uvloop, accepts one connection in a turn of its loop and
+listener; under load a turn takes long, and clients would wait for seconds until the kernel tries again for them."""
 
 
 def preload() -> None:
@@ -91,9 +94,12 @@ def api(listener: socket.socket, server: str) -> Callable[[Ready], None]:
             log_config=None,
             lifespan="auto",
             backlog=2048,
+            # Longer than proxies and clients keep an idle connection: a server that closes first may do so in the
+            # moment in which a request is on its way, and under load that moment is long.
+            timeout_keep_alive=75,
             timeout_graceful_shutdown=3,
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(config).run(sockets=[listener, *(listener.dup() for _ in range(ACCEPTED_AT_ONCE - 1))])
 
     return run
 

@@ -15,7 +15,6 @@ from orders.api import serializers
 from orders.api.cursors import cursor
 from orders.api.errors import Invalid, body, describe
 from orders.api.parsers import loads
-from orders.aside import aside
 from orders.gate import gate
 from orders.intake import NewOrder
 from orders.seen import START, uuid_or_none
@@ -31,6 +30,8 @@ UNKNOWN = 4404
 CONFLICT = 4409
 CODES = {400: BAD_REQUEST, 409: CONFLICT, 503: UNAVAILABLE}
 """Close codes by the HTTP status of the same refusal."""
+PARSED_WITHIN_S = 5.0
+"""How long reading an order may take, should the catalogue have to be read first."""
 FIRST_MESSAGE_S = 30.0
 """How long a socket may be open without placing its order."""
 
@@ -159,6 +160,15 @@ class PlaceAndStream(EventStream):
         await self.refuse(CODES.get(answer[0], FAILED), answer[1])
 
 
+class NoRoom(EventStream):
+    """A socket too many: closed as soon as it has heard so."""
+
+    async def connect(self) -> None:
+        """Say that it must come back."""
+        await self.accept()
+        await self.refuse(UNAVAILABLE, TOO_MANY)
+
+
 class NoSuchSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
     """Any other address: refused at the handshake."""
 
@@ -169,6 +179,7 @@ class NoSuchSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
         await self.close(UNKNOWN)
 
 
+TOO_MANY = body("overloaded", "more sockets are open than this server can keep; try again in a second")
 ONE_ORDER = body("one_order", "this socket has its order; open another for the next")
 
 
@@ -177,4 +188,4 @@ async def parse(text: bytes | str) -> NewOrder:
 
     Raises Invalid.
     """
-    return await aside(lambda: serializers.parse(loads(text)))
+    return await gate().beside.run(PARSED_WITHIN_S, lambda: serializers.parse(loads(text)))

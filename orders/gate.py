@@ -1,42 +1,41 @@
-"""Group commit for orders that arrive together: while one group is being written, the next collects."""
+"""Group commit for orders that arrive together: while one group is being written, the next collects.
+
+The one way in for orders, whichever door they come through.
+"""
 
 import asyncio
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 
 import structlog
-from django.db import OperationalError
+from django.db import DatabaseError
 
-from orders import intake
-from orders.aside import on, one_per_loop
+from orders import backlog, intake
+from orders.aside import Late, OwnThread, one_per_loop
+from orders.backlog import Backlog
 from orders.intake import Accepted, Conflict, NewOrder, Paused
 from orders.lines import named
 
 log = structlog.get_logger(__name__)
 
 GROUP_MAX = 128
-WAITING_MAX = 5_000
-"""Orders that may wait for their group; past this the engine says it is overloaded instead of queueing on."""
+WAITING_MAX = 5 * GROUP_MAX
+"""Orders that may wait for their group, about a second on a small machine that is busy with others.
+
+Past this the engine says it is overloaded: its clients would wait, and each keeps a connection and some memory."""
 ANSWER_S = 10.0
-"""How long a client waits at most: a server that is gone is noticed connection by connection, each time anew."""
+"""How long a client waits at most, and a group may take: a server that is gone is noticed connection by connection."""
 LINGER_S = 0.005
 """How long a group waits, at most, until it is as large as the one before: under load, groups stay large."""
 
 
-Answer = Accepted | Conflict | Paused
-
-
-class Unanswered(OperationalError):
-    """Postgres has not answered for ANSWER_S: it is not known whether the order is accepted.
-
-    Its clientOrderId, sent again, tells.
-    """
-
-
 class Overloaded(Exception):
-    """More orders wait to be written than WAITING_MAX; try again in a second."""
+    """More is asked for than can be done in time; nothing was done."""
+
+
+Answer = Accepted | Conflict | Paused
+Verdict = Answer | Overloaded | DatabaseError
 
 
 class Gate:
@@ -45,34 +44,71 @@ class Gate:
     def __init__(self) -> None:
         self.waiting: list[tuple[NewOrder, asyncio.Future[Answer]]] = []
         self.writer: asyncio.Task[None] | None = None
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="gate")
+        self.thread = OwnThread("gate")
+        self.beside = OwnThread("beside the gate")
+        """For what acceptance has to read; it must not wait behind the readers either."""
+        self.backlog = Backlog(self.beside)
 
     async def accept(self, asked: NewOrder) -> Accepted:
         """Return once the order's row is committed.
 
-        Raises Conflict, Paused, Overloaded, Unanswered, or what the database raised.
+        Raises Conflict, Paused, Overloaded, Late, or what the database raised.
         """
-        if len(self.waiting) >= WAITING_MAX:
-            raise Overloaded
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.waiting.append((asked, answer))
-        if self.writer is None or self.writer.done():
-            # Its lines are about many orders, and would else carry what was bound for the first of them.
-            self.writer = asyncio.create_task(self.write_groups(), context=Context())
+        answer = self.queue(asked)
         try:
             async with asyncio.timeout(ANSWER_S):
                 result = await answer
         except TimeoutError:
-            raise Unanswered(f"no answer within {ANSWER_S:g} s") from None
+            raise unanswered() from None
         if isinstance(result, Exception):
             raise result
         return result
+
+    async def accept_all(self, asked: Sequence[NewOrder]) -> list[Verdict]:
+        """Return once each order's row is committed, or why not; of no two may the client order id be the same."""
+        answers = [self.queued(one) for one in asked]
+        futures = [answer for answer in answers if isinstance(answer, asyncio.Future)]
+        if futures:
+            try:
+                await asyncio.wait(futures, timeout=ANSWER_S)
+            finally:
+                # Whoever has gone, or been answered, waits no longer.
+                for future in futures:
+                    future.cancel()
+        return [verdict(answer) if isinstance(answer, asyncio.Future) else answer for answer in answers]
+
+    def queued(self, asked: NewOrder) -> "asyncio.Future[Answer] | Overloaded":
+        """Have an order wait for its group, or say that there are too many."""
+        try:
+            return self.queue(asked)
+        except Overloaded as reason:
+            return reason
+
+    def queue(self, asked: NewOrder) -> "asyncio.Future[Answer]":
+        """Have an order wait for its group.
+
+        Raises Overloaded.
+        """
+        adds = backlog.adds(asked.order)
+        if len(self.waiting) >= WAITING_MAX or (adds and self.backlog.is_full()):
+            raise Overloaded
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if adds:
+            self.backlog.taken += 1
+        self.waiting.append((asked, answer))
+        if self.writer is None or self.writer.done():
+            # Its lines are about many orders, and would else carry what was bound for the first of them.
+            self.writer = asyncio.create_task(self.write_groups(), context=Context())
+        return answer
 
     async def write_groups(self) -> None:
         """Write groups until none waits."""
         while self.waiting:
             group, self.waiting = self.waiting[:GROUP_MAX], self.waiting[GROUP_MAX:]
-            await self.write([pair for pair in group if not pair[1].done()])
+            try:
+                await self.write([pair for pair in group if not pair[1].done()])
+            finally:
+                self.backlog.settled += sum(backlog.adds(asked.order) for asked, _ in group)
             await self.linger(len(group))
 
     async def linger(self, size: int) -> None:
@@ -85,9 +121,10 @@ class Gate:
         """Write one group and answer each of its clients."""
         if not group:
             return
+        orders = [asked for asked, _ in group]
         try:
-            answers: Sequence[Accepted | Exception] = await on(self.thread, intake.place, [asked for asked, _ in group])
-            tell([asked for asked, _ in group], answers)
+            answers: Sequence[Accepted | Exception] = await self.thread.run(ANSWER_S, intake.place, orders)
+            tell(orders, answers)
         except Exception as reason:
             # Whatever it was, each client must hear of it; nothing may wait for ever.
             answers = [reason] * len(group)
@@ -98,6 +135,26 @@ class Gate:
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+
+
+def verdict(answer: "asyncio.Future[Answer]") -> Verdict:
+    """Say what became of an order.
+
+    Raises what nobody expected.
+    """
+    if answer.cancelled():
+        return unanswered()
+    reason = answer.exception()
+    if reason is None:
+        return answer.result()
+    if isinstance(reason, DatabaseError):
+        return reason
+    raise reason
+
+
+def unanswered() -> Late:
+    """Say that it is not known whether an order is accepted: its clientOrderId, sent again, tells."""
+    return Late(f"no answer within {ANSWER_S:g} s")
 
 
 def tell(group: Sequence[NewOrder], answers: Sequence[Accepted | Exception]) -> None:
@@ -117,3 +174,13 @@ def tell(group: Sequence[NewOrder], answers: Sequence[Accepted | Exception]) -> 
 def gate() -> Gate:
     """Return this server's gate."""
     return Gate()
+
+
+async def accept(asked: NewOrder) -> Accepted:
+    """Accept an order at this server's gate; for doors that are not on the event loop, by `async_to_sync`."""
+    return await gate().accept(asked)
+
+
+async def accept_all(asked: Sequence[NewOrder]) -> list[Verdict]:
+    """Accept orders at this server's gate, each with its own verdict."""
+    return await gate().accept_all(asked)

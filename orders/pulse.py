@@ -98,12 +98,21 @@ def order_duties() -> list[Duty]:
         Duty("sweep", 0.1, sweep),
         Duty("audit", settings.CONFIRM_RESEND_MS / 1000, settlement.audit),
         Duty("notice loss", 0.2, notice_loss),
+        expiry(),
     ]
+
+
+def expiry() -> Duty:
+    """Make the duty that ends waiting orders on time.
+
+    Workers of two kinds have it, and share what is due: one that is frozen, or is being started again, delays nobody.
+    """
+    return Duty("expire", 0.2, waiting.expire)
 
 
 def limit_duties() -> list[Duty]:
     """List what the limit worker does in the background: waiting orders expire on time whatever becomes of beat."""
-    return [Duty("expire", 0.2, waiting.expire), Duty("tell", 5.0, tell)]
+    return [expiry(), Duty("tell", 5.0, tell)]
 
 
 def sniper_duties() -> list[Duty]:

@@ -215,6 +215,8 @@ def expire() -> int:
     won = progress.advance([expiry(one) for one in over])
     if won:
         log.info("orders expired", **about(won))
+    # Of the others some may be reserved, for their expiry or whatever else, by a worker that has gone.
+    decisions.complete([one.order.id for one in over if one.order.id not in won])
     book.forget_expiry([i for i in due if i not in standing or standing[i].status is not Status.PENDING], now)
     return len(due)
 

@@ -2,6 +2,7 @@
 
 import pytest
 import structlog
+from django.db import connection
 from hypothesis import settings as hypothesis_settings
 
 from routing import epochs
@@ -18,6 +19,17 @@ hypothesis_settings.load_profile("engine")
 def pytest_xdist_make_scheduler(config, log):
     """Let one process run what shares an engine; how else tests are handed out is as asked."""
     return Together(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """End connections that are in no pool, so that the test database can be dropped."""
+    yield
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 @pytest.fixture(autouse=True)

@@ -298,7 +298,7 @@ class ReadySerializer(serializers.Serializer[Any]):
 
 
 class NotReadySerializer(serializers.Serializer[Any]):
-    """A store is away; the error names it."""
+    """A store is away; the error names it.  `parts` is absent when there was no time to try them."""
 
     error = ErrorBodySerializer()
-    parts = PartsSerializer()
+    parts = PartsSerializer(required=False)

@@ -24,7 +24,7 @@ ERROR = "error"
 CLOSES = {
     DONE: "the last event has been sent",
     FAILED: "the engine failed; its log has the details",
-    UNAVAILABLE: "a store does not answer; come back with ?after= and &epoch=",
+    UNAVAILABLE: "a store does not answer, or there is too much to do; come back with ?after= and &epoch=",
     BAD_REQUEST: "what was asked is wrong; the error before it says how",
     UNKNOWN: "there is no such order or pair",
     CONFLICT: "the clientOrderId names another order",

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orders import intake
+from asgiref.sync import async_to_sync
+from django.db import DatabaseError
+
 from orders.api.errors import FIELDS_MAX, Field, Invalid, describe, shown
 from orders.api.links import acknowledgement
 from orders.api.serializers import BATCH, IDEMPOTENCY_KEY, ORDERS_MAX, parse
-from orders.gate import tell
-from orders.intake import Accepted, Conflict, NewOrder, Paused
+from orders.gate import Verdict, accept_all
+from orders.intake import Accepted, NewOrder
 
 
 def orders_of(data: Any, idempotency_key: str | None) -> list[Any]:
@@ -33,10 +35,16 @@ def orders_of(data: Any, idempotency_key: str | None) -> list[Any]:
 
 
 def place(orders: Sequence[Any], scheme: str, host: str) -> dict[str, Any]:
-    """Place those that are right; return each one's verdict, in order."""
+    """Place those that are right; return each one's verdict, in order.
+
+    Raises DatabaseError when none of them could be written.
+    """
     asked = [attempted(one) for one in orders]
-    answers = placed([one for one in asked if isinstance(one, NewOrder)])
+    answers = async_to_sync(placed)([one for one in asked if isinstance(one, NewOrder)])
     outcomes = [answers[one.order.id] if isinstance(one, NewOrder) else one for one in asked]
+    away = [outcome for outcome in outcomes if isinstance(outcome, DatabaseError)]
+    if len(away) == len(outcomes):
+        raise away[0]
     results = [verdict(outcome, scheme, host) for outcome in outcomes]
     accepted = sum(result["status"] == 202 for result in results)
     return {"results": results, "accepted": accepted, "refused": len(results) - accepted}
@@ -50,7 +58,7 @@ def attempted(data: Any) -> NewOrder | Invalid:
         return reason
 
 
-def placed(asked: Sequence[NewOrder]) -> dict[str, Accepted | Conflict | Paused]:
+async def placed(asked: Sequence[NewOrder]) -> dict[str, Verdict]:
     """Place orders; return the answer to each by the id it was to have.
 
     Of those that share a client order id the first decides what it names, so the others come after it.
@@ -58,15 +66,10 @@ def placed(asked: Sequence[NewOrder]) -> dict[str, Accepted | Conflict | Paused]
     firsts = first_of_each(asked)
     leading = {one.order.id for one in firsts}
     again = [one for one in asked if one.order.id not in leading]
-    answers = [(one, answer) for group in (firsts, again) if group for one, answer in answered(group)]
-    return {one.order.id: answer for one, answer in answers}
-
-
-def answered(group: Sequence[NewOrder]) -> list[tuple[NewOrder, Accepted | Conflict | Paused]]:
-    """Place a group of which no two share a client order id that is free, and log it."""
-    answers = intake.place(group)
-    tell(group, answers)
-    return list(zip(group, answers, strict=True))
+    answers: dict[str, Verdict] = {}
+    for group in (firsts, again):
+        answers |= {one.order.id: answer for one, answer in zip(group, await accept_all(group), strict=True)}
+    return answers
 
 
 def first_of_each(asked: Sequence[NewOrder]) -> list[NewOrder]:
@@ -77,7 +80,7 @@ def first_of_each(asked: Sequence[NewOrder]) -> list[NewOrder]:
     return list(firsts.values())
 
 
-def verdict(outcome: Accepted | Conflict | Paused | Invalid, scheme: str, host: str) -> dict[str, Any]:
+def verdict(outcome: Verdict | Invalid, scheme: str, host: str) -> dict[str, Any]:
     """Word what became of one order as it would be answered alone."""
     if isinstance(outcome, Accepted):
         return {"status": 202, "order": acknowledgement(outcome, scheme, host)}

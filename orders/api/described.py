@@ -28,6 +28,9 @@ KNOWN_STATE = {"execute_order": '"1"', "get_order": "$response.header.ETag", "am
 """The If-Match that goes with an order in the answer of an operation."""
 
 
+RETRY_AFTER = {"description": "Seconds after which to try again.", "required": True, "schema": {"type": "integer"}}
+
+
 class Described(AutoSchema):
     """Describes operations: objects have the fields that are named and no others."""
 
@@ -37,6 +40,8 @@ class Described(AutoSchema):
         if "requestBody" in operation:
             operation["requestBody"]["required"] = True
         for status, answer in operation.get("responses", {}).items():
+            if status == "503":
+                answer["headers"] = {"Retry-After": RETRY_AFTER}
             if links := dict(linked(operation["operationId"], status)):
                 answer["links"] = links
         return operation or None

@@ -4,6 +4,7 @@
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -11,7 +12,7 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import BadRequest, DisallowedHost, PermissionDenied, RequestDataTooBig
-from django.db import DatabaseError
+from django.db import Error as DatabaseError
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import status
 from rest_framework.exceptions import APIException
@@ -24,6 +25,8 @@ from routing.store import StoreError
 
 log = structlog.get_logger(__name__)
 
+RETRY_AFTER_S = {"overloaded": 1, "store_unreachable": 2, "not_ready": 2, "paused": 10}
+"""Seconds after which to try again what was answered 503, by its code."""
 SHOWN_MAX = 120
 """Characters of a client's own value that an error repeats."""
 FIELDS_MAX = 20
@@ -114,7 +117,7 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
         case NotResting() | Changed() | Unconditional():
             return unchanged(reason)
         case Overloaded():
-            return 503, body("overloaded", "more orders are waiting than can be accepted now; try again in a second")
+            return 503, body("overloaded", "more is waiting than can be done in time; try again in a second")
         case Paused():
             return 503, body("paused", f"{reason.what} is paused: {reason.reason}")
         case APIException():
@@ -129,6 +132,11 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
             log.error("store unreachable", reason=repr(reason))
             return 503, body("store_unreachable", "the order store does not answer; try again in a few seconds")
     return None
+
+
+def headers_of(status: int, error: dict[str, Any]) -> dict[str, str]:
+    """Return what goes with an error besides its body: every 503 says when to try again."""
+    return {"Retry-After": str(RETRY_AFTER_S[error["error"]["code"]])} if status == 503 else {}
 
 
 def code_of(reason: APIException) -> str:
@@ -168,7 +176,7 @@ def handle(reason: Exception, context: dict[str, Any]) -> Response | None:
     answer = describe(reason)
     if answer is None:
         return None
-    headers = {}
+    headers = headers_of(*answer)
     if isinstance(reason, APIException) and getattr(reason, "wait", None):
         headers["Retry-After"] = str(reason.wait)  # type: ignore[attr-defined]
     return Response(answer[1], status=answer[0], headers=headers or None)
@@ -193,5 +201,9 @@ def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
 
 
 def server_error(request: HttpRequest) -> JsonResponse:
-    """Answer a defect of ours; its traceback is in the log."""
+    """Answer what no view expected: a store that went away under the admin, or a defect, whose traceback is logged."""
+    reason = sys.exception()
+    answer = describe(reason) if isinstance(reason, DatabaseError | StoreError) else None
+    if answer:
+        return JsonResponse(answer[1], status=answer[0], headers=headers_of(*answer))
     return JsonResponse(body("internal", "the engine failed on this request; the log has the details"), status=500)

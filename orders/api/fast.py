@@ -20,11 +20,10 @@ from django.http.request import split_domain_port, validate_host
 from engine.money import BadAmount, to_units
 from engine.orders import CLIENT_ORDER_ID_MAX, SLIPPAGE_DEFAULT_BPS, SLIPPAGE_MAX_BPS, OrderType
 from engine.quotes import Pair
-from orders.api.errors import describe
+from orders.api.errors import describe, headers_of
 from orders.api.links import acknowledgement
 from orders.api.rules import BadTerm, on_the_tick, traded
 from orders.api.serializers import order_from
-from orders.aside import aside
 from orders.gate import gate
 from orders.intake import NewOrder
 from routing.catalogue import Catalogue, catalogue
@@ -42,6 +41,8 @@ ANY_ANSWER = frozenset({b"", b"*/*", b"application/json", b"application/json, te
 """What clients that take JSON put into Accept; whether anything else allows it, the view knows."""
 TELLING = EXPECTED | {b"idempotency-key", b"content-encoding"}
 """Headers that change what a request means."""
+KNOWN_WITHIN_S = 2.0
+"""How long reading the catalogue anew may take."""
 NUMBER = re.compile(rb'"?(\d{1,20}(?:\.\d{1,20})?)"?')
 
 
@@ -166,7 +167,7 @@ async def recognised(body: bytes) -> NewOrder | None:
     try:
         known = catalogue.recent()
         if known is None:
-            known = await aside(catalogue)
+            known = await gate().beside.run(KNOWN_WITHIN_S, catalogue)
         return recognise(body, known)
     except DatabaseError:
         return None
@@ -185,6 +186,8 @@ async def respond(send: Send, status: int, body: Any) -> None:
     """Send a JSON response."""
     payload = ENCODER.encode(body)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
+    if status == 503:
+        headers += [(name.lower().encode(), value.encode()) for name, value in headers_of(status, body).items()]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": payload})
 

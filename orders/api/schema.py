@@ -122,16 +122,13 @@ NOT_JSON = {
 }
 INVALID = errors("The request is wrong; nothing was done.", {"invalid": WRONG_AMOUNT, **NOT_JSON})
 AWAY_NOW = {
-    "store_unreachable": wrong("store_unreachable", "the order store does not answer; try again in a few seconds")
+    "store_unreachable": wrong("store_unreachable", "the order store does not answer; try again in a few seconds"),
+    "overloaded": wrong("overloaded", "more is waiting than can be done in time; try again in a second"),
 }
-AWAY = errors("A store is away.", AWAY_NOW)
+AWAY = errors("A store is away, or too much is asked for at once.", AWAY_NOW)
 HALTED = errors(
     "A store is away, too many orders wait, or an operator has paused the pair or everything; nothing was done.",
-    {
-        **AWAY_NOW,
-        "overloaded": wrong("overloaded", "more orders are waiting than can be accepted now; try again in a second"),
-        "paused": wrong("paused", "SOL-USDC is paused: a venue is being upgraded"),
-    },
+    {**AWAY_NOW, "paused": wrong("paused", "SOL-USDC is paused: a venue is being upgraded")},
 )
 NOT_FOR_US = error(
     "The request is malformed: such as a Host that is not this engine's.",
@@ -367,7 +364,7 @@ list_pairs = extend_schema(
 health = extend_schema(
     operation_id="health",
     summary="Say that the process lives",
-    responses={**NOTHING_ELSE, 200: read.HealthSerializer, 400: NOT_FOR_US},
+    responses={**NOTHING_ELSE, 200: read.HealthSerializer, 400: NOT_FOR_US, 503: AWAY},
 )
 readiness = extend_schema(
     operation_id="readiness",
@@ -394,6 +391,7 @@ metrics = extend_schema(
             "part is not a part of the metrics",
             field("part", "queues", "is not a part of the metrics", PARTS_ACCEPTED),
         ),
+        503: AWAY,
     },
     parameters=[OpenApiParameter("part", str, enum=list(PARTS), description=PARTS_ACCEPTED)],
 )

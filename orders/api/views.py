@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from asgiref.sync import async_to_sync
 from django.db import connection
 from django.http import Http404
 from rest_framework.request import Request
@@ -15,14 +16,15 @@ from engine.lifecycle import Status
 from engine.money import Token, plain
 from engine.orders import TimeInForce
 from engine.quotes import Quote
-from orders import heartbeats, intake, live, models, past, seen, terms, waiting
+from orders import heartbeats, live, models, past, seen, terms, waiting
 from orders.api import batch, conditions, schema
 from orders.api import serializers as shape
 from orders.api.cursors import cursor
-from orders.api.errors import body, shown
+from orders.api.errors import body, headers_of, shown
 from orders.api.filters import OrderFilter, pair_and_type, refuse_unknown
 from orders.api.links import acknowledgement, links
 from orders.api.paging import OrderPages
+from orders.gate import accept
 from routing import quotes
 from routing.catalogue import catalogue
 from routing.guards import guards
@@ -50,10 +52,7 @@ class Execute(APIView):
         """
         refuse_unknown(request.query_params, ())
         asked = shape.parse(request.data, request.headers.get(shape.IDEMPOTENCY_KEY))
-        (accepted,) = intake.accept([asked])
-        if not accepted.repeat:
-            order = asked.order
-            log.info("order accepted", order_id=order.id, client_order_id=order.client_order_id, pair=order.pair.name)
+        accepted = async_to_sync(accept)(asked)
         return Response(acknowledgement(accepted, request.scheme or "http", request.get_host()), status=202)
 
 
@@ -279,7 +278,8 @@ class Ready(APIView):
         away = unwell(parts)
         if away:
             parts |= {"quotes": UNKNOWN, "workers": UNKNOWN}
-            return Response({**body("not_ready", "; ".join(away)), "parts": parts}, status=503)
+            error = body("not_ready", "; ".join(away))
+            return Response({**error, "parts": parts}, status=503, headers=headers_of(503, error))
         parts |= {"quotes": trial(ask_quotes), "workers": trial(ask_workers)}
         return Response({"status": "degraded" if unwell(parts) else "ready", "parts": parts})
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from config.env import ROOT, SECRETS, load
-from config.settings import POOL_SIZES
+from config.settings import OWN, POOL_SIZES
 from deploy import make_secrets, postgres, role
 from tests.deploy.test_image import tool
 
@@ -97,7 +97,7 @@ def test_data_is_kept_and_redis_refuses_rather_than_forgets():
 
 def test_postgres_takes_the_connections_of_every_role_four_times():
     (most,) = (int(word.partition("=")[2]) for word in SERVICES["postgres"]["command"] if "max_connections" in word)
-    pools = sum(POOL_SIZES.get(name, 6) for name in ROLES)
+    pools = sum(POOL_SIZES.get(name, 6) + OWN.get(name, 0) for name in ROLES)
     assert 4 * pools <= most
     assert 4 * pools <= int(postgres.LAPTOP["max_connections"])
 

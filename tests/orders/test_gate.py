@@ -11,8 +11,8 @@ from django.db import OperationalError
 
 from orders import gate as module
 from orders import intake, models
-from orders.aside import aside, one_per_loop
-from orders.gate import Overloaded, Unanswered, gate
+from orders.aside import Late, aside, one_per_loop
+from orders.gate import Overloaded, gate
 from orders.intake import Accepted, Conflict
 from tests.orders.doors import ORDER, post, until
 
@@ -44,13 +44,12 @@ async def test_a_client_is_answered_even_if_the_database_never_does(bench, held,
     await until(lambda: held.groups, "the first group is being written")
     waiting = asyncio.create_task(gate().accept(bench.order()))
     for one in (writing, waiting):
-        with pytest.raises(Unanswered, match=r"0\.1 s"):
+        with pytest.raises(Late, match=r"0\.1 s"):
             await one
     held.go.set()
     monkeypatch.undo()
-    # The one that was being written is kept, and the one that was not is not.
+    # What becomes of the two is not known to their clients; the gate works on.
     await gate().accept(bench.order())
-    assert await aside(models.Order.objects.count) == 2
 
 
 async def test_orders_that_arrive_while_one_is_written_share_the_next_group(bench, held):

@@ -84,8 +84,18 @@ def test_every_error_is_described_in_the_one_shape(schema):
     assert statuses["delete /api/orders/{order_id}"] == {"200", "400", "404", "406", "409", "503"}
     assert statuses["delete /api/orders"] == {"200", "400", "406", "503"}
     assert statuses["get /readyz"] == {"200", "400", "406", "503"}
-    assert statuses["get /healthz"] == {"200", "400", "406"}
-    assert statuses["get /metrics"] == {"200", "400"}
+    assert statuses["get /healthz"] == {"200", "400", "406", "503"}
+    assert statuses["get /metrics"] == {"200", "400", "503"}
+
+
+def test_every_503_is_described_with_the_time_to_come_back(schema):
+    found = [
+        answer["headers"]["Retry-After"]
+        for _, operation in operations(schema)
+        for status, answer in operation["responses"].items()
+        if status == "503"
+    ]
+    assert len(found) > 10 and all(header["required"] for header in found)
 
 
 def test_the_list_is_described_as_pages_with_every_parameter(schema):

@@ -1,0 +1,199 @@
+"""Lanes: how many requests Django serves at a time, by kind.
+
+Django by itself takes a thread for each request there is: some two hundred of them then stand in line for the database
+connections, each keeps its own the longer the more there are, and all wait too long.  Here each kind of request has a
+few threads that keep busy, none takes another kind's, and what finds no free thread in time is told to come back.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from asgiref.sync import ThreadSensitiveContext
+
+from orders.api.errors import describe
+from orders.api.fast import Application, Receive, Scope, Send, respond
+from orders.aside import late, one_per_loop
+from orders.gate import Overloaded
+
+log = structlog.get_logger(__name__)
+
+WAIT_S = 2.0
+"""How long a request waits for a thread."""
+READ_S = 3.0
+"""How long a read may take in all."""
+COMPLAIN_EVERY_S = 5.0
+
+READS = ("/api/orders", "/api/quotes", "/api/pairs")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of request, how many of them are served at a time, and how many of those can use the database."""
+
+    name: str
+    threads: int
+    connections: int
+    within_s: float | None = None
+    """How long one may take in all; None where other limits apply."""
+
+
+PLACE = Kind("place", 6, 1)
+"""The gate writes orders; here somebody has to read the catalogue now and then, one at a time."""
+READ = Kind("read", 6, 6, READ_S)
+CHANGE = Kind("change", 4, 4)
+ESTIMATE = Kind("estimate", 2, 2)
+"""These may wait for venues."""
+PROBE = Kind("probe", 2, 2)
+ALIVE = Kind("alive", 1, 0)
+"""Whether the process lives must not hang on a store."""
+PAGE = Kind("page", 3, 3)
+KINDS = (PLACE, READ, CHANGE, ESTIMATE, PROBE, ALIVE, PAGE)
+
+
+def kind_of(method: str, path: str) -> Kind:
+    """Tell what kind a request is."""
+    if path == "/healthz":
+        return ALIVE
+    if path in ("/readyz", "/metrics"):
+        return PROBE
+    if path == "/api/orders/estimate":
+        return ESTIMATE
+    if path.startswith(READS):
+        if method in ("GET", "HEAD", "OPTIONS"):
+            return READ
+        return PLACE if method == "POST" else CHANGE
+    return PAGE
+
+
+class Lane:
+    """The threads of one kind, each an executor of its own: what Django does for one request stays on one thread."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.free: list[Executor] = [
+            ThreadPoolExecutor(1, thread_name_prefix=f"{kind.name}-{number}") for number in range(kind.threads)
+        ]
+        self.places = asyncio.Semaphore(kind.threads)
+
+    @asynccontextmanager
+    async def thread(self) -> AsyncIterator[Executor]:
+        """Have a thread for a while.
+
+        Raises Overloaded when none gets free in time.
+        """
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self.places.acquire()
+        except TimeoutError:
+            raise Overloaded from None
+        thread = self.free.pop()
+        try:
+            yield thread
+        finally:
+            self.free.append(thread)
+            self.places.release()
+
+
+class Lanes:
+    """All lanes, before an application that serves on the threads it is given."""
+
+    def __init__(self) -> None:
+        self.lanes = {kind: Lane(kind) for kind in KINDS}
+        self.overdue: set[asyncio.Task[None]] = set()
+        """Requests that were answered before they were served; they keep their threads until they are."""
+        self.complained_at = float("-inf")
+
+    async def serve(self, application: Application, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request in its lane, or say that it must come back."""
+        kind = kind_of(scope["method"], scope["path"])
+        try:
+            if kind.within_s is None:
+                await self.serve_on(kind, application, scope, receive, send)
+            else:
+                await self.serve_within(kind.within_s, kind, application, scope, receive, send)
+        except Overloaded as reason:
+            self.complain(kind)
+            await refuse(send, reason)
+
+    async def serve_on(self, kind: Kind, application: Application, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request on one of its kind's threads.
+
+        Raises Overloaded.
+        """
+        async with self.lanes[kind].thread() as thread, ThreadSensitiveContext(executor=thread):
+            await application(scope, receive, send)
+
+    async def serve_within(
+        self, within_s: float, kind: Kind, application: Application, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve a request, or say that it takes too long.
+
+        Raises Overloaded.
+        """
+        answer = Answer(send)
+        serving = asyncio.create_task(self.serve_on(kind, application, scope, receive, answer.send))
+        try:
+            await asyncio.wait({serving}, timeout=within_s)
+            if serving.done() or answer.begun:
+                await serving
+                return
+        finally:
+            if not serving.done():
+                answer.is_given_up = True
+                self.overdue.add(serving)
+                serving.add_done_callback(self.forget)
+        await refuse(send, late(within_s))
+
+    def forget(self, serving: "asyncio.Task[None]") -> None:
+        """Let go of a request that was answered long ago."""
+        self.overdue.discard(serving)
+        if not serving.cancelled() and (reason := serving.exception()) and not isinstance(reason, Overloaded):
+            log.error("request failed after it was answered", exc_info=reason)
+
+    def complain(self, kind: Kind) -> None:
+        """Log that a lane is full, now and then."""
+        now = asyncio.get_running_loop().time()
+        if now - self.complained_at > COMPLAIN_EVERY_S:
+            self.complained_at = now
+            log.warning("requests refused, all threads are busy", kind=kind.name, threads=kind.threads)
+
+
+class Answer:
+    """What an application answers, until somebody else has answered in its place."""
+
+    def __init__(self, send: Send) -> None:
+        self.wire = send
+        self.begun = self.is_given_up = False
+
+    async def send(self, message: Any) -> None:
+        """Pass a message on."""
+        if not self.is_given_up:
+            self.begun = True
+            await self.wire(message)
+
+
+async def refuse(send: Send, reason: Exception) -> None:
+    """Answer an expected failure."""
+    answer = describe(reason)
+    assert answer is not None
+    await respond(send, *answer)
+
+
+@one_per_loop
+def lanes() -> Lanes:
+    """Return this server's lanes."""
+    return Lanes()
+
+
+def in_lanes(application: Application) -> Application:
+    """Have an application that works on threads served in lanes."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        await lanes().serve(application, scope, receive, send)
+
+    return serve
