@@ -2,6 +2,7 @@
 
     .venv/bin/python -m tests.chaos.run --seed 1 --minutes 10
     .venv/bin/python -m tests.chaos.run --seed 1 --minutes 2 --control
+    .venv/bin/python -m tests.chaos.run --seed 1 --outages 60
 
 Exit code 1 when anything is wrong.  See README.md beside this file.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from tests.chaos.plan import faults
 from tests.chaos.report import shown
 from tests.chaos.stage import Options, Stage
 
@@ -49,12 +51,17 @@ def parse(arguments: list[str] | None) -> tuple[Options, Path | None, Path | Non
     parser.add_argument("--calm", type=float, default=60.0, help="seconds without faults before everything is judged")
     parser.add_argument("--control", action="store_true", help="run a textbook engine instead")
     parser.add_argument("--still", action="store_true", help="break nothing: then nothing may be wrong with either")
+    parser.add_argument(
+        "--outages", type=float, default=0.0, help="seconds for which each store, venues and chain are away"
+    )
     parser.add_argument("--plant", default="", help="a bug of tests/chaos/planted to run with")
     parser.add_argument("--json", type=Path, help="write the whole report there")
     parser.add_argument("--keep", type=Path, help="keep journals and logs in this folder")
     given = parser.parse_args(arguments)
-    seconds = given.minutes * 60
-    options = Options(given.seed, seconds, given.rate, given.calm, given.control, given.plant, given.still)
+    seconds = faults.over(faults.outages(given.outages)) if given.outages else given.minutes * 60
+    options = Options(
+        given.seed, seconds, given.rate, given.calm, given.control, given.plant, given.still, given.outages
+    )
     return options, given.keep, given.json
 
 

@@ -21,7 +21,7 @@ from tests.chaos.grounds.engine import Engine
 from tests.chaos.grounds.postgres import Postgres
 from tests.chaos.grounds.redis import Redis
 from tests.chaos.plan import prices
-from tests.chaos.plan.faults import faults
+from tests.chaos.plan.faults import Planned, faults, outages
 from tests.chaos.planted.environment import planted
 from tests.chaos.report import progress
 
@@ -45,6 +45,14 @@ class Options:
     control: bool = False
     plant: str = ""
     still: bool = False
+    outages_s: float = 0.0
+
+    @property
+    def faults(self) -> list[Planned]:
+        """Return what is to break."""
+        if self.still:
+            return []
+        return outages(self.outages_s) if self.outages_s else faults(self.seed, self.seconds)
 
 
 class Stage:
@@ -101,8 +109,7 @@ class Stage:
     def play(self) -> None:
         """Trade and break; then calm; then everything stands still and is read."""
         self.await_phase("trading", WARM_S * 2)
-        planned = [] if self.options.still else faults(self.options.seed, self.options.seconds)
-        self.injector = Injector(self.ground, planned, self.folder)
+        self.injector = Injector(self.ground, self.options.faults, self.folder)
         self.injector.run(self.options.seconds, self.tick)
         self.injector.end_all()
         # What the market says in the calm must reach whoever waits for it.

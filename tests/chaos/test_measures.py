@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.chaos.checker.measures import answers, lateness, measure, merged, overlaps, recovery, spread
+from tests.chaos.checker.measures import answers, lateness, measure, merged, overlaps, recovery, resumption, spread
 from tests.chaos.checker.world import Answer, Told, World
 from tests.chaos.fabricated import clean
 
@@ -47,6 +47,16 @@ def test_what_stood_still_while_something_else_was_wrong_is_told_apart(of):
     world.stories = {("a", "1"): told((0, "pending"), (9, "confirmed"))}
     found = recovery(world)
     assert (found["nothing else was wrong"]["n"], found["something else was, too"]["n"]) == (0, 1)
+
+
+def test_what_waited_for_the_end_of_a_long_outage_is_measured_from_there():
+    world = World(faults=[fault("chain", "chain", 10, 70, "chain"), fault("venues", "venues", 80, 90, "venues")])
+    resting = told((0, "pending"), (30, "returned"), (80, "triggered"))
+    over = told((0, "pending"), (9, "submitted"), (40, "failed"))
+    waiting = told((0, "pending"), (50, "routing"), (71.5, "building"))
+    unsettled = told((0, "pending"), (9, "submitted"), (70.2, "confirmed"))
+    world.stories = {("a", str(place)): one for place, one in enumerate((resting, over, waiting, unsettled))}
+    assert resumption(world) == {"chain": {"n": 2, "p50": 1.5, "p90": 1.5, "p99": 1.5, "max": 1.5}}
 
 
 def test_an_expiry_is_measured_from_its_time():

@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 
 from routing.sandbox.faults import read
 from routing.sandbox.replay import Replay
 from tests.chaos.plan import prices
-from tests.chaos.plan.faults import CHAIN_FAULTS, PER_MINUTE, VENUE_FAULTS, faults
+from tests.chaos.plan.faults import CHAIN_FAULTS, PER_MINUTE, VENUE_FAULTS, faults, outages, over
 from tests.chaos.plan.orders import NEVER, Orders
 
 SEEDS = (1, 2, 3, 4, 5)
@@ -32,6 +32,13 @@ def test_five_seeds_of_ten_minutes_plan_what_they_must():
     )
     assert planned["redis emptied"] >= 20 and planned["redis rolled back"] >= 10
     assert sum(len(list(Orders(seed, 600, 30))) for seed in SEEDS) >= 30_000
+
+
+def test_outages_take_everything_away_once_and_one_after_the_other():
+    planned = outages(60)
+    assert {one.kind.split()[0] for one in planned} == {"postgres", "redis", "venues", "chain"}
+    assert all(one.at_s + 60 < later.at_s for one, later in pairwise(planned))
+    assert over(planned) > planned[-1].at_s + 60
 
 
 @pytest.mark.parametrize("seconds", [60, 600])

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,9 @@ from tests.chaos.checker.world import FINAL, Json, Told, World
 STORES = frozenset({"redis", "postgres"})
 OTHERS = STORES | {"clock", "messages", "venues", "chain"}
 """What else may keep an order from moving on."""
+NEEDED = STORES | {"venues", "chain"}
+LONG_S = 30.0
+"""An outage as long as a market order has time is a long one."""
 HOLDING = frozenset({"kill", "freeze", "short freeze"})
 AROUND_S = 3.0
 """How long a store's fault is felt after its end: connections are made anew, Postgres recovers."""
@@ -19,6 +22,8 @@ STOOD_S = 0.5
 """An order that moved on sooner was not held up."""
 
 Span = tuple[float, float]
+Move = tuple[float, str, str]
+"""When an order came to what status, and its type."""
 
 
 def measure(world: World) -> Json:
@@ -36,6 +41,7 @@ def measure(world: World) -> Json:
         "faults": dict(Counter(fault["kind"] for fault in world.faults if "kind" in fault)),
         "answers": answers(world, spans(world, STORES)),
         "stood still after a kill or freeze of an order worker, seconds": recovery(world),
+        "went on after an outage of 30 s or more, seconds": resumption(world),
         "expired after its time, seconds": lateness(world),
         "ioc orders from 202 to their end, seconds": impatience(world),
     }
@@ -67,13 +73,13 @@ def recovery(world: World) -> Json:
     plain, troubled = [], []
     for fault in world.faults:
         if fault.get("kind") in HOLDING and str(fault.get("target", "")).startswith("order"):
-            for begun, moved in standing(lives, fault["from"]):
+            for begun, moved in standing(lives, fault["from"], is_held, STOOD_S):
                 since = max(begun, first_after(there, begun))
                 (troubled if overlaps(others, begun, moved) else plain).append(max(0.0, moved - since))
     return {"nothing else was wrong": spread(plain), "something else was, too": spread(troubled)}
 
 
-def moves(told: Iterable[Told]) -> list[tuple[float, str, str]]:
+def moves(told: Iterable[Told]) -> list[Move]:
     """Return when an order came to what status, with its type; as a client was told."""
     kind, found = "", []
     for one in told:
@@ -88,18 +94,20 @@ def moment_of(event: Json) -> float:
     return datetime.fromisoformat(event["at"]).timestamp()
 
 
-def standing(lives: Iterable[Sequence[tuple[float, str, str]]], at: float) -> Iterable[Span]:
-    """Yield orders that were in a worker's hands then, and stood still: from then until they moved."""
+def standing(
+    lives: Iterable[Sequence[Move]], at: float, is_concerned: Callable[[Move], bool], least_s: float
+) -> Iterable[Span]:
+    """Yield those of the orders concerned that stood still then for longer than that: from then until they moved."""
     for life in lives:
         place = bisect_right(life, at, key=lambda one: one[0])
-        if not 0 < place < len(life) or not is_held(life[place - 1]):
+        if not 0 < place < len(life) or not is_concerned(life[place - 1]):
             continue
         moved = life[place][0]
-        if moved - at > STOOD_S:
+        if moved - at > least_s:
             yield at, moved
 
 
-def is_held(last: tuple[float, str, str]) -> bool:
+def is_held(last: Move) -> bool:
     """Tell whether an order that was last heard of so may be in a worker's hands."""
     _, status, kind = last
     return status in ("triggered", "routing", "building") or (status == "pending" and kind == "market")
@@ -116,6 +124,22 @@ def first_after(there: Sequence[tuple[float, bool]], at: float) -> float:
     if place == 0 or there[place - 1][1]:
         return at
     return next((since for since, is_there in there[place:] if is_there), at)
+
+
+def resumption(world: World) -> Json:
+    """Measure how long after a long outage each order moved on that was under way at its end."""
+    lives = [moves(told) for told in world.stories.values()]
+    found: dict[str, Any] = {}
+    for fault in world.faults:
+        if fault.get("of") in NEEDED and fault["to"] - fault["from"] >= LONG_S:
+            waited = [moved - fault["to"] for _, moved in standing(lives, fault["to"], is_under_way, 0.0)]
+            found[fault["kind"]] = spread(waited)
+    return found
+
+
+def is_under_way(last: Move) -> bool:
+    """Tell whether an order that was last heard of so neither rests nor is over."""
+    return is_held(last) or last[1] == "submitted"
 
 
 def lateness(world: World) -> Json:

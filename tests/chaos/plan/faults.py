@@ -100,6 +100,32 @@ def faults(seed: int, seconds: float) -> list[Planned]:
     return sorted([*planned, *between_steps(planned, rng)], key=lambda one: one.at_s)
 
 
+BETWEEN_S = 25.0
+"""From the end of one outage to the next."""
+OUTAGES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("postgres killed", {}),
+    ("redis killed", {}),
+    ("venues", {"venues": {"RAYDIUM": {"down": True}, "METEORA": {"down": True}}}),
+    ("chain", {"chain": {"down": True}}),
+    ("postgres frozen", {}),
+    ("redis frozen", {}),
+)
+"""Whatever an order needs, away by itself."""
+
+
+def outages(seconds: float) -> list[Planned]:
+    """Return faults that take everything away once, one after the other, for so long."""
+    return [
+        Planned(number * (seconds + BETWEEN_S) + BETWEEN_S / 2, kind, seconds, facts=known)
+        for number, (kind, known) in enumerate(OUTAGES)
+    ]
+
+
+def over(planned: Sequence[Planned]) -> float:
+    """Return when the last of these is over, and its traces are, too."""
+    return max(one.at_s + one.lasts_s for one in planned) + BETWEEN_S
+
+
 def between_steps(planned: Sequence[Planned], rng: Random) -> Iterator[Planned]:
     """Yield a freeze of an order worker for each time that the chain is slow: it will be waiting for an answer."""
     for one in planned:
