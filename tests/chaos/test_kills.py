@@ -1,6 +1,7 @@
 """Parts of the engine are killed while orders move; every order is confirmed, and the chain has each of them once."""
 
 import asyncio
+import time
 from contextlib import suppress
 from functools import partial
 
@@ -55,7 +56,7 @@ def test_a_store_killed_under_load_loses_no_accepted_order(victim):
         eventually(lambda: is_up(engine), 30, "the engine answers again")
         with engine.postgres() as db:
             known = {str(row[0]) for row in db.execute("SELECT id FROM orders_order").fetchall()}
-        assert len(accepted) > 100 and accepted <= known
+        assert accepted <= known
         nothing_lost_or_doubled(engine, len(known))
 
 
@@ -67,10 +68,12 @@ def is_up(engine: System) -> bool:
 
 
 def post_through_an_outage(engine: System, count: int) -> set[str]:
-    """Post one order after the other, whatever happens; return those that were acknowledged."""
+    """Post one order after the other, whatever happens, until so many are acknowledged; return those."""
     accepted: set[str] = set()
+    deadline = time.monotonic() + 60
     with httpx.Client(timeout=15) as client:
-        for _ in range(count):
+        while len(accepted) < count:
+            assert time.monotonic() < deadline, f"{len(accepted)} of {count} orders acknowledged within a minute"
             try:
                 answer = client.post(f"{engine.url}/api/orders/execute", json=BODY)
             except httpx.HTTPError:

@@ -48,21 +48,26 @@ class Held:
         self.inside = self.most = 0
         self.lock, self.go, self.real = threading.Lock(), threading.Event(), real
 
-    def get(self, view, request):
-        with self.lock:
-            self.inside += 1
-            self.most = max(self.most, self.inside)
-        assert self.go.wait(30)
-        with self.lock:
-            self.inside -= 1
-        return self.real(view, request)
+    def method(self):
+        """Return what takes the place of the view's method."""
+
+        def get(view, request):
+            with self.lock:
+                self.inside += 1
+                self.most = max(self.most, self.inside)
+            assert self.go.wait(30)
+            with self.lock:
+                self.inside -= 1
+            return self.real(view, request)
+
+        return get
 
 
 @pytest.fixture
 def held(bench, monkeypatch):
     """Hold reads back."""
     found = Held(Orders.get)
-    monkeypatch.setattr(Orders, "get", found.get)
+    monkeypatch.setattr(Orders, "get", found.method())
     yield found
     found.go.set()
 
@@ -109,7 +114,7 @@ def at_once(real):
 
 async def test_probes_that_hang_do_not_keep_the_process_from_saying_that_it_lives(bench, monkeypatch):
     hung = Held(Ready.get)
-    monkeypatch.setattr(Ready, "get", hung.get)
+    monkeypatch.setattr(Ready, "get", hung.method())
     probes = [asyncio.create_task(get("/readyz")) for _ in range(PROBE.threads)]
     await until(lambda: hung.inside == PROBE.threads, "every thread for probes hangs")
     try:
