@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from tests.chaos.planted.bugs import BUGS
 from tests.chaos.report import shown
 from tests.chaos.stage import Options, Stage
 
@@ -49,12 +50,15 @@ def parse(arguments: list[str] | None) -> tuple[Options, Path | None, Path | Non
     parser.add_argument("--calm", type=float, default=60.0, help="seconds without faults before everything is judged")
     parser.add_argument("--control", action="store_true", help="run a textbook engine instead")
     parser.add_argument("--still", action="store_true", help="break nothing: then nothing may be wrong with either")
-    parser.add_argument("--plant", default="", help="a bug of tests/chaos/planted to run with")
+    parser.add_argument("--plant", default="", choices=BUGS, help="a bug of tests/chaos/planted to run with")
+    parser.add_argument("--aim", default="", choices=BUGS, help="break what does this bug harm, planted or not")
     parser.add_argument("--json", type=Path, help="write the whole report there")
     parser.add_argument("--keep", type=Path, help="keep journals and logs in this folder")
     given = parser.parse_args(arguments)
     seconds = given.minutes * 60
-    options = Options(given.seed, seconds, given.rate, given.calm, given.control, given.plant, given.still)
+    options = Options(
+        given.seed, seconds, given.rate, given.calm, given.control, given.plant, given.still, given.aim or given.plant
+    )
     return options, given.keep, given.json
 
 
