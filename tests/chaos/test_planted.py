@@ -6,7 +6,6 @@ import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from django.db import OperationalError
@@ -14,9 +13,22 @@ from django.db import OperationalError
 import orders
 from config.env import ROOT
 from engine.orders import OrderType
-from orders import archive, attempts, book, decisions, execution, limits, live, models, progress, recovery, settlement
+from orders import (
+    archive,
+    attempts,
+    book,
+    decisions,
+    execution,
+    limits,
+    live,
+    models,
+    progress,
+    recovery,
+    settlement,
+    swaps,
+    waiting,
+)
 from orders import sweep as sweeping
-from orders import swaps, waiting
 from routing import epochs, store, wiring
 from routing.chain import ChainUnreachable
 from routing.store import now_ms, redis
@@ -71,7 +83,7 @@ def test_there_are_ten_and_each_can_be_planted_in_the_code_as_it_is():
 
 
 def test_a_bug_whose_place_is_not_there_just_once_is_refused():
-    for says in ("not there any more", "import"):
+    for says in ("not there any more", "due"):
         with pytest.raises(Misplaced, match=r"orders/sweep\.py"):
             planting.check(replace(BUGS["sweep_forgotten"], edits=(Edit("orders/sweep.py", says),)))
 
@@ -183,10 +195,10 @@ def test_an_attempt_on_old_terms_is_refused_and_with_the_bug_it_stands(bench, wi
 
 def old_terms(order):
     """Make an attempt on the terms with which an order was placed."""
-    made = AttemptFactory.build(order=order)
-    names = attempts.Prepared.__dataclass_fields__.keys() & vars(made).keys()
-    known = {name: getattr(made, name) for name in names}
-    return attempts.Prepared(**{**known, "order_id": str(order.pk), "terms_seq": 1, "amount_in": 1, "trail": (), "at": 0})
+    return attempts.Prepared(
+        str(order.pk), 1, "METEORA", f"{order.pk}", b"", last_valid_height=1_000, expected_out=2, minimum_out=1,
+        fee_bps=20, amount_in=1, limit_price="150", terms_seq=1, seq=4, trail=(), at=0,
+    )  # fmt: skip
 
 
 def test_an_end_that_postgres_did_not_take_is_told_to_nobody_and_with_the_bug_it_is(bench, with_bug, monkeypatch):

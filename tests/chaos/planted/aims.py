@@ -6,10 +6,13 @@ Orders, prices, clients and checker are those of every other run, and so is each
 from tests.chaos.plan.faults import CHAIN_FAULTS, Aim
 
 ORDER = {"order": 1}
-SLOW = tuple(fault for fault in CHAIN_FAULTS if "slow_ms" in fault)
+SLOW = ({"slow_ms": 1_500}, {"slow_ms": 3_000}, {"slow_ms": 3_000})
+"""Slow enough for a freeze to fall between two steps, and for a lapsed order to be taken up before its worker wakes."""
 UNSURE = tuple(fault for fault in CHAIN_FAULTS if "unanswered_rate" in fault)
 
-FROZEN_BETWEEN_STEPS = Aim({"chain": 6.0, "freeze": 6.0}, ORDER, chain=SLOW)
+FROZEN_BETWEEN_STEPS = Aim(
+    {"chain": 5.0, "freeze": 6.0}, ORDER, lengths={"chain": (10.0, 14.0), "freeze": (6.0, 10.0)}, chain=SLOW
+)
 """Order workers freeze beyond their lease while a slow chain has them wait between two steps."""
 
 UNANSWERED = Aim({"chain": 6.0, "kill": 3.0}, ORDER, chain=UNSURE)

@@ -7,8 +7,8 @@ consequences is none.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.chaos.planted import aims
 from tests.chaos.plan.faults import USUAL, Aim
+from tests.chaos.planted import aims
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ PLANTED = (
         (
             Edit(
                 "orders/recovery.py",
-                "    for order_ids in chain(moving(0), waiting()):\n        restored += repair(order_ids)\n",
-                "    for order_ids in [next(chain(moving(0), waiting()), [])]:\n        restored += repair(order_ids)\n",
+                "    for order_ids in chain(moving(0), waiting()):\n        restored",
+                "    for order_ids in [next(chain(moving(0), waiting()), [])]:\n        restored",
             ),
         ),
         aims.EMPTIED,
