@@ -18,8 +18,10 @@ FROZEN_BETWEEN_STEPS = Aim(
 UNANSWERED = Aim({"chain": 6.0, "kill": 3.0}, ORDER, chain=UNSURE)
 """Broadcasts are not answered, and are on their way."""
 
-FIRING_INTERRUPTED = Aim({"kill": 12.0, "short freeze": 2.0}, {"limit": 1}, audited=False)
-"""The limit worker is killed again and again, and nobody takes stock of the book."""
+FIRING_INTERRUPTED = Aim(
+    {"kill": 8.0, "short freeze": 6.0, "postgres frozen": 6.0, "postgres killed": 4.0}, {"limit": 1}, audited=False
+)
+"""The limit worker is killed, or loses Postgres while it fires, and nobody takes stock of the book."""
 
 WORKERS_LOST = Aim({"kill": 8.0, "freeze": 4.0, "messages": 3.0}, {"order": 4, "limit": 1})
 """Workers die and freeze, wake-ups get lost."""

@@ -29,6 +29,8 @@ class Bug:
     """What is left out."""
     edits: tuple[Edit, ...]
     aim: Aim = USUAL
+    cells: tuple[str, ...] = ()
+    """What to ask the crash matrix for, where harm takes an interleaving that a run of a minute hardly meets."""
 
 
 PLANTED = (
@@ -86,6 +88,7 @@ PLANTED = (
             ),
         ),
         aims.FIRING_INTERRUPTED,
+        ("--only", "fire", "--life", "path", "--outcome", "lands", "--moment", "after"),
     ),
     Bug(
         "sweep_forgotten",
