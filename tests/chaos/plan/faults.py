@@ -81,6 +81,10 @@ CHAIN_FAULTS: tuple[dict[str, Any], ...] = (
 )
 
 
+HIT = (("RAYDIUM",), ("METEORA",), ("METEORA",), ("RAYDIUM", "METEORA"))
+"""Venues that are hit together; orders go to Meteora more often, its fee is lower."""
+
+
 @dataclass(frozen=True)
 class Aim:
     """What breaks in a run: the kinds of faults by how often they come; of no other kind does any."""
@@ -90,6 +94,8 @@ class Aim:
     lengths: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """How long some kinds last, if not as long as usual."""
     chain: Sequence[dict[str, Any]] = CHAIN_FAULTS
+    venues: Sequence[dict[str, Any]] = VENUE_FAULTS
+    hit: Sequence[tuple[str, ...]] = HIT
     audited: bool = True
     """Whether the stock of the book is taken, which an operator may switch off."""
 
@@ -147,11 +153,7 @@ def facts(kind: str, aim: Aim, rng: Random) -> dict[str, Any]:
         case "postgres clock":
             return {"shift_s": rng.uniform(0.2, 1.5)}
         case "venues":
-            return {"venues": {name: rng.choice(VENUE_FAULTS) for name in rng.choice(HIT)}}
+            return {"venues": {name: rng.choice(aim.venues) for name in rng.choice(aim.hit)}}
         case "chain":
             return {"chain": rng.choice(aim.chain)}
     return {}
-
-
-HIT = (("RAYDIUM",), ("METEORA",), ("METEORA",), ("RAYDIUM", "METEORA"))
-"""Venues that are hit together; orders go to Meteora more often, its fee is lower."""

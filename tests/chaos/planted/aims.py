@@ -15,6 +15,15 @@ FROZEN_BETWEEN_STEPS = Aim(
 )
 """Order workers freeze beyond their lease while a slow chain has them wait between two steps."""
 
+FROZEN_WITHOUT_QUOTES = Aim(
+    {"venues": 3.5, "freeze": 8.0},
+    ORDER,
+    lengths={"venues": (12.0, 15.0), "freeze": (6.0, 9.0)},
+    venues=({"hang_ms": 20_000},),
+    hit=(("RAYDIUM", "METEORA"),),
+)
+"""Order workers freeze beyond their lease while they have many orders in hand, all of which wait for a quote."""
+
 UNANSWERED = Aim({"chain": 6.0, "kill": 3.0}, ORDER, chain=UNSURE)
 """Broadcasts are not answered, and are on their way."""
 

@@ -44,7 +44,7 @@ PLANTED = (
                 "return true",
             ),
         ),
-        aims.FROZEN_BETWEEN_STEPS,
+        aims.FROZEN_WITHOUT_QUOTES,
     ),
     Bug(
         "attempt_not_committed",
