@@ -87,8 +87,7 @@ PLANTED = (
                 " .. ' ' .. asked.evidence)\n",
             ),
         ),
-        aims.FIRING_INTERRUPTED,
-        ("--only", "fire", "--life", "path", "--outcome", "lands", "--moment", "after"),
+        cells=("--only", "fire", "--life", "path", "--outcome", "lands", "--moment", "after"),
     ),
     Bug(
         "sweep_forgotten",
