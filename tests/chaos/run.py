@@ -18,6 +18,7 @@ from types import FrameType
 from typing import NoReturn
 
 from tests.chaos.plan import faults
+from tests.chaos.planted.bugs import BUGS
 from tests.chaos.report import shown
 from tests.chaos.stage import Options, Stage
 
@@ -54,13 +55,21 @@ def parse(arguments: list[str] | None) -> tuple[Options, Path | None, Path | Non
     parser.add_argument(
         "--outages", type=float, default=0.0, help="seconds for which each store, venues and chain are away"
     )
-    parser.add_argument("--plant", default="", help="a bug of tests/chaos/planted to run with")
+    parser.add_argument("--plant", default="", choices=BUGS, help="a bug of tests/chaos/planted to run with")
+    parser.add_argument("--aim", default="", choices=BUGS, help="break what does this bug harm, planted or not")
     parser.add_argument("--json", type=Path, help="write the whole report there")
     parser.add_argument("--keep", type=Path, help="keep journals and logs in this folder")
     given = parser.parse_args(arguments)
-    seconds = faults.over(faults.outages(given.outages)) if given.outages else given.minutes * 60
     options = Options(
-        given.seed, seconds, given.rate, given.calm, given.control, given.plant, given.still, given.outages
+        seed=given.seed,
+        seconds=faults.over(faults.outages(given.outages)) if given.outages else given.minutes * 60,
+        rate=given.rate,
+        calm_s=given.calm,
+        control=given.control,
+        plant=given.plant,
+        still=given.still,
+        aim=given.aim or given.plant,
+        outages_s=given.outages,
     )
     return options, given.keep, given.json
 

@@ -21,7 +21,8 @@ from tests.chaos.grounds.engine import Engine
 from tests.chaos.grounds.postgres import Postgres
 from tests.chaos.grounds.redis import Redis
 from tests.chaos.plan import prices
-from tests.chaos.plan.faults import Planned, faults, outages
+from tests.chaos.plan.faults import USUAL, Planned, faults, outages
+from tests.chaos.planted.bugs import BUGS
 from tests.chaos.planted.environment import planted
 from tests.chaos.report import progress
 
@@ -30,6 +31,11 @@ WARM_S = 30
 SHOW_S = 5.0
 READ_S = 3_600.0
 PAUSE = "INSERT INTO orders_pause (scope, name, reason, by) VALUES ('everything', '', 'the run is over', 'chaos')"
+UNAUDITED = """
+WITH off AS (UPDATE django_celery_beat_periodictask SET enabled = false WHERE name = 'limit.audit' RETURNING 1)
+UPDATE django_celery_beat_periodictasks SET last_update = now()
+"""
+"""Nobody takes stock of the book, until which beat would have come round once a minute."""
 PAUSE_S = 3.0
 """How long it takes until every process knows, and what fired just before is on its way."""
 
@@ -45,14 +51,17 @@ class Options:
     control: bool = False
     plant: str = ""
     still: bool = False
+    aim: str = ""
     outages_s: float = 0.0
 
     @property
     def faults(self) -> list[Planned]:
-        """Return what is to break."""
+        """Return what breaks: nothing, everything at length, what makes a bug do harm, or the usual."""
         if self.still:
             return []
-        return outages(self.outages_s) if self.outages_s else faults(self.seed, self.seconds)
+        if self.outages_s:
+            return outages(self.outages_s)
+        return faults(self.seed, self.seconds, BUGS[self.aim].aim if self.aim else USUAL)
 
 
 class Stage:
@@ -86,6 +95,9 @@ class Stage:
         stack.callback(self.engine.close)
         self.engine.start()
         self.engine.prepare()
+        if not self.options.faults.audited:
+            with self.postgres.connect() as db:
+                db.execute(UNAUDITED)
         self.ground = Ground(self.redis, self.postgres, self.engine, self.folder / "faults.json")
         tell(self.ground)
         options = self.options

@@ -1,6 +1,6 @@
 """The faults of a run: of what kind, when, for how long."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -81,6 +81,28 @@ CHAIN_FAULTS: tuple[dict[str, Any], ...] = (
 )
 
 
+HIT = (("RAYDIUM",), ("METEORA",), ("METEORA",), ("RAYDIUM", "METEORA"))
+"""Venues that are hit together; orders go to Meteora more often, its fee is lower."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What breaks in a run: the kinds of faults by how often they come; of no other kind does any."""
+
+    per_minute: Mapping[str, float]
+    roles: Mapping[str, int] = field(default_factory=lambda: ROLES)
+    lengths: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """How long some kinds last, if not as long as usual."""
+    chain: Sequence[dict[str, Any]] = CHAIN_FAULTS
+    venues: Sequence[dict[str, Any]] = VENUE_FAULTS
+    hit: Sequence[tuple[str, ...]] = HIT
+    audited: bool = True
+    """Whether the stock of the book is taken, which an operator may switch off."""
+
+
+USUAL = Aim(PER_MINUTE)
+
+
 @dataclass(frozen=True)
 class Planned:
     """One fault; what it needs to know is in `facts`, `target` picks among what can be hit at that moment."""
@@ -93,10 +115,10 @@ class Planned:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def faults(seed: int, seconds: float) -> list[Planned]:
+def faults(seed: int, seconds: float, aim: Aim = USUAL) -> list[Planned]:
     """Return a run's faults, as they come: each kind spread over the whole run, at moments nobody chose."""
     rng = Random(f"{seed}:faults")
-    planned = [one for kind in PER_MINUTE for one in of_kind(kind, seconds, rng)]
+    planned = [one for kind in aim.per_minute for one in of_kind(kind, seconds, aim, rng)]
     return sorted([*planned, *between_steps(planned, rng)], key=lambda one: one.at_s)
 
 
@@ -134,17 +156,18 @@ def between_steps(planned: Sequence[Planned], rng: Random) -> Iterator[Planned]:
             yield Planned(at_s, "freeze", rng.uniform(6.0, 11.0), "order", rng.random())
 
 
-def of_kind(kind: str, seconds: float, rng: Random) -> Iterator[Planned]:
+def of_kind(kind: str, seconds: float, aim: Aim, rng: Random) -> Iterator[Planned]:
     """Yield the faults of one kind: one in each of as many equal parts of the run; of a rare kind at least one."""
-    count = max(1, round(PER_MINUTE[kind] * seconds / 60))
+    count = max(1, round(aim.per_minute[kind] * seconds / 60))
+    lengths = {**LENGTHS, **aim.lengths}
     for number in range(count):
         at_s = (number + rng.random()) * seconds / count
-        lasts_s = rng.uniform(*LENGTHS[kind]) if kind in LENGTHS else 0.0
-        role = rng.choices(tuple(ROLES), tuple(ROLES.values()))[0]
-        yield Planned(at_s, kind, lasts_s, role, rng.random(), facts(kind, rng))
+        lasts_s = rng.uniform(*lengths[kind]) if kind in lengths else 0.0
+        role = rng.choices(tuple(aim.roles), tuple(aim.roles.values()))[0]
+        yield Planned(at_s, kind, lasts_s, role, rng.random(), facts(kind, aim, rng))
 
 
-def facts(kind: str, rng: Random) -> dict[str, Any]:
+def facts(kind: str, aim: Aim, rng: Random) -> dict[str, Any]:
     """Draw what a fault of this kind needs."""
     match kind:
         case "redis rolled back":
@@ -156,11 +179,7 @@ def facts(kind: str, rng: Random) -> dict[str, Any]:
         case "postgres clock":
             return {"shift_s": rng.uniform(0.2, 1.5)}
         case "venues":
-            return {"venues": {name: rng.choice(VENUE_FAULTS) for name in rng.choice(HIT)}}
+            return {"venues": {name: rng.choice(aim.venues) for name in rng.choice(aim.hit)}}
         case "chain":
-            return {"chain": rng.choice(CHAIN_FAULTS)}
+            return {"chain": rng.choice(aim.chain)}
     return {}
-
-
-HIT = (("RAYDIUM",), ("METEORA",), ("METEORA",), ("RAYDIUM", "METEORA"))
-"""Venues that are hit together; orders go to Meteora more often, its fee is lower."""

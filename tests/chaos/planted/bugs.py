@@ -1,95 +1,163 @@
-"""The ten bugs: each a step that somebody could plausibly have left out, and the function it is left out of."""
+"""The ten bugs: each a step that somebody could plausibly have left out, as a change to the files it is left out of.
 
-from collections.abc import Callable
+Where the engine has a second net below the one that is left out, that one is taken away too: a bug without
+consequences is none.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+
+from tests.chaos.plan.faults import USUAL, Aim
+from tests.chaos.planted import aims
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A text of one file, which must be there just once, and what stands in its place."""
+
+    file: str
+    says: str
+    becomes: str = ""
 
 
 @dataclass(frozen=True)
 class Bug:
-    """One bug; without `plant` it waits for the code it belongs to."""
+    """One bug, and what must break for it to do harm soon."""
 
     name: str
     step: str
-    """What is replaced, and by what."""
-    module: str = ""
-    plant: Callable[[ModuleType], None] | None = None
+    """What is left out."""
+    edits: tuple[Edit, ...]
+    aim: Aim = USUAL
+    cells: tuple[str, ...] = ()
+    """What to ask the crash matrix for, where harm takes an interleaving that a run of a minute hardly meets."""
 
 
-class Misplaced(Exception):
-    """The code has changed: what the bug is to replace is not there any more."""
-
-
-def rewritten(made: Any, text: str, by: str) -> Any:
-    """Return a Lua script with some text replaced.
-
-    Raises Misplaced.
-    """
-    from routing.store import script
-
-    (cell,) = made.__wrapped__.__closure__
-    if text not in cell.cell_contents:
-        raise Misplaced(text)
-    return script(cell.cell_contents.replace(text, by))
-
-
-def fence_not_checked(live: ModuleType) -> None:
-    """Let whoever knows an order's status and seq move it, whatever became of his claim."""
-    live.ADVANCE = rewritten(live.ADVANCE, "(fence == '*' or h[3] == fence)", "true")  # type: ignore[attr-defined]
-
-
-def sweep_forgotten(sweep: ModuleType) -> None:
-    """Look for no order that nobody was told of."""
-    sweep.sweep = lambda: 0  # type: ignore[attr-defined]
-
-
-BUGS = {
-    bug.name: bug
-    for bug in (
-        Bug(
-            "fence_not_checked",
-            "the swap of the live state in Lua compares status and seq, not the worker's fence",
-            "orders.live",
-            fence_not_checked,
+PLANTED = (
+    Bug(
+        "fence_not_checked",
+        "a swap of the live state compares the status alone, and not the seq and the fence the order was claimed under",
+        (
+            Edit(
+                "orders/lua/moves.lua",
+                "return h.seq == move.seq and (not move.fence or h.fence == move.fence)",
+                "return true",
+            ),
         ),
-        Bug(
-            "attempt_not_committed",
-            "the way out of the house sends the bytes first and commits the attempt afterwards",
+        aims.FROZEN_WITHOUT_QUOTES,
+    ),
+    Bug(
+        "attempt_not_committed",
+        "the bytes are sent first, and the attempt is committed afterwards",
+        (
+            Edit(
+                "orders/execution.py",
+                "    outcome = attempts.prepare([prepared for _, prepared in built])\n",
+                "    settlement.broadcast([prepared for _, prepared in built])\n"
+                "    outcome = attempts.prepare([prepared for _, prepared in built])\n",
+            ),
+            Edit(
+                "orders/execution.py",
+                "    settlement.broadcast([prepared for prepared in going if prepared.signature in mine])\n",
+            ),
         ),
-        Bug(
-            "resigned_on_timeout",
-            "a broadcast that is not answered closes the attempt as expired, so that the order is signed anew",
+        aims.FROZEN_BETWEEN_STEPS,
+    ),
+    Bug(
+        "resigned_on_timeout",
+        "a broadcast that is not answered closes the attempt as expired, so that the order is signed anew",
+        (
+            Edit(
+                "orders/settlement.py",
+                "    if sent:\n        deliver([attempt.raw for attempt in sent])\n",
+                "    if sent and not deliver([attempt.raw for attempt in sent]):\n"
+                "        dead = [expiry(attempt.signature) for attempt in sent]\n"
+                "        conclude(attempts.settle(AttemptState.EXPIRED, dead, now_ms()))\n",
+            ),
         ),
-        Bug(
-            "bucket_popped_unclaimed",
-            "the script that takes reached orders out of their buckets writes no claim down",
+        aims.UNANSWERED,
+    ),
+    Bug(
+        "bucket_popped_unclaimed",
+        "the script that takes reached orders out of their buckets writes no claim down",
+        (
+            Edit(
+                "orders/lua/book/claim.lua",
+                "  redis.call('HSET', claims, asked.name, asked.lease .. ' ' .. table.concat(ids, ',')"
+                " .. ' ' .. asked.evidence)\n",
+            ),
         ),
-        Bug(
-            "sweep_forgotten",
-            "the sweep finds nothing: lapsed leases, lost wake-ups and pauses that are over stay where they are",
-            "orders.sweep",
-            sweep_forgotten,
+        cells=("--only", "fire", "--life", "path", "--outcome", "lands", "--moment", "after"),
+    ),
+    Bug(
+        "sweep_forgotten",
+        "the sweep finds nothing: lapsed leases, lost wake-ups and pauses that are over stay where they are",
+        (Edit("orders/sweep.py", "    due = live.due(", "    return 0\n    due = live.due("),),
+        aims.WORKERS_LOST,
+    ),
+    Bug(
+        "attempt_updated_unconditionally",
+        "an order's end withdraws its attempts, whatever state they are in",
+        (
+            Edit(
+                "orders/decisions.py",
+                "WHERE order_id = ANY(%s::uuid[]) AND state = 'prepared'\n",
+                "WHERE order_id = ANY(%s::uuid[])\n",
+            ),
         ),
-        Bug(
-            "attempt_updated_unconditionally",
-            "an attempt is marked sent, or taken over, without comparing its state and whose it is",
+        aims.REFUSED_BY_THE_CHAIN,
+    ),
+    Bug(
+        "terms_not_bound",
+        "an amendment does not reach the live order, and an attempt is committed without comparing the version of the"
+        " terms it was built on with the row's",
+        (
+            Edit(
+                "orders/lua/moves.lua",
+                "    if move.body then redis.call('HSET', key, 'order', move.body) end\n",
+            ),
+            Edit("orders/attempts.py", " AND o.terms_seq = asked.terms_seq"),
         ),
-        Bug(
-            "terms_not_bound",
-            "an attempt is committed without comparing the version of the terms it was built on with the order's",
+        aims.WORKERS_LOST,
+    ),
+    Bug(
+        "end_told_before_commit",
+        "an end or amendment is told before it is committed in Postgres",
+        (
+            Edit(
+                "orders/decisions.py",
+                "    refused = committed(reserved, intents)\n",
+                "    told = [(one, intents[one.order_id].becoming, True) for one in reserved]\n"
+                "    epochs.within(lambda epoch: swaps.finish(epoch, told))\n"
+                "    refused = committed(reserved, intents)\n",
+            ),
         ),
-        Bug(
-            "end_told_before_commit",
-            "a cancelled, expired or failed order is swapped and published before its end is committed in Postgres",
+        aims.EMPTIED_WHILE_POSTGRES_IS_AWAY,
+    ),
+    Bug(
+        "rebuilt_too_early",
+        "a rebuild marks Redis as whole after its first page",
+        (
+            Edit(
+                "orders/recovery.py",
+                "    for order_ids in chain(moving(0), waiting()):\n        restored",
+                "    for order_ids in [next(chain(moving(0), waiting()), [])]:\n        restored",
+            ),
         ),
-        Bug(
-            "rebuilt_too_early",
-            "a rebuild marks Redis as whole after its first page, or though Redis was emptied again meanwhile",
+        aims.EMPTIED,
+    ),
+    Bug(
+        "feed_trimmed_unread",
+        "the event feed is trimmed by age alone, whether or not DBSync has written what is dropped",
+        (
+            Edit(
+                "orders/archive.py",
+                "minid=min([*written, old], key=position)",
+                "minid=old",
+            ),
         ),
-        Bug(
-            "feed_trimmed_unread",
-            "the event feed is trimmed by age alone, whether or not DBSync has written what is dropped",
-        ),
-    )
-}
+        aims.DBSYNC_LATE,
+    ),
+)
+
+BUGS: Mapping[str, Bug] = {bug.name: bug for bug in PLANTED}
