@@ -1,5 +1,6 @@
 """Bugs can be planted in the engine's processes, by tests alone, and each changes what the engine does."""
 
+import json
 import os
 import subprocess
 import sys
@@ -32,7 +33,9 @@ from orders import sweep as sweeping
 from routing import epochs, store, wiring
 from routing.chain import ChainUnreachable
 from routing.store import now_ms, redis
+from tests.chaos import run
 from tests.chaos.plan.faults import USUAL, faults
+from tests.chaos.planted import __main__ as command
 from tests.chaos.planted import planting
 from tests.chaos.planted.bugs import BUGS, Edit
 from tests.chaos.planted.environment import planted
@@ -113,6 +116,32 @@ def test_an_aim_lets_happen_what_it_names_and_nothing_else():
         kinds = {one.kind for one in faults(1, 60, bug.aim)}
         assert kinds - {"freeze"} == bug.aim.per_minute.keys() - {"freeze"}, bug.name
     assert faults(1, 60) == faults(1, 60, USUAL)
+
+
+@pytest.mark.parametrize(
+    ("asked", "violations", "code", "says"),
+    [
+        ([], {"unfinished": 3}, 0, "3 unfinished"),
+        ([], {}, 1, "NOT FOUND"),
+        (["--sound"], {}, 0, "none"),
+        (["--sound"], {"unfinished": 3}, 1, "3 unfinished"),
+    ],
+)
+def test_the_command_says_what_found_each_and_fails_for_one_that_nothing_found(
+    monkeypatch, capsys, asked, violations, code, says
+):
+    monkeypatch.setattr(sys, "argv", ["planted", *asked, "sweep_forgotten"])
+    monkeypatch.setattr(command, "by_run", lambda bug, given: violations)
+    assert command.main() == code
+    assert capsys.readouterr().out.splitlines()[-1] == f"| sweep_forgotten | run, seed 1 | {says} |"
+
+
+@pytest.mark.system
+def test_a_short_run_finds_a_sweep_that_was_forgotten(tmp_path):
+    report = tmp_path / "report.json"
+    asked = ["--plant", "sweep_forgotten", "--minutes", "0.2", "--rate", "20", "--calm", "15", "--json", str(report)]
+    assert run.main(asked) == run.EXIT_WRONG
+    assert "unfinished" in json.loads(report.read_text())["violations"]
 
 
 def test_without_fence_and_seq_whoever_knows_the_status_moves_an_order(bench, with_bug):
