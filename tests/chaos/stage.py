@@ -21,7 +21,7 @@ from tests.chaos.grounds.engine import Engine
 from tests.chaos.grounds.postgres import Postgres
 from tests.chaos.grounds.redis import Redis
 from tests.chaos.plan import prices
-from tests.chaos.plan.faults import USUAL, Planned, faults, outages
+from tests.chaos.plan.faults import USUAL, Aim, Planned, faults, outages
 from tests.chaos.planted.bugs import BUGS
 from tests.chaos.planted.environment import planted
 from tests.chaos.report import progress
@@ -61,7 +61,12 @@ class Options:
             return []
         if self.outages_s:
             return outages(self.outages_s)
-        return faults(self.seed, self.seconds, BUGS[self.aim].aim if self.aim else USUAL)
+        return faults(self.seed, self.seconds, self.aimed)
+
+    @property
+    def aimed(self) -> Aim:
+        """Return what faults are aimed at."""
+        return BUGS[self.aim].aim if self.aim else USUAL
 
 
 class Stage:
@@ -95,7 +100,7 @@ class Stage:
         stack.callback(self.engine.close)
         self.engine.start()
         self.engine.prepare()
-        if not self.options.faults.audited:
+        if not self.options.aimed.audited:
             with self.postgres.connect() as db:
                 db.execute(UNAUDITED)
         self.ground = Ground(self.redis, self.postgres, self.engine, self.folder / "faults.json")
