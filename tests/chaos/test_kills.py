@@ -1,6 +1,7 @@
 """Parts of the engine are killed while orders move; every order is confirmed, and the chain has each of them once."""
 
 import asyncio
+import time
 from contextlib import suppress
 from functools import partial
 
@@ -21,6 +22,8 @@ QUICK = {
     # Prices that stand still: then no order has a reason of its own to fail.
     "MOCK_PRICE_VARIATION_PCT": "0",
 }
+OUTAGE_S = 90.0
+"""How long a client tries to have its orders acknowledged while a store is started again."""
 BODY = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
 
 
@@ -55,7 +58,7 @@ def test_a_store_killed_under_load_loses_no_accepted_order(victim):
         eventually(lambda: is_up(engine), 30, "the engine answers again")
         with engine.postgres() as db:
             known = {str(row[0]) for row in db.execute("SELECT id FROM orders_order").fetchall()}
-        assert len(accepted) > 100 and accepted <= known
+        assert accepted <= known
         nothing_lost_or_doubled(engine, len(known))
 
 
@@ -67,10 +70,13 @@ def is_up(engine: System) -> bool:
 
 
 def post_through_an_outage(engine: System, count: int) -> set[str]:
-    """Post one order after the other, whatever happens; return those that were acknowledged."""
+    """Post one order after the other, whatever happens, until so many are acknowledged; return their ids."""
     accepted: set[str] = set()
+    deadline = time.monotonic() + OUTAGE_S
     with httpx.Client(timeout=15) as client:
-        for _ in range(count):
+        while len(accepted) < count:
+            # A store that is away refuses at once: it may take any number of requests until it is back.
+            assert time.monotonic() < deadline, f"{len(accepted)} orders acknowledged within {OUTAGE_S:g} s"
             try:
                 answer = client.post(f"{engine.url}/api/orders/execute", json=BODY)
             except httpx.HTTPError:
