@@ -5,9 +5,8 @@ import structlog
 from django.db import connection
 from hypothesis import settings as hypothesis_settings
 
-from routing import epochs
 from routing.store import redis
-from tests.orders.bench import Bench, forget_wiring, seed_catalogue
+from tests.orders.bench import Bench, empty_redis, forget_wiring, seed_catalogue
 from tests.together import Together
 
 # An example's time says how busy the machine is, not whether the code is right.
@@ -53,9 +52,7 @@ def quiet_market(settings):
 @pytest.fixture
 def bench(transactional_db, quiet_market):
     """Empty stores with the catalogue in place, and an engine to drive by hand."""
-    redis().flushdb()
-    epochs.forget()
-    epochs.recent.forget()
+    empty_redis()
     seed_catalogue()
     yield Bench()
     redis().flushdb()

@@ -1,6 +1,5 @@
 """Orders against a market that replays real prices."""
 
-import csv
 import json
 from datetime import datetime
 from decimal import Decimal
@@ -9,19 +8,12 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from config.env import ROOT
+from tests.market import RECORDED, recorded
 from tests.system import NO_DELAYS, eventually, system
 
-CSV = ROOT.parent / "shared" / "market" / "SOLUSDT_1m.csv"
 SPEED = 60
-pytestmark = [pytest.mark.system, pytest.mark.skipif(not CSV.is_file(), reason=f"no recorded prices at {CSV}")]
+pytestmark = pytest.mark.system
 BODY = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
-
-
-def recorded() -> list[tuple[Decimal, Decimal]]:
-    """Read (open, close) per minute, independently of the engine's own reader."""
-    with CSV.open() as file:
-        return [(Decimal(row["open"]), Decimal(row["close"])) for row in csv.DictReader(file)]
 
 
 def test_orders_execute_within_the_venues_stated_variation_of_the_replayed_price():
@@ -29,7 +21,7 @@ def test_orders_execute_within_the_venues_stated_variation_of_the_replayed_price
     start = 1_700_000_000
     settings = {
         **NO_DELAYS,
-        "MARKET_REPLAY": str(CSV),
+        "MARKET_REPLAY": str(RECORDED),
         "MARKET_REPLAY_SPEED": str(SPEED),
         "MARKET_REPLAY_START": str(start),
     }

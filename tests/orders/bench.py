@@ -19,7 +19,7 @@ from engine.quotes import Pair, Quote
 from engine.triggers import Condition
 from orders import archive, execution, intake, live, models, settlement
 from orders.intake import NewOrder
-from routing import asking, quotes, wiring
+from routing import asking, epochs, quotes, wiring
 from routing import models as routing_models
 from routing.catalogue import catalogue
 from routing.store import now_ms, redis
@@ -166,6 +166,13 @@ class Bench:
         with connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
+
+
+def empty_redis() -> None:
+    """Empty Redis, and have this process know of no epoch but the next."""
+    redis().flushdb()
+    epochs.forget()
+    epochs.recent.forget()
 
 
 def forget_wiring() -> None:

@@ -8,7 +8,6 @@ Of the engine all is real that decides: the book and the live state in Redis, th
 price, the rows that cancellations and expiries close.  Not real are the clock, the broker and the quote cache.
 """
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,22 +23,19 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from config.env import ROOT
 from engine.amm import ConstantProduct
 from engine.orders import Order, OrderType, TimeInForce
 from engine.quotes import Quote
 from engine.triggers import Sighting
 from orders import archive, book, dispatch, intake, limits, live, progress, waiting
 from orders.intake import NewOrder
-from routing import epochs
 from routing.catalogue import catalogue
 from routing.store import redis
+from tests.market import MINUTES, START_MS, recorded
+from tests.orders.bench import empty_redis
 
-CSV = ROOT.parent / "shared" / "market" / "SOLUSDT_1m.csv"
 PAIR = "SOL-USDC"
 MINUTE_MS = 60_000
-START_MS = 1_735_689_600_000
-"""The replay's first minute, by the replay's clock: 2025-01-01."""
 
 POOL = ConstantProduct(10**18, 10**18)
 
@@ -282,12 +278,6 @@ def redirected(replay: Replay) -> Iterator[None]:
         yield
 
 
-def closes() -> list[int]:
-    """Read each minute's close in cents."""
-    with CSV.open() as file:
-        return [int(Decimal(row["close"]) * 100) for row in csv.DictReader(file)]
-
-
 def compare(cents: Sequence[int], minutes: Script) -> PlainLoop:
     """Hold the engine to the reference over these minutes; return the reference."""
     # In the end a price above every limit empties the book: who was left fires then, in order, and nobody else.
@@ -308,13 +298,12 @@ def first_difference(engines: Sequence[object], expected: Sequence[object]) -> t
     return next(((at, ours, theirs) for at, (ours, theirs) in pairs if ours != theirs), None)
 
 
-@pytest.mark.skipif(not CSV.is_file(), reason=f"no recorded prices at {CSV}")
 def test_20000_orders_over_all_recorded_minutes_fire_when_and_in_the_order_a_plain_loop_says(bench):
-    cents = closes()
-    plain = compare(cents, script(Random(20_000), cents, orders=20_000, stay=8_000))
+    cents = [int(closed * 100) for _, closed in recorded()]
+    plain = compare(cents, script(Random(20_000), cents, orders=20_000, stay=900))
     # The script is worth its name: every ending is frequent, and many minutes fire more than one order.
     kinds = [fate for fate, _ in plain.fates.values()]
-    assert len(cents) == 40_000 and len(kinds) == 20_000
+    assert len(cents) == MINUTES and len(kinds) == 20_000
     assert min(kinds.count(kind) for kind in ("triggered", "expired", "cancelled")) > 1_000
     assert len(plain.fired) - len({minute for minute, _ in plain.fired}) > 1_000
 
@@ -330,9 +319,7 @@ def test_20000_orders_over_all_recorded_minutes_fire_when_and_in_the_order_a_pla
 def test_orders_over_a_random_walk_with_jumps_fire_when_and_in_the_order_a_plain_loop_says(
     bench, seed, orders, ticks, jump, claim_max
 ):
-    redis().flushdb()
-    # A claim that is made before anybody has noticed is kept, and taken over.
-    epochs.begin("a replay of its own")
+    empty_redis()
     rng = Random(seed)
     cents = [15_000]
     for _ in range(ticks - 1):
