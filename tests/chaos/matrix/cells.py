@@ -107,18 +107,17 @@ def begun(life: Life, outcome: Outcome) -> World:
 
 
 def sample() -> list[Cell]:
-    """Return one cell of each step and each blow, spread over moments, outcomes, types and lives; always the same."""
+    """Return few cells that have between them every trait that any cell has; always the same."""
     played = [(life, outcome) for place, life in enumerate(LIVES) for outcome in some_of(life, place)]
-    cells = [cell for life, outcome in played for cell in cells_of(life, outcome)]
-    found: dict[tuple[str, Blow], list[Cell]] = {}
-    for cell in cells:
-        found.setdefault((cell.step, cell.blow), []).append(cell)
-    seen: Counter[object] = Counter()
+    cells = {cell: traits(cell) for life, outcome in played for cell in cells_of(life, outcome)}
+    missing, often = set[object]().union(*cells.values()), Counter[object]()
     chosen = []
-    for those in found.values():
-        cell = min(those, key=lambda one: sum(seen[trait] for trait in traits(one)))
-        seen.update(traits(cell))
-        chosen.append(cell)
+    while missing:
+        # Of those that bring as much, one whose step and whose blow are rare so far.
+        best = max(cells, key=lambda cell: (len(cells[cell] & missing), -often[cell.step] - often[cell.blow]))
+        missing -= cells[best]
+        often.update((best.step, best.blow))
+        chosen.append(best)
     return chosen
 
 
@@ -127,6 +126,13 @@ def some_of(life: Life, place: int) -> list[Outcome]:
     return list(life.outcomes) if life.name == PATH else [life.outcomes[place % len(life.outcomes)]]
 
 
-def traits(cell: Cell) -> tuple[object, ...]:
-    """Return what the cells of a sample are spread over."""
-    return cell.moment, cell.outcome, cell.life.kind, (cell.life.kind, cell.life.name), (cell.blow, cell.outcome)
+def traits(cell: Cell) -> set[object]:
+    """Return what a sample has all of: steps with their moments, lives, and blows with chain, type and store."""
+    return {
+        (cell.step, cell.moment),
+        (cell.life.kind, cell.life.name),
+        (cell.blow, cell.outcome),
+        (cell.blow, cell.life.kind),
+        (cell.blow, STEPS[cell.step].store),
+        (cell.blow, cell.moment),
+    }

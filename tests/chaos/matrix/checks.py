@@ -8,6 +8,7 @@ from engine.money import from_units, plain
 from engine.orders import OrderType
 from orders import history, live, models, reconciliation, seen
 from orders.models import SetAside
+from routing.guards import guards
 from tests.chaos.matrix.blows import COSTS_A_TRY, Blow
 from tests.chaos.matrix.follower import Event, Story
 from tests.chaos.matrix.world import World
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 SOLD = {OrderType.MARKET: 1_500_000_000, OrderType.LIMIT: 1_500_000_000, OrderType.SNIPER: 500_000_000}
 SOLD_AMENDED = 7_000_000_000
+IN_VAIN = (AttemptState.REJECTED, AttemptState.EXPIRED)
 
 
 def wrong(world: World, cell: "Cell") -> list[str]:
@@ -43,6 +45,8 @@ def ends_rightly(world: World, cell: "Cell", row: models.Order, *, is_first: boo
         allowed = {"cancelled"}
     elif cell.blow is Blow.EXPIRED:
         allowed = {"confirmed", "expired"}
+    elif is_first and failed_at_last(row):
+        allowed = {"failed"}
     if row.status not in allowed:
         world.complain(f"it ended {row.status}, not {' or '.join(sorted(allowed))}: {row.result}")
 
@@ -135,15 +139,19 @@ def brief(events: Iterable[Event]) -> list[Any]:
     return [(event["seq"], event["epoch"], event["status"], event["at"][-8:]) for event in events]
 
 
+def failed_at_last(row: models.Order) -> bool:
+    """Tell whether the last try an order has was tried in vain; `uses_up_no_try` checks that it had come to that."""
+    attempts = list(row.attempts.order_by("number"))
+    return bool(attempts) and attempts[-1].state in IN_VAIN and attempts[-1].tries == guards.MAX_ATTEMPTS
+
+
 def uses_up_no_try(world: World, cell: "Cell", row: models.Order) -> None:
     """Check that an order has used up tries for what was tried alone, and for a worker that was gone."""
-    attempts = list(row.attempts.all())
-    tried = sum(a.state in (AttemptState.REJECTED, AttemptState.EXPIRED) for a in attempts)
-    gone = int(cell.blow in COSTS_A_TRY) + int(cell.life.name.startswith("left"))
-    most = 1 + tried + gone
-    for one in attempts:
-        if one.state == AttemptState.LANDED and one.tries > most:
-            world.complain(f"its try {one.tries} landed, after {tried} that failed")
+    most = 1 + int(cell.blow in COSTS_A_TRY) + int(cell.life.name.startswith("left"))
+    for one in row.attempts.order_by("number"):
+        if one.tries > most:
+            world.complain(f"its attempt {one.number} was try {one.tries}, not {most} at most")
+        most += one.state in IN_VAIN
 
 
 def finds_nothing_to_repair(world: World) -> None:

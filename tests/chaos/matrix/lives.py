@@ -1,7 +1,7 @@
 """The lives of orders whose steps are struck at: the path itself, and the acts beside it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -211,7 +211,7 @@ BOTH = (OrderType.MARKET, OrderType.LIMIT)
 LIMIT = (OrderType.LIMIT,)
 SNIPER = (OrderType.SNIPER,)
 END = only("reserve", "decide", "tell", "wake.dbsync.drain", "archive", "acknowledge", "forget", "overdue")
-REBUILD = only("epoch", "place", "rebuilt", "wake.order.execute", "wake.limit.fire")
+REBUILD = only("compare", "epoch", "place", "rebuilt", "wake.order.execute", "wake.limit.fire")
 FAILED = (Outcome.REJECTED,) * 3
 
 
@@ -241,13 +241,3 @@ LIVES = [
         outcomes=LANDS),
     *of(LIMIT, "left claimed", is_left_claimed, only("take-over")),
 ]  # fmt: skip
-
-
-@dataclass
-class Sketch:
-    """Which steps a life crosses, when nothing befalls it."""
-
-    life: Life
-    outcome: Outcome
-    steps: dict[str, int] = field(default_factory=dict)
-    """Each step's first crossing at which there was something to do, counted from 1."""
