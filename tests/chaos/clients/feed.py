@@ -18,7 +18,7 @@ GATHER_S = 0.05
 LIVES_S = (8.0, 40.0)
 """How long a socket is kept before it is dropped, to resume all of it."""
 ASK_S = 0.2
-SILENT_S = 6.0
+SILENT_S = 20.0
 """How long a server may say nothing of orders whose end is known; then it has nothing to say."""
 
 
