@@ -48,6 +48,19 @@ class Cell:
         return f"{self.life.kind} {self.life.name} / {self.outcome} / {self.moment} {self.step} / {self.blow}"
 
 
+UNKNOWN_TO_ALL = (
+    "Redis came back as it was before the order's end, unnoticed and so in the same epoch, and told its clients more;"
+    " it is emptied before Postgres has the correction. Nobody is left who knows what they were told: a client that looks"
+    " then hears that the order has ended, and not how. REST shows how. All else is judged in these cells, too:"
+)
+
+
+def is_unknown_to_all(cell: Cell) -> bool:
+    """Tell whether what clients were told is lost before anybody could correct it; all else is judged as ever."""
+    is_corrected = cell.step not in ("compare", "epoch-next") and (cell.step, cell.moment) != ("anew", Moment.BEFORE)
+    return cell.life.contradicts and cell.blow is Blow.EMPTIED and not is_corrected
+
+
 def all_cells() -> list[Cell]:
     """Return every cell there is."""
     return [cell for life in LIVES for outcome in life.outcomes for cell in cells_of(life, outcome)]

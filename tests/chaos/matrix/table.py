@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from routing.crashpoints import STEPS
 from tests.chaos.matrix.blows import Blow
-from tests.chaos.matrix.cells import Cell
+from tests.chaos.matrix.cells import UNKNOWN_TO_ALL, Cell, is_unknown_to_all
 from tests.chaos.matrix.chain import Outcome
 from tests.chaos.matrix.lives import LIVES, PATH, Life
 
@@ -42,7 +42,12 @@ def markdown(played: Sequence[Played], seconds: float) -> str:
     parts += [outcomes_by_blow(played), "## Lives\n"]
     parts += [block(life, those) for life in LIVES if (those := [one for one in played if one.cell.life is life])]
     parts += ["## Steps\n", described("step", {name: step.about for name, step in STEPS.items()})]
-    parts += ["## Left out\n", *(f"* {line}\n" for line in left_out([one.cell for one in played]))]
+    cells = [one.cell for one in played]
+    parts += ["## Left out\n", *(f"* {line}" for line in left_out(cells)), ""]
+    parts += ["## Clients' stories that are not judged\n", f"{UNKNOWN_TO_ALL}\n"]
+    parts += [
+        f"* {title(one.life)}: {one.moment} `{one.step}`, {HEADS[one.blow]}" for one in cells if is_unknown_to_all(one)
+    ]
     return "\n".join(parts)
 
 
