@@ -50,8 +50,8 @@ class Cell:
 
 UNKNOWN_TO_ALL = (
     "Redis came back as it was before the order's end, unnoticed and so in the same epoch, and told its clients more;"
-    " it is emptied before Postgres has the correction. Nobody is left who knows what they were told: a client that looks"
-    " then hears that the order has ended, and not how. REST shows how. All else is judged in these cells, too:"
+    " it is emptied before Postgres has the correction. Nobody is left who knows what they were told: who looks then"
+    " hears that the order has ended, and not how. REST shows how. All else is judged in these cells, too:"
 )
 
 
