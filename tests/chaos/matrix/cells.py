@@ -20,6 +20,7 @@ WHENEVER = {
     Blow.DIES: EITHER,
     Blow.TAKEN_OVER: EITHER,
     Blow.ENDED: EITHER,
+    Blow.AUDITED: EITHER,
     Blow.LOST: EITHER,
     Blow.TWICE: (Moment.TWICE,),
     Blow.TWICE_LATE: (Moment.TWICE,),
@@ -80,6 +81,8 @@ def fits(life: Life, step: str, blow: Blow) -> bool:
     if blow in (Blow.TWICE, Blow.TWICE_LATE):
         # Nobody repeats a commit whose answer was lost without looking first.
         return STEPS[step].store is not Store.POSTGRES
+    if blow is Blow.AUDITED:
+        return life.name == PATH
     if blow in MEANWHILE:
         return life.name == PATH and life.kind is OrderType.LIMIT
     return True

@@ -13,6 +13,7 @@ HEADS = {
     Blow.DIES: "dies",
     Blow.TAKEN_OVER: "wakes, taken over",
     Blow.ENDED: "wakes, all over",
+    Blow.AUDITED: "wakes, audited",
     Blow.CANCELLED: "wakes, cancelled",
     Blow.AMENDED: "wakes, amended",
     Blow.EXPIRED: "wakes, expired",
@@ -44,10 +45,10 @@ def markdown(played: Sequence[Played], seconds: float) -> str:
     parts += ["## Steps\n", described("step", {name: step.about for name, step in STEPS.items()})]
     cells = [one.cell for one in played]
     parts += ["## Left out\n", *(f"* {line}" for line in left_out(cells)), ""]
-    parts += ["## Clients' stories that are not judged\n", f"{UNKNOWN_TO_ALL}\n"]
-    parts += [
-        f"* {title(one.life)}: {one.moment} `{one.step}`, {HEADS[one.blow]}" for one in cells if is_unknown_to_all(one)
-    ]
+    if unjudged := [one for one in cells if is_unknown_to_all(one)]:
+        parts += ["## Clients' stories that are not judged\n", f"{UNKNOWN_TO_ALL}\n"]
+        parts += [f"* {title(one.life)}: {one.moment} `{one.step}`, {HEADS[one.blow]}" for one in unjudged]
+        parts += [""]
     return "\n".join(parts)
 
 
@@ -117,6 +118,7 @@ def unreached(cells: Iterable[Cell]) -> list[str]:
 ABOUT_BLOWS = {
     Blow.DIES: "The worker is killed.",
     Blow.TAKEN_OVER: "It freezes beyond its lease, and wakes when others have gone one round.",
+    Blow.AUDITED: "It wakes when the audit alone has come by: nobody has taken its order over.",
     Blow.ENDED: "It wakes when the order has come to its end.",
     Blow.CANCELLED: "While it is frozen the price goes, the order rests again if it can, and its client cancels it.",
     Blow.AMENDED: "The same, and its client amends price and amount; then a price comes that the new terms allow.",
