@@ -136,16 +136,24 @@ def with_trails(claims: list[Claim]) -> list[Claim]:
     return [replace(claim, trail=tuple(found.get(claim.order.id, ()))) for claim in claims]
 
 
-@step("hand-back", Store.REDIS, "the order is handed back as it stands")
 def hand_back(claims: Iterable[Claim], *, tried: bool) -> None:
     """Let orders go as they stand, to be taken up again after a pause; those that have moved on are not touched.
 
-    `tried` says whether something was tried and went wrong, which counts like a worker's death; an outage does not.
+    `tried` says whether something was tried and went wrong, which counts like a worker's death; an outage does not,
+    also when Redis is away too: then they are handed back as soon as it answers.  Raises StoreError.
     """
-    for fence, ids in by_fence(claims).items():
-        let_go(fence, ids, tried=tried)
+    left = by_fence(claims)
+    try:
+        for fence, ids in left.items():
+            let_go(fence, ids, tried=tried)
+    except StoreError:
+        if not tried:
+            for fence, ids in left.items():
+                hands.doubt(fence, ids)
+        raise
 
 
+@step("hand-back", Store.REDIS, "the order is handed back as it stands")
 def let_go(fence: str, order_ids: Sequence[str], *, tried: bool) -> None:
     """Hand back those of these orders that are in this claim."""
     HAND_BACK()([], [fence, int(tried), AWAY_MS, AWAY_MAX_MS, *order_ids])

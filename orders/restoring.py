@@ -115,7 +115,8 @@ def conflict_of(row: models.Order, known: Sequence[Event], stands: Live, told: S
     if shared == len(told):
         return Conflict(stands, shared, contradicts=False)
     if is_settled(row) or known[shared]["epoch"] > told[shared]["epoch"]:
-        return Conflict(stands, shared, contradicts=True)
+        # What is of a later epoch than all that was told since withdraws it as it is.
+        return Conflict(stands, shared, contradicts=known[shared]["epoch"] <= told[-1]["epoch"])
     # Redis went on from where it was, before anybody knew that it had forgotten something; DBSync takes that over.
     return None
 

@@ -63,10 +63,10 @@ return redis.call('GET', '{EPOCH}')
 )
 
 
-# Only where one runs: a Redis that was started again is compared first.
+# Only where one runs.  While a Redis that was started again is compared, the epoch that begins then is later still.
 NEXT = script(
     f"""
-if not redis.call('GET', '{EPOCH}') then return 0 end
+if not redis.call('GET', '{EPOCH}') then return redis.call('EXISTS', '{COMPARING}') end
 redis.call('SET', '{EPOCH}', ARGV[1])
 return 1
 """
@@ -189,7 +189,10 @@ def run_id() -> str:
 
 @step("epoch-next", Store.REDIS, "the next epoch has begun, although nothing was lost")
 def advance(reason: str) -> int:
-    """Begin the next epoch although Redis has lost nothing: some of what it has told since must be told to be wrong."""
+    """Begin the next epoch although Redis has lost nothing: some of what it has told since must be told to be wrong.
+
+    Raises Unverified when Redis has been lost, and is not being compared with Postgres.
+    """
     forget()
     with one_at_a_time():
         row = StoreEpoch.objects.create(run=str(redis().get(RUN) or ""), reason=reason)

@@ -104,6 +104,21 @@ def test_a_claim_whose_answer_was_lost_is_handed_back_and_uses_up_no_try(bench, 
     assert not claims.hands.doubted
 
 
+def test_what_redis_did_not_hear_of_is_handed_back_once_it_answers_and_uses_up_no_try(bench, claim, monkeypatch):
+    def unheard(*_):
+        raise StoreError("timed out")
+
+    monkeypatch.setattr(claims, "HAND_BACK", lambda: unheard)
+    with pytest.raises(StoreError):
+        claims.hand_back([claim], tried=False)
+    monkeypatch.undo()
+    claims.hands.renew()
+    assert field(claim, "lease") == "0"
+    bench.pass_time(claim.order.id, 60_000)
+    assert claimed(claim.order.id).tries == 1
+    assert not claims.hands.doubted
+
+
 def test_the_pause_grows_each_time_nothing_can_be_tried_up_to_its_longest(bench, claim):
     pauses = []
     for _ in range(7):

@@ -9,6 +9,7 @@ from django.db import OperationalError
 from kombu.exceptions import OperationalError as BrokerAway
 from redis.exceptions import TimeoutError as RedisSilent
 
+from orders import settlement
 from routing import crashpoints
 from routing.crashpoints import STEPS, Moment, Store
 from tests.chaos.matrix import memory, wishes
@@ -23,6 +24,7 @@ class Blow(StrEnum):
     DIES = "dies"
     TAKEN_OVER = "freezes until taken over"
     ENDED = "freezes until all is over"
+    AUDITED = "freezes, only the audit comes by"
     CANCELLED = "freezes, order cancelled"
     AMENDED = "freezes, order amended"
     EXPIRED = "freezes, order expires"
@@ -34,7 +36,7 @@ class Blow(StrEnum):
     FAR_BACK = "Redis back at the start"
 
 
-FROZEN = {Blow.TAKEN_OVER, Blow.ENDED, Blow.CANCELLED, Blow.AMENDED, Blow.EXPIRED, Blow.TWICE_LATE}
+FROZEN = {Blow.TAKEN_OVER, Blow.ENDED, Blow.AUDITED, Blow.CANCELLED, Blow.AMENDED, Blow.EXPIRED, Blow.TWICE_LATE}
 COSTS_A_TRY = {Blow.DIES, *FROZEN}
 """A worker that is gone, or was silent beyond its lease, may be what its order does to workers."""
 ROUNDS_TO_REST = 5
@@ -108,6 +110,12 @@ def meanwhile(world: World, blow: Blow) -> None:
         world.come_to_rest()
 
 
+def audited(world: World) -> None:
+    """Have what A has committed decided upon, while its order is still in its hands."""
+    world.pass_time()
+    world.do(settlement.audit)
+
+
 def price_goes(world: World) -> None:
     """Let the price go, until the order rests again, if it can."""
     world.is_quoted("100")
@@ -150,4 +158,4 @@ def expired(world: World) -> None:
 
 
 AMENDED_TERMS = {"amount": "7", "limitPrice": "160"}
-MEANWHILE = {Blow.CANCELLED: cancelled, Blow.AMENDED: amended, Blow.EXPIRED: expired}
+MEANWHILE = {Blow.AUDITED: audited, Blow.CANCELLED: cancelled, Blow.AMENDED: amended, Blow.EXPIRED: expired}

@@ -20,6 +20,7 @@ WHENEVER = {
     Blow.DIES: EITHER,
     Blow.TAKEN_OVER: EITHER,
     Blow.ENDED: EITHER,
+    Blow.AUDITED: EITHER,
     Blow.LOST: EITHER,
     Blow.TWICE: (Moment.TWICE,),
     Blow.TWICE_LATE: (Moment.TWICE,),
@@ -48,6 +49,19 @@ class Cell:
         return f"{self.life.kind} {self.life.name} / {self.outcome} / {self.moment} {self.step} / {self.blow}"
 
 
+UNKNOWN_TO_ALL = (
+    "Redis came back as it was before the order's end, unnoticed and so in the same epoch, and told its clients more;"
+    " it is emptied before Postgres has the correction. Nobody is left who knows what they were told: who looks then"
+    " hears that the order has ended, and not how. REST shows how. All else is judged in these cells, too:"
+)
+
+
+def is_unknown_to_all(cell: Cell) -> bool:
+    """Tell whether what clients were told is lost before anybody could correct it; all else is judged as ever."""
+    is_corrected = cell.step not in ("compare", "epoch-next") and (cell.step, cell.moment) != ("anew", Moment.BEFORE)
+    return cell.life.contradicts and cell.blow is Blow.EMPTIED and not is_corrected
+
+
 def all_cells() -> list[Cell]:
     """Return every cell there is."""
     return [cell for life in LIVES for outcome in life.outcomes for cell in cells_of(life, outcome)]
@@ -67,6 +81,8 @@ def fits(life: Life, step: str, blow: Blow) -> bool:
     if blow in (Blow.TWICE, Blow.TWICE_LATE):
         # Nobody repeats a commit whose answer was lost without looking first.
         return STEPS[step].store is not Store.POSTGRES
+    if blow is Blow.AUDITED:
+        return life.name == PATH
     if blow in MEANWHILE:
         return life.name == PATH and life.kind is OrderType.LIMIT
     return True

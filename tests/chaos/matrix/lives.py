@@ -43,6 +43,8 @@ class Life:
     outcomes: tuple[Outcome, ...] = ALL
     before: tuple[Outcome, ...] = ()
     ends: str = "confirmed"
+    contradicts: bool = False
+    """Whether clients were told something after its end that nobody has noticed."""
 
     def is_about(self, step: str) -> bool:
         """Tell whether a step is struck at in this life."""
@@ -144,6 +146,13 @@ def is_cancelled_and_nobody_notices(world: World, life: Life) -> None:
     world.is_quoted("210")
 
 
+def is_cancelled_and_goes_on_before_redis_is_started_again(world: World, life: Life) -> None:
+    """The same, and it has fired when Redis is started again with what it holds."""
+    is_cancelled_and_nobody_notices(world, life)
+    dies_at(world, "swap.triggered", Moment.AFTER)
+    world.lose(memory.copied())
+
+
 def is_not_fed(world: World, life: Life) -> None:
     """The feed loses its entries before DBSync has read them."""
     post(world, life)
@@ -232,7 +241,9 @@ LIVES = [
     *of(BOTH, "comparison, sent", is_sent_and_redis_comes_back, REBUILD),
     *of(LIMIT, "comparison, ended", is_cancelled_and_redis_comes_back, REBUILD, outcomes=LANDS, ends="cancelled"),
     *of(LIMIT, "contradiction", is_cancelled_and_nobody_notices, only("anew", "epoch-next", "place"), outcomes=LANDS,
-        ends="cancelled"),
+        ends="cancelled", contradicts=True),
+    *of(LIMIT, "comparison, contradicted", is_cancelled_and_goes_on_before_redis_is_started_again,
+        REBUILD | only("anew", "epoch-next"), outcomes=LANDS, ends="cancelled", contradicts=True),
     *of(BOTH, "lost feed", is_not_fed, only("feed-again", "archive", "acknowledge"), outcomes=LANDS),
     *of(BOTH, "outage", meets_an_outage, only("hand-back")),
     *of(BOTH, "left prepared", is_left_prepared, only("withdraw")),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from routing.crashpoints import STEPS
 from tests.chaos.matrix.blows import Blow
-from tests.chaos.matrix.cells import Cell
+from tests.chaos.matrix.cells import UNKNOWN_TO_ALL, Cell, is_unknown_to_all
 from tests.chaos.matrix.chain import Outcome
 from tests.chaos.matrix.lives import LIVES, PATH, Life
 
@@ -13,6 +13,7 @@ HEADS = {
     Blow.DIES: "dies",
     Blow.TAKEN_OVER: "wakes, taken over",
     Blow.ENDED: "wakes, all over",
+    Blow.AUDITED: "wakes, audited",
     Blow.CANCELLED: "wakes, cancelled",
     Blow.AMENDED: "wakes, amended",
     Blow.EXPIRED: "wakes, expired",
@@ -42,7 +43,12 @@ def markdown(played: Sequence[Played], seconds: float) -> str:
     parts += [outcomes_by_blow(played), "## Lives\n"]
     parts += [block(life, those) for life in LIVES if (those := [one for one in played if one.cell.life is life])]
     parts += ["## Steps\n", described("step", {name: step.about for name, step in STEPS.items()})]
-    parts += ["## Left out\n", *(f"* {line}\n" for line in left_out([one.cell for one in played]))]
+    cells = [one.cell for one in played]
+    parts += ["## Left out\n", *(f"* {line}" for line in left_out(cells)), ""]
+    if unjudged := [one for one in cells if is_unknown_to_all(one)]:
+        parts += ["## Clients' stories that are not judged\n", f"{UNKNOWN_TO_ALL}\n"]
+        parts += [f"* {title(one.life)}: {one.moment} `{one.step}`, {HEADS[one.blow]}" for one in unjudged]
+        parts += [""]
     return "\n".join(parts)
 
 
@@ -112,6 +118,7 @@ def unreached(cells: Iterable[Cell]) -> list[str]:
 ABOUT_BLOWS = {
     Blow.DIES: "The worker is killed.",
     Blow.TAKEN_OVER: "It freezes beyond its lease, and wakes when others have gone one round.",
+    Blow.AUDITED: "It wakes when the audit alone has come by: nobody has taken its order over.",
     Blow.ENDED: "It wakes when the order has come to its end.",
     Blow.CANCELLED: "While it is frozen the price goes, the order rests again if it can, and its client cancels it.",
     Blow.AMENDED: "The same, and its client amends price and amount; then a price comes that the new terms allow.",

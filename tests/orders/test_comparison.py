@@ -1,0 +1,68 @@
+"""Orders that went on in a Redis which had forgotten their end, when that Redis is started again and compared."""
+
+import pytest
+
+from engine.cursor import Cursor
+from orders import history, limits, live, recovery, restoring, seen, waiting
+from routing import epochs
+from tests.chaos.matrix import memory
+
+
+@pytest.fixture
+def ended(bench):
+    """An order that was cancelled, and Redis as it was before that, with nobody to notice."""
+    (order_id,) = bench.accept(bench.limit("150"))
+    epochs.current()
+    before = memory.copied()
+    waiting.cancel(order_id)
+    memory.come_back(before, noticed=False)
+    return order_id
+
+
+@pytest.fixture
+def gone_on(bench, ended):
+    """The same, and it has fired since, in the epoch of its end."""
+    bench.price("151")
+    limits.check()
+    assert bench.statuses(ended) == ["pending", "triggered"]
+    return ended
+
+
+def test_a_comparison_that_finds_an_order_behind_its_end_comes_to_its_own(bench, gone_on):
+    fired = bench.events(gone_on)[-1]
+    memory.come_back(memory.copied())
+    recovery.recover()
+    assert bench.statuses(gone_on) == ["pending", "cancelled"]
+    end = bench.events(gone_on)[-1]
+    # Later than what is withdrawn, and no later than what comes.
+    assert fired["epoch"] < end["epoch"] < epochs.current()
+    assert history.of(bench.row(gone_on)) == bench.events(gone_on)
+
+
+def test_an_emptied_redis_is_in_no_epoch_to_tell_an_end_anew_in(bench, gone_on):
+    before = history.of(bench.row(gone_on))
+    memory.empty()
+    with pytest.raises(epochs.Unverified):
+        epochs.advance("a test")
+    assert history.of(bench.row(gone_on)) == before
+
+
+def test_an_end_told_anew_withdraws_what_comes_back_once_more_as_it_is(bench, gone_on):
+    before = memory.copied()
+    restoring.restore([gone_on], "a test")
+    told = bench.events(gone_on)
+    memory.come_back(before)
+    assert bench.statuses(gone_on) == ["pending", "triggered"]
+    recovery.recover()
+    assert bench.events(gone_on) == told
+
+
+def test_a_redis_not_yet_compared_tells_nothing_behind_what_a_client_has_seen(bench, gone_on):
+    before = memory.copied()
+    restoring.restore([gone_on], "a test")
+    end = Cursor(2, bench.events(gone_on)[-1]["epoch"])
+    memory.come_back(before)
+    assert [live.decode(text)["status"] for text in live.events([gone_on])[gone_on]] == ["pending", "triggered"]
+    assert seen.history(gone_on, end) == seen.History((), finished=False)
+    recovery.recover()
+    assert seen.history(gone_on, end) == seen.History((), finished=True)
