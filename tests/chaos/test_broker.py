@@ -23,11 +23,13 @@ from tests.system import eventually, system
 pytestmark = pytest.mark.system
 
 RABBITMQ = [KINDS["TEST_BROKER", "rabbitmq"]]
+# A market order waits for its deadline and no longer: on a busy machine RabbitMQ takes that long to start.
+PATIENT = {**QUICK, "ORDER_DEADLINE_S": "180"}
 
 
 @pytest.fixture
 def engine():
-    with system(QUICK, stands=RABBITMQ) as running:
+    with system(PATIENT, stands=RABBITMQ) as running:
         quoted(running)
         yield running
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+from functools import partial
 
 import pytest
 
-from tests.chaos.ledgers import nothing_lost_or_doubled
+from tests.chaos.ledgers import in_flight, nothing_lost_or_doubled
 from tests.hosts.cluster import ROLES
 from tests.hosts.placing import failing, place
 from tests.system import eventually
@@ -37,7 +38,7 @@ def victim(engine, role):
 def test_a_lost_host_loses_no_order_and_settles_none_twice(engine, roles, loss):
     lost = {role: victim(engine, role) for role in roles}
     letters = dead_letters(engine)
-    losses = {AFTER + number * APART: getattr(host, loss) for number, host in enumerate(lost.values())}
+    losses = {AFTER + n * APART: partial(lose, engine, host, loss) for n, host in enumerate(lost.values())}
     try:
         ids = asyncio.run(place(engine.apis, ORDERS, losses))
         engine.placed += ORDERS
@@ -59,6 +60,12 @@ def test_a_lost_host_loses_no_order_and_settles_none_twice(engine, roles, loss):
     # What those that were cut off still had in hand changes nothing.
     nothing_lost_or_doubled(engine, engine.placed, engine.failing)
     assert outcomes(engine, ids) == EXPECTED
+
+
+def lose(engine, host, loss):
+    """Kill a host, or cut it off, while orders are on their way."""
+    assert in_flight(engine) > 0
+    getattr(host, loss)()
 
 
 FAILED = failing(ORDERS)

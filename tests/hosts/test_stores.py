@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from tests.chaos.ledgers import nothing_lost_or_doubled
+from tests.chaos.ledgers import in_flight, nothing_lost_or_doubled
 from tests.hosts.cluster import ROLES
 from tests.hosts.placing import MARKET, failing, place
 from tests.system import eventually
@@ -27,6 +27,7 @@ def test_a_store_that_is_cut_off_is_told_to_clients_and_costs_no_order(engine, s
     host = next(one for one in engine.network.hosts if one.name == store)
     # Connections that are open and idle are what the cut leaves behind.
     ids = asyncio.run(place(engine.apis, ORDERS, {}))
+    assert in_flight(engine) > 0
     host.cut()
     try:
         answers = asyncio.run(asked(engine.apis * 3))
