@@ -99,8 +99,8 @@ def row(head: str, columns: Iterable[str]) -> str:
 
 
 def left_out(cells: Sequence[Cell]) -> list[str]:
-    """Say which cells there are not: an order on its path never comes to these steps."""
-    lines = []
+    """Say which cells there are not: those of some blows, and of steps to which an order on its path never comes."""
+    lines = list(NOT_PLAYED)
     for life in (life for life in LIVES if life.name == PATH):
         for outcome in life.outcomes:
             reached = {cell.step for cell in cells if cell.life is life and cell.outcome is outcome}
@@ -115,6 +115,13 @@ def unreached(cells: Iterable[Cell]) -> list[str]:
     return [step for step in STEPS if step not in {cell.step for cell in cells}]
 
 
+NOT_PLAYED = (
+    "A worker is struck at the first crossing of a step; of what it does all the time (`due`, `look-up`, `overdue`, "
+    "`take-over`, `audit`), at the first that leads to anything.",
+    "Cancelled, amended and expired while a worker is frozen is a limit order on its path alone: a market order does "
+    "not wait. Audited is either kind on its path. The lives beside the path are struck at the steps they are about.",
+    "A commit is not run twice: nobody repeats one without looking first whether it was made.",
+)
 ABOUT_BLOWS = {
     Blow.DIES: "The worker is killed.",
     Blow.TAKEN_OVER: "It freezes beyond its lease, and wakes when others have gone one round.",
