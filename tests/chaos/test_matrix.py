@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from engine.lifecycle import AttemptState
 from engine.orders import OrderType
-from orders import attempts, execution, live, settlement, swaps
-from routing import epochs
+from orders import attempts, book, execution, settlement
 from routing.crashpoints import STEPS, Moment, Store, step
-from routing.store import lua, script
+from routing.store import lua, now_ms, script
 from tests.chaos.matrix import cells, play, stage
 from tests.chaos.matrix.blows import Blow
 from tests.chaos.matrix.cells import Cell
@@ -52,14 +52,6 @@ def sent_unconditionally(monkeypatch):
     monkeypatch.setattr(attempts, "mark_sent", mark_sent)
 
 
-def fence_not_checked(monkeypatch):
-    """Let whoever knows an order's status and seq move it, whatever has become of its claim."""
-    fence = "and (not move.fence or h.fence == move.fence)"
-    assert live.PREFIX.count(fence) == 1
-    unfenced = epochs.CHECK + live.PREFIX.replace(fence, "") + lua(live.LUA / "advance.lua")
-    monkeypatch.setattr(swaps, "ADVANCE", script(unfenced))
-
-
 def sent_before_it_is_committed(monkeypatch):
     """Let the bytes leave first, and write down afterwards that they have."""
     submit = execution.submit
@@ -71,23 +63,38 @@ def sent_before_it_is_committed(monkeypatch):
     monkeypatch.setattr(execution, "submit", submit_early)
 
 
-def terms_not_bound(monkeypatch):
-    """Commit an attempt whatever has become of its order."""
-    bound = "WHERE o.closed_at IS NULL AND o.terms_seq = asked.terms_seq"
-    fetch = attempts.fetch
-    monkeypatch.setattr(attempts, "fetch", lambda sql, *more: fetch(sql.replace(bound, ""), *more))
+def resigned_on_time_out(monkeypatch):
+    """Take a broadcast that is not answered for one that failed, and sign the order anew."""
+
+    def broadcast(sent):
+        if sent and not settlement.deliver([attempt.raw for attempt in sent]):
+            failed = [settlement.expiry(attempt.signature) for attempt in sent]
+            settlement.conclude(attempts.settle(AttemptState.EXPIRED, failed, now_ms()))
+
+    monkeypatch.setattr(settlement, "broadcast", broadcast)
+
+
+def bucket_popped_unclaimed(monkeypatch):
+    """Take reached orders out of their bucket, and keep no record of it."""
+    source = lua(book.SCRIPTS / "claim.lua")
+    taken = "if #ids > 0 then"
+    assert source.count(taken) == 1
+    monkeypatch.setattr(book, "CLAIM", script(source.replace(taken, "if false then")))
 
 
 PLANTS = [
-    # the plant, the step at which it is found, by which blows
-    (sent_unconditionally, "sent", (Blow.CANCELLED, Blow.AMENDED)),
+    # the plant, the step at which it is found, by which blow, and as what
+    (sent_unconditionally, "sent", Blow.FORGOTTEN, "cancelled, while the chain executed"),
+    (sent_before_it_is_committed, "prepare", Blow.DIES, "executed 2 times"),
+    (resigned_on_time_out, "send", Blow.LOST, "executed 2 times"),
+    (bucket_popped_unclaimed, "fire", Blow.DIES, "it has not come to rest"),
 ]
 
 
-@pytest.mark.parametrize(("plant", "where", "blows"), PLANTS)
-def test_a_planted_defect_is_found(theatre, monkeypatch, plant, where, blows):
+@pytest.mark.parametrize(("plant", "where", "blow", "what"), PLANTS)
+def test_a_planted_defect_is_found(theatre, monkeypatch, plant, where, blow, what):
     path = next(life for life in LIVES if life.name == PATH and life.kind is OrderType.LIMIT)
-    near = [cell for cell in cells.cells_of(path, Outcome.LANDS) if cell.step == where and cell.blow in blows]
+    near = [cell for cell in cells.cells_of(path, Outcome.LANDS) if cell.step == where and cell.blow is blow]
     assert wrong(near) == []
     plant(monkeypatch)
-    assert wrong(near) != []
+    assert what in "\n".join(wrong(near))

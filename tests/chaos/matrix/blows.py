@@ -26,6 +26,7 @@ class Blow(StrEnum):
     ENDED = "freezes until all is over"
     AUDITED = "freezes, only the audit comes by"
     CANCELLED = "freezes, order cancelled"
+    FORGOTTEN = "freezes, Redis emptied, order cancelled"
     AMENDED = "freezes, order amended"
     EXPIRED = "freezes, order expires"
     LOST = "reply lost"
@@ -36,7 +37,16 @@ class Blow(StrEnum):
     FAR_BACK = "Redis back at the start"
 
 
-FROZEN = {Blow.TAKEN_OVER, Blow.ENDED, Blow.AUDITED, Blow.CANCELLED, Blow.AMENDED, Blow.EXPIRED, Blow.TWICE_LATE}
+FROZEN = {
+    Blow.TAKEN_OVER,
+    Blow.ENDED,
+    Blow.AUDITED,
+    Blow.CANCELLED,
+    Blow.FORGOTTEN,
+    Blow.AMENDED,
+    Blow.EXPIRED,
+    Blow.TWICE_LATE,
+}
 COSTS_A_TRY = {Blow.DIES, *FROZEN}
 """A worker that is gone, or was silent beyond its lease, may be what its order does to workers."""
 ROUNDS_TO_REST = 5
@@ -142,6 +152,12 @@ def cancelled(world: World) -> None:
     world.is_quoted("150")
 
 
+def forgotten(world: World) -> None:
+    """Have Redis emptied, and then the order cancelled where it rests again."""
+    world.lose()
+    cancelled(world)
+
+
 def amended(world: World) -> None:
     """Have the order amended while its price is gone; then a price comes that its new terms allow."""
     price_goes(world)
@@ -158,4 +174,10 @@ def expired(world: World) -> None:
 
 
 AMENDED_TERMS = {"amount": "7", "limitPrice": "160"}
-MEANWHILE = {Blow.AUDITED: audited, Blow.CANCELLED: cancelled, Blow.AMENDED: amended, Blow.EXPIRED: expired}
+MEANWHILE = {
+    Blow.AUDITED: audited,
+    Blow.CANCELLED: cancelled,
+    Blow.FORGOTTEN: forgotten,
+    Blow.AMENDED: amended,
+    Blow.EXPIRED: expired,
+}

@@ -28,10 +28,11 @@ WHENEVER = {
     Blow.BACK: (Moment.AFTER,),
     Blow.FAR_BACK: (Moment.AFTER,),
     Blow.CANCELLED: EITHER,
+    Blow.FORGOTTEN: EITHER,
     Blow.AMENDED: EITHER,
     Blow.EXPIRED: EITHER,
 }
-MEANWHILE = {Blow.CANCELLED, Blow.AMENDED, Blow.EXPIRED}
+MEANWHILE = {Blow.CANCELLED, Blow.FORGOTTEN, Blow.AMENDED, Blow.EXPIRED}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ HEADS = {
     Blow.ENDED: "wakes, all over",
     Blow.AUDITED: "wakes, audited",
     Blow.CANCELLED: "wakes, cancelled",
+    Blow.FORGOTTEN: "wakes, emptied, cancelled",
     Blow.AMENDED: "wakes, amended",
     Blow.EXPIRED: "wakes, expired",
     Blow.LOST: "reply lost",
@@ -99,8 +100,8 @@ def row(head: str, columns: Iterable[str]) -> str:
 
 
 def left_out(cells: Sequence[Cell]) -> list[str]:
-    """Say which cells there are not: an order on its path never comes to these steps."""
-    lines = []
+    """Say which cells there are not: those of some blows, and of steps to which an order on its path never comes."""
+    lines = list(NOT_PLAYED)
     for life in (life for life in LIVES if life.name == PATH):
         for outcome in life.outcomes:
             reached = {cell.step for cell in cells if cell.life is life and cell.outcome is outcome}
@@ -115,14 +116,22 @@ def unreached(cells: Iterable[Cell]) -> list[str]:
     return [step for step in STEPS if step not in {cell.step for cell in cells}]
 
 
+NOT_PLAYED = (
+    "A worker is struck at the first crossing of a step; of what it does all the time (`due`, `look-up`, `overdue`, "
+    "`take-over`, `audit`), at the first that leads to anything.",
+    "Cancelled, amended or expired while a worker is frozen is a limit order on its path alone: a market order does "
+    "not wait. Audited is either kind on its path. The lives beside the path are struck at the steps they are about.",
+    "A commit is not run twice: nobody repeats one without looking first whether it was made.",
+)
 ABOUT_BLOWS = {
     Blow.DIES: "The worker is killed.",
     Blow.TAKEN_OVER: "It freezes beyond its lease, and wakes when others have gone one round.",
     Blow.AUDITED: "It wakes when the audit alone has come by: nobody has taken its order over.",
     Blow.ENDED: "It wakes when the order has come to its end.",
     Blow.CANCELLED: "While it is frozen the price goes, the order rests again if it can, and its client cancels it.",
-    Blow.AMENDED: "The same, and its client amends price and amount; then a price comes that the new terms allow.",
-    Blow.EXPIRED: "The same, and the order's time passes.",
+    Blow.FORGOTTEN: "The same, and Redis loses everything before the price goes.",
+    Blow.AMENDED: "The price goes, the client amends price and amount, and a price comes that the new terms allow.",
+    Blow.EXPIRED: "The price goes, and the order's time passes.",
     Blow.LOST: "The store does not answer; before the step the request is lost, after it the reply.",
     Blow.TWICE: "The reply is lost and the client library sends again: the step is taken twice.",
     Blow.TWICE_LATE: "The second time comes when the order has come to its end.",
