@@ -55,7 +55,7 @@ def history(order_id: str, seen: Cursor = START) -> History | None:
             if seen.seq < 2 or (texts and cursor_of(texts[0]) == seen):
                 new = texts[1:] if seen.seq else texts
                 return History(tuple((cursor_of(text), text) for text in new), finished)
-            if epochs.read() is None:
+            if epochs.recall() is epochs.Recall.DOUBTFUL:
                 # Started again and not yet compared with Postgres, Redis may be behind what this client has seen.
                 return History((), finished=False)
             return past(seen, live.events([order_id]).get(order_id, []), finished=finished)
