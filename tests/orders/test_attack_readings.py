@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from engine.lifecycle import AttemptState
 from engine.orders import TimeInForce
-from orders import limits, live, models, reconciliation, recovery, settlement, waiting
+from orders import dispatch, limits, live, models, reconciliation, recovery, settlement, waiting
 from orders.models import Attempt
 from routing import epochs
 from routing.catalogue import catalogue
@@ -130,3 +130,13 @@ def test_an_epoch_begun_by_a_process_that_was_frozen_meanwhile_does_not_follow_a
     (order_id,) = bench.accept(bench.limit("150"))
     waiting.cancel(order_id)
     assert bench.row(order_id).status == "cancelled"
+
+
+def test_prices_that_nobody_fires_on_do_not_fill_the_queue(bench, monkeypatch):
+    monkeypatch.setattr(dispatch, "LONG", 5)
+    bench.accept(bench.limit("150"))
+    before = bench.messages("limit")
+    for _ in range(20):
+        bench.price("151")
+        limits.ring(["SOL-USDC"])
+    assert before < bench.messages("limit") <= 5
