@@ -9,11 +9,12 @@ believes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
+import structlog
 from django.db import DataError, IntegrityError
 
 from engine.lifecycle import OPEN_ATTEMPT, AttemptState
@@ -22,6 +23,8 @@ from orders import terms
 from orders.rows import as_bytea, fetch, recordset
 from routing.chain import Finding
 from routing.crashpoints import Store, step
+
+log = structlog.get_logger(__name__)
 
 OPEN = [state.value for state in OPEN_ATTEMPT]
 DECIDED = (AttemptState.LANDED.value, AttemptState.REJECTED.value, AttemptState.EXPIRED.value)
@@ -244,11 +247,36 @@ def epoch_ms(at: datetime | None) -> int:
     return terms.epoch_ms(at) if at else 0
 
 
+ERROR_CODE_MAX = 40
+"""Characters of a code that its column holds."""
+
+
+def settle(state: AttemptState, findings: Sequence[Finding], now: int) -> list[Settled]:
+    """Record the chain's decision on open attempts; harmless twice.  Return the attempts that now stand so.
+
+    One that cannot be written stops none of its neighbours.
+    """
+    try:
+        return record(state, [writable(one) for one in findings], now)
+    except (DataError, IntegrityError) as reason:
+        if len(findings) == 1:
+            log.error("attempt cannot be settled", signature=findings[0].signature, reason=str(reason).strip())
+            return []
+    middle = len(findings) // 2
+    return settle(state, findings[:middle], now) + settle(state, findings[middle:], now)
+
+
+def writable(found: Finding) -> Finding:
+    """Have what the chain says be such as Postgres keeps: a mark for a NUL, a code no longer than its column."""
+    code, error = (text.replace("\0", "\ufffd") for text in (found.error_code, found.error))
+    return replace(found, error_code=code[:ERROR_CODE_MAX], error=error)
+
+
 @step(
     "settle", Store.POSTGRES, "the attempt is committed as", *DECIDED, kind=lambda to, found, now: to if found else ""
 )
-def settle(state: AttemptState, findings: Sequence[Finding], now: int) -> list[Settled]:
-    """Record the chain's decision on open attempts; harmless twice.  Return the attempts that now stand so.
+def record(state: AttemptState, findings: Sequence[Finding], now: int) -> list[Settled]:
+    """Record it in one statement.
 
     `now` is when, epoch ms by the store's clock, unless that is recorded already.  Two workers may have found the same:
     each locks its rows in the order of their ids, so neither waits for the other while the other waits for it.

@@ -52,7 +52,7 @@ LIFE = "engine_life_ms"
 """Header of beat's messages: for how long after that they are of use, in milliseconds."""
 
 LONG = 1_000
-"""Messages in a queue from which beat adds none: whoever takes so many up will look at everything anyway."""
+"""Messages in a queue from which beat and prices add none: whoever takes so many up will look at everything anyway."""
 
 
 class Headers(msgspec.Struct):
@@ -103,6 +103,11 @@ def wake(task: str, order_ids: Sequence[str], pairs: Sequence[str]) -> None:
 def waiting(queue: str) -> int:
     """Count the messages no worker has taken yet."""
     return depths([queue])[queue]
+
+
+def is_long(task: str) -> bool:
+    """Tell whether so many messages wait in a task's queue that another adds nothing; RabbitMQ is not asked that."""
+    return not settings.BROKER_URL and waiting(task.partition(".")[0]) >= LONG
 
 
 def depths(queues: Sequence[str] = QUEUES) -> dict[str, int]:

@@ -84,7 +84,8 @@ def ring(pairs: Iterable[str]) -> None:
         return
     seen = sight(resting)
     reached = [pair for pair, one in seen.items() if isinstance(one, Sighting) and book.has_crossed(pair, one.level)]
-    if reached:
+    # A price comes several times a second, also while nobody fires: that must not fill Redis.
+    if reached and not dispatch.is_long(dispatch.FIRE):
         dispatch.send(dispatch.FIRE, pairs=reached)
 
 

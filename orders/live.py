@@ -283,6 +283,15 @@ def statuses(order_ids: Sequence[str]) -> dict[str, Live]:
     }
 
 
+def versions(order_ids: Sequence[str]) -> dict[str, int]:
+    """Return the version of the terms with which those orders stand that have live state."""
+    pipe = redis().pipeline(transaction=False)
+    for order_id in order_ids:
+        pipe.hget(key(order_id), "order")
+    answers = pipe.execute() if order_ids else []
+    return {i: bodies.loads(text).terms_seq for i, text in zip(order_ids, answers, strict=True) if text}
+
+
 def name_transactions(signatures: Mapping[str, str]) -> None:
     """Note as which transactions orders are submitted, where that is not known."""
     pipe = redis().pipeline(transaction=False)

@@ -111,14 +111,25 @@ def placed_lately() -> Iterator[list[str]]:
 
 
 def changed_lately() -> Iterator[list[str]]:
-    """Yield pages of ids of orders that ended unfilled, were amended, or were tried, within LATELY_S."""
-    since = Now() - timedelta(seconds=LATELY_S)
-    ended = models.Order.objects.filter(closed_at__gt=since)
-    amended = models.Order.objects.filter(models.AMENDED, updated_at__gt=since)
-    for rows in (ended, amended):
-        found = [str(pk) for pk in rows.values_list("pk", flat=True)]
-        yield from (found[start : start + PAGE] for start in range(0, len(found), PAGE))
+    """Yield pages of ids of orders that ended unfilled or were tried within LATELY_S, or have been amended since."""
+    ended = models.Order.objects.filter(closed_at__gt=Now() - timedelta(seconds=LATELY_S))
+    found = [str(pk) for pk in ended.values_list("pk", flat=True)]
+    yield from (found[start : start + PAGE] for start in range(0, len(found), PAGE))
+    yield from amended()
     yield from tried_lately()
+
+
+def amended() -> Iterator[list[str]]:
+    """Yield pages of ids of resting orders whose amendment Redis has forgotten, however long ago that was.
+
+    One that moved on with its old terms would be told things that no attempt can follow.
+    """
+    rows = dict(models.Order.objects.filter(models.AMENDED).values_list("pk", "terms_seq"))
+    ids = sorted(rows)
+    for start in range(0, len(ids), PAGE):
+        page = {str(pk): rows[pk] for pk in ids[start : start + PAGE]}
+        here = live.versions(list(page))
+        yield [order_id for order_id, version in page.items() if here.get(order_id, version) < version]
 
 
 def tried_lately() -> Iterator[list[str]]:

@@ -53,11 +53,14 @@ def restore(order_ids: Sequence[str], reason: str) -> set[str]:
         return set()
     rows = models.Order.objects.filter(pk__in=order_ids).prefetch_related("events", "attempts")
     here, told = live.statuses(order_ids), live.events(order_ids)
+    # Read last: an amendment that is told in between must not look as if it were not.
+    versions = live.versions(order_ids)
     anew = cache(lambda: epochs.advance("orders had contradicted Postgres"))
     placements = []
     for row in rows:
         events = [live.decode(text) for text in told.get(str(row.id), [])]
-        if made := placement(row, here.get(str(row.id)), events, anew):
+        older = versions.get(str(row.id), row.terms_seq) < row.terms_seq
+        if made := placement(row, here.get(str(row.id)), events, anew, older=older):
             placements.append(made)
     placed = live.place(placements)
     done = [one for one in placements if one.order.id in placed]
@@ -81,11 +84,12 @@ def rests(one: Placement) -> bool:
 
 
 def placement(
-    row: models.Order, stands: Live | None, told: Sequence[Event], anew: Callable[[], int]
+    row: models.Order, stands: Live | None, told: Sequence[Event], anew: Callable[[], int], *, older: bool = False
 ) -> Placement | None:
     """Make a live order of its row and its events, if Redis needs it; None when not, or when its pair is gone.
 
-    One that cannot be restored must not stop the others.  `anew` begins an epoch later than any of its events.
+    One that cannot be restored must not stop the others.  `anew` begins an epoch later than any of its events; `older`
+    says that the live order has older terms than the row, on which no attempt of it would ever be committed.
     """
     final = row.status in models.FINALS
     if stands is None and final:
@@ -94,9 +98,10 @@ def placement(
         known = history.of(row)
         if stands is None:
             return placement_of(row, known)
-        conflict = conflict_of(row, known, stands, told)
+        conflict = conflict_of(row, known, stands, told, older=older)
         if conflict is None:
-            return None
+            # The archive took over what was told in place of the amendment: only the terms are to be mended.
+            return replace(placement_of(row, told), instead=stands) if older else None
         if conflict.contradicts:
             known = tell_anew(row, known, conflict.in_common, anew())
         return replace(placement_of(row, known), instead=stands) if known else None
@@ -105,8 +110,10 @@ def placement(
         return None
 
 
-def conflict_of(row: models.Order, known: Sequence[Event], stands: Live, told: Sequence[Event]) -> Conflict | None:
-    """Compare a live order with Postgres; None when Redis is right, or ahead."""
+def conflict_of(
+    row: models.Order, known: Sequence[Event], stands: Live, told: Sequence[Event], *, older: bool = False
+) -> Conflict | None:
+    """Compare a live order with Postgres; None when what Redis has told is right, or ahead."""
     shared = shared_by(known, told)
     if shared == len(known):
         # Everything Postgres has is here.  Only an end leaves nothing to come.
@@ -114,7 +121,7 @@ def conflict_of(row: models.Order, known: Sequence[Event], stands: Live, told: S
         return Conflict(stands, shared, contradicts=True) if behind_its_end else None
     if shared == len(told):
         return Conflict(stands, shared, contradicts=False)
-    if is_settled(row) or known[shared]["epoch"] > told[shared]["epoch"]:
+    if is_settled(row) or older or known[shared]["epoch"] > told[shared]["epoch"]:
         # What is of a later epoch than all that was told since withdraws it as it is.
         return Conflict(stands, shared, contradicts=known[shared]["epoch"] <= told[-1]["epoch"])
     # Redis went on from where it was, before anybody knew that it had forgotten something; DBSync takes that over.

@@ -217,7 +217,9 @@ def expire() -> int:
         log.info("orders expired", **about(won))
     # Of the others some may be reserved, for their expiry or whatever else, by a worker that has gone.
     decisions.complete([one.order.id for one in over if one.order.id not in won])
-    book.forget_expiry([i for i in due if i not in standing or standing[i].status is not Status.PENDING], now)
+    # By the bare status: an order whose pair this process does not know is not in `standing`, and waits all the same.
+    here = live.statuses(due)
+    book.forget_expiry([i for i in due if i not in here or here[i].status is not Status.PENDING], now)
     return len(due)
 
 

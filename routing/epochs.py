@@ -64,10 +64,12 @@ return redis.call('GET', '{EPOCH}')
 
 
 # Only where one runs.  While a Redis that was started again is compared, the epoch that begins then is later still.
+# A caller that was frozen, and whose lock Postgres has let go, must not put an earlier one in the place of a later.
 NEXT = script(
     f"""
-if not redis.call('GET', '{EPOCH}') then return redis.call('EXISTS', '{COMPARING}') end
-redis.call('SET', '{EPOCH}', ARGV[1])
+local runs = redis.call('GET', '{EPOCH}')
+if not runs then return redis.call('EXISTS', '{COMPARING}') end
+if tonumber(runs) < tonumber(ARGV[1]) then redis.call('SET', '{EPOCH}', ARGV[1]) end
 return 1
 """
 )
