@@ -1,4 +1,4 @@
-"""Found by attack-reading: interleavings after which an order never ends, or takes its neighbours with it."""
+"""Interleavings after which an order would never end, or would take its neighbours with it."""
 
 import time
 from dataclasses import replace
