@@ -45,6 +45,7 @@ OVER = "EPOCH"
 
 LOCK = int.from_bytes(b"epoch", "big")
 """Number of the advisory lock in Postgres under which an epoch begins."""
+LOCKED_MAX_MS = 10_000
 
 # From here on a server other than this one ends the comparison: see DISTRUST in routing/store.py.
 COMPARE = script(f"redis.call('SET', '{RUN}', ARGV[1]) redis.call('SET', '{COMPARING}', ARGV[2])")
@@ -181,7 +182,8 @@ def begin(reason: str, compared: str = "") -> int:
     if not number:
         raise Unverified
     log.warning("epoch began", epoch=number, reason=reason)
-    return number
+    # One that stood still until its lock was gone may have come after a later one, and Redis have been lost again.
+    return number if number >= newest() else advance("an earlier epoch had taken a later one's place")
 
 
 def run_id() -> str:
@@ -206,13 +208,18 @@ def advance(reason: str) -> int:
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Let nobody else begin an epoch meanwhile: of two rows only one could become Redis' epoch."""
+    """Let nobody else begin an epoch meanwhile: of two rows only one could become Redis' epoch.
+
+    Whoever stands still in here for LOCKED_MAX_MS loses lock and session, so that the others can go on.
+    """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        cursor.execute(
+            "SELECT pg_advisory_lock(%s), set_config('idle_session_timeout', %s, false)", [LOCK, str(LOCKED_MAX_MS)]
+        )
         try:
             yield
         finally:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+            cursor.execute("SELECT pg_advisory_unlock(%s), set_config('idle_session_timeout', '0', false)", [LOCK])
 
 
 def within(act: Callable[[int], T]) -> T:

@@ -1,8 +1,11 @@
 """Interleavings after which an order would never end, or would take its neighbours with it."""
 
+import threading
 import time
 from dataclasses import replace
 from decimal import Decimal
+
+from django.db import DatabaseError, connection
 
 from engine.lifecycle import AttemptState
 from engine.orders import TimeInForce
@@ -130,6 +133,47 @@ def test_an_epoch_begun_by_a_process_that_was_frozen_meanwhile_does_not_follow_a
     (order_id,) = bench.accept(bench.limit("150"))
     waiting.cancel(order_id)
     assert bench.row(order_id).status == "cancelled"
+
+
+def test_an_epoch_begun_by_a_process_that_was_frozen_while_redis_was_lost_twice_gives_way_to_a_later_one(
+    bench, monkeypatch
+):
+    real = epochs.BEGIN()
+
+    def frozen(keys, args):
+        # Another's is committed, and Redis lost again before anybody has begun the next.
+        monkeypatch.undo()
+        epochs.StoreEpoch.objects.create(run="another's", reason="another's")
+        return real(keys, args)
+
+    monkeypatch.setattr(epochs, "BEGIN", lambda: frozen)
+    begun = epochs.begin("a frozen process'")
+    assert begun == epochs.read() == epochs.newest()
+
+
+def test_whoever_stands_still_while_it_begins_an_epoch_keeps_nobody_else_from_it(bench, monkeypatch):
+    monkeypatch.setattr(epochs, "LOCKED_MAX_MS", 100)
+    held, go, heard = threading.Event(), threading.Event(), []
+
+    def stand_still():
+        try:
+            with epochs.one_at_a_time():
+                held.set()
+                assert go.wait(30)
+        except DatabaseError as reason:
+            heard.append(reason)
+        finally:
+            connection.close()
+
+    frozen = threading.Thread(target=stand_still)
+    frozen.start()
+    assert held.wait(10)
+    try:
+        assert epochs.begin("Redis was emptied") == epochs.newest()
+    finally:
+        go.set()
+        frozen.join(10)
+    assert heard
 
 
 def test_prices_that_nobody_fires_on_do_not_fill_the_queue(bench, monkeypatch):
