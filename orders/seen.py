@@ -15,7 +15,7 @@ from engine.money import BPS, from_units, plain
 from engine.orders import OrderType
 from engine.quotes import Pair, Quote
 from orders import history as known_history
-from orders import live, models
+from orders import live, models, swaps
 from orders import past as retired
 from orders.terms import epoch_ms
 from routing import epochs, quotes
@@ -55,13 +55,21 @@ def history(order_id: str, seen: Cursor = START) -> History | None:
             if seen.seq < 2 or (texts and cursor_of(texts[0]) == seen):
                 new = texts[1:] if seen.seq else texts
                 return History(tuple((cursor_of(text), text) for text in new), finished)
-            if epochs.recall() is epochs.Recall.DOUBTFUL:
-                # Started again and not yet compared with Postgres, Redis may be behind what this client has seen.
+            if may_be_behind(order_id):
                 return History((), finished=False)
             return past(seen, live.events([order_id]).get(order_id, []), finished=finished)
     except StoreError as reason:
         log.warning("live state unreachable, reading the archive", order_id=order_id, reason=str(reason))
     return archived(order_id, seen)
+
+
+def may_be_behind(order_id: str) -> bool:
+    """Tell whether Redis may soon have of an order what a client has seen already.
+
+    It was started again and is not yet compared with Postgres, or the order's end or amendment is being committed: that
+    may have been told, and forgotten with it.
+    """
+    return epochs.recall() is epochs.Recall.DOUBTFUL or bool(swaps.reserved([order_id]))
 
 
 def cursor_of(text: str) -> Cursor:

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.cursor import Cursor
-from orders import history, limits, live, recovery, restoring, seen, waiting
+from orders import decisions, history, limits, live, recovery, restoring, seen, swaps, waiting
 from routing import epochs
 from tests.chaos.matrix import memory
 
@@ -66,3 +66,25 @@ def test_a_redis_not_yet_compared_tells_nothing_behind_what_a_client_has_seen(be
     assert seen.history(gone_on, end) == seen.History((), finished=False)
     recovery.recover()
     assert seen.history(gone_on, end) == seen.History((), finished=True)
+
+
+def test_who_was_told_an_end_that_redis_forgot_is_not_rewound_while_it_is_told_once_more(bench, monkeypatch):
+    (order_id,) = bench.accept(bench.limit("150"))
+    epochs.current()
+    finish, reserved = swaps.finish, []
+
+    def remember(*asked):
+        reserved.append(memory.copied())
+        finish(*asked)
+
+    monkeypatch.setattr(swaps, "finish", remember)
+    waiting.cancel(order_id)
+    monkeypatch.undo()
+    told = bench.events(order_id)
+    end = Cursor(2, told[-1]["epoch"])
+    memory.come_back(reserved[0])
+    recovery.recover()
+    assert seen.history(order_id, end) == seen.History((), finished=False)
+    decisions.complete([order_id])
+    assert bench.events(order_id) == told
+    assert seen.history(order_id, end) == seen.History((), finished=True)
