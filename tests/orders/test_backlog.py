@@ -1,4 +1,4 @@
-"""Past so many orders that wait to be executed, no door takes another; those that rest neither count nor are turned away."""
+"""Past so many orders that wait to be executed no door takes another; those that rest do not count, nor wait."""
 
 import asyncio
 
