@@ -7,7 +7,7 @@ from routing.crashpoints import STEPS
 from tests.chaos.matrix.blows import Blow
 from tests.chaos.matrix.cells import UNKNOWN_TO_ALL, Cell, is_unknown_to_all
 from tests.chaos.matrix.chain import Outcome
-from tests.chaos.matrix.lives import LIVES, PATH, Life
+from tests.chaos.matrix.lives import LIVES, PATH, Life, post
 
 HEADS = {
     Blow.DIES: "dies",
@@ -57,13 +57,21 @@ def block(life: Life, played: Sequence[Played]) -> str:
     """Write the table of one life."""
     blows = [blow for blow in Blow if any(one.cell.blow is blow for one in played)]
     steps = list(dict.fromkeys(one.cell.step for one in played))
-    about = " ".join((life.prepare.__doc__ or "").split()) if life.name != PATH else "From the post to the archive."
-    lines = [f"### {title(life)}\n", f"{about}\n", row("step", (HEADS[blow] for blow in blows))]
+    lines = [f"### {title(life)}\n", f"{about(life)}\n", row("step", (HEADS[blow] for blow in blows))]
     lines.append("|---" * (len(blows) + 1) + "|")
     for step in steps:
         here = [[one for one in played if (one.cell.step, one.cell.blow) == (step, blow)] for blow in blows]
         lines.append(row(f"`{step}`", map(count, here)))
     return "\n".join(lines) + "\n"
+
+
+def about(life: Life) -> str:
+    """Say what happens in a life."""
+    if life.name == PATH:
+        return "From the post to the archive."
+    if life.prepare is post:
+        return "Its transactions are rejected until it has no try left."
+    return " ".join((life.prepare.__doc__ or "").split())
 
 
 def title(life: Life) -> str:
@@ -158,7 +166,8 @@ the order's first transaction.  Worker A is the one it befalls; afterwards the r
 sweep, the audit, recovery, DBSync) and the clients go on until nothing moves any more.
 
 A number in a table is how many cells there are of that step and that column: before and after the step, for each thing
-the chain can do.  All of them are right unless it says otherwise.  An empty field is a cell that cannot be.
+the chain can do.  All of them are right unless it says otherwise.  An empty field is a cell that cannot be.  What is
+not played, and what is not judged in a few cells, is at the end.
 
 A cell is right when
 
