@@ -65,6 +65,10 @@ class Claim:
     """The epoch of Redis in which it was taken, or taken over."""
 
 
+BUCKETS, INDEXES = "limit_bucket:*", "snipe:*"
+"""What the keys match in which orders rest, limit orders by price and sniper orders by threshold."""
+
+
 def tagged(family: str, tag: str) -> str:
     """Spell a key; the braces are literal and keep a pair, or a token, in one cluster slot."""
     return f"{family}:{{{tag}}}"

@@ -119,6 +119,15 @@ def key(order_id: str) -> str:
     return f"order:{{{order_id}}}"
 
 
+ANY = key("*")
+"""What every order's key matches."""
+
+
+def id_of(key: str) -> str:
+    """Return the id of the order whose key this is."""
+    return key[len("order:{") : -1]
+
+
 def decode(text: str) -> dict[str, Any]:
     """Read one event."""
     event: dict[str, Any] = msgspec.json.decode(text)

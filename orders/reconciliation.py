@@ -46,9 +46,9 @@ def take() -> Repairs:
     """Compare the next stretch of each kind and repair what differs; return how many of each kind were repaired."""
     repaired = Counter(dict.fromkeys(KINDS, 0))
     repaired.update(resting())
-    repaired.update(scanned(LIVE_CURSOR, "order:{*}", "HASH", outlived))
-    repaired.update(scanned(BOOK_CURSOR, "limit_bucket:*", "ZSET", strays_of))
-    repaired.update(scanned(f"{BOOK_CURSOR}:snipe", "snipe:*", "ZSET", strays_of))
+    repaired.update(scanned(LIVE_CURSOR, live.ANY, "HASH", outlived))
+    repaired.update(scanned(BOOK_CURSOR, book.BUCKETS, "ZSET", strays_of))
+    repaired.update(scanned(f"{BOOK_CURSOR}:snipe", book.INDEXES, "ZSET", strays_of))
     count_up(repaired)
     return repaired
 
@@ -131,8 +131,8 @@ def scanned(cursor_key: str, match: str, kind: str, look: Any) -> Repairs:
 
 def outlived(keys: Sequence[str]) -> Repairs:
     """Restore live orders that go on although they have ended in Postgres."""
-    ids = [key[len("order:{") : -1] for key in keys]
-    going = [order_id for order_id, one in live.statuses(ids).items() if one.status not in FINAL]
+    standing = live.statuses([live.id_of(key) for key in keys])
+    going = [order_id for order_id, one in standing.items() if one.status not in FINAL]
     ended = models.Order.objects.filter(pk__in=going, status__in=models.FINALS).values_list("pk", flat=True)
     return Counter(ended=len(restoring.restore([str(pk) for pk in ended], "has ended in Postgres")))
 

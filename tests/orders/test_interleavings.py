@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 from decimal import Decimal
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 
 from engine.lifecycle import AttemptState
 from engine.orders import TimeInForce
@@ -15,12 +15,25 @@ from routing import epochs
 from routing.catalogue import catalogue
 from routing.chain import Finding, Landing, Look
 from routing.store import now_ms, redis
+from tests.orders.locks import in_thread
 from tests.orders.test_waiting import amend, bucket, older_redis
 
 
 def long_ago(order_id):
     """Have an order's amendment be older than what a restart is compared with."""
     models.Order.objects.filter(pk=order_id).update(updated_at="2020-01-01T00:00:00Z")
+
+
+def moved_on_with_older_terms(bench):
+    """Amend an order from 150 to 160, have Redis forget that, and fire it at its old price."""
+    (order_id,) = bench.accept(bench.limit("150"))
+    restore = older_redis()
+    amend(order_id, limit_price=Decimal("160"))
+    restore()
+    epochs.begin("nobody compared")
+    bench.price("151")
+    limits.check()
+    return order_id
 
 
 def test_an_order_amended_long_before_an_older_redis_came_back_is_executed_as_amended(bench):
@@ -49,13 +62,7 @@ def test_an_order_amended_long_before_an_older_redis_came_back_is_executed_as_am
 
 
 def test_an_order_that_moved_on_with_older_terms_than_its_row_goes_on_with_the_row(bench):
-    (order_id,) = bench.accept(bench.limit("150"))
-    restore = older_redis()
-    amend(order_id, limit_price=Decimal("160"))
-    restore()
-    epochs.begin("nobody compared")
-    bench.price("151")
-    limits.check()
+    order_id = moved_on_with_older_terms(bench)
     for _ in range(4):
         bench.carry([order_id])
         bench.pass_time(order_id, 120_000)
@@ -83,13 +90,7 @@ def test_what_a_chain_says_that_postgres_cannot_keep_stops_no_neighbour(bench, m
 
 
 def test_an_order_whose_amendment_the_archive_has_replaced_goes_on_with_the_rows_terms(bench):
-    (order_id,) = bench.accept(bench.limit("150"))
-    restore = older_redis()
-    amend(order_id, limit_price=Decimal("160"))
-    restore()
-    epochs.begin("nobody compared")
-    bench.price("151")
-    limits.check()
+    order_id = moved_on_with_older_terms(bench)
     bench.archive()
     for _ in range(4):
         bench.carry([order_id])
@@ -153,27 +154,21 @@ def test_an_epoch_begun_by_a_process_that_was_frozen_while_redis_was_lost_twice_
 
 def test_whoever_stands_still_while_it_begins_an_epoch_keeps_nobody_else_from_it(bench, monkeypatch):
     monkeypatch.setattr(epochs, "LOCKED_MAX_MS", 100)
-    held, go, heard = threading.Event(), threading.Event(), []
+    held, go = threading.Event(), threading.Event()
 
     def stand_still():
-        try:
-            with epochs.one_at_a_time():
-                held.set()
-                assert go.wait(30)
-        except DatabaseError as reason:
-            heard.append(reason)
-        finally:
-            connection.close()
+        with epochs.one_at_a_time():
+            held.set()
+            assert go.wait(30)
 
-    frozen = threading.Thread(target=stand_still)
-    frozen.start()
+    frozen, heard = in_thread(stand_still)
     assert held.wait(10)
     try:
         assert epochs.begin("Redis was emptied") == epochs.newest()
     finally:
         go.set()
         frozen.join(10)
-    assert heard
+    assert isinstance(heard[0], DatabaseError)
 
 
 def test_prices_that_nobody_fires_on_do_not_fill_the_queue(bench, monkeypatch):
