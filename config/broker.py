@@ -4,18 +4,24 @@ Redis: kombu makes a new `Redis` object for every publish, acknowledgement and e
 table of some two hundred response callbacks, which costs more than the command.  A client on a pool serves any number
 of threads.
 
+Both: Celery's consumer waits two seconds longer after each try to come back, up to half a minute.
+
 RabbitMQ: py-amqp waits for an answer for ever, and kombu goes on using a channel that the server has closed.
 """
 
 from functools import cached_property
 from typing import Any
 
+import kombu
 from amqp.exceptions import RecoverableConnectionError
+from celery.app.amqp import AMQP
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 from kombu.transport import redis as stock
 
 ANSWER_WITHIN_S = 3.0
 """How long RabbitMQ may take to confirm a message or to answer anything else."""
+AGAIN_S = 1.0
+EVERY = {"interval_start": AGAIN_S, "interval_step": 0.0, "interval_max": AGAIN_S}
 QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 20}
 """Replicated and on disk.  A message that ends its worker again and again is dropped: the sweep knows its orders."""
 
@@ -38,6 +44,20 @@ class Transport(stock.Transport):
     """The stock transport with that channel."""
 
     Channel = Channel
+
+
+class Connection(kombu.Connection):
+    """Comes back to a broker that was away soon after it is there again, however long it was away."""
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
+        """Try again every AGAIN_S, unless the caller says how often."""
+        return super().ensure_connection(*args, **{**EVERY, **kwargs})
+
+
+class Messaging(AMQP):
+    """Celery's messaging with that connection."""
+
+    Connection = Connection
 
 
 class Impatient:

@@ -22,7 +22,7 @@ EXCHANGE = Exchange("engine", type="direct")
 ARGUMENTS = broker.queue_arguments(settings.BROKER_URL)
 
 broker.install()
-app = Celery("engine")
+app = Celery("engine", amqp="config.broker:Messaging")
 app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,

@@ -88,3 +88,22 @@ class Used:
 def test_a_connection_whose_channel_rabbitmq_has_closed_is_not_used_again(channel_open):
     used = Used(channel_open=channel_open)
     assert broker.QuorumTransport(client=used).verify_connection(used) is channel_open
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "amqp://127.0.0.1:1//"])
+def test_who_consumes_comes_back_every_second_however_long_its_broker_is_away(url, monkeypatch):
+    slept, waits = [], []
+    monkeypatch.setattr("kombu.utils.functional.sleep", slept.append)
+
+    class LongEnough(Exception):
+        pass
+
+    def missed(reason, interval):
+        waits.append(interval)
+        if len(waits) == 60:
+            raise LongEnough
+
+    with app.connection_for_read(url) as connection, pytest.raises(LongEnough):
+        # As Celery's consumer calls it.
+        connection.ensure_connection(missed, app.conf.broker_connection_max_retries, callback=lambda: None)
+    assert waits == [1.0] * 60 and max(slept) == 1.0
