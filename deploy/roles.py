@@ -1,5 +1,6 @@
 """What each process of the engine does after the fork: API, workers, beat, Flower, and the migration before them."""
 
+import gc
 import importlib
 import logging
 import os
@@ -21,6 +22,9 @@ WORKERS = ("order", "limit", "sniper", "stream", "dbsync", "dlq")
 SINGLE = ("beat", "flower")
 """Two beats would send every tick twice; two Flowers would want one port."""
 ADMIN = "admin"
+COLLECT_AFTER = (10_000, 20, 20)
+"""Objects made before the collector looks for cycles among them, and its turns before older ones are looked at.  A
+batch of orders makes thousands, hardly any in a cycle."""
 ACCEPTED_AT_ONCE = 8
 """How often the API listens on its one socket.  libuv, below uvloop, accepts one connection in a turn of its loop and
 listener; under load a turn takes long, and clients would wait for seconds until the kernel tries again for them."""
@@ -59,6 +63,7 @@ def celery_app() -> Any:
 def become(role: str) -> None:
     """Settings differ by role (pool sizes, log context) and were read before the fork: read them again."""
     os.environ["ENGINE_ROLE"] = role
+    gc.set_threshold(*COLLECT_AFTER)
     logging.captureWarnings(True)
     from django.conf import settings
     from django.db import connections

@@ -19,7 +19,7 @@ from orders.eventrows import BadRecord, Row
 from orders.lines import named
 from orders.models import SetAside
 from orders.rows import fetch
-from routing.group import Entry, Group, me, refuse_unless_emptied
+from routing.group import ENTRIES, Entry, Group, me, refuse_unless_emptied
 from routing.store import now_ms, redis
 
 log = structlog.get_logger(__name__)
@@ -33,6 +33,9 @@ EVENTS = 2_000
 KEEP_MS = 5_000
 """How long written entries stay for the servers, which read the feed too; a slower one reads the orders' own events."""
 TRIM_EVERY_S = 0.5
+ROUND_EVERY_S = 0.1
+"""How often the worker reads the feed at most: an order that ends meanwhile has its row written once, and not at every
+stage."""
 RECORD_MAX = 100_000
 """Characters kept of a record that is set aside."""
 
@@ -47,21 +50,21 @@ def nudge() -> None:
         dispatch.send(dispatch.DRAIN)
 
 
-def drain() -> int:
-    """Write the feed to Postgres until it is empty; return how many events were read."""
+def drain(every_s: float = 0.0) -> int:
+    """Write the feed to Postgres, a round every so often, until it is empty; return how many events were read."""
     count = 0
     wanted.set()
     # A second drain in this process would only contend with the first, which goes on when it finds another was wanted.
     while wanted.is_set() and draining.acquire(blocking=False):
         try:
             wanted.clear()
-            count += sum(drain_round(entries) for entries in rounds())
+            count += sum(drain_round(entries) for entries in rounds(every_s))
         finally:
             draining.release()
     return count
 
 
-def rounds() -> Iterator[list[Entry]]:
+def rounds(every_s: float) -> Iterator[list[Entry]]:
     """Yield batches of feed entries: those a dead reader left, those this one could not write, then new ones.
 
     A round must be acknowledged before the next is asked for.
@@ -69,7 +72,10 @@ def rounds() -> Iterator[list[Entry]]:
     group.take_over(me())
     for start in ("0", ">"):
         while entries := next_round(start):
+            began = time.monotonic()
             yield entries
+            if len(entries) < ENTRIES:
+                time.sleep(max(0.0, began + every_s - time.monotonic()))
 
 
 def next_round(start: str) -> list[Entry]:

@@ -31,8 +31,7 @@ DECIDED = (AttemptState.LANDED.value, AttemptState.REJECTED.value, AttemptState.
 """What the chain can decide."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """One signed transaction; amounts in base units.
 
     `seq` is that of the order's `submitted` event for it, `trail` the order's events from the second to that one.

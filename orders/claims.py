@@ -11,9 +11,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
+import msgspec
 import structlog
 from django.conf import settings
 from django.db import DatabaseError
+from msgspec import structs
 from redis.exceptions import LockNotOwnedError
 
 from engine.lifecycle import Status
@@ -43,8 +45,7 @@ HOLD = script(PREFIX + lua(LUA / "hold.lua"))
 HAND_BACK = script(PREFIX + lua(LUA / "hand_back.lua"))
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """One order in one worker's hands: what is known of it, under the fence that proves the claim."""
 
     order: Order
@@ -70,7 +71,7 @@ class Claim:
 
     def after(self, status: Status, events: tuple[str, ...]) -> "Claim":
         """Return the claim these events later."""
-        return replace(self, status=status, seq=self.seq + len(events), trail=(*self.trail, *events))
+        return structs.replace(self, status=status, seq=self.seq + len(events), trail=(*self.trail, *events))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def with_trails(claims: list[Claim]) -> list[Claim]:
     """Give claims of orders that moved before the events they already have."""
     moved = [claim for claim in claims if claim.seq > 1]
     found = live.events([claim.order.id for claim in moved], after=1)
-    return [replace(claim, trail=tuple(found.get(claim.order.id, ()))) for claim in claims]
+    return [structs.replace(claim, trail=tuple(found.get(claim.order.id, ()))) for claim in claims]
 
 
 def hand_back(claims: Iterable[Claim], *, tried: bool) -> None:

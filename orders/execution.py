@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import replace
 from functools import cache
 from threading import BoundedSemaphore
 from typing import Any
 
 import structlog
 from django.db import InterfaceError, InternalError, OperationalError, close_old_connections
+from msgspec import structs
 
 from engine import events
 from engine.lifecycle import AttemptState, Status
@@ -235,7 +235,7 @@ def build(routed: Sequence[Routed]) -> list[tuple[Claim, Prepared]]:
     moved = advance(
         [(r.claim, ((Status.ROUTING, routing_facts(r, now)), (Status.BUILDING, building_facts(r)))) for r in routed]
     )
-    going = [replace(r, claim=moved[r.claim.order.id]) for r in routed if r.claim.order.id in moved]
+    going = [structs.replace(r, claim=moved[r.claim.order.id]) for r in routed if r.claim.order.id in moved]
     if not going:
         return []
     try:

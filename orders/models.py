@@ -128,7 +128,7 @@ class Attempt(models.Model):
     tries = models.IntegerField(db_default=1, help_text="Which try since the order last rested; these are limited.")
     state = models.CharField(max_length=10, choices=[(s, s) for s in AttemptState])
     venue = models.CharField(max_length=16)
-    signature = models.CharField(max_length=88, unique=True)
+    signature = models.CharField(max_length=88)
     raw = models.BinaryField()
     last_valid_height = models.BigIntegerField()
     expected_out = models.DecimalField(max_digits=20, decimal_places=0)
@@ -158,6 +158,8 @@ class Attempt(models.Model):
                 condition=Q(state__in=HOLDING_ATTEMPT),
                 name="one_open_or_landed_attempt_per_order",
             ),
+            # One index for equality and for a search by beginning: Django would make two, on 88 characters each.
+            models.UniqueConstraint(fields=["signature"], name="attempt_signature", opclasses=["varchar_pattern_ops"]),
         ]
         indexes = [
             models.Index(fields=["sent_at"], name="attempts_open", condition=Q(state__in=OPEN_ATTEMPT)),

@@ -1,9 +1,9 @@
 """Moving orders: the one function through which a status changes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import structlog
 from django.conf import settings
 
@@ -22,8 +22,7 @@ log = structlog.get_logger(__name__)
 UNFILLED = FINAL - {Status.CONFIRMED}
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """One order from where it is believed to be to where it should go."""
 
     order_id: str

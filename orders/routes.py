@@ -1,8 +1,9 @@
 """The decision of a try: which venue, for what least amount, or why not now."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
+
+import msgspec
 
 from engine.money import MATHS, shown
 from engine.orders import Order
@@ -20,8 +21,7 @@ U64_MAX = 2**64 - 1
 """What an instruction's amount can hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
+class Routed(msgspec.Struct, frozen=True):
     """A claimed order with its route and the least it accepts, in base units."""
 
     claim: Claim

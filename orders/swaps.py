@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from engine.lifecycle import FINAL, Status
 from orders.live import FEED_MAX, LUA, MSGPACK, PREFIX, key
 from routing import epochs
@@ -22,8 +24,7 @@ MOVED = ("triggered", "routing", "building", "submitted", "confirmed", "pending"
 """Where a swap can take an order; every other end is decided by Postgres."""
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(msgspec.Struct, frozen=True):
     """Where an order is believed to stand: at its `seq` and, if that is given, in the hands of `fence`.
 
     Or, with `tx`, submitted as that transaction, whatever seq it has come to.
@@ -41,8 +42,7 @@ class Where:
         return {name: value for name, value in found.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class Becoming:
+class Becoming(msgspec.Struct, frozen=True):
     """Where an order goes; see `settle` in moves.lua."""
 
     to: Status
@@ -77,8 +77,7 @@ class Becoming:
         return {name: value for name, value in found.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class Swap:
+class Swap(msgspec.Struct, frozen=True):
     """One move: from where to where, told by `events`, one for each step on the way."""
 
     where: Where

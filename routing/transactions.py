@@ -62,6 +62,19 @@ class Swap:
 
 
 @dataclass(frozen=True, slots=True)
+class Wallet:
+    """A key that signs, with its public half: to derive that costs half as much as to sign."""
+
+    key: Keypair
+    payer: Pubkey
+
+    @classmethod
+    def of(cls, key: Keypair) -> "Wallet":
+        """Make a wallet of its key."""
+        return cls(key, key.pubkey())
+
+
+@dataclass(frozen=True, slots=True)
 class Signed:
     """A transaction as it is sent; its base58 signature is its name for ever."""
 
@@ -78,14 +91,13 @@ class Received:
     swap: Swap
 
 
-def sign(swap: Swap, blockhash: str, wallet: Keypair) -> Signed:
+def sign(swap: Swap, blockhash: str, wallet: Wallet) -> Signed:
     """Build and sign the transaction of this swap, payable from `wallet`.
 
     The same arguments give the same bytes: ed25519 signatures are deterministic.
     """
-    payer = wallet.pubkey()
-    message = Message.new_with_blockhash(_instructions(swap, payer), payer, Hash.from_string(blockhash))
-    signature = wallet.sign_message(bytes(message))
+    message = Message.new_with_blockhash(_instructions(swap, wallet.payer), wallet.payer, Hash.from_string(blockhash))
+    signature = wallet.key.sign_message(bytes(message))
     return Signed(str(signature), bytes(Transaction.populate(message, [signature])))
 
 

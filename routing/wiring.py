@@ -17,6 +17,7 @@ from routing.sandbox.replay import Replay
 from routing.sandbox.runtime import Behaviour, Runtime
 from routing.sandbox.venue import SandboxVenue
 from routing.store import now_ms
+from routing.transactions import Wallet
 from routing.venues import VENUES, Venue
 
 EXECUTION_NOISE_BPS = 8
@@ -64,6 +65,6 @@ def chain() -> Chain:
 
 
 @cache
-def wallet() -> Keypair:
+def wallet() -> Wallet:
     """Return the key that signs; the sandbox's is made from its seed and holds nothing."""
-    return Keypair.from_seed(settings.MOCK_SEED.to_bytes(8, "big").rjust(32, b"\0"))
+    return Wallet.of(Keypair.from_seed(settings.MOCK_SEED.to_bytes(8, "big").rjust(32, b"\0")))

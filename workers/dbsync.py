@@ -9,4 +9,4 @@ from workers.base import EngineTask
 @shared_task(name=dispatch.DRAIN, base=EngineTask)
 def drain(**_: object) -> None:
     """Write the event feed to Postgres until it is empty."""
-    archive.drain()
+    archive.drain(archive.ROUND_EVERY_S)

@@ -38,6 +38,11 @@ ALLOWED = {
         "A trigger on inserted rows, made in a moment; lock_timeout ends the wait for it before orders would queue up "
         "behind. It refuses nothing until the first order is archived, and then what would be a second order."
     ),
+    ("orders.0010_one_signature_index", "RunSQL"): (
+        "The unique index is made concurrently before the one it replaces goes; both hold meanwhile. A constraint is "
+        "dropped in a moment, for which lock_timeout does not let orders queue up."
+    ),
+    ("routing.0006_one_signature_index", "RunSQL"): "An index that nothing uses is dropped concurrently.",
     ("routing.0002_tokens_and_pairs", "RunPython"): CATALOGUE,
     ("routing.0003_ticks_and_token_facts", "AddField pair tick"): (
         f"{CATALOGUE} Pairs are made in the admin alone: until the API is of this version, adding one there fails."

@@ -19,7 +19,7 @@ def swap(claim, to=Status.ROUTING, event=EVENT, **changes):
     where = {"status": claim.status, "seq": claim.seq, "fence": claim.fence}
     becoming = {"look_in_ms": 0}
     for name, value in changes.items():
-        (where if name in Where.__dataclass_fields__ else becoming)[name] = value
+        (where if name in Where.__struct_fields__ else becoming)[name] = value
     return Swap(Where(claim.order.id, **where), Becoming(to, **becoming), (event,))
 
 

@@ -381,8 +381,8 @@ def test_a_drain_notices_what_comes_while_it_runs(bench, monkeypatch):
 
 
 def test_a_drain_asked_for_at_the_last_moment_of_another_is_not_lost(bench, monkeypatch):
-    def ends_late(rounds=archive.rounds):
-        yield from rounds()
+    def ends_late(every_s, rounds=archive.rounds):
+        yield from rounds(every_s)
         # The feed was found empty; now an order comes, and the drain it asks for finds this one still at work.
         if not bench.ids:
             bench.place()

@@ -238,7 +238,7 @@ def test_the_database_refuses_a_second_open_attempt(bench):
     (one,) = routed([claim])
     first = execution.sign(one, execution.chain().blockhash())
     assert attempts.prepare([first]).stands == {order_id}
-    second = execution.replace(first, signature="x" * 88)
+    second = execution.structs.replace(first, signature="x" * 88)
     assert attempts.prepare([second]).stands == set()
     attempts.settle(AttemptState.LANDED, [settlement.Finding(first.signature, settlement.Landing.LANDED)], 0)
     assert attempts.prepare([second]).stands == set()

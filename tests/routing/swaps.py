@@ -5,10 +5,10 @@ from itertools import count
 from solders.hash import Hash
 from solders.keypair import Keypair
 
-from routing.transactions import Signed, Swap, sign
+from routing.transactions import Signed, Swap, Wallet, sign
 from tests.engine.tokens import SOL, USDC
 
-WALLET = Keypair.from_seed(bytes(32))
+WALLET = Wallet.of(Keypair.from_seed(bytes(32)))
 BLOCKHASH = str(Hash.hash(b"tests"))
 numbers = count()
 

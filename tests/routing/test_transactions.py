@@ -36,7 +36,7 @@ def test_a_chain_receives_the_signature_and_blockhash_that_were_signed():
 def test_a_solana_node_would_accept_the_signature():
     transaction = Transaction.from_bytes(signed().raw)
     transaction.verify()
-    assert transaction.message.account_keys[0] == WALLET.pubkey()
+    assert transaction.message.account_keys[0] == WALLET.payer
 
 
 @pytest.mark.parametrize(
@@ -87,19 +87,19 @@ def test_an_unsigned_message_is_refused():
 
 def test_a_swap_that_needs_two_wallets_is_refused():
     other = Keypair.from_seed(b"\1" * 32)
-    instruction, memo = transactions._instructions(swap(), WALLET.pubkey())
+    instruction, memo = transactions._instructions(swap(), WALLET.payer)
     co_signed = Instruction(memo.program_id, memo.data, [AccountMeta(other.pubkey(), True, False)])
-    message = Message([instruction, co_signed], WALLET.pubkey())
+    message = Message([instruction, co_signed], WALLET.payer)
     with pytest.raises(BadTransaction, match="exactly one signature"):
-        transactions.receive(bytes(Transaction([WALLET, other], message, Hash.default())))
+        transactions.receive(bytes(Transaction([WALLET.key, other], message, Hash.default())))
 
 
 def transaction_of(*instructions):
-    return bytes(Transaction([WALLET], Message(instructions, WALLET.pubkey()), Hash.default()))
+    return bytes(Transaction([WALLET.key], Message(instructions, WALLET.payer), Hash.default()))
 
 
 NEW_WALLET = Pubkey.from_string("4k3Dyjzvzp8eMZWUXbBCjEvwSkkk59S5iCNLY3QrkX6R")
-TRANSFER = transfer(TransferParams(from_pubkey=WALLET.pubkey(), to_pubkey=NEW_WALLET, lamports=1))
+TRANSFER = transfer(TransferParams(from_pubkey=WALLET.payer, to_pubkey=NEW_WALLET, lamports=1))
 MEMO = Instruction(transactions.MEMO_PROGRAM, b"order:1", [])
 
 
@@ -115,7 +115,7 @@ def test_a_sound_transaction_that_is_no_swap_is_refused(instructions):
 
 def test_a_swap_without_its_memo_is_refused():
     program = transactions.ROUTES["RAYDIUM"]
-    accounts = transactions._instructions(swap(), WALLET.pubkey())[0].accounts
+    accounts = transactions._instructions(swap(), WALLET.payer)[0].accounts
     bare = Instruction(program.program, program.tag + bytes(16), accounts)
     with pytest.raises(BadTransaction, match="not a memo"):
         transactions.receive(transaction_of(bare, TRANSFER))
