@@ -227,7 +227,7 @@ class Stopwatch:
     elsewhere not at all.
     """
 
-    def __init__(self, most: int = 30_000) -> None:
+    def __init__(self, most: int = 10_000) -> None:
         self.most = most
         self.lives: OrderedDict[UUID, Life] = OrderedDict()
 
