@@ -19,15 +19,15 @@ from channels.security.websocket import OriginValidator, WebsocketDenier
 from django.conf import settings
 from django.urls import re_path
 
-from orders import traces
 from orders.api import fast, lanes
 from orders.api.bounds import BODY_WITHIN_S, Body, bounds
 from orders.api.errors import body as error_body
 from orders.api.parsers import BODY_MAX
-from orders.consumers import NoRoom, NoSuchSocket, OrderEvents, PlaceAndStream
-from orders.control import listener
-from orders.feeds import OrdersFeed, QuoteFeed
-from orders.gate import Overloaded
+from orders.flow.batcher import Overloaded
+from orders.flow.pauses import listener
+from orders.sockets.consumers import NoRoom, NoSuchSocket, OrderEvents, PlaceAndStream
+from orders.sockets.feeds import OrdersFeed, QuoteFeed
+from orders.telemetry import traces
 
 Message = MutableMapping[str, Any]
 

@@ -6,7 +6,7 @@ from django.conf import settings
 from django_celery_beat.models import PeriodicTask
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
-from orders import dispatch
+from orders.flow import dispatch
 
 
 class Entry(ModelEntry):  # type: ignore[misc]

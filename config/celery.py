@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import close_old_connections
 
 from config import broker
-from orders.dispatch import QUEUES, SENT_AT
+from orders.flow.dispatch import QUEUES, SENT_AT
 from routing.store import now_ms
 
 EXCHANGE = Exchange("engine", type="direct")

@@ -272,7 +272,7 @@ def load(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[st
 REDIS_CALL_MS = 2_000
 """How long a call of Redis may take (routing/store.py)."""
 RENEWALS = 4
-"""How often a worker that lives renews a lease before it would run out (orders/pulse.py)."""
+"""How often a worker that lives renews a lease before it would run out (orders/flow/duties.py)."""
 
 
 def disagreement(values: Mapping[str, Any]) -> str | None:

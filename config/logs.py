@@ -1,7 +1,7 @@
 """Log lines: a fixed sentence plus fields; JSON for machines, text on a terminal.
 
 `order_id` and `task_id` travel in context variables, so a line carries them whoever writes it.  A line about several
-orders names them in `order_ids` (orders/lines.py), so that an order's id finds every line about it.
+orders names them in `order_ids` (orders/telemetry/log_fields.py), so that an order's id finds every line about it.
 """
 
 import logging
@@ -82,7 +82,7 @@ def configure(*, level: str, form: str, role: str, traced: bool = False) -> None
                 "django.request": {"level": "ERROR"},
                 "httpx": {"level": "WARNING"},
                 "kombu": {"level": "WARNING"},
-                # orders/otlp.py says what becomes of spans, now and then; the exporter would for each request.
+                # orders/telemetry/otlp.py says what becomes of spans, now and then; the exporter would for each request.
                 "opentelemetry": {"level": "CRITICAL"},
                 "urllib3": {"level": "ERROR"},
                 **(QUIET if role == "shell" else {}),

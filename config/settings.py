@@ -76,10 +76,10 @@ TEMPLATES = [
 POOL_SIZES = {"api": 22, "order": 12, "beat": 0}
 """Postgres connections of one process by role; others take 6.  Their sum stays under max_connections.
 
-Every thread of the API that uses the database has one (orders/api/lanes.py, orders/aside.py): none waits for another's.
+Every thread of the API that uses the database has one (orders/api/lanes.py, orders/stores/threads.py): none waits for another's.
 """
 OWN = {"api": 2}
-"""Connections beside the pool, which only acceptance uses (orders/gate.py)."""
+"""Connections beside the pool, which only acceptance uses (orders/flow/batcher.py)."""
 POOL_WAIT_S = 2.0
 """How long a thread waits for a connection, that is for a server that is away."""
 POOL_RETRY_S = 1.0

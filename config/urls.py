@@ -3,8 +3,8 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from orders.api.desk import desk
 from orders.api.metrics import Metrics
-from orders.desk import desk
 
 urlpatterns = [
     path("", desk, name="desk"),

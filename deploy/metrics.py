@@ -55,7 +55,7 @@ def serve(listener: socket.socket, questions: Mapping[str, Callable[[], str]] = 
     """
     from prometheus_client.exposition import MetricsHandler
 
-    from orders.observe import PROCESS
+    from orders.telemetry.metrics import PROCESS
 
     class Handler(MetricsHandler):
         """Shows this process's counts to whoever asks."""

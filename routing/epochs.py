@@ -12,7 +12,7 @@ an event that was made anew is told apart from the one that was lost; and script
 them runs between a loss and its discovery.
 
 An emptied Redis has nothing left to contradict: whoever notices begins the next epoch.  One that was started again may
-hold orders as they once were: the order worker compares them with Postgres first (orders/recovery.py).
+hold orders as they once were: the order worker compares them with Postgres first (orders/flow/recovery.py).
 """
 
 from collections.abc import Callable, Iterator

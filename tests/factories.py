@@ -8,8 +8,8 @@ from factory.django import DjangoModelFactory
 from uuid6 import uuid7
 
 from orders import models
-from orders.ids import first_at
 from orders.models import Verdict
+from orders.stores.ids import first_at
 
 RANDOM = 2**80 - 1
 """The bits of a version 7 UUID that are not its time: version, variant and chance."""

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import structlog
 from celery import Task, signals
 
-from orders import traces
-from orders.dispatch import LIFE, QUEUES, SENT_AT
-from orders.heartbeats import Heart
-from orders.lines import about
+from orders.flow.dispatch import LIFE, QUEUES, SENT_AT
+from orders.operations.heartbeats import Heart
+from orders.telemetry import traces
+from orders.telemetry.log_fields import about
 from routing.store import now_ms
 
 log = structlog.get_logger(__name__)

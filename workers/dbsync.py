@@ -2,11 +2,11 @@
 
 from celery import shared_task
 
-from orders import archive, dispatch
+from orders.flow import dbsync, dispatch
 from workers.base import EngineTask
 
 
 @shared_task(name=dispatch.DRAIN, base=EngineTask)
 def drain(**_: object) -> None:
     """Write the event feed to Postgres until it is empty."""
-    archive.drain(archive.ROUND_EVERY_S)
+    dbsync.drain(dbsync.ROUND_EVERY_S)

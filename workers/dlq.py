@@ -2,14 +2,15 @@
 
 from celery import shared_task
 
-from orders import deadletters, dispatch, retention
+from orders.flow import dead_letters, dispatch
+from orders.operations import retention
 from workers.base import EngineTask
 
 
 @shared_task(name=dispatch.KEEP, base=EngineTask)
 def keep(*, order_ids: list[str] | None = None, **_: object) -> None:
     """Keep the dead letters of these orders; without ids, of all failed orders that lack one."""
-    deadletters.keep(order_ids or deadletters.missing())
+    dead_letters.keep(order_ids or dead_letters.missing())
 
 
 @shared_task(name=dispatch.RETIRE, base=EngineTask)

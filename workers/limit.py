@@ -2,8 +2,9 @@
 
 from celery import shared_task
 
-from orders import dispatch, limits, reconciliation, waiting
-from orders.pulse import Pulse, limit_duties
+from orders.flow import dispatch, limits, waiting
+from orders.flow.duties import Pulse, limit_duties
+from orders.operations import reconciliation
 from workers.base import Beside, EngineTask
 
 

@@ -2,8 +2,8 @@
 
 from celery import shared_task
 
-from orders import dispatch, execution, recovery
-from orders.pulse import Pulse, order_duties
+from orders.flow import dispatch, execution, recovery
+from orders.flow.duties import Pulse, order_duties
 from workers.base import Beside, EngineTask
 
 

@@ -2,8 +2,8 @@
 
 from celery import shared_task
 
-from orders import dispatch, sniping
-from orders.pulse import Pulse, sniper_duties
+from orders.flow import dispatch, sniping
+from orders.flow.duties import Pulse, sniper_duties
 from workers.base import Beside, EngineTask
 
 

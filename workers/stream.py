@@ -2,8 +2,9 @@
 
 from celery import shared_task
 
-from orders import book, dispatch
-from orders.bell import Bell
+from orders.flow import dispatch
+from orders.flow.price_watch import Bell
+from orders.stores import book
 from routing import polling
 from routing.asking import POLL_MS, asker
 from workers.base import Beside, EngineTask

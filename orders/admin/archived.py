@@ -8,11 +8,11 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from orders import history, past
 from orders.admin import search, timeline
 from orders.admin.readonly import ReadOnly
 from orders.admin.wording import NOTHING, badge, bought, moment, sold
 from orders.models import ArchivedOrder, Attempt
+from orders.stores import history, retired
 
 
 @admin.register(ArchivedOrder)
@@ -53,18 +53,18 @@ class ArchivedOrderAdmin(ReadOnly):
     @admin.display
     def asked(self, kept: ArchivedOrder) -> str:
         """Show what it was, and how much it sold."""
-        order = past.order(kept)
+        order = retired.order(kept)
         return f"{order.type} {order.pair}, {sold(order.amount_in, order.pair)}"
 
     @admin.display(description="status")
     def standing(self, kept: ArchivedOrder) -> SafeString:
         """Show how it ended."""
-        return badge(past.order(kept).status)
+        return badge(retired.order(kept).status)
 
     @admin.display(description="created (UTC)")
     def created(self, kept: ArchivedOrder) -> str:
         """Show when it was accepted."""
-        return moment(past.order(kept).created_at)
+        return moment(retired.order(kept).created_at)
 
     @admin.display(description="archived (UTC)")
     def archived(self, kept: ArchivedOrder) -> str:
@@ -74,7 +74,7 @@ class ArchivedOrderAdmin(ReadOnly):
     @admin.display(description="dead letter")
     def dead(self, kept: ArchivedOrder) -> str:
         """Show why it failed, and when it was replayed."""
-        letter = past.letter(kept)
+        letter = retired.letter(kept)
         if letter is None:
             return NOTHING
         again = f"; replayed {moment(letter.replayed_at)} by {letter.replayed_by}" if letter.replayed_at else ""
@@ -83,8 +83,8 @@ class ArchivedOrderAdmin(ReadOnly):
     @admin.display
     def transactions(self, kept: ArchivedOrder) -> SafeString | str:
         """Show its attempts, a line each."""
-        pair = past.order(kept).pair
-        lines = ((line(attempt, pair),) for attempt in past.attempts(kept))
+        pair = retired.order(kept).pair
+        lines = ((line(attempt, pair),) for attempt in retired.attempts(kept))
         return format_html_join("", "<div>{}</div>", lines) or NOTHING
 
 

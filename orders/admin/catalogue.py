@@ -20,8 +20,8 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from engine.money import plain
 from engine.quotes import Pair as TradedPair
 from engine.triggers import usd
-from orders import control
 from orders.admin.wording import NOTHING, link, moment
+from orders.flow import pauses
 from routing import tape
 from routing.catalogue import is_mint, token_of
 from routing.facts import believed
@@ -117,17 +117,17 @@ class Announced(ModelAdmin):  # type: ignore[misc]
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save, and announce."""
         super().save_model(request, obj, form, change)
-        transaction.on_commit(control.catalogue_changed)
+        transaction.on_commit(pauses.catalogue_changed)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Delete, and announce."""
         super().delete_model(request, obj)
-        transaction.on_commit(control.catalogue_changed)
+        transaction.on_commit(pauses.catalogue_changed)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Delete several, and announce."""
         super().delete_queryset(request, queryset)
-        transaction.on_commit(control.catalogue_changed)
+        transaction.on_commit(pauses.catalogue_changed)
 
 
 @admin.register(Token)
@@ -177,7 +177,7 @@ class TokenAdmin(Announced):
             row = Token.objects.get(mint=launched.token.mint)
             self.log_addition(request, row, f"Launched with a pool of {usd(stage.LIQUIDITY)} USD.")
             messages.success(request, format_html("{} launched: {}.", link(row), ", ".join(launched.pairs)))
-        control.catalogue_changed()
+        pauses.catalogue_changed()
         return HttpResponseRedirect(reverse("admin:routing_token_changelist"))
 
     @admin.action(description=f"Emit a trade of {TRADE_CENTS // 100:,} USD", permissions=["change"])
@@ -297,4 +297,4 @@ class PairAdmin(Announced):
                 pair.active = active
                 pair.save(update_fields=["active"])
                 self.log_change(request, pair, "Activated." if active else "Deactivated.")
-            transaction.on_commit(control.catalogue_changed)
+            transaction.on_commit(pauses.catalogue_changed)

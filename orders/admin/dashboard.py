@@ -8,7 +8,7 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.cache import never_cache
 
-from orders.figures import figures
+from orders.operations.figures import figures
 
 
 def may_look(request: HttpRequest) -> bool:

@@ -11,11 +11,11 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from orders import deadletters
 from orders.admin import search
 from orders.admin.readonly import ReadOnly
 from orders.admin.timeline import told
 from orders.admin.wording import link, moment
+from orders.flow import dead_letters
 from orders.models import ArchivedOrder, DeadLetter, Order
 
 
@@ -26,14 +26,14 @@ class ByOutlook(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Name the outlooks."""
-        return [(one.value, str(one.label)) for one in deadletters.Outlook]
+        return [(one.value, str(one.label)) for one in dead_letters.Outlook]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
         """Keep letters of the outlook."""
         asked = self.value()
-        if asked not in deadletters.Outlook.values:
+        if asked not in dead_letters.Outlook.values:
             return queryset
-        return queryset.filter(deadletters.LETTERS[deadletters.Outlook(asked)])
+        return queryset.filter(dead_letters.LETTERS[dead_letters.Outlook(asked)])
 
 
 def may_be_asked(letter: DeadLetter) -> bool:
@@ -103,8 +103,8 @@ class DeadLetterAdmin(ReadOnly):
     def replay(self, request: HttpRequest, letter: DeadLetter) -> None:
         """Replay one letter: tell where it went, or why it did not, and put either on record."""
         try:
-            placed = deadletters.replay(str(letter.order_id), by=request.user.get_username())
-        except deadletters.NotSafe as reason:
+            placed = dead_letters.replay(str(letter.order_id), by=request.user.get_username())
+        except dead_letters.NotSafe as reason:
             self.log_change(request, letter, f"Replay refused: {reason}")
             messages.error(request, f"Not replayed: {reason}.")
             return
@@ -118,7 +118,7 @@ class DeadLetterAdmin(ReadOnly):
     @admin.display(description="replay")
     def replay_is(self, letter: DeadLetter) -> str:
         """Say whether to replay it."""
-        return str(deadletters.outlook(letter).label)
+        return str(dead_letters.outlook(letter).label)
 
     @admin.display(description="order")
     def of(self, letter: DeadLetter) -> SafeString | str:

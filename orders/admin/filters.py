@@ -8,8 +8,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from engine.lifecycle import Status
-from orders.ids import first_at
 from orders.models import standing_at
+from orders.stores.ids import first_at
 from routing.catalogue import catalogue
 from routing.venues import VENUES
 

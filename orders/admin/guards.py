@@ -13,10 +13,10 @@ from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from engine.guards import TABLE
-from orders import guards
 from orders.admin.readonly import ReadOnly
 from orders.admin.wording import NOTHING, moment
 from orders.models import Guard
+from orders.operations import risk_limits
 from routing.guards import defaults
 
 LIST = "admin:orders_guard_changelist"
@@ -48,8 +48,8 @@ class GuardForm(forms.ModelForm):  # type: ignore[type-arg]
         given = super().clean() or self.cleaned_data
         if "value" in given:
             try:
-                guards.planned(self.instance.name, given["value"])
-            except guards.CannotMove as reason:
+                risk_limits.planned(self.instance.name, given["value"])
+            except risk_limits.CannotMove as reason:
                 self.add_error("value", str(reason))
         return given
 
@@ -106,7 +106,7 @@ class GuardAdmin(ReadOnly):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the guards; say which of them do not stand."""
-        if idle := guards.idle():
+        if idle := risk_limits.idle():
             messages.warning(
                 request,
                 f"{', '.join(idle)}: moved to what contradicts the environment's values, which stand instead. "
@@ -119,7 +119,7 @@ class GuardAdmin(ReadOnly):
         """Show the form, or take it; say so when somebody else was quicker and it cannot be any more."""
         try:
             page: HttpResponse = super().changeform_view(request, *args, **kwargs)
-        except guards.CannotMove as reason:
+        except risk_limits.CannotMove as reason:
             messages.error(request, f"Not moved: {reason}.")
             return HttpResponseRedirect(reverse(LIST))
         return page
@@ -127,7 +127,7 @@ class GuardAdmin(ReadOnly):
     def save_model(self, request: HttpRequest, obj: Guard, form: Any, change: bool) -> None:
         """Move the guard."""
         given = form.cleaned_data
-        form.made = guards.move(obj.name, given["value"], given["reason"], request.user.get_username())
+        form.made = risk_limits.move(obj.name, given["value"], given["reason"], request.user.get_username())
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> str:
         """Put on record from what to what, and why."""
@@ -152,8 +152,8 @@ class GuardAdmin(ReadOnly):
     def move_back(self, request: HttpRequest, row: Guard) -> None:
         """Move a guard back and put it on record; or say that there is nothing to do."""
         try:
-            made = guards.move(row.name, None, "back to the default", request.user.get_username())
-        except guards.CannotMove as reason:
+            made = risk_limits.move(row.name, None, "back to the default", request.user.get_username())
+        except risk_limits.CannotMove as reason:
             messages.error(request, f"{reason}.")
             return
         self.log_change(request, row, f"Moved {made}; {row.by} had moved it: {row.reason}")

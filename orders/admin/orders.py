@@ -15,15 +15,16 @@ from django.utils.safestring import SafeString
 
 from engine.lifecycle import FINAL
 from engine.money import MATHS, plain
-from orders import past, waiting
 from orders.admin import search, timeline
 from orders.admin.attempts import AttemptRows
 from orders.admin.filters import ByAge, ByPair, ByStatus
 from orders.admin.readonly import ReadOnly
 from orders.admin.timeline import ms_between
 from orders.admin.wording import NOTHING, badge, link, moment, seconds, sold
+from orders.flow import waiting
 from orders.models import ArchivedOrder, Order
-from orders.seen import uuid_or_none
+from orders.stores import retired
+from orders.stores.order_view import uuid_or_none
 from routing.store import StoreError
 
 POINTED_TO = 5
@@ -67,7 +68,7 @@ class OrderAdmin(ReadOnly):
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
         """Show an order's page; of one that is archived, there."""
         pk = uuid_or_none(object_id)
-        if pk and not Order.objects.filter(pk=pk).exists() and past.find(pk):
+        if pk and not Order.objects.filter(pk=pk).exists() and retired.find(pk):
             return HttpResponseRedirect(reverse("admin:orders_archivedorder_change", args=[pk]))
         page: HttpResponse = super().change_view(request, object_id, *args, **kwargs)
         return page

@@ -13,9 +13,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from orders import control
 from orders.admin.readonly import ReadOnly
 from orders.admin.wording import moment
+from orders.flow import pauses
 from orders.models import Pause, Scope
 from routing.catalogue import catalogue
 from routing.venues import VENUES
@@ -50,8 +50,8 @@ class PauseForm(forms.ModelForm):  # type: ignore[type-arg]
         """Read scope and name; what cannot be paused is refused here."""
         scope, _, name = str(self.cleaned_data["what"]).partition(":")
         try:
-            control.refuse(scope, name)
-        except control.CannotPause as reason:
+            pauses.refuse(scope, name)
+        except pauses.CannotPause as reason:
             raise forms.ValidationError(str(reason)) from None
         return scope, name
 
@@ -94,7 +94,7 @@ class PauseAdmin(ReadOnly):
     def save_model(self, request: HttpRequest, obj: Pause, form: Any, change: bool) -> None:
         """Pause."""
         scope, name = form.cleaned_data["what"]
-        row = control.pause(scope, name, form.cleaned_data["reason"], request.user.get_username())
+        row = pauses.pause(scope, name, form.cleaned_data["reason"], request.user.get_username())
         obj.pk, obj.scope, obj.name, obj.by = row.pk, row.scope, row.name, row.by
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> str:
@@ -124,7 +124,7 @@ class PauseAdmin(ReadOnly):
     def resume(self, request: HttpRequest, row: Pause) -> None:
         """End a pause, and put it on record."""
         self.log_change(request, row, f"Resumed; {row.by} had paused it: {row.reason}")
-        control.resume(row, request.user.get_username())
+        pauses.resume(row, request.user.get_username())
         messages.success(request, f"{row} is traded again.")
 
     @admin.display(description="paused")

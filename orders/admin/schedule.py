@@ -9,8 +9,9 @@ from django.urls import reverse
 from django_celery_beat import models
 from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
-from orders import dispatch, schedule
 from orders.admin.readonly import ReadOnly
+from orders.flow import dispatch
+from orders.operations import schedule
 
 LIST = "admin:django_celery_beat_periodictask_changelist"
 

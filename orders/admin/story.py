@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.lifecycle import Status
 from orders.admin.wording import seconds
-from orders.control import pauses
+from orders.flow.pauses import pauses
 from orders.management import story as terminal
 
 Event = Mapping[str, Any]

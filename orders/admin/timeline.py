@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from engine.lifecycle import FINAL
-from orders import deadletters, history, models
+from orders import models
 from orders.admin import story
 from orders.admin.wording import moment, seconds
+from orders.flow import dead_letters
+from orders.stores import history
 from routing.store import StoreError
 
 # Named here because jsonb does not keep the order of its keys.
@@ -52,7 +54,7 @@ class Timeline:
 def of(row: models.Order) -> Timeline:
     """Return an order's timeline: the live events, which may be ahead of Postgres, or else those in Postgres."""
     try:
-        return told(deadletters.told(row))
+        return told(dead_letters.told(row))
     except StoreError:
         return told(history.of(row))
 

@@ -13,8 +13,8 @@ from drf_spectacular.openapi import AutoSchema
 from rest_framework.views import APIView
 
 from orders.api import answers, events, examples, messages, serializers
-from orders.consumers import BAD_REQUEST, CONFLICT, DONE, FAILED, FIRST_MESSAGE_S, UNAVAILABLE, UNKNOWN
-from orders.tail import REWOUND
+from orders.sockets.consumers import BAD_REQUEST, CONFLICT, DONE, FAILED, FIRST_MESSAGE_S, UNAVAILABLE, UNKNOWN
+from orders.sockets.tail import REWOUND
 
 Json = dict[str, Any]
 

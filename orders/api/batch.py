@@ -9,8 +9,8 @@ from django.db import DatabaseError
 from orders.api.errors import FIELDS_MAX, Field, Invalid, describe, shown
 from orders.api.links import acknowledgement
 from orders.api.serializers import BATCH, IDEMPOTENCY_KEY, ORDERS_MAX, parse
-from orders.gate import Verdict, accept_all
-from orders.intake import Accepted, NewOrder
+from orders.flow.batcher import Verdict, accept_all
+from orders.flow.intake import Accepted, NewOrder
 
 
 def orders_of(data: Any, idempotency_key: str | None) -> list[Any]:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from django.conf import settings
 
-from orders.gate import Overloaded
+from orders.flow.batcher import Overloaded
 
 REQUESTS_MAX = 3_000
 """Requests in hand: more than the orders that may wait for their group."""

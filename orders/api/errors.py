@@ -18,9 +18,9 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 
-from orders.gate import Overloaded
-from orders.intake import Conflict, Paused
-from orders.waiting import Changed, NotResting
+from orders.flow.batcher import Overloaded
+from orders.flow.intake import Conflict, Paused
+from orders.flow.waiting import Changed, NotResting
 from routing.store import StoreError
 
 log = structlog.get_logger(__name__)

@@ -14,11 +14,11 @@ from engine.money import BPS, plain, price_of, shown
 from engine.orders import Order, OrderType
 from engine.quotes import CannotFill
 from engine.triggers import holds
-from orders import sniping
 from orders.api import schema, serializers
 from orders.api.filters import refuse_unknown
-from orders.routes import PriceImpact, affordable
-from orders.seen import away_bps
+from orders.flow import sniping
+from orders.flow.routes import PriceImpact, affordable
+from orders.stores.order_view import away_bps
 from routing import router, tape
 from routing.facts import facts
 from routing.guards import guards

@@ -24,8 +24,8 @@ from orders.api.errors import describe, headers_of
 from orders.api.links import acknowledgement
 from orders.api.rules import BadTerm, on_the_tick, traded
 from orders.api.serializers import order_from
-from orders.gate import gate
-from orders.intake import NewOrder
+from orders.flow.batcher import gate
+from orders.flow.intake import NewOrder
 from routing.catalogue import Catalogue, catalogue
 
 log = structlog.get_logger(__name__)

@@ -15,10 +15,10 @@ from django.http import QueryDict
 
 from engine.lifecycle import Status
 from engine.orders import OrderType
-from orders import ids
 from orders.api.errors import Field, Invalid, shown
 from orders.api.fields import RFC_3339
 from orders.models import Order, standing_at
+from orders.stores import ids
 from routing.catalogue import UnknownPair, catalogue
 from routing.models import MINT_MAX
 

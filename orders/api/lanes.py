@@ -17,8 +17,8 @@ from asgiref.sync import ThreadSensitiveContext
 
 from orders.api.errors import describe
 from orders.api.fast import Application, Receive, Scope, Send, respond
-from orders.aside import late, one_per_loop
-from orders.gate import Overloaded
+from orders.flow.batcher import Overloaded
+from orders.stores.threads import late, one_per_loop
 
 log = structlog.get_logger(__name__)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from orders.intake import Accepted
+from orders.flow.intake import Accepted
 
 
 def links(scheme: str, host: str, order_id: str) -> dict[str, str]:

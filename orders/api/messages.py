@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from orders.api.events import Only
 from orders.api.words import VENUE_NAMES, Decimals, PairName
-from orders.feeds import ASKED_MAX, SEQ_MAX
+from orders.sockets.feeds import ASKED_MAX, SEQ_MAX
 
 TEXT_OR_NULL = {"type": ["string", "null"]}
 POINTS = {

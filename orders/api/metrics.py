@@ -8,10 +8,10 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from orders import scrape
 from orders.api import schema
 from orders.api.errors import Field, Invalid, shown
 from orders.api.filters import refuse_unknown
+from orders.operations import scrape
 
 
 class AsItIs(BaseContentNegotiation):

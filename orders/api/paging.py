@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from orders.api.errors import Field, Invalid, shown
 from orders.api.filters import ACCEPTED
-from orders.seen import uuid_or_none
+from orders.stores.order_view import uuid_or_none
 
 LIMIT_MAX = 200
 CURSOR = "^[A-Za-z0-9+/=]{1,200}$"

@@ -13,7 +13,7 @@ from engine.money import BadAmount, to_units
 from engine.orders import CLIENT_ORDER_ID_MAX, SLIPPAGE_DEFAULT_BPS, SLIPPAGE_MAX_BPS, Order, OrderType, TimeInForce
 from engine.quotes import Pair
 from engine.triggers import WINDOW_MAX_S
-from orders import intake, models, past
+from orders import models
 from orders.api.errors import FIELDS_MAX, Field, Invalid, shown
 from orders.api.fields import (
     AHEAD_MAX,
@@ -32,7 +32,9 @@ from orders.api.fields import (
     Whole,
 )
 from orders.api.rules import NEEDS, BadTerm, inapplicable, lifetime, may_be_bought, on_the_tick, pair_of, payable
-from orders.intake import NewOrder
+from orders.flow import intake
+from orders.flow.intake import NewOrder
+from orders.stores import retired
 from routing.catalogue import Catalogue, catalogue
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -202,7 +204,7 @@ def again(asked: Mapping[str, Any], errors: Mapping[str, Any]) -> NewOrder | Non
         return None
     order: NewOrder = serializer.validated_data["order"]
     rows = models.Order.objects.filter(client_order_id=asked["clientOrderId"], fingerprint=order.fingerprint)
-    there = rows.exists() or past.is_known(asked["clientOrderId"], order.fingerprint)
+    there = rows.exists() or retired.is_known(asked["clientOrderId"], order.fingerprint)
     return order if there else None
 
 

@@ -16,7 +16,7 @@ from engine.lifecycle import Status
 from engine.money import Token, plain
 from engine.orders import TimeInForce
 from engine.quotes import Quote
-from orders import heartbeats, live, models, past, seen, terms, waiting
+from orders import models
 from orders.api import batch, conditions, schema
 from orders.api import serializers as shape
 from orders.api.cursors import cursor
@@ -24,7 +24,10 @@ from orders.api.errors import body, headers_of, shown
 from orders.api.filters import OrderFilter, pair_and_type, refuse_unknown
 from orders.api.links import acknowledgement, links
 from orders.api.paging import OrderPages
-from orders.gate import accept
+from orders.flow import waiting
+from orders.flow.batcher import accept
+from orders.operations import heartbeats
+from orders.stores import live, order_view, retired, terms
 from routing import quotes
 from routing.catalogue import catalogue
 from routing.guards import guards
@@ -137,13 +140,13 @@ def refuse_impatient(row: models.Order) -> None:
     Raises NotResting.
     """
     if row.time_in_force == TimeInForce.IOC:
-        (now,) = seen.shown([row], lambda _: {})
+        (now,) = order_view.shown([row], lambda _: {})
         raise waiting.NotResting(str(row.id), Status(now["status"]), now["seq"])
 
 
 def described(request: Request, rows: Sequence[models.Order]) -> list[dict[str, Any]]:
     """Describe orders as they stand."""
-    return seen.shown(rows, lambda order_id: links_of(request, order_id))
+    return order_view.shown(rows, lambda order_id: links_of(request, order_id))
 
 
 def standing(request: Request, row: models.Order) -> Response:
@@ -157,7 +160,7 @@ def row_of(order_id: str) -> models.Order:
 
     Raises Http404.
     """
-    row = past.row(known(order_id))
+    row = retired.row(known(order_id))
     if row is None:
         raise no_order(order_id)
     return row
@@ -176,7 +179,9 @@ class OrderEvents(APIView):
         """
         refuse_unknown(request.query_params, ("after", "epoch"))
         order_id = known(order_id)
-        found = seen.history(order_id, cursor(request.query_params.get("after"), request.query_params.get("epoch")))
+        found = order_view.history(
+            order_id, cursor(request.query_params.get("after"), request.query_params.get("epoch"))
+        )
         if found is None:
             raise no_order(order_id)
         rewound = found.rewound.seq if found.rewound else None
@@ -186,7 +191,7 @@ class OrderEvents(APIView):
 
 def known(order_id: str) -> str:
     """Pass a well-formed order id, in its one spelling, to the log as well; any other cannot name an order."""
-    found = seen.uuid_or_none(order_id)
+    found = order_view.uuid_or_none(order_id)
     if found is None:
         raise no_order(order_id)
     structlog.contextvars.bind_contextvars(order_id=found)

@@ -12,7 +12,7 @@ from kombu import Connection, Queue
 from kombu.exceptions import OperationalError
 
 from config.broker import QUORUM
-from orders import dispatch
+from orders.flow import dispatch
 from tests.chaos.amid import amid
 from tests.chaos.ledgers import nothing_lost_or_doubled, quoted
 from tests.chaos.test_kills import BODY, QUICK

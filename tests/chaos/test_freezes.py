@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from orders import live
+from orders.stores import live
 from tests.chaos.amid import amid
 from tests.chaos.checker import journal
 from tests.chaos.checker.judge import judge

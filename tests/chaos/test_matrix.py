@@ -6,7 +6,8 @@ import pytest
 
 from engine.lifecycle import AttemptState
 from engine.orders import OrderType
-from orders import attempts, book, execution, settlement
+from orders.flow import execution, settlement
+from orders.stores import attempts, book
 from routing.crashpoints import STEPS, Moment, Store, step
 from routing.store import lua, now_ms, script
 from tests.chaos.matrix import cells, play, stage

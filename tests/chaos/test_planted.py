@@ -14,22 +14,10 @@ from django.db import OperationalError
 import orders
 from config.env import ROOT
 from engine.orders import OrderType
-from orders import (
-    archive,
-    attempts,
-    book,
-    decisions,
-    execution,
-    limits,
-    live,
-    models,
-    progress,
-    recovery,
-    settlement,
-    swaps,
-    waiting,
-)
-from orders import sweep as sweeping
+from orders import models
+from orders.flow import dbsync, decisions, execution, limits, progress, recovery, settlement, waiting
+from orders.flow import sweep as sweeping
+from orders.stores import attempts, book, live, swaps
 from routing import epochs, store, wiring
 from routing.chain import ChainUnreachable
 from routing.store import now_ms, redis
@@ -88,7 +76,7 @@ def test_there_are_ten_and_each_can_be_planted_in_the_code_as_it_is():
 def test_a_bug_whose_place_is_not_there_just_once_is_refused():
     for says in ("not there any more", "due"):
         with pytest.raises(Misplaced, match=r"orders/sweep\.py"):
-            planting.check(replace(BUGS["sweep_forgotten"], edits=(Edit("orders/sweep.py", says),)))
+            planting.check(replace(BUGS["sweep_forgotten"], edits=(Edit("orders/flow/sweep.py", says),)))
 
 
 def test_a_process_that_is_told_so_has_the_bug_in_python_and_in_lua():
@@ -259,7 +247,7 @@ def test_a_rebuild_goes_through_all_pages_and_with_the_bug_through_the_first(ben
 
 def test_what_nobody_has_read_stays_in_the_feed_and_with_the_bug_it_goes_with_its_age(bench, with_bug, monkeypatch):
     left = []
-    for module in (archive, *with_bug("feed_trimmed_unread", "archive")):
+    for module in (dbsync, *with_bug("feed_trimmed_unread", "archive")):
         redis().delete(live.FEED)
         redis().xadd(live.FEED, {"b": "nobody has read this"}, id="1-0")
         module.group.ensure()

@@ -11,8 +11,7 @@ import pytest
 
 from config.asgi import application
 from config.env import ROOT
-from orders import limits, models
-from orders.aside import aside
+from orders import models
 from orders.client import (
     Amended,
     AnswerLost,
@@ -31,6 +30,8 @@ from orders.client import (
     volume,
 )
 from orders.client import client as client_module
+from orders.flow import limits
+from orders.stores.threads import aside
 from routing.catalogue import catalogue
 from tests.client.misbehaving import LOSE, bound, served
 from tests.orders.doors import until

@@ -10,7 +10,7 @@ from kombu import Connection, Exchange, Queue
 from config import broker
 from config.beat import Schedule
 from config.celery import app
-from orders.dispatch import BROKER_ERRORS
+from orders.flow.dispatch import BROKER_ERRORS
 
 REDIS, RABBITMQ = "redis://cache.example/0", "amqp://u:p@queues.example//"
 

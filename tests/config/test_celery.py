@@ -11,7 +11,7 @@ from kombu.transport import redis as stock
 
 from config import broker
 from config.celery import app
-from orders import dispatch
+from orders.flow import dispatch
 from routing.asking import POLL_MS
 from routing.store import redis
 

@@ -11,7 +11,7 @@ from opentelemetry.sdk import environment_variables
 
 from config import env
 from config.env import BadSetting
-from orders import pulse
+from orders.flow import duties
 from routing import store
 
 
@@ -154,7 +154,7 @@ def test_time_limits_that_contradict_each_other_stop_the_start(tmp_path, given, 
 
 def test_the_checks_reckon_with_the_time_limits_that_are_kept(settings):
     assert store.redis().connection_pool.connection_kwargs["socket_timeout"] * 1000 == env.REDIS_CALL_MS
-    (renewing,) = [duty for duty in pulse.order_duties() if duty.name == "renew leases"]
+    (renewing,) = [duty for duty in duties.order_duties() if duty.name == "renew leases"]
     assert renewing.every_s * 1000 * env.RENEWALS == settings.ORDER_LEASE_MS
 
 

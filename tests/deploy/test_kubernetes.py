@@ -9,7 +9,7 @@ import yaml
 
 from config.env import PREFIXES, ROOT, SECRETS
 from deploy import role
-from orders.observe import READ
+from orders.telemetry.metrics import READ
 from tests.deploy.test_image import tool
 
 FOLDER = ROOT / "deploy" / "kubernetes"

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orders import observe, scrape
-from orders.observe import PROCESS, READ
+from orders.operations import scrape
+from orders.telemetry import metrics
+from orders.telemetry.metrics import PROCESS, READ
 
 MONITORING = Path(__file__).resolve().parents[2] / "deploy" / "monitoring"
 RULES = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"][0]["rules"]
@@ -88,7 +89,7 @@ def test_every_metric_of_the_engine_is_on_the_dashboard_or_in_an_alert():
 
 
 def test_labels_asked_for_are_labels_there_are():
-    known = {label for metric in vars(observe).values() for label in getattr(metric, "_labelnames", ())}
+    known = {label for metric in vars(metrics).values() for label in getattr(metric, "_labelnames", ())}
     known |= {label for gauge in READ.values() for label in gauge.labels}
     known |= {"stage", "status", "le", "job", "process"}
     for expression in EXPRESSIONS:

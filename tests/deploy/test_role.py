@@ -19,7 +19,7 @@ from config.env import PREFIXES, ROOT
 from deploy import alone, role
 from deploy.liveness import STUCK_AFTER_S, Readiness, Turns
 from deploy.servers import free_port
-from orders import heartbeats
+from orders.operations import heartbeats
 from routing.store import redis
 from tests.deploy.conftest import eventually
 

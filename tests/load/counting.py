@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from engine.lifecycle import Status
 from engine.orders import OrderType
-from orders import observe
+from orders.telemetry import metrics
 
 FACTS = {"venue": "METEORA"}
 MOVES = (
@@ -21,7 +21,7 @@ MOVES = (
     ((Status.SUBMITTED, FACTS),),
     ((Status.CONFIRMED, FACTS),),
 )
-"""The moves of a market order, as orders/execution.py and orders/settlement.py make them."""
+"""The moves of a market order, as orders/flow/execution.py and orders/flow/settlement.py make them."""
 STAGES = (Status.PENDING, Status.ROUTING, Status.BUILDING, Status.SUBMITTED, Status.CONFIRMED)
 BATCHES = (1, 10, 100)
 
@@ -31,7 +31,7 @@ def moved(orders: int, batch: int) -> float:
     began = time.process_time()
     for _ in range(orders // batch):
         for steps in MOVES:
-            observe.moved((OrderType.MARKET, steps) for _ in range(batch))
+            metrics.moved((OrderType.MARKET, steps) for _ in range(batch))
     return (time.process_time() - began) / orders * 1e6
 
 
@@ -40,7 +40,7 @@ def archived(orders: int, batch: int) -> float:
     batches = [[event for _ in range(batch) for event in life()] for _ in range(orders // batch)]
     began = time.process_time()
     for events in batches:
-        observe.archived(events, 0, refused=0)
+        metrics.archived(events, 0, refused=0)
     return (time.process_time() - began) / orders * 1e6
 
 

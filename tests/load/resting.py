@@ -40,7 +40,8 @@ from django.conf import settings
 from deploy.stores import Stores
 from engine.quotes import Pair
 from engine.triggers import Sighting
-from orders import book, dispatch, intake, limits, live
+from orders.flow import dispatch, intake, limits
+from orders.stores import book, live
 from routing.catalogue import Catalogue, catalogue
 from routing.store import now_ms, redis
 from tests.orders.bench import TICKS, TOKENS, Bench

@@ -17,8 +17,10 @@ from engine.money import Token
 from engine.orders import Order, OrderType
 from engine.quotes import Pair, Quote
 from engine.triggers import Condition
-from orders import archive, execution, intake, live, models, settlement
-from orders.intake import NewOrder
+from orders import models
+from orders.flow import dbsync, execution, intake, settlement
+from orders.flow.intake import NewOrder
+from orders.stores import live
 from routing import asking, epochs, quotes, wiring
 from routing import models as routing_models
 from routing.catalogue import catalogue
@@ -137,7 +139,7 @@ class Bench:
 
     def archive(self) -> None:
         """Do what DBSync does when it is woken."""
-        archive.drain()
+        dbsync.drain()
 
     def row(self, order_id: str) -> models.Order:
         """Return an order's row."""

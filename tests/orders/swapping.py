@@ -1,8 +1,8 @@
 """Moves as tests make them: of a claimed order, with an event that says little."""
 
 from engine.lifecycle import Status
-from orders import claims, swaps
-from orders.swaps import Becoming, Swap, Where
+from orders.stores import claims, swaps
+from orders.stores.swaps import Becoming, Swap, Where
 from routing import epochs
 
 EVENT = '{"n":1}'

@@ -18,11 +18,12 @@ from redis.exceptions import ConnectionError as StoreGone
 from engine.lifecycle import Status
 from engine.quotes import Pair as TradedPair
 from engine.triggers import TokenState
-from orders import control, live
 from orders.admin import search
-from orders.live import Placement
+from orders.flow import pauses
 from orders.models import DeadLetter, Order, SetAside, Verdict
-from orders.terms import order_of
+from orders.stores import live
+from orders.stores.live import Placement
+from orders.stores.terms import order_of
 from routing import tape
 from routing.catalogue import catalogue, token_of
 from routing.models import LedgerEntry, Pair, Token
@@ -367,7 +368,7 @@ def test_dead_letters_are_filtered_by_outlook_and_found_by_order(admin_client):
 def announced(monkeypatch, django_capture_on_commit_callbacks):
     """Return what runs a request and counts the announcements its commit makes."""
     calls = []
-    monkeypatch.setattr(control, "catalogue_changed", lambda: calls.append(1))
+    monkeypatch.setattr(pauses, "catalogue_changed", lambda: calls.append(1))
 
     def count(request):
         calls.clear()

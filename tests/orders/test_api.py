@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 
 from config import asgi
 from engine.lifecycle import Status
-from orders import dispatch, heartbeats, intake, live, models
+from orders import models
 from orders.api import fast, views
-from orders.aside import aside
-from orders.ids import first_at
+from orders.flow import dispatch, intake
+from orders.operations import heartbeats
+from orders.stores import live
+from orders.stores.ids import first_at
+from orders.stores.threads import aside
 from routing.catalogue import catalogue
 from routing.store import StoreError, redis
 from tests.factories import OrderFactory

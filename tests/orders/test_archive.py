@@ -10,8 +10,10 @@ from django.db import OperationalError, connection
 
 from config.env import ROOT
 from engine.lifecycle import Status
-from orders import archive, eventrows, history, intake, limits, live, models, waiting
+from orders import models
+from orders.flow import dbsync, intake, limits, waiting
 from orders.models import OrderEvent, SetAside
+from orders.stores import event_rows, history, live
 from routing import group
 from routing.store import redis
 
@@ -34,13 +36,13 @@ def archived(order_id):
 
 
 def pending():
-    return redis().xpending(live.FEED, archive.GROUP)["pending"]
+    return redis().xpending(live.FEED, dbsync.GROUP)["pending"]
 
 
 def read_by_another(count=10):
     """Let a reader take entries and die."""
-    archive.group.ensure()
-    redis().xreadgroup(archive.GROUP, "another", {live.FEED: ">"}, count=count)
+    dbsync.group.ensure()
+    redis().xreadgroup(dbsync.GROUP, "another", {live.FEED: ">"}, count=count)
 
 
 @pytest.fixture
@@ -324,29 +326,29 @@ def test_emptying_redis_in_the_middle_of_a_drain_does_not_end_it(bench, monkeypa
     bench.place()
     later = []
 
-    def write_and_lose(lines, write=archive.write):
+    def write_and_lose(lines, write=dbsync.write):
         write(lines)
         if not later:
             redis().flushall()
             later.extend(bench.place())
 
-    monkeypatch.setattr(archive, "write", write_and_lose)
+    monkeypatch.setattr(dbsync, "write", write_and_lose)
     bench.archive()
     assert archived(later[0]) == [(1, "pending")]
 
 
 def test_when_postgres_fails_in_mid_round_nothing_is_acknowledged_and_the_next_drain_writes_all(bench, monkeypatch):
-    monkeypatch.setattr(archive, "EVENTS", 1)
+    monkeypatch.setattr(dbsync, "EVENTS", 1)
     ids = bench.place(3)
     stored = []
 
-    def store(rows, real=eventrows.store):
+    def store(rows, real=event_rows.store):
         if stored:
             raise OperationalError("the server closed the connection")
         stored.append(rows)
         return real(rows)
 
-    monkeypatch.setattr(eventrows, "store", store)
+    monkeypatch.setattr(event_rows, "store", store)
     with pytest.raises(OperationalError):
         bench.archive()
     assert OrderEvent.objects.count() == 1
@@ -359,10 +361,10 @@ def test_when_postgres_fails_in_mid_round_nothing_is_acknowledged_and_the_next_d
 
 def test_many_nudges_wake_dbsync_once_until_it_has_begun(bench):
     for _ in range(5):
-        archive.nudge()
+        dbsync.nudge()
     assert bench.messages("dbsync") == 1
     bench.archive()
-    archive.nudge()
+    dbsync.nudge()
     assert bench.messages("dbsync") == 2
 
 
@@ -370,28 +372,28 @@ def test_a_drain_notices_what_comes_while_it_runs(bench, monkeypatch):
     bench.place()
     later = []
 
-    def write_and_place(lines, write=archive.write):
+    def write_and_place(lines, write=dbsync.write):
         write(lines)
         if not later:
             later.extend(bench.place())
 
-    monkeypatch.setattr(archive, "write", write_and_place)
+    monkeypatch.setattr(dbsync, "write", write_and_place)
     bench.archive()
     assert archived(later[0]) == [(1, "pending")]
 
 
 def test_a_drain_asked_for_at_the_last_moment_of_another_is_not_lost(bench, monkeypatch):
-    def ends_late(every_s, rounds=archive.rounds):
+    def ends_late(every_s, rounds=dbsync.rounds):
         yield from rounds(every_s)
         # The feed was found empty; now an order comes, and the drain it asks for finds this one still at work.
         if not bench.ids:
             bench.place()
-            other = threading.Thread(target=archive.drain)
+            other = threading.Thread(target=dbsync.drain)
             other.start()
             other.join(5)
 
-    monkeypatch.setattr(archive, "rounds", ends_late)
-    archive.drain()
+    monkeypatch.setattr(dbsync, "rounds", ends_late)
+    dbsync.drain()
     assert archived(bench.ids[0]) == [(1, "pending")]
 
 
@@ -400,7 +402,7 @@ def test_two_drains_at_once_write_every_event_once(bench):
 
     def drain():
         try:
-            archive.drain()
+            dbsync.drain()
         finally:
             connection.close()
 
@@ -414,22 +416,22 @@ def test_two_drains_at_once_write_every_event_once(bench):
 
 
 def test_what_is_written_leaves_the_feed_once_servers_have_had_time_to_read_it(bench, monkeypatch):
-    monkeypatch.setattr(archive, "TRIM_EVERY_S", 0)
+    monkeypatch.setattr(dbsync, "TRIM_EVERY_S", 0)
     for _ in range(5):
         bench.place()
     bench.archive()
     assert redis().xlen(live.FEED) == 5
-    monkeypatch.setattr(archive, "KEEP_MS", -1_000)
+    monkeypatch.setattr(dbsync, "KEEP_MS", -1_000)
     bench.place()
     bench.archive()
     assert redis().xlen(live.FEED) == 1
-    assert archive.backlog() == 0
+    assert dbsync.backlog() == 0
     assert OrderEvent.objects.count() == 6
 
 
 def test_what_another_reader_has_not_written_yet_stays_in_the_feed(bench, monkeypatch):
-    monkeypatch.setattr(archive, "TRIM_EVERY_S", 0)
-    monkeypatch.setattr(archive, "KEEP_MS", -1_000)
+    monkeypatch.setattr(dbsync, "TRIM_EVERY_S", 0)
+    monkeypatch.setattr(dbsync, "KEEP_MS", -1_000)
     ids = [bench.place()[0] for _ in range(3)]
     read_by_another(count=2)
     bench.archive()
@@ -443,13 +445,13 @@ def test_what_another_reader_has_not_written_yet_stays_in_the_feed(bench, monkey
 def test_what_was_cut_off_the_feed_unread_is_fed_again_once_its_order_has_ended(bench):
     bench.quote_all()
     (order_id,) = bench.place()
-    archive.group.ensure()
+    dbsync.group.ensure()
     bench.run([order_id])
     assert redis().xlen(live.FEED) > 1
     redis().xtrim(live.FEED, maxlen=1, approximate=False)
     bench.archive()
     assert archived(order_id) == list(enumerate(STAGES, 1))
-    assert archive.backlog() == 0
+    assert dbsync.backlog() == 0
 
 
 def test_an_event_that_is_set_aside_does_not_have_its_order_fed_for_ever(bench):
@@ -458,7 +460,7 @@ def test_an_event_that_is_set_aside_does_not_have_its_order_fed_for_ever(bench):
     feed(line(order_id, 3, status="cancelled", final=1, reason="gone"))
     bench.archive()
     assert [seq for seq, _ in archived(order_id)] == [1, 3]
-    assert archive.backlog() == 0
+    assert dbsync.backlog() == 0
 
 
 def test_readers_of_one_machine_that_were_forked_have_names_of_their_own():
@@ -472,8 +474,8 @@ def test_readers_of_one_machine_that_were_forked_have_names_of_their_own():
 
 
 def test_an_entry_another_reader_takes_during_a_trim_stays(bench, monkeypatch):
-    monkeypatch.setattr(archive, "TRIM_EVERY_S", 0)
-    monkeypatch.setattr(archive, "KEEP_MS", -1_000)
+    monkeypatch.setattr(dbsync, "TRIM_EVERY_S", 0)
+    monkeypatch.setattr(dbsync, "KEEP_MS", -1_000)
     bench.place()
     bench.archive()
     bench.place()
@@ -485,7 +487,7 @@ def test_an_entry_another_reader_takes_during_a_trim_stays(bench, monkeypatch):
         return found
 
     monkeypatch.setattr(type(redis()), "xinfo_groups", taken_meanwhile)
-    archive.trim()
+    dbsync.trim()
     monkeypatch.setattr(type(redis()), "xinfo_groups", asked)
     assert pending() == redis().xlen(live.FEED) > 0
 
@@ -495,7 +497,7 @@ def test_entries_cut_off_unread_are_passed_over(bench, unannounced):
     (order_id,) = bench.place()
     feed(line(order_id, 2))
     feed(line(order_id, 3))
-    archive.next_round(">")
+    dbsync.next_round(">")
     redis().xtrim(live.FEED, maxlen=1, approximate=False)
     bench.archive()
     assert archived(order_id) == [(3, "routing")]
@@ -503,22 +505,22 @@ def test_entries_cut_off_unread_are_passed_over(bench, unannounced):
 
 
 def test_the_backlog_counts_what_is_not_yet_written(bench):
-    assert archive.backlog() == 0
+    assert dbsync.backlog() == 0
     bench.place()
     bench.place()
-    assert archive.backlog() == 2
+    assert dbsync.backlog() == 2
     read_by_another(count=1)
-    assert archive.backlog() == 2
+    assert dbsync.backlog() == 2
     bench.archive()
-    assert archive.backlog() == 1
+    assert dbsync.backlog() == 1
 
 
 def test_writing_a_batch_never_reads_the_whole_table(bench):
     ids = bench.place(3)
-    rows = [eventrows.read(line(order_id, 2)) for order_id in ids]
+    rows = [event_rows.read(line(order_id, 2)) for order_id in ids]
     with connection.cursor() as cursor:
         cursor.execute("BEGIN")
-        eventrows.pin_plan()
+        event_rows.pin_plan()
         cursor.execute(
             "EXPLAIN UPDATE orders_order o SET seq = v.seq FROM jsonb_to_recordset('[]') AS v(order_id uuid, seq int) "
             "WHERE o.id = v.order_id"
@@ -526,5 +528,5 @@ def test_writing_a_batch_never_reads_the_whole_table(bench):
         plan = " ".join(text for (text,) in cursor.fetchall())
         cursor.execute("ROLLBACK")
     assert "Index" in plan and "Seq Scan" not in plan
-    assert eventrows.store(rows) == []
+    assert event_rows.store(rows) == []
     assert {bench.row(order_id).status for order_id in ids} == {Status.ROUTING}

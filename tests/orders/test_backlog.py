@@ -6,11 +6,12 @@ import pytest
 from django.db import OperationalError
 
 from engine.orders import TimeInForce
-from orders import backlog as module
-from orders import intake, live
-from orders.aside import aside
-from orders.backlog import Backlog, adds
-from orders.gate import Overloaded, gate
+from orders.flow import backlog as module
+from orders.flow import intake
+from orders.flow.backlog import Backlog, adds
+from orders.flow.batcher import Overloaded, gate
+from orders.stores import live
+from orders.stores.threads import aside
 from routing.store import StoreError, now_ms, redis
 from tests.orders.doors import ORDER, opened, post, until
 
@@ -89,7 +90,7 @@ async def test_in_a_batch_one_that_cannot_be_written_does_not_hide_what_became_o
         return real(asked)
 
     monkeypatch.setattr(intake, "place", place)
-    monkeypatch.setattr("orders.gate.GROUP_MAX", 1)
+    monkeypatch.setattr("orders.flow.batcher.GROUP_MAX", 1)
     answer = await post({"orders": [ORDER, {**ORDER, "amount": "7"}]}, "/api/orders/batch")
     verdicts = answer.json()["results"]
     assert [verdict["status"] for verdict in verdicts] == [202, 503]
@@ -178,7 +179,7 @@ def test_which_orders_add_to_it(bench):
 
 
 async def test_the_gates_own_limit_holds_for_orders_that_rest_as_well(few, monkeypatch):
-    monkeypatch.setattr("orders.gate.WAITING_MAX", 0)
+    monkeypatch.setattr("orders.flow.batcher.WAITING_MAX", 0)
     with pytest.raises(Overloaded):
         await gate().accept(few.limit("150"))
     assert redis().zcard(live.OPEN) == 0

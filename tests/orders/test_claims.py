@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from engine.lifecycle import Status
-from orders import claims, live
+from orders.stores import claims, live
 from routing import epochs
 from routing.store import StoreError, now_ms, redis
 from tests.orders.swapping import claimed, step

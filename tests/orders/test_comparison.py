@@ -3,7 +3,8 @@
 import pytest
 
 from engine.cursor import Cursor
-from orders import decisions, history, limits, live, recovery, restoring, seen, swaps, waiting
+from orders.flow import decisions, limits, recovery, restoring, waiting
+from orders.stores import history, live, order_view, swaps
 from routing import epochs
 from tests.chaos.matrix import memory
 
@@ -63,9 +64,9 @@ def test_a_redis_not_yet_compared_tells_nothing_behind_what_a_client_has_seen(be
     end = Cursor(2, bench.events(gone_on)[-1]["epoch"])
     memory.come_back(before)
     assert [live.decode(text)["status"] for text in live.events([gone_on])[gone_on]] == ["pending", "triggered"]
-    assert seen.history(gone_on, end) == seen.History((), finished=False)
+    assert order_view.history(gone_on, end) == order_view.History((), finished=False)
     recovery.recover()
-    assert seen.history(gone_on, end) == seen.History((), finished=True)
+    assert order_view.history(gone_on, end) == order_view.History((), finished=True)
 
 
 def test_who_was_told_an_end_that_redis_forgot_is_not_rewound_while_it_is_told_once_more(bench, monkeypatch):
@@ -84,7 +85,7 @@ def test_who_was_told_an_end_that_redis_forgot_is_not_rewound_while_it_is_told_o
     end = Cursor(2, told[-1]["epoch"])
     memory.come_back(reserved[0])
     recovery.recover()
-    assert seen.history(order_id, end) == seen.History((), finished=False)
+    assert order_view.history(order_id, end) == order_view.History((), finished=False)
     decisions.complete([order_id])
     assert bench.events(order_id) == told
-    assert seen.history(order_id, end) == seen.History((), finished=True)
+    assert order_view.history(order_id, end) == order_view.History((), finished=True)

@@ -9,12 +9,14 @@ from django.db import OperationalError
 from redis.exceptions import ConnectionError as StoreGone
 
 from engine.triggers import Condition, Kind
-from orders import control, deadletters, figures, intake, limits, pulse, recovery
 from orders.api import fast
-from orders.aside import aside
-from orders.control import CannotPause, Pauses, pause, pauses, resume
-from orders.intake import Accepted, Paused
+from orders.flow import dead_letters, duties, intake, limits, recovery
+from orders.flow import pauses as pausing
+from orders.flow.intake import Accepted, Paused
+from orders.flow.pauses import CannotPause, Pauses, pause, pauses, resume
 from orders.models import Order, Pause
+from orders.operations import figures
+from orders.stores.threads import aside
 from routing import outages, quotes
 from routing.asking import asker
 from routing.memory import Memory
@@ -164,7 +166,7 @@ def test_a_second_pause_gives_the_new_reason(bench):
 
 
 def test_a_process_that_heard_nothing_knows_within_a_second(bench):
-    other = Memory("pauses", control.read, Pauses(), (OperationalError,), 3_600)
+    other = Memory("pauses", pausing.read, Pauses(), (OperationalError,), 3_600)
     assert other().of("SOL-USDC") is None
     Pause.objects.create(scope="pair", name="SOL-USDC", reason=WHY, by="ops")
     assert other().of("SOL-USDC") is None, "it remembers, and asks no store for each order"
@@ -174,19 +176,19 @@ def test_a_process_that_heard_nothing_knows_within_a_second(bench):
 
 
 async def test_a_server_that_is_told_forgets_at_once_what_it_remembered(bench):
-    control.listener().ensure_listening()
+    pausing.listener().ensure_listening()
     pauses.read_at = float("inf")
 
     announcements = []
 
     def told():
         # Again and again: what is announced before the server has joined the group is not for it.
-        announcements.append(asyncio.ensure_future(aside(control.announce, "pauses.changed")))
+        announcements.append(asyncio.ensure_future(aside(pausing.announce, "pauses.changed")))
         return pauses.read_at == float("-inf")
 
     await until(told, "the server forgets")
     await asyncio.gather(*announcements)
-    control.listener().task.cancel()
+    pausing.listener().task.cancel()
 
 
 def test_pauses_hold_while_postgres_is_away(bench, monkeypatch):
@@ -218,15 +220,15 @@ def test_a_pause_while_redis_is_away_stands_and_the_next_pulse_mirrors_it(bench,
     stop("venue", "RAYDIUM")
     monkeypatch.undo()
     assert not redis().exists(outages.PAUSED)
-    pulse.tell()
+    duties.tell()
     assert redis().hgetall(outages.PAUSED) == {"RAYDIUM": WHY}
 
 
 def test_a_dead_letter_of_a_paused_pair_is_not_replayed(bench):
     letter = DeadLetterFactory()
     stop()
-    with pytest.raises(deadletters.NotSafe, match=f"SOL-USDC is paused: {WHY}"):
-        deadletters.replay(str(letter.order_id), "ops")
+    with pytest.raises(dead_letters.NotSafe, match=f"SOL-USDC is paused: {WHY}"):
+        dead_letters.replay(str(letter.order_id), "ops")
     letter.refresh_from_db()
     assert letter.replayed_at is None
 

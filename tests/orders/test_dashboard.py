@@ -15,8 +15,10 @@ from django.urls import reverse
 from redis.exceptions import ConnectionError as StoreGone
 
 from engine.lifecycle import FINAL
-from orders import control, dispatch, figures, live, reconciliation
+from orders.flow import dispatch, pauses
 from orders.models import Attempt, DeadLetter, Order, OrderEvent, Pause
+from orders.operations import figures, reconciliation
+from orders.stores import live
 from routing import quotes
 from routing.store import now_ms, redis
 from routing.venues import VENUES
@@ -158,15 +160,15 @@ def test_the_oldest_unfinished_order_is_the_one_in_postgres_and_as_old(busy):
 
 
 def test_what_is_paused_is_what_the_rows_say(busy):
-    control.pause("pair", "SOL-USDC", "drained", "ops")
-    control.pause("venue", "METEORA", "slow", "ops")
+    pauses.pause("pair", "SOL-USDC", "drained", "ops")
+    pauses.pause("venue", "METEORA", "slow", "ops")
     rows = [(row.scope, row.name, row.reason) for row in Pause.objects.order_by("pk")]
     assert len(rows) == 2
     shown = figures.gather()["pauses"]
     assert [(row["scope"], row["name"], row["reason"]) for row in shown] == rows
     assert [row["what"] for row in shown] == ["SOL-USDC", "METEORA"]
     for row in Pause.objects.all():
-        control.resume(row, "ops")
+        pauses.resume(row, "ops")
     assert figures.gather()["pauses"] == []
 
 

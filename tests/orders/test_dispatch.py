@@ -6,8 +6,8 @@ import json
 import pytest
 from celery import current_app
 
-from orders import dispatch
-from orders.figures import queues
+from orders.flow import dispatch
+from orders.operations.figures import queues
 from routing.store import now_ms, redis
 from tests.orders.test_scrape import stores
 

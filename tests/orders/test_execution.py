@@ -7,7 +7,9 @@ import pytest
 from django.db import connection, transaction
 
 from engine.lifecycle import AttemptState
-from orders import attempts, claims, endings, execution, lookups, models, routes, settlement
+from orders import models
+from orders.flow import endings, execution, routes, settlement
+from orders.stores import attempts, claims, lookups
 from routing.chain import ChainUnreachable
 from routing.models import LedgerEntry
 from routing.store import redis
@@ -289,7 +291,7 @@ def test_a_rejected_transaction_is_retried_with_a_new_one_and_fails_after_three(
 
 def test_a_retry_is_not_taken_up_before_its_time(bench, settings, monkeypatch):
     settings.MOCK_REJECT_RATE = 1.0
-    monkeypatch.setattr("orders.endings.random.random", lambda: 0.99)
+    monkeypatch.setattr("orders.flow.endings.random.random", lambda: 0.99)
     bench.quote_all()
     (order_id,) = bench.place()
     bench.run([order_id])

@@ -3,8 +3,9 @@
 import pytest
 
 from engine.orders import TimeInForce
-from orders import book, decisions, pulse, swaps, waiting
-from orders.decisions import Decision
+from orders.flow import decisions, duties, waiting
+from orders.flow.decisions import Decision
+from orders.stores import book, swaps
 from routing import epochs
 from routing.store import now_ms, redis
 
@@ -18,7 +19,7 @@ def due(bench, count=1):
     return ids
 
 
-@pytest.mark.parametrize("duties", [pulse.order_duties, pulse.limit_duties])
+@pytest.mark.parametrize("duties", [duties.order_duties, duties.limit_duties])
 def test_workers_of_two_kinds_end_them(bench, duties):
     (order_id,) = due(bench)
     (duty,) = (one for one in duties() if one.name == "expire")

@@ -13,7 +13,7 @@ from engine.quotes import Pair
 from orders import models
 from orders.api import fast, parsers, serializers
 from orders.api.errors import Invalid
-from orders.aside import aside
+from orders.stores.threads import aside
 from routing.catalogue import Catalogue
 from tests.orders.bench import TOKENS
 from tests.orders.doors import ORDER, http

@@ -7,8 +7,9 @@ from uuid import uuid4
 import pytest
 from django.db import OperationalError
 
-from orders import book, feeds, tail, ticker
-from orders.aside import aside
+from orders.sockets import feeds, tail, ticker
+from orders.stores import book
+from orders.stores.threads import aside
 from routing.store import StoreError
 from tests.orders.doors import opened, until
 

@@ -9,11 +9,12 @@ import pytest
 import structlog
 from django.db import OperationalError
 
-from orders import gate as module
-from orders import intake, models
-from orders.aside import Late, aside, one_per_loop
-from orders.gate import Overloaded, gate
-from orders.intake import Accepted, Conflict
+from orders import models
+from orders.flow import batcher as module
+from orders.flow import intake
+from orders.flow.batcher import Overloaded, gate
+from orders.flow.intake import Accepted, Conflict
+from orders.stores.threads import Late, aside, one_per_loop
 from tests.orders.doors import ORDER, post, until
 
 

@@ -14,9 +14,11 @@ from redis.exceptions import ConnectionError as StoreGone
 from engine.guards import TABLE
 from engine.market import EventKind, MarketEvent
 from engine.triggers import Condition, Kind
-from orders import guards, limits, live, pulse, recovery, sniping
-from orders.guards import CannotMove
+from orders.flow import duties, limits, recovery, sniping
 from orders.models import Guard
+from orders.operations import risk_limits
+from orders.operations.risk_limits import CannotMove
+from orders.stores import live
 from routing import guards as standing
 from routing import tape
 from routing.guards import guards as now
@@ -42,7 +44,7 @@ def nothing_moved():
 
 def move(name, value, reason="a test"):
     """Move a guard as an operator does whose process is another one: this one has only Redis to know it from."""
-    made = guards.move(name, value, reason, "ops")
+    made = risk_limits.move(name, value, reason, "ops")
     moved.reading = {}
     moved.forget()
     return made
@@ -235,7 +237,7 @@ def test_a_guard_moved_while_redis_is_away_stands_and_the_next_pulse_tells(bench
     move("MAX_ATTEMPTS", 7)
     monkeypatch.undo()
     assert now.MAX_ATTEMPTS == 3
-    pulse.tell()
+    duties.tell()
     assert now.MAX_ATTEMPTS == 7
 
 
@@ -260,7 +262,7 @@ def test_a_move_that_a_new_environment_contradicts_gives_way_and_is_named(bench,
     settings.QUOTE_STALE_MS = 3_000
     moved.forget()
     assert (now.QUOTE_FRESH_MS, now.QUOTE_STALE_MS) == (settings.QUOTE_FRESH_MS, 3_000)
-    assert guards.idle() == ["QUOTE_FRESH_MS"]
+    assert risk_limits.idle() == ["QUOTE_FRESH_MS"]
     move("MAX_ATTEMPTS", 7)
     assert now.MAX_ATTEMPTS == 7
 
@@ -293,7 +295,7 @@ def test_two_moves_at_once_that_contradict_each_other_do_not_both_stand(bench):
 
     def rival():
         try:
-            guards.move("QUOTE_STALE_MS", 3_000, "rival", "ops")
+            risk_limits.move("QUOTE_STALE_MS", 3_000, "rival", "ops")
             outcome["rival"] = "moved"
         except CannotMove as reason:
             outcome["rival"] = str(reason)
@@ -304,14 +306,14 @@ def test_two_moves_at_once_that_contradict_each_other_do_not_both_stand(bench):
         return bench.sql("SELECT count(*) FROM pg_locks WHERE relation = 'orders_guard'::regclass AND NOT granted")
 
     with transaction.atomic():
-        guards.move("QUOTE_FRESH_MS", 9_000, "first", "ops")
+        risk_limits.move("QUOTE_FRESH_MS", 9_000, "first", "ops")
         other = threading.Thread(target=rival)
         other.start()
         eventually(lambda: waits() == [(1,)] or outcome, 10, "the rival waits for the first to be done")
         assert not outcome
     other.join(10)
     assert outcome == {"rival": "QUOTE_STALE_MS=3000: must not be below QUOTE_FRESH_MS=9000"}
-    assert guards.rows() == {"QUOTE_FRESH_MS": 9_000}
+    assert risk_limits.rows() == {"QUOTE_FRESH_MS": 9_000}
 
 
 # --- the admin
@@ -416,7 +418,7 @@ def test_who_was_too_late_is_told_and_nothing_is_on_record(bench, operator, monk
     def late(*_):
         raise CannotMove("MAX_ATTEMPTS is 5 already")
 
-    monkeypatch.setattr(guards, "move", late)
+    monkeypatch.setattr(risk_limits, "move", late)
     answer = post(operator, "MAX_ATTEMPTS", "5")
     assert [str(message) for message in answer.context["messages"]] == ["Not moved: MAX_ATTEMPTS is 5 already."]
     assert not said()
@@ -436,7 +438,7 @@ def test_who_may_only_look_moves_nothing(bench, looker):
     assert looker.get(f"{LIST}MAX_ATTEMPTS/change/").status_code == 200
     assert post(looker, "MAX_ATTEMPTS", "5").status_code == 403
     assert looker.post(f"{LIST}MAX_ATTEMPTS/default/").status_code == 403
-    assert guards.rows() == {"MAX_ATTEMPTS": 7}
+    assert risk_limits.rows() == {"MAX_ATTEMPTS": 7}
 
 
 def test_following_a_link_moves_nothing_and_what_there_is_not_is_not_found(bench, operator):
@@ -446,4 +448,4 @@ def test_following_a_link_moves_nothing_and_what_there_is_not_is_not_found(bench
     assert operator.get(f"{LIST}NOPE/change/").status_code == 302
     assert operator.get(f"{LIST}add/").status_code == 403
     assert operator.post(f"{LIST}MAX_ATTEMPTS/delete/", {"post": "yes"}).status_code == 403
-    assert guards.rows() == {"MAX_ATTEMPTS": 7}
+    assert risk_limits.rows() == {"MAX_ATTEMPTS": 7}

@@ -3,9 +3,9 @@
 import pytest
 from redis.exceptions import ConnectionError as StoreGone
 
-from orders import heartbeats
-from orders.dispatch import QUEUES
-from orders.heartbeats import ALIVE, Heart
+from orders.flow.dispatch import QUEUES
+from orders.operations import heartbeats
+from orders.operations.heartbeats import ALIVE, Heart
 from routing.store import now_ms, redis
 from tests.system import eventually
 

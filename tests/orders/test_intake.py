@@ -9,8 +9,10 @@ from celery import current_app
 from django.db import DatabaseError, connection
 from kombu.exceptions import LimitExceeded, OperationalError
 
-from orders import dispatch, history, intake, live, models, recovery, sweep, terms
-from orders.intake import Accepted, Conflict
+from orders import models
+from orders.flow import dispatch, intake, recovery, sweep
+from orders.flow.intake import Accepted, Conflict
+from orders.stores import history, live, terms
 from routing import epochs
 from routing.store import StoreError, redis
 

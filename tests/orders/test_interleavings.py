@@ -9,8 +9,11 @@ from django.db import DatabaseError
 
 from engine.lifecycle import AttemptState
 from engine.orders import TimeInForce
-from orders import dispatch, limits, live, models, reconciliation, recovery, settlement, waiting
+from orders import models
+from orders.flow import dispatch, limits, recovery, settlement, waiting
 from orders.models import Attempt
+from orders.operations import reconciliation
+from orders.stores import live
 from routing import epochs
 from routing.catalogue import catalogue
 from routing.chain import Finding, Landing, Look

@@ -7,11 +7,11 @@ import pytest
 from django.db import connection
 
 from config import asgi, settings
-from orders import aside as threads
 from orders.api import lanes as module
 from orders.api.errors import RETRY_AFTER_S
 from orders.api.lanes import ALIVE, CHANGE, ESTIMATE, KINDS, PAGE, PLACE, PROBE, READ, kind_of
 from orders.api.views import Health, Orders, Ready
+from orders.stores import threads as threads
 from tests.orders.doors import get, http, until
 
 

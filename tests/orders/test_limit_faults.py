@@ -7,10 +7,12 @@ from redis.connection import Connection
 from redis.exceptions import TimeoutError as ReplyLost
 
 from engine.orders import TimeInForce
-from orders import book, control, dispatch, limits, models, recovery
-from orders.limits import IOC_WITHIN_MS
+from orders import models
+from orders.flow import dispatch, limits, pauses, recovery
+from orders.flow.limits import IOC_WITHIN_MS
+from orders.flow.sweep import sweep
 from orders.models import Pause
-from orders.sweep import sweep
+from orders.stores import book
 from routing.store import now_ms, redis
 from tests.orders.test_limits import PAIR, fired, lapse_claims, woken
 from tests.orders.test_waiting import older_redis
@@ -22,9 +24,9 @@ IOC = {"time_in_force": TimeInForce.IOC}
 @pytest.fixture(autouse=True)
 def no_pauses():
     """Each test begins and ends with nothing paused in this process's memory."""
-    control.pauses.forget()
+    pauses.pauses.forget()
     yield
-    control.pauses.forget()
+    pauses.pauses.forget()
 
 
 @pytest.fixture
@@ -95,13 +97,13 @@ def test_a_dead_workers_claim_of_a_paused_pair_fires_nothing_and_rests_until_the
     ids = bench.accept(*(bench.limit("150") for _ in range(3)))
     bench.price("151")
     claim(bench)
-    control.pause("pair", PAIR, "a test", "ops")
+    pauses.pause("pair", PAIR, "a test", "ops")
     lapse_claims()
     limits.check()
     assert [bench.statuses(order_id) for order_id in ids] == [["pending"]] * 3
     assert book.where(ids, [f"limit {PAIR} 150"] * 3) == [True] * 3
     assert redis().hlen(CLAIMS) == 0
-    control.resume(Pause.objects.get(), "ops")
+    pauses.resume(Pause.objects.get(), "ops")
     bench.price("149")
     limits.check()
     assert [bench.statuses(order_id) for order_id in ids] == [["pending"]] * 3
@@ -115,7 +117,7 @@ def test_an_ioc_order_in_a_dead_workers_claim_of_a_paused_pair_is_cancelled_and_
     (order_id,) = bench.accept(bench.limit("150", **IOC))
     bench.price("151")
     claim(bench)
-    control.pause("pair", PAIR, "a test", "ops")
+    pauses.pause("pair", PAIR, "a test", "ops")
     lapse_claims()
     limits.check()
     assert bench.statuses(order_id) == ["pending", "cancelled"]

@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 
 from engine.orders import TimeInForce
-from orders import book, claims, dispatch, endings, execution, limits, progress, waiting
-from orders.sweep import sweep
+from orders.flow import dispatch, endings, execution, limits, progress, waiting
+from orders.flow.sweep import sweep
+from orders.stores import book, claims
 from routing import quotes
 from routing.router import Basis, Source
 from routing.store import now_ms, redis

@@ -5,8 +5,9 @@ import json
 import pytest
 import structlog
 
-from orders import lines, waiting
-from orders.lines import about, named
+from orders.flow import waiting
+from orders.telemetry import log_fields
+from orders.telemetry.log_fields import about, named
 from tests.orders.test_traces import worked
 from tests.system import eventually
 
@@ -21,7 +22,7 @@ def test_one_order_is_named_alone_and_several_together():
 
 
 def test_no_line_names_more_than_a_line_can_bear(monkeypatch):
-    monkeypatch.setattr(lines, "ORDERS_MAX", 2)
+    monkeypatch.setattr(log_fields, "ORDERS_MAX", 2)
     assert list(named({"a", "b"})) in ([{"order_ids": ["a", "b"]}], [{"order_ids": ["b", "a"]}])
     assert list(named(list("abc"))) == [{"order_ids": ["a", "b"]}, {"order_id": "c"}]
     assert list(named([])) == []

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 
 from engine.lifecycle import Status
-from orders import bodies, live
+from orders.stores import live, order_codec
 from routing.store import redis
 from tests.orders.swapping import claimed, step
 
 
 def test_an_order_comes_back_from_its_hash_as_it_went_in(bench):
     order = replace(bench.order(client_order_id="mine").order, deadline=7, terms_seq=3)
-    assert bodies.order_from(bodies.loads(bodies.dumps(order))) == order
+    assert order_codec.order_from(order_codec.loads(order_codec.dumps(order))) == order
 
 
 def test_an_order_is_due_when_its_time_has_come_and_then_put_off(bench):

@@ -1,6 +1,6 @@
 """Which signatures are looked up, and when."""
 
-from orders import lookups
+from orders.stores import lookups
 from routing.store import now_ms, redis
 
 

@@ -13,8 +13,11 @@ from engine.lifecycle import Status
 from engine.market import EventKind, MarketEvent
 from engine.orders import OrderType, TimeInForce
 from engine.triggers import Condition, Kind
-from orders import deadletters, limits, live, observe, reconciliation, scrape, sniping, waiting
-from orders.observe import PROCESS, Stopwatch
+from orders.flow import dead_letters, limits, sniping, waiting
+from orders.operations import reconciliation, scrape
+from orders.stores import live
+from orders.telemetry import metrics
+from orders.telemetry.metrics import PROCESS, Stopwatch
 from routing import tape, wiring
 from routing.store import now_ms, redis
 from tests.orders.doors import opened, until
@@ -189,9 +192,9 @@ def test_a_move_that_lost_is_not_counted(bench, counts):
 
 
 def test_a_dead_letter_counts_once_however_often_it_is_kept(bench, counts, a_lively_day):
-    failed = deadletters.missing()
-    deadletters.keep(failed)
-    deadletters.keep(failed)
+    failed = dead_letters.missing()
+    dead_letters.keep(failed)
+    dead_letters.keep(failed)
     letters = dict(bench.sql("SELECT code, count(*) FROM orders_deadletter GROUP BY code"))
     assert counts.of("engine_dead_letters_total", "code") == letters
     assert sum(letters.values()) == len(failed) == 4
@@ -226,7 +229,7 @@ def test_lateness_is_that_of_the_oldest_event():
     counts = Counts()
     at = datetime(2026, 1, 1, tzinfo=UTC)
     events = [happened(uuid4(), 1, Status.PENDING, at + SECOND * late) for late in (3, 0, 2)]
-    observe.archived(events, int((at + 4 * SECOND).timestamp() * 1000), refused=0)
+    metrics.archived(events, int((at + 4 * SECOND).timestamp() * 1000), refused=0)
     assert counts.of("engine_dbsync_lag_seconds_sum") == pytest.approx({(): 4.0})
 
 
@@ -292,10 +295,10 @@ def test_only_so_many_orders_are_remembered_and_the_longest_unseen_is_forgotten_
 def test_counting_a_batch_costs_each_counter_one_increment(monkeypatch):
     increments = Counter()
     monkeypatch.setattr(
-        observe, "child", lambda counter, *labels: SimpleNamespace(inc=lambda n: increments.update({labels: n}))
+        metrics, "child", lambda counter, *labels: SimpleNamespace(inc=lambda n: increments.update({labels: n}))
     )
     facts = {"venue": "METEORA"}
-    observe.moved([(OrderType.MARKET, ((Status.ROUTING, facts), (Status.BUILDING, facts)))] * 100)
+    metrics.moved([(OrderType.MARKET, ((Status.ROUTING, facts), (Status.BUILDING, facts)))] * 100)
     assert increments == {("market", "routing"): 100, ("market", "building"): 100, ("METEORA",): 100}
 
 

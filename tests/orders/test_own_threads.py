@@ -7,8 +7,8 @@ import time
 import pytest
 from django.db import OperationalError, connection
 
-from orders.aside import Late, OwnThread, aside, threads
-from orders.gate import gate
+from orders.flow.batcher import gate
+from orders.stores.threads import Late, OwnThread, aside, threads
 from tests.orders.doors import ORDER, opened, post, until
 
 

@@ -5,7 +5,9 @@ import threading
 import pytest
 from django.db import InternalError, OperationalError
 
-from orders import attempts, claims, execution, limits, live, models, settlement
+from orders import models
+from orders.flow import execution, limits, settlement
+from orders.stores import attempts, claims, live
 from routing.chain import ChainUnreachable
 from routing.store import StoreError, redis
 from tests.orders.locks import in_thread
@@ -106,7 +108,7 @@ def test_an_order_that_finds_its_deadline_passed_while_it_is_tried_fails_with_wh
     bench.quote_all()
     (order_id,) = bench.place()
     chainless(bench, monkeypatch)
-    monkeypatch.setattr("orders.endings.now_ms", lambda: live.standing([order_id])[order_id].order.deadline)
+    monkeypatch.setattr("orders.flow.endings.now_ms", lambda: live.standing([order_id])[order_id].order.deadline)
     bench.carry([order_id])
     last = bench.events(order_id)[-1]
     assert (last["status"], last["code"], last["replayMayHelp"]) == ("failed", "chain_unreachable", True)

@@ -6,8 +6,10 @@ from contextlib import contextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from orders import attempts, claims, execution, live, models, pulse, recovery, settlement
-from orders.pulse import Duty, Pulse
+from orders import models
+from orders.flow import duties, execution, recovery, settlement
+from orders.flow.duties import Duty, Pulse
+from orders.stores import attempts, claims, live
 from routing import tape
 from routing.chain import LOOKUP_LIMIT
 from routing.store import now_ms, redis
@@ -31,7 +33,7 @@ class Act:
 
 
 def test_a_duty_waits_its_time_and_longer_when_it_finds_a_good_many():
-    duty = Duty("look", 1.0, Act(0, pulse.GOOD_MANY), busy_s=3.0)
+    duty = Duty("look", 1.0, Act(0, duties.GOOD_MANY), busy_s=3.0)
     assert [duty.run() for _ in range(2)] == [1.0, 3.0]
 
 
@@ -43,7 +45,7 @@ def test_a_duty_that_fails_is_tried_again_and_complains_now_and_then(monkeypatch
     act = Act(*[ConnectionError("refused")] * 12)
     duty = Duty("look", 1.0, act)
     times = iter(range(100, 200))
-    monkeypatch.setattr(pulse.time, "monotonic", lambda: float(next(times)) / 2)
+    monkeypatch.setattr(duties.time, "monotonic", lambda: float(next(times)) / 2)
     with capture_logs() as logs:
         assert {duty.run() for _ in range(12)} == {1.0}
     assert act.count == 12
@@ -89,7 +91,7 @@ def test_an_order_workers_duties_settle_what_is_submitted(bench):
     bench.quote_all()
     (order_id,) = bench.place()
     bench.carry([order_id])
-    with at_work(pulse.order_duties(), "look"):
+    with at_work(duties.order_duties(), "look"):
         eventually(lambda: bench.statuses(order_id)[-1] == "confirmed", 20, "the order is confirmed")
 
 
@@ -99,7 +101,7 @@ def test_they_send_again_what_nobody_answers_for(bench, settings, monkeypatch):
     (order_id,) = bench.place()
     monkeypatch.setattr(settlement, "broadcast", lambda sent: None)
     bench.carry([order_id])
-    with at_work(pulse.order_duties(), "audit", "look"):
+    with at_work(duties.order_duties(), "audit", "look"):
         eventually(lambda: bench.statuses(order_id)[-1] == "confirmed", 20, "the order is confirmed")
     assert models.Attempt.objects.get(order_id=order_id).sends > 1
 
@@ -111,7 +113,7 @@ def test_they_decide_about_what_a_worker_left_unsent(bench, settings, monkeypatc
     monkeypatch.setattr(attempts, "mark_sent", lambda signatures: set())
     bench.carry([order_id])
     monkeypatch.undo()
-    with at_work(pulse.order_duties(), "audit", "look"):
+    with at_work(duties.order_duties(), "audit", "look"):
         eventually(lambda: bench.statuses(order_id)[-1] == "confirmed", 20, "the order is confirmed")
 
 
@@ -119,7 +121,7 @@ def test_they_wake_somebody_for_an_order_whose_worker_died(bench):
     (order_id,) = bench.place()
     claims.claim([order_id])
     redis().delete("order")
-    with at_work(pulse.order_duties(), "sweep"):
+    with at_work(duties.order_duties(), "sweep"):
         bench.pass_time(order_id, 60_000)
         eventually(lambda: bench.messages("order") > 0, 20, "somebody is woken")
 
@@ -128,7 +130,7 @@ def test_they_keep_what_is_in_hand(bench, settings):
     settings.ORDER_LEASE_MS = 500
     (order_id,) = bench.place()
     claim = claimed(order_id)
-    with claims.hands.holding([claim]), at_work(pulse.order_duties(), "renew leases"):
+    with claims.hands.holding([claim]), at_work(duties.order_duties(), "renew leases"):
         until = int(redis().hget(live.key(order_id), "lease")) + 1_000
         eventually(lambda: int(redis().hget(live.key(order_id), "lease")) > until, 20, "its lease is renewed")
         assert claims.claim([order_id]) == claims.Claimed()
@@ -137,27 +139,27 @@ def test_they_keep_what_is_in_hand(bench, settings):
 def test_they_rebuild_an_emptied_redis(bench):
     (order_id,) = bench.place()
     redis().flushall()
-    with at_work(pulse.order_duties(), "notice loss"):
+    with at_work(duties.order_duties(), "notice loss"):
         eventually(lambda: order_id in live.statuses([order_id]), 20, "the order is back")
-        eventually(lambda: not recovery.noticed() and not pulse.rebuilding.locked(), 20, "all is back")
+        eventually(lambda: not recovery.noticed() and not duties.rebuilding.locked(), 20, "all is back")
 
 
 def test_waiting_orders_expire_by_the_limit_workers_duties(bench):
     (order_id,) = bench.accept(bench.limit("150", expires_at=now_ms() + 100))
-    with at_work(pulse.limit_duties(), "expire"):
+    with at_work(duties.limit_duties(), "expire"):
         eventually(lambda: bench.statuses(order_id)[-1] == "expired", 20, "the order expires")
 
 
 def test_what_operators_paused_is_told_again_after_a_loss(bench):
     redis().flushall()
-    with at_work(pulse.limit_duties(), "tell"):
+    with at_work(duties.limit_duties(), "tell"):
         eventually(lambda: redis().exists("guards"), 20, "the guards are mirrored")
 
 
 def test_a_launch_does_not_wait_for_beat(bench, monkeypatch):
     looked = threading.Event()
     monkeypatch.setattr(tape, "rounds", lambda reader: looked.set() or [])
-    with at_work(pulse.sniper_duties(), "match"):
+    with at_work(duties.sniper_duties(), "match"):
         assert looked.wait(20)
 
 
@@ -165,7 +167,7 @@ def test_a_launch_does_not_wait_for_beat(bench, monkeypatch):
 def test_a_defect_in_one_order_leaves_its_neighbours_alone(bench, monkeypatch, stage):
     bench.quote_all()
     poisonous, *others = bench.place(4)
-    module, name = {"route": ("orders.routes", "chosen"), "sign": ("orders.execution", "sign")}[stage]
+    module, name = {"route": ("orders.flow.routes", "chosen"), "sign": ("orders.flow.execution", "sign")}[stage]
     real = getattr(__import__(module, fromlist=[name]), name)
 
     def fails(first, *rest):

@@ -9,22 +9,10 @@ import pytest
 from django.db import DatabaseError, connection
 
 from engine.lifecycle import AttemptState
-from orders import (
-    archive,
-    attempts,
-    claims,
-    execution,
-    history,
-    intake,
-    live,
-    models,
-    pulse,
-    recovery,
-    restoring,
-    settlement,
-    sweep,
-)
+from orders import models
+from orders.flow import dbsync, duties, execution, intake, recovery, restoring, settlement, sweep
 from orders.models import OrderEvent
+from orders.stores import attempts, claims, history, live
 from routing import epochs
 from routing import models as routing_models
 from routing.catalogue import catalogue
@@ -395,11 +383,11 @@ def test_the_pulse_rebuilds_once_after_redis_was_emptied(bench):
     bench.place()
     redis().flushall()
     assert recovery.noticed()
-    pulse.notice_loss()
-    eventually(lambda: not recovery.noticed() and not pulse.rebuilding.locked(), 30, "the live state is rebuilt")
+    duties.notice_loss()
+    eventually(lambda: not recovery.noticed() and not duties.rebuilding.locked(), 30, "the live state is rebuilt")
     assert len(hints()) == 1
-    pulse.notice_loss()
-    assert not pulse.rebuilding.locked()
+    duties.notice_loss()
+    assert not duties.rebuilding.locked()
     assert hints() == []
 
 
@@ -529,4 +517,4 @@ def test_a_history_ends_where_a_gap_begins(bench):
     assert [event["seq"] for event in history.of(bench.row(order_id))] == [1, 2]
     OrderEvent.objects.filter(seq=2).update(seq=3)
     assert [event["seq"] for event in history.of(bench.row(order_id))] == [1]
-    assert archive.backlog() == 0
+    assert dbsync.backlog() == 0

@@ -27,8 +27,9 @@ from engine.amm import ConstantProduct
 from engine.orders import Order, OrderType, TimeInForce
 from engine.quotes import Quote
 from engine.triggers import Sighting
-from orders import archive, book, dispatch, intake, limits, live, progress, waiting
-from orders.intake import NewOrder
+from orders.flow import dbsync, dispatch, intake, limits, progress, waiting
+from orders.flow.intake import NewOrder
+from orders.stores import book, live
 from routing.catalogue import catalogue
 from routing.store import redis
 from tests.market import MINUTES, START_MS, recorded
@@ -274,7 +275,7 @@ def redirected(replay: Replay) -> Iterator[None]:
             patch.setattr(module, "now_ms", lambda: replay.now)
         patch.setattr(limits, "sight", replay.sight)
         patch.setattr(dispatch, "send", replay.send)
-        patch.setattr(archive, "nudge", lambda: None)
+        patch.setattr(dbsync, "nudge", lambda: None)
         yield
 
 

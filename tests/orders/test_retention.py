@@ -10,9 +10,11 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 from structlog.testing import capture_logs
 
-from orders import archive, deadletters, dispatch, heartbeats, intake, live, past, recovery, restoring, retention, seen
-from orders.intake import Accepted, Conflict
+from orders.flow import dbsync, dead_letters, dispatch, intake, recovery, restoring
+from orders.flow.intake import Accepted, Conflict
 from orders.models import ArchivedOrder, Attempt, DeadLetter, Order, OrderEvent, SetAside
+from orders.operations import heartbeats, retention
+from orders.stores import live, order_view, retired
 from routing import epochs
 from routing.models import LedgerEntry
 from routing.store import redis
@@ -88,10 +90,10 @@ def test_an_order_leaves_with_all_it_had_and_comes_back_as_it_was(confirmed):
     assert retention.retire() == 1
     for table in (Order, OrderEvent, Attempt, LedgerEntry):
         assert not table.objects.exists(), table
-    kept = past.find(confirmed)
-    assert columns_of(past.order(kept)) == row
-    assert [columns_of(one) for one in past.events(kept)] == events
-    assert [columns_of(one) for one in past.attempts(kept)] == attempts
+    kept = retired.find(confirmed)
+    assert columns_of(retired.order(kept)) == row
+    assert [columns_of(one) for one in retired.events(kept)] == events
+    assert [columns_of(one) for one in retired.attempts(kept)] == attempts
 
 
 def columns_of(row):
@@ -102,7 +104,7 @@ def test_a_price_of_many_digits_and_a_trigger_come_back_exactly(bench):
     row = old(type="limit", limit_price="123456789012345678901.123456789012345678", trigger=[{"kind": "launch"}])
     before = Order.objects.filter(pk=row.pk).values().get()
     assert retire_all() == 1
-    assert columns_of(past.row(row.pk)) == before
+    assert columns_of(retired.row(row.pk)) == before
 
 
 @pytest.mark.parametrize("status", ["confirmed", "cancelled", "expired"])
@@ -155,7 +157,7 @@ def test_a_failed_order_stays_until_its_dead_letter_is_decided(bench, letter, st
     assert is_hot(one) == stays
     assert DeadLetter.objects.filter(pk=kept.pk).exists() == stays
     if not stays:
-        assert columns_of(past.letter(past.find(one.pk))) == columns_of(kept)
+        assert columns_of(retired.letter(retired.find(one.pk))) == columns_of(kept)
 
 
 def test_an_order_stays_while_the_one_that_replays_it_does_and_follows_it(bench):
@@ -166,7 +168,7 @@ def test_an_order_stays_while_the_one_that_replays_it_does_and_follows_it(bench)
     Order.objects.filter(pk=again.pk).update(status="confirmed")
     assert [retire_all(), retire_all()] == [1, 1]
     assert not (is_hot(dead) or is_hot(again))
-    assert past.row(again.pk).replay_of_id == dead.pk
+    assert retired.row(again.pk).replay_of_id == dead.pk
 
 
 def test_nothing_leaves_when_it_is_switched_off(bench, settings):
@@ -266,7 +268,7 @@ def test_a_repeat_of_an_archived_order_is_answered_with_that_order(bench, confir
     assert retention.retire() == 1
     again, fresh = bench.order(client_order_id="mine"), bench.order(client_order_id="other")
     answers = intake.place([again, fresh])
-    assert answers[0] == Accepted(confirmed, "confirmed", past.row(confirmed).created_at, repeat=True)
+    assert answers[0] == Accepted(confirmed, "confirmed", retired.row(confirmed).created_at, repeat=True)
     assert answers[1].order_id == fresh.order.id and not answers[1].repeat
     assert [str(pk) for pk in Order.objects.values_list("pk", flat=True)] == [fresh.order.id]
 
@@ -305,12 +307,12 @@ def test_an_integrity_error_of_another_kind_is_not_swallowed(bench):
 def test_a_second_replay_of_an_order_whose_replay_is_archived_returns_that(bench):
     dead = old(status="failed")
     DeadLetterFactory(order=dead)
-    first = deadletters.replay(str(dead.pk), by="ada").order_id
+    first = dead_letters.replay(str(dead.pk), by="ada").order_id
     Order.objects.filter(pk=first).update(status="confirmed")
     moved = aged(first)
     with transaction.atomic():
         assert retention.move([UUID(moved)], DAYS) == 1
-    second = deadletters.replay(str(dead.pk), by="bob")
+    second = dead_letters.replay(str(dead.pk), by="bob")
     assert (second.order_id, second.repeat) == (moved, True)
     assert Order.objects.count() == 1
 
@@ -341,24 +343,24 @@ def test_an_archived_order_can_neither_be_cancelled_nor_amended(bench):
 
 def test_a_late_client_gets_the_whole_story_of_an_archived_order(confirmed):
     retention.retire()
-    history = seen.history(confirmed)
+    history = order_view.history(confirmed)
     assert [cursor.seq for cursor, _ in history.events] == [1, 2, 3, 4, 5] and history.finished
-    assert seen.history(confirmed, history.events[3][0]).events == history.events[4:]
-    assert seen.history(str(UUID(int=7))) is None
+    assert order_view.history(confirmed, history.events[3][0]).events == history.events[4:]
+    assert order_view.history(str(UUID(int=7))) is None
 
 
 def test_an_order_that_leaves_between_two_looks_is_seen_whole(confirmed, monkeypatch):
-    real = past.find
+    real = retired.find
 
     def find_later(order_id):
         retention.retire()
         return real(order_id)
 
-    monkeypatch.setattr(past, "find", find_later)
-    assert len(seen.history(confirmed).events) == 5
+    monkeypatch.setattr(retired, "find", find_later)
+    assert len(order_view.history(confirmed).events) == 5
     begin_again()
     monkeypatch.undo()
-    assert past.row(confirmed).status == "confirmed"
+    assert retired.row(confirmed).status == "confirmed"
 
 
 @pytest.fixture
@@ -372,9 +374,9 @@ def test_the_admin_shows_an_archived_order_and_finds_it_by_its_names(confirmed, 
     address = f"/admin/orders/archivedorder/{confirmed}/change/"
     page = admin_client.get(f"/admin/orders/order/{confirmed}/change/", follow=True)
     assert page.redirect_chain == [(address, 302)]
-    kept = past.find(confirmed)
+    kept = retired.find(confirmed)
     text = page.content.decode()
-    assert f"1. landed at {past.attempts(kept)[0].venue}: {kept.tx_hash}" in text
+    assert f"1. landed at {retired.attempts(kept)[0].venue}: {kept.tx_hash}" in text
     assert "Timeline: confirmed after" in text
     for typed in (confirmed, confirmed[:13], "mine", kept.tx_hash, kept.tx_hash[:20]):
         assert address in admin_client.get("/admin/orders/order/", {"q": typed}).content.decode(), typed
@@ -400,10 +402,10 @@ def line(order_id, seq, status="confirmed"):
 
 def test_an_event_of_an_archived_order_fed_again_is_no_news_and_one_it_lacks_is_set_aside(confirmed):
     retention.retire()
-    archive.write([line(confirmed, 4), line(confirmed, 5)])
+    dbsync.write([line(confirmed, 4), line(confirmed, 5)])
     assert not SetAside.objects.exists()
     with capture_logs() as logs:
-        archive.write([line(confirmed, 6)])
+        dbsync.write([line(confirmed, 6)])
     assert SetAside.objects.get().reason == "its order is archived, without this event"
     assert "record set aside" in [one["event"] for one in logs]
     assert not Order.objects.exists() and not OrderEvent.objects.exists()
@@ -454,7 +456,7 @@ def test_events_only_the_attempts_know_are_told_after_the_move_too(bench):
     OrderEventFactory(order=one, seq=3, status="cancelled", facts={"reason": "asked for by its owner"})
     trail = [{"orderId": str(one.pk), "seq": 2, "status": "routing", "at": "2026-01-01T00:00:00.000Z", "attempt": 1}]
     AttemptFactory(order=one, state="rejected", seq=3, trail=trail)
-    before = seen.history(str(one.pk))
+    before = order_view.history(str(one.pk))
     assert [cursor.seq for cursor, _ in before.events] == [1, 2, 3]
     retire_all()
-    assert seen.history(str(one.pk)) == before
+    assert order_view.history(str(one.pk)) == before

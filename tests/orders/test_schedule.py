@@ -13,8 +13,9 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from config.beat import Schedule
 from config.celery import app
-from orders import dispatch, recovery, schedule
-from orders.schedule import CannotSchedule
+from orders.flow import dispatch, recovery
+from orders.operations import schedule
+from orders.operations.schedule import CannotSchedule
 from routing import asking, polling
 from routing.sandbox import stage
 from routing.store import now_ms, redis

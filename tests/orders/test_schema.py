@@ -17,10 +17,10 @@ from engine.market import MarketEvent
 from engine.orders import OrderType
 from engine.retry import Failure
 from engine.triggers import Condition, Kind, Sighting
-from orders import sniping
 from orders.api import examples, serializers
 from orders.api.events import KINDS
 from orders.api.rules import NEEDS, inapplicable
+from orders.flow import sniping
 from tests.orders.doors import ORDER, post
 
 ERROR = "#/components/schemas/Error"

@@ -7,8 +7,10 @@ import pytest
 from django.db import OperationalError
 from prometheus_client.parser import text_string_to_metric_families
 
-from orders import archive, dispatch, heartbeats, live, scrape
-from orders.scrape import Part
+from orders.flow import dbsync, dispatch
+from orders.operations import heartbeats, scrape
+from orders.operations.scrape import Part
+from orders.stores import live
 from routing.store import StoreError, redis
 from routing.venues import VENUES
 from tests.orders.doors import get
@@ -72,20 +74,20 @@ def test_an_order_that_nobody_looks_at_grows_overdue(bench):
 
 
 def test_the_archive_is_behind_by_its_oldest_entry_that_is_not_written(bench):
-    assert archive.behind_ms() == 0
+    assert dbsync.behind_ms() == 0
     bench.place()
     bench.archive()
-    assert archive.behind_ms() == 0
+    assert dbsync.behind_ms() == 0
     redis().delete(live.FEED)
-    archive.group.ensure()
+    dbsync.group.ensure()
     redis().xadd(live.FEED, {"b": ""}, id="1000-0")
-    assert archive.behind_ms() > 1_000_000_000
+    assert dbsync.behind_ms() > 1_000_000_000
     # In a reader's hands it is not written either.
-    archive.group.read("dead", ">")
+    dbsync.group.read("dead", ">")
     redis().xadd(live.FEED, {"b": ""})
-    assert archive.behind_ms() > 1_000_000_000
-    archive.group.ack(["1000-0"])
-    assert archive.behind_ms() < 10_000
+    assert dbsync.behind_ms() > 1_000_000_000
+    dbsync.group.ack(["1000-0"])
+    assert dbsync.behind_ms() < 10_000
 
 
 async def test_the_servers_address_shows_its_own_counts_and_the_stores_or_one_of_them(bench):

@@ -10,8 +10,9 @@ from uuid6 import uuid7
 from engine.market import EventKind, MarketEvent
 from engine.orders import TimeInForce
 from engine.triggers import Condition, Kind
-from orders import dispatch, limits, live, recovery, sniping, waiting
-from orders.sweep import sweep
+from orders.flow import dispatch, limits, recovery, sniping, waiting
+from orders.flow.sweep import sweep
+from orders.stores import live
 from routing import tape
 from routing.catalogue import catalogue
 from routing.models import Pair, Token

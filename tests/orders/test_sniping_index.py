@@ -7,8 +7,10 @@ import pytest
 
 from engine.market import EventKind, MarketEvent
 from engine.orders import OrderType
-from orders import book, control, live, pulse, reconciliation, sniping, waiting
+from orders.flow import duties, pauses, sniping, waiting
 from orders.models import Pause
+from orders.operations import reconciliation
+from orders.stores import book, live
 from routing import tape
 from routing.catalogue import catalogue
 from routing.models import Pair, Token
@@ -43,9 +45,9 @@ def looked_at(monkeypatch):
 @pytest.fixture(autouse=True)
 def no_pauses():
     """Each test begins and ends with nothing paused in this process's memory."""
-    control.pauses.forget()
+    pauses.pauses.forget()
     yield
-    control.pauses.forget()
+    pauses.pauses.forget()
 
 
 def arm(bench, count, *snipe, **more):
@@ -163,12 +165,12 @@ def test_an_order_that_its_price_kept_leaves_nothing_behind(bench, nova):
 
 def test_orders_of_a_paused_pair_are_not_looked_at_and_fire_when_it_is_resumed(bench, nova, looked_at):
     ids = arm(bench, 3, nova.mint, LAUNCH)
-    control.pause("pair", "SOL-NOVA1", "a test", "ops")
+    pauses.pause("pair", "SOL-NOVA1", "a test", "ops")
     nova.pool()
     looked_at.clear()
     nova.trade(10)
     assert looked_at == []
-    control.resume(Pause.objects.get(), "ops")
+    pauses.resume(Pause.objects.get(), "ops")
     nova.trade(10)
     assert {bench.statuses(order_id)[-1] for order_id in ids} == {"triggered"}
 
@@ -203,7 +205,7 @@ def test_the_sniper_worker_does_all_this_by_its_pulse(bench, nova):
     ids = arm(bench, 2, nova.mint, volume(10, 60))
     tape.publish([MarketEvent("r", EventKind.LIQUIDITY, nova.mint, "", 80_000 * DOLLAR, now_ms())])
     tape.publish([MarketEvent("t", EventKind.TRADE, nova.mint, "", 10 * DOLLAR, now_ms())])
-    (match,) = (duty for duty in pulse.sniper_duties() if duty.name == "match")
+    (match,) = (duty for duty in duties.sniper_duties() if duty.name == "match")
     assert match.act() == 2
     assert {bench.statuses(order_id)[-1] for order_id in ids} == {"triggered"}
     assert {one.order.type for one in live.standing(ids).values()} == {OrderType.SNIPER}

@@ -5,8 +5,8 @@ from django.db import OperationalError
 
 from engine.market import EventKind, MarketEvent
 from engine.triggers import Condition, Kind
-from orders import recovery, sniping
-from orders.sweep import sweep
+from orders.flow import recovery, sniping
+from orders.flow.sweep import sweep
 from routing import markets, tape
 from routing.catalogue import catalogue
 from routing.models import TokenMarket

@@ -8,8 +8,11 @@ import pytest
 import structlog
 from django.db import OperationalError
 
-from orders import consumers, intake, limits, live, models, recovery, seen, tail, waiting
-from orders.aside import aside
+from orders import models
+from orders.flow import intake, limits, recovery, waiting
+from orders.sockets import consumers, tail
+from orders.stores import live, order_view
+from orders.stores.threads import aside
 from routing.store import StoreError, redis
 from tests.orders.doors import ORDER, Socket, get, opened, until
 
@@ -444,7 +447,7 @@ async def test_with_both_stores_away_a_follower_is_told_to_come_again(bench, ord
     def away(*_):
         raise OperationalError("gone")
 
-    monkeypatch.setattr(seen, "history", away)
+    monkeypatch.setattr(order_view, "history", away)
     async with opened(f"/ws/{order_id}") as socket:
         (error,), code = await socket.rest()
     assert (error["error"]["code"], code) == ("store_unreachable", 1013)
@@ -617,7 +620,7 @@ async def test_what_is_logged_for_a_socket_names_its_order(bench, order_id, monk
         structlog.get_logger().warning("seen from a thread")
         raise OperationalError("gone")
 
-    monkeypatch.setattr(seen, "history", away)
+    monkeypatch.setattr(order_view, "history", away)
     merging = [structlog.contextvars.merge_contextvars]
     with structlog.testing.capture_logs(processors=merging) as lines:
         async with opened(f"/ws/{order_id}") as socket:

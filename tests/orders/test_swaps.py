@@ -4,8 +4,8 @@ import pytest
 from redis.exceptions import ResponseError
 
 from engine.lifecycle import Status
-from orders import claims, live, swaps
-from orders.swaps import Becoming, Where
+from orders.stores import claims, live, swaps
+from orders.stores.swaps import Becoming, Where
 from routing import epochs
 from routing.store import redis
 from tests.orders.swapping import carry_out, claimed, step, swap

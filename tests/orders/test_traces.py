@@ -15,10 +15,11 @@ from opentelemetry.sdk.resources import Resource
 from config import asgi
 from config.env import ROOT as REPOSITORY
 from engine.lifecycle import Status
-from orders import deadletters, execution, intake, limits, observe, otlp, recovery, settlement, traces, waiting
-from orders.otlp import Shipper
-from orders.traces import doors, messages, pieces, spans, stages
-from orders.traces.spans import NOBODY, ROOT, Link, Span
+from orders.flow import dead_letters, execution, intake, limits, recovery, settlement, waiting
+from orders.telemetry import metrics, otlp, traces
+from orders.telemetry.otlp import Shipper
+from orders.telemetry.traces import doors, messages, pieces, spans, stages
+from orders.telemetry.traces.spans import NOBODY, ROOT, Link, Span
 from routing import wiring
 from routing.store import redis
 from tests.collector import ERROR, Collector, collector
@@ -150,7 +151,7 @@ async def test_an_order_keeps_its_trace_when_redis_has_lost_everything(bench, ke
 
 
 async def traced_to_the_end(bench, order_id):
-    from orders.aside import aside
+    from orders.stores.threads import aside
 
     def go():
         redis().flushdb()
@@ -196,9 +197,9 @@ def test_a_replay_is_linked_to_the_order_it_replays(bench, kept, settings):
     bench.quote_all()
     (dead,) = bench.place()
     bench.run([dead])
-    deadletters.keep([dead])
+    dead_letters.keep([dead])
     bench.archive()
-    again = deadletters.replay(dead, by="somebody").order_id
+    again = dead_letters.replay(dead, by="somebody").order_id
     root = kept.of(again).root
     assert root.name == "replay"
     assert [(link.trace_id, link.span_id) for link in root.wire.links] == [
@@ -325,7 +326,7 @@ def test_every_status_an_order_can_be_in_has_a_name_for_what_is_done_with_it():
 
 
 def count(outcome):
-    return observe.PROCESS.get_sample_value("engine_trace_spans_total", {"outcome": outcome}) or 0
+    return metrics.PROCESS.get_sample_value("engine_trace_spans_total", {"outcome": outcome}) or 0
 
 
 @pytest.fixture

@@ -11,27 +11,11 @@ from redis.exceptions import ConnectionError as RedisAway
 from engine.cursor import Cursor
 from engine.lifecycle import Status
 from engine.orders import OrderType, TimeInForce
-from orders import (
-    attempts,
-    book,
-    claims,
-    decisions,
-    dispatch,
-    execution,
-    history,
-    limits,
-    live,
-    models,
-    progress,
-    reconciliation,
-    recovery,
-    restoring,
-    routes,
-    seen,
-    sweep,
-    waiting,
-)
+from orders import models
+from orders.flow import decisions, dispatch, execution, limits, progress, recovery, restoring, routes, sweep, waiting
 from orders.models import Attempt
+from orders.operations import reconciliation
+from orders.stores import attempts, book, claims, history, live, order_view
 from routing import epochs
 from routing.store import DISTRUST, StoreError, now_ms, redis
 from tests.system import eventually
@@ -761,9 +745,9 @@ def test_of_two_workers_that_tell_an_end_anew_one_does_and_postgres_and_redis_ag
 
 
 def test_who_was_told_something_after_an_end_gets_the_end_though_nobody_has_told_it_anew(bench, behind_its_end):
-    fired = seen.history(behind_its_end).events[-1][0]
+    fired = order_view.history(behind_its_end).events[-1][0]
     redis().flushdb()
-    found = seen.history(behind_its_end, fired)
+    found = order_view.history(behind_its_end, fired)
     assert found.rewound.seq == 1 and found.finished
     assert [live.decode(text)["status"] for _, text in found.events] == ["cancelled"]
 
@@ -776,10 +760,10 @@ def test_who_is_rewound_is_not_sent_back_to_an_earlier_epoch(bench):
     recovery.recover()
     bench.price("151")
     limits.check()
-    fired = seen.history(order_id).events[-1][0]
+    fired = order_view.history(order_id).events[-1][0]
     redis().flushdb()
     restoring.restore([order_id], "a test")
-    assert seen.history(order_id, fired).rewound == Cursor(1, fired.epoch)
+    assert order_view.history(order_id, fired).rewound == Cursor(1, fired.epoch)
 
 
 def test_an_end_is_not_told_anew_in_an_epoch_that_is_over(bench, behind_its_end, monkeypatch):

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from engine.money import U64_MAX
 from engine.triggers import Condition, Kind
-from orders import intake, models, recovery, seen, swaps, terms, waiting
+from orders import models
 from orders.api import fields, parsers, rules
-from orders.aside import aside
+from orders.flow import intake, recovery, waiting
+from orders.stores import order_view, swaps, terms
+from orders.stores.threads import aside
 from routing import quotes
 from routing.store import StoreError, now_ms, redis
 from tests.orders.bench import TOKENS
@@ -433,7 +435,7 @@ async def test_a_page_of_orders_asks_for_prices_once(bench, monkeypatch):
 )
 @example(limit=Decimal("99999999999999999999.999999999999999999"), best=Decimal("1e-30"))
 def test_only_a_price_that_is_reached_is_no_way_off(limit, best):
-    assert (Decimal(seen.away_bps(limit, best)) == 0) == (best >= limit)
+    assert (Decimal(order_view.away_bps(limit, best)) == 0) == (best >= limit)
 
 
 def test_the_list_is_chosen_by_each_type_and_by_a_pair_that_is_not_listed(bench, client):

@@ -10,7 +10,7 @@ import pytest
 from engine.market import EventKind, MarketEvent
 from engine.quotes import AHEAD_MAX_MS
 from engine.triggers import TokenState
-from orders import limits, sniping
+from orders.flow import limits, sniping
 from routing import quotes, router, tape
 from routing.models import TokenMarket
 from routing.store import DOUBTED_S, now_ms, redis

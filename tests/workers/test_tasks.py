@@ -13,22 +13,13 @@ from celery import signals
 
 from config.celery import app
 from config.env import ROOT
-from orders import (
-    archive,
-    book,
-    deadletters,
-    dispatch,
-    execution,
-    limits,
-    reconciliation,
-    recovery,
-    retention,
-    sniping,
-    waiting,
-)
-from orders.bell import Bell
+from orders.flow import dbsync as syncing
+from orders.flow import dead_letters, dispatch, execution, limits, recovery, sniping, waiting
+from orders.flow.duties import Duty
+from orders.flow.price_watch import Bell
 from orders.models import DeadLetter
-from orders.pulse import Duty
+from orders.operations import reconciliation, retention
+from orders.stores import book
 from routing import polling
 from routing.asking import asker
 from routing.polling import Watchdog
@@ -44,9 +35,9 @@ def calls(monkeypatch):
     for module, name in [
         (execution, "carry"),
         (recovery, "recover"),
-        (archive, "drain"),
+        (syncing, "drain"),
         (polling, "poll"),
-        (deadletters, "keep"),
+        (dead_letters, "keep"),
         (retention, "retire"),
         (limits, "fire"),
         (limits, "fire_or_cancel"),
@@ -61,7 +52,7 @@ def calls(monkeypatch):
 
 
 def test_each_task_is_a_door_to_one_function(calls, monkeypatch):
-    monkeypatch.setattr(deadletters, "missing", lambda: ["lost"])
+    monkeypatch.setattr(dead_letters, "missing", lambda: ["lost"])
     order.execute(order_ids=["a", "b"])
     order.recover()
     dbsync.drain()
@@ -96,7 +87,7 @@ def test_a_task_bears_arguments_of_a_later_version(calls):
 
 def test_a_task_binds_its_name_and_id_to_every_line_it_logs(monkeypatch):
     seen = {}
-    monkeypatch.setattr(archive, "drain", lambda: seen.update(structlog.contextvars.get_contextvars()))
+    monkeypatch.setattr(syncing, "drain", lambda: seen.update(structlog.contextvars.get_contextvars()))
     dbsync.drain.apply(task_id="t-1", throw=True)
     assert (seen["task_id"], seen["task"]) == ("t-1", dispatch.DRAIN)
     assert "task_id" not in structlog.contextvars.get_contextvars()

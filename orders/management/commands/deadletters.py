@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import OperationalError
 
-from orders import deadletters
+from orders.flow import dead_letters
 from orders.management import postgres
 from orders.models import DeadLetter
 
@@ -20,14 +20,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare what may be asked."""
-        parser.add_argument("--replay", choices=deadletters.Outlook.values, help="only those whose replay is this")
+        parser.add_argument("--replay", choices=dead_letters.Outlook.values, help="only those whose replay is this")
         parser.add_argument("--limit", type=int, default=ROWS, help="how many (default: %(default)s)")
 
     def handle(self, *, replay: str | None, limit: int, **options: Any) -> None:
         """Write the table."""
         postgres.reach()
         letters = DeadLetter.objects.select_related("order").prefetch_related("order__replayed_as").order_by("-pk")
-        letters = letters.filter(deadletters.LETTERS[deadletters.Outlook(replay)]) if replay else letters
+        letters = letters.filter(dead_letters.LETTERS[dead_letters.Outlook(replay)]) if replay else letters
         try:
             rows = [row(letter) for letter in letters[: max(1, limit)]]
         except OperationalError as reason:
@@ -45,7 +45,7 @@ def row(letter: DeadLetter) -> tuple[str, ...]:
     return (
         str(letter.order_id),
         f"{letter.created_at:%Y-%m-%d %H:%M:%S}",
-        str(deadletters.outlook(letter).label),
+        str(dead_letters.outlook(letter).label),
         letter.code,
         str(again or "-"),
         letter.reason[:REASON_WIDTH],

@@ -9,8 +9,8 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 
-from orders import deadletters
-from orders.deadletters import LETTERS, Outlook
+from orders.flow import dead_letters
+from orders.flow.dead_letters import LETTERS, Outlook
 from orders.management import postgres
 from orders.models import DeadLetter
 
@@ -52,12 +52,12 @@ class Command(BaseCommand):
     def replay(self, order_id: str, by: str) -> str:
         """Replay one letter and tell what became of it; a refusal's reason goes to standard error."""
         try:
-            placed = deadletters.replay(order_id, by)
+            placed = dead_letters.replay(order_id, by)
         except DeadLetter.DoesNotExist:
             raise CommandError(
                 f"order {order_id} has no dead letter; `manage.py deadletters` lists those there are", returncode=2
             ) from None
-        except deadletters.NotSafe as reason:
+        except dead_letters.NotSafe as reason:
             self.stderr.write(f"refused: {reason}")
             return REFUSED
         outcome = ALREADY if placed.repeat else REPLAYED

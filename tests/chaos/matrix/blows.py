@@ -9,7 +9,7 @@ from django.db import OperationalError
 from kombu.exceptions import OperationalError as BrokerAway
 from redis.exceptions import TimeoutError as RedisSilent
 
-from orders import settlement
+from orders.flow import settlement
 from routing import crashpoints
 from routing.crashpoints import STEPS, Moment, Store
 from tests.chaos.matrix import memory, wishes

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 from engine.lifecycle import AttemptState
 from engine.money import from_units, plain
 from engine.orders import OrderType
-from orders import history, live, models, reconciliation, seen
+from orders import models
 from orders.models import SetAside
+from orders.operations import reconciliation
+from orders.stores import history, live, order_view
 from routing.guards import guards
 from tests.chaos.matrix.blows import COSTS_A_TRY, Blow
 from tests.chaos.matrix.follower import Event, Story
@@ -115,7 +117,7 @@ def is_told_alike(world: World, row: models.Order) -> None:
 
 def shown_alike(world: World, row: models.Order, last: Event) -> None:
     """Check that REST shows the last event."""
-    (shown,) = seen.shown([row], lambda _: {})
+    (shown,) = order_view.shown([row], lambda _: {})
     at = shown["updatedAt"] if isinstance(shown["updatedAt"], str) else history.events.moment(
         history.terms.epoch_ms(shown["updatedAt"])
     )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from django.db import InterfaceError, OperationalError
 from redis.exceptions import ResponseError
 
-from orders import archive, deadletters, dispatch, execution, limits, recovery, settlement, sniping, sweep, waiting
+from orders.flow import dbsync, dead_letters, dispatch, execution, limits, recovery, settlement, sniping, sweep, waiting
 from routing.chain import ChainUnreachable
 from routing.epochs import OVER
 from routing.store import StoreError, redis, script
@@ -29,8 +29,8 @@ def duties() -> Iterator[Act]:
     yield look
     yield settlement.audit
     yield recovery.recover
-    yield archive.drain
-    yield lambda: deadletters.keep(deadletters.missing())
+    yield dbsync.drain
+    yield lambda: dead_letters.keep(dead_letters.missing())
 
 
 def look() -> None:
@@ -57,9 +57,9 @@ def task(name: str, order_ids: list[str], pairs: list[str]) -> Act:
         case dispatch.EVALUATE:
             return lambda: sniping.evaluate(order_ids)
         case dispatch.DRAIN:
-            return archive.drain
+            return dbsync.drain
         case dispatch.KEEP:
-            return lambda: deadletters.keep(order_ids)
+            return lambda: dead_letters.keep(order_ids)
     raise AssertionError(f"a message for {name}")
 
 

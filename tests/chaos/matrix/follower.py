@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.cursor import Cursor
 from engine.lifecycle import FINAL
-from orders import live, seen
+from orders.stores import live, order_view
 
 Event = dict[str, Any]
 Complain = Callable[[str], None]
@@ -16,10 +16,10 @@ Complain = Callable[[str], None]
 class Story:
     """What a client knows: its cursor, and the events that were told and not withdrawn."""
 
-    cursor: Cursor = seen.START
+    cursor: Cursor = order_view.START
     events: tuple[Event, ...] = ()
 
-    def going_on(self, found: seen.History, complain: Complain) -> "Story":
+    def going_on(self, found: order_view.History, complain: Complain) -> "Story":
         """Return the story with what was told now."""
         story = self.rewound(found, complain) if found.rewound else self
         for cursor, text in found.events:
@@ -30,7 +30,7 @@ class Story:
             complain(f"a client's stream ended with {story.events[-1:]}")
         return story
 
-    def rewound(self, found: seen.History, complain: Complain) -> "Story":
+    def rewound(self, found: order_view.History, complain: Complain) -> "Story":
         """Return the story without what is withdrawn."""
         to = found.rewound
         assert to is not None
@@ -59,7 +59,7 @@ class Follower:
 
     def look(self) -> None:
         """Hear what is new."""
-        found = seen.history(self.order_id, self.story.cursor)
+        found = order_view.history(self.order_id, self.story.cursor)
         if found is None:
             self.complain("there is no such order any more")
             return

@@ -9,7 +9,8 @@ from django.db import OperationalError
 
 from engine.market import EventKind, MarketEvent
 from engine.orders import OrderType, TimeInForce
-from orders import live, sniping
+from orders.flow import sniping
+from orders.stores import live
 from routing import tape
 from routing.catalogue import catalogue
 from routing.crashpoints import Moment

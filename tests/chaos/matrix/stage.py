@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 from django.test import override_settings
 
-from orders import archive, execution, limits, recovery, settlement, sniping, waiting
+from orders.flow import dbsync, execution, limits, recovery, settlement, sniping, waiting
 from routing import group, store
 from routing.store import now_ms
 from tests.orders.bench import forget_wiring
@@ -104,8 +104,8 @@ def set_up() -> Iterator[None]:
             # Time passes when the cell lets it.
             (recovery, "SETTLED_IN_S", 0),
             (group, "TAKE_OVER_MS", 0),
-            (archive, "me", stage.role),
-            (archive, "draining", EachItsOwn()),
+            (dbsync, "me", stage.role),
+            (dbsync, "draining", EachItsOwn()),
             (sniping, "me", stage.role),
             (sniping, "matching", EachItsOwn()),
             (pool, "get_connection", alive),

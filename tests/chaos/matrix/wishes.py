@@ -12,9 +12,9 @@ from uuid6 import uuid7
 from engine.market import EventKind, MarketEvent
 from engine.orders import OrderType
 from engine.triggers import Condition, Kind
-from orders import deadletters, intake
 from orders.api.views import OneOrder
-from orders.intake import NewOrder
+from orders.flow import dead_letters, intake
+from orders.flow.intake import NewOrder
 from orders.models import DeadLetter
 from routing import tape
 from routing.store import StoreError, now_ms
@@ -121,8 +121,8 @@ def replay() -> Wish:
 
     def ask(world: "World") -> Any:
         try:
-            placed = deadletters.replay(world.order_id, "an operator")
-        except (StoreError, DatabaseError, deadletters.NotSafe, DeadLetter.DoesNotExist):
+            placed = dead_letters.replay(world.order_id, "an operator")
+        except (StoreError, DatabaseError, dead_letters.NotSafe, DeadLetter.DoesNotExist):
             return None
         world.follow(placed.order_id)
         return placed

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from django.db import connection
 
-from orders.claims import hands
+from orders.stores.claims import hands
 from routing import epochs
 from routing.crashpoints import Moment
 from tests.chaos.matrix.stage import Dead, stage

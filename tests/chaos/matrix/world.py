@@ -7,7 +7,9 @@ from functools import partial
 
 from engine.lifecycle import FINAL
 from engine.quotes import Pair
-from orders import archive, dispatch, live, models
+from orders import models
+from orders.flow import dbsync, dispatch
+from orders.stores import live
 from routing import crashpoints, epochs
 from routing.crashpoints import STEPS, Moment
 from routing.store import redis
@@ -191,7 +193,7 @@ class World:
             return False
         ended = models.Order.objects.filter(status__in=models.FINALS).count() == models.Order.objects.count()
         going = any(one.status not in FINAL for one in live.statuses(list(self.followers)).values())
-        busy = going or archive.backlog() or any(dispatch.depths().values())
+        busy = going or dbsync.backlog() or any(dispatch.depths().values())
         return ended and not busy and not models.Attempt.objects.filter(state__in=("prepared", "sent")).exists()
 
     def is_in(self, *statuses: str) -> bool:

@@ -39,7 +39,7 @@ PLANTED = (
         "a swap of the live state compares the status alone, and not the seq and the fence the order was claimed under",
         (
             Edit(
-                "orders/lua/moves.lua",
+                "orders/stores/lua/moves.lua",
                 "return h.seq == move.seq and (not move.fence or h.fence == move.fence)",
                 "return true",
             ),
@@ -51,13 +51,13 @@ PLANTED = (
         "the bytes are sent first, and the attempt is committed afterwards",
         (
             Edit(
-                "orders/execution.py",
+                "orders/flow/execution.py",
                 "    outcome = attempts.prepare([prepared for _, prepared in built])\n",
                 "    settlement.broadcast([prepared for _, prepared in built])\n"
                 "    outcome = attempts.prepare([prepared for _, prepared in built])\n",
             ),
             Edit(
-                "orders/execution.py",
+                "orders/flow/execution.py",
                 "    settlement.broadcast([prepared for prepared in going if prepared.signature in mine])\n",
             ),
         ),
@@ -68,7 +68,7 @@ PLANTED = (
         "a broadcast that is not answered closes the attempt as expired, so that the order is signed anew",
         (
             Edit(
-                "orders/settlement.py",
+                "orders/flow/settlement.py",
                 "    if sent:\n        deliver([attempt.raw for attempt in sent])\n",
                 "    if sent and not deliver([attempt.raw for attempt in sent]):\n"
                 "        dead = [expiry(attempt.signature) for attempt in sent]\n"
@@ -82,7 +82,7 @@ PLANTED = (
         "the script that takes reached orders out of their buckets writes no claim down",
         (
             Edit(
-                "orders/lua/book/claim.lua",
+                "orders/stores/lua/book/claim.lua",
                 "  redis.call('HSET', claims, asked.name, asked.lease .. ' ' .. table.concat(ids, ',')"
                 " .. ' ' .. asked.evidence)\n",
             ),
@@ -92,7 +92,7 @@ PLANTED = (
     Bug(
         "sweep_forgotten",
         "the sweep finds nothing: lapsed leases, lost wake-ups and pauses that are over stay where they are",
-        (Edit("orders/sweep.py", "    due = live.due(", "    return 0\n    due = live.due("),),
+        (Edit("orders/flow/sweep.py", "    due = live.due(", "    return 0\n    due = live.due("),),
         aims.WORKERS_LOST,
     ),
     Bug(
@@ -100,7 +100,7 @@ PLANTED = (
         "an order's end withdraws its attempts, whatever state they are in",
         (
             Edit(
-                "orders/decisions.py",
+                "orders/flow/decisions.py",
                 "WHERE order_id = ANY(%s::uuid[]) AND state = 'prepared'\n",
                 "WHERE order_id = ANY(%s::uuid[])\n",
             ),
@@ -113,10 +113,10 @@ PLANTED = (
         " terms it was built on with the row's",
         (
             Edit(
-                "orders/lua/moves.lua",
+                "orders/stores/lua/moves.lua",
                 "    if move.body then redis.call('HSET', key, 'order', move.body) end\n",
             ),
-            Edit("orders/attempts.py", " AND o.terms_seq = asked.terms_seq"),
+            Edit("orders/stores/attempts.py", " AND o.terms_seq = asked.terms_seq"),
         ),
         aims.WORKERS_LOST,
     ),
@@ -125,7 +125,7 @@ PLANTED = (
         "an end or amendment is told before it is committed in Postgres",
         (
             Edit(
-                "orders/decisions.py",
+                "orders/flow/decisions.py",
                 "    refused = committed(reserved, intents)\n",
                 "    told = [(one, intents[one.order_id].becoming, True) for one in reserved]\n"
                 "    epochs.within(lambda epoch: swaps.finish(epoch, told))\n"
@@ -139,7 +139,7 @@ PLANTED = (
         "a rebuild marks Redis as whole after its first page",
         (
             Edit(
-                "orders/recovery.py",
+                "orders/flow/recovery.py",
                 "    for order_ids in chain(moving(0), waiting()):\n        restored",
                 "    for order_ids in [next(chain(moving(0), waiting()), [])]:\n        restored",
             ),
@@ -151,7 +151,7 @@ PLANTED = (
         "the event feed is trimmed by age alone, whether or not DBSync has written what is dropped",
         (
             Edit(
-                "orders/archive.py",
+                "orders/flow/dbsync.py",
                 "minid=min([*written, old], key=position)",
                 "minid=old",
             ),

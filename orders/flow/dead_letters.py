@@ -1,0 +1,158 @@
+"""Dead letters: what failed for good, why, and whether it may be replayed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from django.db import transaction
+from django.db.models import Q, TextChoices
+from django.utils import timezone
+
+from engine.lifecycle import OPEN_ATTEMPT, AttemptState, Status
+from orders import models
+from orders.flow import intake
+from orders.flow.intake import Accepted, NewOrder, Paused
+from orders.models import DeadLetter, Verdict
+from orders.stores import history, live, terms
+from orders.stores.rows import fetch, recordset
+from orders.telemetry import metrics
+from routing.crashpoints import Store, step
+
+log = structlog.get_logger(__name__)
+
+
+class NotSafe(Exception):
+    """This dead letter must not be replayed; the message says why."""
+
+
+class Outlook(TextChoices):
+    """What a replay of a dead letter would come to, as far as is known."""
+
+    SAFE = "safe", "safe"
+    CANNOT_HELP = "cannot-help", "cannot help"
+    LANDED = "landed", "landed, do not"
+    WAIT = "wait", "wait"
+
+
+LETTERS = {
+    Outlook.SAFE: Q(verdict=Verdict.SAFE, replay_may_help=True),
+    Outlook.CANNOT_HELP: Q(verdict=Verdict.SAFE, replay_may_help=False),
+    Outlook.LANDED: Q(verdict=Verdict.LANDED),
+    Outlook.WAIT: Q(verdict=Verdict.WAIT),
+}
+"""The letters of each outlook."""
+
+
+def outlook(one: DeadLetter) -> Outlook:
+    """Say what `replay` would make of a letter by its last verdict; replaying judges anew."""
+    if one.verdict != Verdict.SAFE:
+        return Outlook(one.verdict)
+    return Outlook.SAFE if one.replay_may_help else Outlook.CANNOT_HELP
+
+
+def keep(order_ids: Sequence[str]) -> int:
+    """Write the dead letters of failed orders that have none yet; return how many were new."""
+    rows = models.Order.objects.filter(pk__in=order_ids, dead_letter=None).prefetch_related("events", "attempts")
+    told_of = [(row, told(row)) for row in rows]
+    letters = [letter(row, events, end) for row, events in told_of if (end := failure(row, events))]
+    new = insert(letters) if letters else set()
+    for one in letters:
+        if one["order_id"] in new:
+            log.warning("dead letter kept", order_id=one["order_id"], code=one["code"], verdict=one["verdict"])
+    metrics.dead_letters(one["code"] for one in letters if one["order_id"] in new)
+    return len(new)
+
+
+@step("letter", Store.POSTGRES, "the dead letter is committed")
+def insert(letters: Sequence[dict[str, Any]]) -> set[str]:
+    """Write letters; return the orders whose letter is new."""
+    rows = fetch(
+        """
+        INSERT INTO orders_deadletter (order_id, code, reason, replay_may_help, history, verdict)
+        SELECT order_id, code, reason, replay_may_help, history, verdict
+        FROM json_to_recordset(%s) AS l(order_id uuid, code text, reason text, replay_may_help bool, history jsonb,
+                                        verdict text)
+        ON CONFLICT DO NOTHING
+        RETURNING order_id::text
+        """,
+        recordset(letters),
+    )
+    return {order_id for (order_id,) in rows}
+
+
+def told(row: models.Order) -> list[dict[str, Any]]:
+    """Return what the client was told, from the live state if it is still there and from Postgres otherwise."""
+    texts = live.events([str(row.id)]).get(str(row.id))
+    return [live.decode(text) for text in texts] if texts else history.of(row)
+
+
+def failure(row: models.Order, events: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the facts of an order's failure; None when it did not fail.
+
+    The row knows them too: a history with a gap must not keep a letter from being written.
+    """
+    if events[-1]["status"] == Status.FAILED:
+        return events[-1]
+    facts: dict[str, Any] | None = row.result if row.status == Status.FAILED else None
+    return facts
+
+
+def letter(row: models.Order, events: Sequence[dict[str, Any]], end: dict[str, Any]) -> dict[str, Any]:
+    """Make the dead letter of a failed order."""
+    return {
+        "order_id": str(row.id),
+        "code": end["code"],
+        "reason": end["message"],
+        "replay_may_help": end["replayMayHelp"],
+        "history": events,
+        "verdict": verdict(row, [attempt.state for attempt in row.attempts.all()]),
+    }
+
+
+def verdict(order: models.Order, states: Sequence[str]) -> Verdict:
+    """Judge by the order's attempts: landed, still open or possible, or none that could ever settle."""
+    if AttemptState.LANDED in states:
+        return Verdict.LANDED
+    possible = order.closed_at is None or set(states) & set(OPEN_ATTEMPT)
+    return Verdict.WAIT if possible else Verdict.SAFE
+
+
+def missing(limit: int = 500) -> list[str]:
+    """Return failed orders in Postgres that have no dead letter: their wake-up was lost."""
+    rows = models.Order.objects.filter(status=Status.FAILED, dead_letter=None).order_by("pk")
+    return [str(pk) for pk in rows.values_list("pk", flat=True)[:limit]]
+
+
+@step("replay", Store.POSTGRES, "the dead letter's order is placed anew")
+def replay(order_id: str, by: str) -> Accepted:
+    """Place the order of a dead letter anew and return the new order; a second replay returns it as a repeat.
+
+    Raises DeadLetter.DoesNotExist, or NotSafe with the reason.
+    """
+    with transaction.atomic():
+        letters = DeadLetter.objects.select_for_update(of=("self",)).select_related("order")
+        one = letters.get(order_id=order_id)
+        states = list(one.order.attempts.values_list("state", flat=True))
+        one.verdict = verdict(one.order, states)
+        one.save(update_fields=["verdict"])
+    refuse_unsafe(one)
+    again = NewOrder.replay(terms.order_of(one.order))
+    try:
+        placed = intake.accept([again])[0]
+    except Paused as pause:
+        raise NotSafe(f"{order_id}: {pause.what} is paused: {pause}") from None
+    DeadLetter.objects.filter(pk=one.pk, replayed_at=None).update(replayed_at=timezone.now(), replayed_by=by)
+    if not placed.repeat:
+        log.info("dead letter replayed", order_id=order_id, replayed_as=placed.order_id, by=by)
+    return placed
+
+
+def refuse_unsafe(one: DeadLetter) -> None:
+    """Let a letter pass whose replay can neither settle twice nor fail for certain.
+
+    Raises NotSafe.
+    """
+    if one.verdict != Verdict.SAFE:
+        raise NotSafe(f"{one.order_id}: {Verdict(one.verdict).label}")
+    if not one.replay_may_help:
+        raise NotSafe(f"{one.order_id}: failed with {one.code}, which a replay cannot help: {one.reason}")

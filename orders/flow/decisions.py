@@ -1,0 +1,213 @@
+"""What Postgres decides before anybody is told: ends that are no fill, and amendments.
+
+Three steps.  The live order is *reserved*: it leaves the book, nobody can move it, and what is intended stands in its
+hash.  Postgres *commits* the end or the new terms, with every event so far, unless it knows better: a transaction that
+was sent may still land, the order has ended, Redis has forgotten something.  Then clients are *told*.  Whoever finds a
+reservation whose holder has gone takes the same steps again; Postgres recognises what it has committed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import structlog
+from django.conf import settings
+from django.db import DataError, IntegrityError, transaction
+
+from engine.lifecycle import AttemptState, Status
+from orders import models
+from orders.flow import restoring
+from orders.stores import event_rows, live, order_codec, swaps, terms
+from orders.stores.rows import fetch, recordset
+from orders.stores.swaps import Becoming, Reservation, Where
+from routing import epochs
+from routing.crashpoints import Store, step
+
+log = structlog.get_logger(__name__)
+
+SENT = [AttemptState.SENT.value, AttemptState.LANDED.value]
+"""States of an attempt that bars any other end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An end or an amendment: from where, to where, told by which events."""
+
+    where: Where
+    becoming: Becoming
+    events: tuple[str, ...]
+    terms_before: int | None = None
+    """The version of the terms that an amendment changes."""
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """What an order is reserved for; `token` tells two reservations apart."""
+
+    token: str
+    epoch: int
+    to: Status
+    look_in_ms: int = 0
+    body: str | None = None
+    terms_before: int | None = None
+
+    @property
+    def becoming(self) -> Becoming:
+        """Where the order goes once this is committed."""
+        return Becoming(self.to, self.look_in_ms, body=self.body)
+
+
+class Refusal(Enum):
+    """Why Postgres did not commit; the value completes "not committed: "."""
+
+    SENT = "a transaction of it may still land"
+    ENDED = "it has ended otherwise"
+    CHANGED = "it has moved on in Postgres"
+    STALE = "Redis has been lost since"
+    FAULTY = "Postgres cannot write it"
+
+
+def decide(asked_in: Callable[[int], Sequence[Decision]]) -> dict[str, tuple[str, ...]]:
+    """Reserve, commit and tell what is asked for in the present epoch; return the events of those that came to pass.
+
+    Raises StoreError, DatabaseError: what was reserved is then brought to its end by whoever finds it.
+    """
+
+    def reserve(epoch: int) -> list[Reservation]:
+        asked = [(one.where, intent_of(one, epoch), one.events) for one in asked_in(epoch)]
+        return swaps.reserve(epoch, settings.ORDER_LEASE_MS, asked)
+
+    return carry_out(epochs.within(reserve))
+
+
+def intent_of(one: Decision, epoch: int) -> str:
+    """Write what an order is reserved for."""
+    to, look_in_ms, body = one.becoming.to, one.becoming.look_in_ms, one.becoming.body
+    return msgspec.json.encode(Intent(uuid4().hex, epoch, to, look_in_ms, body, one.terms_before)).decode()
+
+
+def complete(order_ids: Sequence[str]) -> None:
+    """Bring to its end what somebody reserved and left.
+
+    Raises StoreError, DatabaseError.
+    """
+    carry_out(swaps.reserved(order_ids))
+
+
+def carry_out(reserved: Sequence[Reservation]) -> dict[str, tuple[str, ...]]:
+    """Commit what orders are reserved for, and tell it; what Postgres refuses is given up, and the order restored."""
+    if not reserved:
+        return {}
+    intents = {one.order_id: msgspec.json.decode(one.intent, type=Intent) for one in reserved}
+    refused = committed(reserved, intents)
+    done = [(one, intents[one.order_id].becoming, one.order_id not in refused) for one in reserved]
+    try:
+        epochs.within(lambda epoch: swaps.finish(epoch, done))
+    except epochs.Unverified:
+        # Committed is committed: it is told by whoever compares Redis with Postgres now.
+        log.warning("ends are told once redis is verified", orders=len(done))
+    for order_id, reason in refused.items():
+        log.warning("order not ended or amended", order_id=order_id, reason=reason.value)
+    restoring.restore(list(refused), "contradicted Postgres")
+    return {one.order_id: one.events for one in reserved if one.order_id not in refused}
+
+
+def committed(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> dict[str, Refusal]:
+    """Write ends and amendments; return those refused.  One that cannot be written stops none of its neighbours."""
+    try:
+        return commit(reserved, intents)
+    except (DataError, IntegrityError) as reason:
+        if len(reserved) == 1:
+            log.error("end or amendment cannot be written", order_id=reserved[0].order_id, reason=str(reason).strip())
+            return {reserved[0].order_id: Refusal.FAULTY}
+    middle = len(reserved) // 2
+    return committed(reserved[:middle], intents) | committed(reserved[middle:], intents)
+
+
+@step("decide", Store.POSTGRES, "an end or amendment is committed")
+def commit(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> dict[str, Refusal]:
+    """Write ends and amendments with all their events, in one transaction; return those refused.
+
+    Rows are locked in the order of their ids, against `attempts.prepare`: either the attempt is committed first, and
+    bars the end once it is sent, or the end is, and bars the attempt.
+    """
+    ids = sorted(one.order_id for one in reserved)
+    with transaction.atomic():
+        rows = {
+            str(row["pk"]): row
+            for row in models.Order.objects.select_for_update()
+            .filter(pk__in=ids)
+            .order_by("pk")
+            .values("pk", "status", "seq", "epoch", "terms_seq")
+        }
+        newest = epochs.newest()
+        last = {one.order_id: live.decode(one.events[-1]) for one in reserved}
+        done = already_committed(last)
+        stand = [i for i in ids if i not in done]
+        refused = {i: why for i in stand if (why := refusal(rows.get(i), last[i], intents[i], newest))}
+        going = [order_id for order_id in stand if order_id not in refused]
+        withdraw(going)
+        refused |= dict.fromkeys(sent(going), Refusal.SENT)
+        write([one for one in reserved if one.order_id in going and one.order_id not in refused], intents)
+    return refused
+
+
+def already_committed(last: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the orders whose end or amendment Postgres has already: somebody else brought it to its end."""
+    rows = fetch(
+        """
+        SELECT e.order_id::text FROM orders_orderevent e
+        JOIN json_to_recordset(%s) AS a(id uuid, epoch int, seq int, at timestamptz)
+          ON e.order_id = a.id AND e.seq = a.seq AND e.epoch = a.epoch AND e.at = a.at
+        """,
+        recordset({"id": i, "epoch": e["epoch"], "seq": e["seq"], "at": e["at"]} for i, e in last.items()),
+    )
+    return {order_id for (order_id,) in rows}
+
+
+def refusal(
+    row: Mapping[str, Any] | None, event: Mapping[str, Any], intent: Intent, newest_epoch: int
+) -> Refusal | None:
+    """Say why an order may not end or be amended so, if there is a reason."""
+    if row is None or row["status"] in models.FINALS:
+        return Refusal.ENDED
+    if intent.epoch != newest_epoch:
+        return Refusal.STALE
+    changed = intent.terms_before is not None and intent.terms_before != row["terms_seq"]
+    if changed or (row["epoch"], row["seq"]) >= (event["epoch"], event["seq"]):
+        return Refusal.CHANGED
+    return None
+
+
+def withdraw(order_ids: Sequence[str]) -> None:
+    """Give up attempts that were committed and never sent: whoever made them has lost the order."""
+    fetch(
+        """
+        UPDATE orders_attempt SET state = 'withdrawn', settled_at = now()
+        WHERE order_id = ANY(%s::uuid[]) AND state = 'prepared'
+        """,
+        list(order_ids),
+    )
+
+
+def sent(order_ids: Sequence[str]) -> list[str]:
+    """Return those of these orders that have a transaction on its way, or landed."""
+    rows = fetch(
+        "SELECT order_id::text FROM orders_attempt WHERE order_id = ANY(%s::uuid[]) AND state = ANY(%s)",
+        list(order_ids),
+        SENT,
+    )
+    return [order_id for (order_id,) in rows]
+
+
+def write(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> None:
+    """Write these ends and amendments."""
+    if not reserved:
+        return
+    event_rows.write_history([*one.before, *one.events] for one in reserved)
+    amended = [
+        order_codec.order_from(order_codec.loads(body)) for one in reserved if (body := intents[one.order_id].body)
+    ]
+    terms.save(amended)

@@ -1,0 +1,256 @@
+"""Accepting orders: one committed row each, then the live state, event 1 and the wake-up.
+
+Only the row decides; whatever fails after it is made good by the sweep.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, IntegrityError
+from uuid6 import uuid7
+
+from engine import events
+from engine.lifecycle import Status
+from engine.orders import Order
+from orders.flow import dispatch, waiting
+from orders.flow.pauses import pauses
+from orders.flow.restoring import only_rests
+from orders.stores import live, retired, terms
+from orders.stores.live import Placement
+from orders.stores.rows import fetch, recordset
+from orders.telemetry import metrics, traces
+from orders.telemetry.log_fields import about
+from routing import epochs
+from routing.crashpoints import Store, step
+from routing.store import StoreError
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """An order that asks to be accepted."""
+
+    order: Order
+    replay_of: str | None = None
+    door: traces.Door | None = field(default_factory=traces.door, compare=False, repr=False)
+    """The request it comes through, if that is traced: a group has orders of many."""
+
+    @classmethod
+    def replay(cls, dead: Order) -> "NewOrder":
+        """Ask for a dead order anew, under a new id."""
+        return cls(replace(dead, id=new_id(), client_order_id=None), replay_of=dead.id)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash what was asked: equal for a repeat, different for another order under the same client id."""
+        order = self.order
+        asked = (order.type, order.pair.token_in.mint, order.pair.token_out.mint, order.amount_in, order.slippage_bps)
+        stated = events.terms(order)
+        return hashlib.sha256(repr((*asked, stated) if stated else asked).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to one client: the order as it stands."""
+
+    order_id: str
+    status: Status
+    created_at: datetime
+    repeat: bool = False
+
+
+class Paused(Exception):
+    """An operator has paused the pair, or everything; the message is the operator's reason."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(reason)
+        self.what, self.reason = what, reason
+
+
+class Conflict(Exception):
+    """The client order id already names a different order."""
+
+    def __init__(self, client_order_id: str, order_id: str) -> None:
+        super().__init__(client_order_id, order_id)
+        self.client_order_id, self.order_id = client_order_id, order_id
+
+
+def new_id() -> str:
+    """Return an id that sorts by time."""
+    return str(uuid7())
+
+
+def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict | Paused]:
+    """Accept a batch in one committed statement; one answer each, in order.
+
+    A client order id that is taken yields the order it names, or Conflict when that is a different one, also during a
+    pause: who lost the answer to an accepted order must be able to get it.
+    """
+    halted = refused(asked)
+    with traces.work("accept"):
+        inserted = insert([one for one in asked if one.order.id not in halted] if halted else asked)
+        new = [(one, inserted[one.order.id]) for one in asked if one.order.id in inserted]
+        announce(new)
+    taken = {**halted, **standing([one for one in asked if one.order.id not in inserted])}
+    return [
+        Accepted(one.order.id, Status.PENDING, inserted[one.order.id])
+        if one.order.id in inserted
+        else taken[one.order.id]
+        for one in asked
+    ]
+
+
+def accept(asked: Sequence[NewOrder]) -> list[Accepted]:
+    """Accept a batch.
+
+    Raises Conflict, Paused.
+    """
+    answers = []
+    for answer in place(asked):
+        if isinstance(answer, Exception):
+            raise answer
+        answers.append(answer)
+    return answers
+
+
+def refused(asked: Sequence[NewOrder]) -> dict[str, Paused]:
+    """Return, by id, the orders that a pause keeps out."""
+    now = pauses()
+    if not now.any:
+        return {}
+    found = {one.order.id: now.of(one.order.pair.name) for one in asked}
+    return {order_id: Paused(*why) for order_id, why in found.items() if why}
+
+
+def insert(asked: Sequence[NewOrder]) -> dict[str, datetime]:
+    """Commit the rows; return when each new one was created, by the store's clock."""
+    try:
+        return write(asked)
+    except IntegrityError:
+        # The trigger `orders_once_for_good`.  Repeats of archived orders are rare: nobody else pays a look for them.
+        names = retired.taken([one.order.client_order_id for one in asked], [one.replay_of for one in asked])
+        new = [one for one in asked if names.isdisjoint({one.order.client_order_id, one.replay_of})]
+        if len(new) == len(asked):
+            raise
+    return insert(new)
+
+
+@step("accept", Store.POSTGRES, "the order's row is committed")
+def write(asked: Sequence[NewOrder]) -> dict[str, datetime]:
+    """Commit the rows, all or none.
+
+    Raises IntegrityError if one of them repeats an order that is archived.
+    """
+    rows = fetch(
+        """
+        INSERT INTO orders_order (id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of_id,
+                                  limit_price, max_price, time_in_force, expires_at, trigger, allow_unknown, epoch,
+                                  deadline_at)
+        SELECT id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of,
+               limit_price, max_price, coalesce(time_in_force, 'gtc'), expires_at, coalesce(trigger, '[]'),
+               coalesce(allow_unknown, false), %s,
+               CASE WHEN type = 'market' THEN statement_timestamp() + %s * interval '1 second' END
+        FROM json_to_recordset(%s) AS o(id uuid, type text, pair text, amount_in numeric, slippage_bps int,
+                                        client_order_id text, fingerprint text, replay_of uuid, limit_price numeric,
+                                        max_price numeric, time_in_force text, expires_at timestamptz, trigger jsonb,
+                                        allow_unknown bool)
+        -- In one order everywhere: two groups with the same client ids would otherwise wait for each other.
+        ORDER BY client_order_id, replay_of
+        ON CONFLICT DO NOTHING
+        RETURNING id::text, created_at
+        """,
+        epochs.recent(),
+        settings.ORDER_DEADLINE_S,
+        recordset(as_row(one) for one in asked),
+    )
+    return dict(rows)
+
+
+def as_row(asked: NewOrder) -> dict[str, Any]:
+    """Write an order for its table."""
+    order = asked.order
+    row = {
+        "id": order.id,
+        "type": order.type,
+        "pair": order.pair.name,
+        "amount_in": order.amount_in,
+        "slippage_bps": order.slippage_bps,
+        "client_order_id": order.client_order_id,
+        "fingerprint": asked.fingerprint,
+        "replay_of": asked.replay_of,
+    }
+    if order.waits:
+        row |= {**terms.as_columns(order), "allow_unknown": order.allow_unknown}
+        row["trigger"] = [condition.as_dict() for condition in order.trigger]
+    return row
+
+
+def standing(repeats: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
+    """Answer those whose client order id, or replay, already has a row."""
+    if not repeats:
+        return {}
+    rows = fetch(
+        """
+        SELECT id::text, status, created_at, fingerprint, client_order_id, replay_of_id::text
+        FROM orders_order WHERE client_order_id = ANY(%s) OR replay_of_id = ANY(%s::uuid[])
+        """,
+        [one.order.client_order_id for one in repeats],
+        [one.replay_of for one in repeats],
+    )
+    if len(rows) < len(repeats):
+        # Looked for last: an order that leaves between the two is found here.
+        rows += retired.standing([one.order.client_order_id for one in repeats], [one.replay_of for one in repeats])
+    found = {(row[4], row[5]): row for row in rows}
+    named = {one.order.id: found.get((one.order.client_order_id, one.replay_of)) for one in repeats}
+    return {one.order.id: verdict(one, row) for one in repeats if (row := named[one.order.id])}
+
+
+def verdict(asked: NewOrder, row: tuple[str, str, datetime, str, str, str]) -> Accepted | Conflict:
+    """Tell a repeat from a conflict."""
+    order_id, status, created_at, fingerprint, *_ = row
+    if fingerprint != asked.fingerprint:
+        return Conflict(asked.order.client_order_id or "", order_id)
+    return Accepted(order_id, Status(status), created_at, repeat=True)
+
+
+def announce(new: Sequence[tuple[NewOrder, datetime]]) -> None:
+    """Give accepted orders their live state and event 1, and wake a worker; nothing here can undo the acceptance."""
+    if not new:
+        return
+    metrics.accepted(one.order.type for one, _ in new)
+    traces.accepted((one.order.id, one.door, one.replay_of) for one, _ in new)
+    ids = [one.order.id for one, _ in new]
+    try:
+        live.place([placement(one.order, created_at) for one, created_at in new])
+    except StoreError as reason:
+        log.warning("live state not written, the sweep will", reason=str(reason), **about(ids))
+        return
+    try:
+        wake([one.order for one, _ in new])
+    except (StoreError, DatabaseError) as reason:
+        log.warning("nobody woken, the sweep or beat will", reason=str(reason), **about(ids))
+
+
+def wake(accepted: Sequence[Order]) -> None:
+    """Have somebody look at new orders: at once, or in the book if the market has something for them already."""
+    market = [order.id for order in accepted if not order.waits]
+    if market:
+        dispatch.send(dispatch.EXECUTE, market)
+    if len(market) < len(accepted):
+        waiting.look([order for order in accepted if order.waits])
+
+
+def placement(order: Order, created_at: datetime) -> Placement:
+    """Make the live state of an order just accepted; one that only rests needs nobody's look."""
+    at = terms.epoch_ms(created_at)
+    if not order.waits:
+        order = replace(order, deadline=at + settings.ORDER_DEADLINE_S * 1000)
+    first = events.event(order.id, epochs.recent(), 1, Status.PENDING, at, 0, events.pending(order))
+    look_in_ms = 0 if only_rests(order) else live.GRACE_MS
+    return Placement(order, Status.PENDING, 0, (live.encode(first),), look_in_ms, since=at)

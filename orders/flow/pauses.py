@@ -1,0 +1,172 @@
+"""What operators change while the engine runs: the catalogue's edits, announced, and pauses.
+
+A pause is a row in Postgres.  What accepts or fires orders knows the rows as they were PAUSES_S ago, at most; servers
+are told at once, over the channel layer.  Paused venues are mirrored in Redis, where those that quote and route look.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.db import DatabaseError, transaction
+from redis.exceptions import RedisError
+
+from orders.models import Pause, Scope
+from orders.operations import risk_limits
+from orders.stores.threads import one_per_loop
+from routing import outages
+from routing.catalogue import catalogue
+from routing.memory import Memory
+from routing.store import StoreError
+from routing.venues import VENUES
+
+log = structlog.get_logger(__name__)
+
+GROUP = "control"
+RETRY_S = 1.0
+PAUSES_S = 1.0
+"""How old a process's knowledge of the pauses may be."""
+
+
+class CannotPause(ValueError):
+    """This cannot be paused or resumed; the message says why."""
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """One reading of what is paused, with the reasons."""
+
+    everything: str | None = None
+    pairs: Mapping[str, str] = field(default_factory=dict)
+    venues: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def any(self) -> bool:
+        """Tell whether any order could be kept out."""
+        return self.everything is not None or bool(self.pairs)
+
+    def of(self, pair: str) -> tuple[str, str] | None:
+        """Return what is paused of a pair's trade, and why; None when its orders come in and fire as ever."""
+        if self.everything is not None:
+            return "trading", self.everything
+        return (pair, self.pairs[pair]) if pair in self.pairs else None
+
+
+def read() -> Pauses:
+    """Read the rows."""
+    rows = list(Pause.objects.values_list("scope", "name", "reason"))
+    return Pauses(
+        everything=next((reason for scope, _, reason in rows if scope == Scope.EVERYTHING), None),
+        pairs={name: reason for scope, name, reason in rows if scope == Scope.PAIR},
+        venues={name: reason for scope, name, reason in rows if scope == Scope.VENUE},
+    )
+
+
+pauses = Memory("pauses", read, Pauses(), (DatabaseError,), PAUSES_S)
+"""What is paused, as this process knows it."""
+
+
+def pause(scope: str, name: str, reason: str, by: str) -> Pause:
+    """Pause a pair, a venue or everything; who pauses again gives a new reason.
+
+    Raises CannotPause.
+    """
+    refuse(scope, name)
+    row, _ = Pause.objects.update_or_create(scope=scope, name=name, defaults={"reason": reason, "by": by})
+    log.warning("paused", what=str(row), reason=reason, by=by)
+    transaction.on_commit(pauses_changed)
+    return row
+
+
+def refuse(scope: str, name: str) -> None:
+    """Let pass what can be paused: what there is, except the last venue.
+
+    Raises CannotPause.
+    """
+    known = {Scope.EVERYTHING: {""}, Scope.PAIR: catalogue().pairs.keys(), Scope.VENUE: set(VENUES)}
+    if scope not in known or name not in known[Scope(scope)]:
+        raise CannotPause(f"there is no {scope} {name!r} to pause")
+    if scope == Scope.VENUE and not set(VENUES) - {*read().venues, name}:
+        raise CannotPause(f"{name} is the last venue that is not paused: pause everything instead")
+
+
+def resume(row: Pause, by: str) -> None:
+    """End a pause; what it held back fires with the next price."""
+    Pause.objects.filter(pk=row.pk).delete()
+    log.warning("resumed", what=str(row), by=by)
+    transaction.on_commit(pauses_changed)
+
+
+def pauses_changed() -> None:
+    """Have every process know what is paused now."""
+    pauses.forget()
+    mirror()
+    announce("pauses.changed")
+
+
+def mirror() -> None:
+    """Have every process know the paused venues and the guards; done again every few seconds by orders.flow.duties."""
+    try:
+        # One at a time, so that an older reading never replaces a newer one.
+        with transaction.atomic():
+            risk_limits.hold()
+            outages.withhold(read().venues)
+            risk_limits.mirror()
+    except (StoreError, DatabaseError) as reason:
+        log.warning("controls not mirrored, will be tried again", reason=str(reason))
+
+
+def catalogue_changed() -> None:
+    """Have every server process read tokens and pairs anew; one that misses this does so within seconds anyway."""
+    catalogue.forget()
+    announce("catalogue.changed")
+
+
+def announce(what: str) -> None:
+    """Tell every server process."""
+    try:
+        async_to_sync(get_channel_layer().group_send)(GROUP, {"type": what})
+    except (RedisError, OSError) as reason:
+        log.warning("not announced, processes notice within seconds", what=what, reason=str(reason))
+
+
+class Listener:
+    """This server process's ear on the channel layer."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+
+    def ensure_listening(self) -> None:
+        """Start listening with the first request."""
+        if self.task is None or self.task.done():
+            self.task = asyncio.create_task(self.listen())
+
+    async def listen(self) -> None:
+        """Obey what arrives; a lost layer is joined again."""
+        layer = get_channel_layer()
+        while True:
+            try:
+                channel = await layer.new_channel()
+                await layer.group_add(GROUP, channel)
+                while True:
+                    self.obey(await layer.receive(channel))
+            except (RedisError, OSError) as reason:
+                log.warning("control messages unreachable, joining again", reason=str(reason))
+                await asyncio.sleep(RETRY_S)
+
+    def obey(self, message: dict[str, Any]) -> None:
+        """Do what the message says."""
+        if message["type"] == "catalogue.changed":
+            catalogue.forget()
+        if message["type"] == "pauses.changed":
+            pauses.forget()
+
+
+@one_per_loop
+def listener() -> Listener:
+    """Return this server's listener."""
+    return Listener()

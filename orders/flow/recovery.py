@@ -1,0 +1,169 @@
+"""Noticing that Redis has forgotten something, and making it agree with Postgres again.
+
+Emptied, it is filled anew: orders that move first, then those that rest.  Started again, it may hold orders as they
+once were: what Postgres learned of lately is compared before any order moves on, and the rest as after any other loss.
+And now and then orders are compared although nothing was noticed: the guarantee behind every lost write, as the sweep
+is behind every lost message.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from itertools import chain
+
+import structlog
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from engine.lifecycle import FINAL, AttemptState
+from orders import models
+from orders.flow import dbsync, dispatch, pauses, restoring
+from orders.stores import attempts, live
+from orders.stores.ids import first_at
+from routing import epochs
+from routing.epochs import Recall
+from routing.store import now_ms
+
+log = structlog.get_logger(__name__)
+
+PAGE = 500
+EVERY = Q()
+SETTLED_IN_S = 2
+"""Age from which an order open in Postgres ought to be in Redis."""
+LATELY_S = 60
+"""How long before a restart Redis may have forgotten what it was told; a file that is written every second and a
+replica that keeps up lose far less."""
+
+
+def recover() -> None:
+    """Compare Postgres with Redis and repair Redis: everything after a loss, what is missing otherwise.
+
+    Orders that rest may be a million: unless there was a loss, orders/operations/reconciliation.py looks after them, at leisure;
+    if there was, one process rebuilds, and the others have their threads for orders that move.
+    """
+    if noticed():
+        if live.begin_rebuild():
+            try:
+                rebuild()
+            finally:
+                live.end_rebuild()
+        return
+    repaired = sum(map(repair, chain(moving(SETTLED_IN_S), placed_lately())))
+    if repaired:
+        log.warning("orders missing from redis restored", orders=repaired)
+
+
+def noticed() -> bool:
+    """Tell whether Redis has forgotten something, and not been made whole since."""
+    return epochs.recall() is not Recall.WHOLE or not live.is_rebuilt(epochs.current())
+
+
+def rebuild() -> None:
+    """Begin the next epoch, and put every unfinished order into Redis as Postgres knows it, those that move first."""
+    if epochs.recall() is Recall.DOUBTFUL:
+        comparison = epochs.compare()
+        compare_lately()
+        epochs.begin("Redis was started again", comparison)
+    epoch = epochs.current()
+    pauses.mirror()
+    restored = 0
+    for order_ids in chain(moving(0), waiting()):
+        restored += repair(order_ids)
+        live.rebuilding()
+    if live.mark_rebuilt(epoch):
+        log.warning("live state rebuilt", orders=restored, epoch=epoch)
+
+
+def compare_lately() -> None:
+    """Restore the live orders that contradict what Postgres learned of them lately; no order moves meanwhile."""
+    restored = 0
+    for order_ids in chain(moving(0), changed_lately()):
+        restored += len(restoring.restore(order_ids, "Redis was started again"))
+        live.rebuilding()
+    log.warning("live state compared", orders=restored)
+
+
+def moving(older_than_s: int, which: Q = EVERY) -> Iterator[list[str]]:
+    """Yield pages of ids of orders that Postgres holds as unfinished and that do not rest."""
+    # In the order of the partial index on these orders, so that no plan walks through the others.
+    rows = models.Order.objects.filter(models.MOVING, which).order_by("created_at", "pk")
+    rows = rows.filter(created_at__lt=Now() - timedelta(seconds=older_than_s))
+    further = rows
+    while page := list(further.values_list("pk", "created_at")[:PAGE]):
+        yield [str(pk) for pk, _ in page]
+        if len(page) < PAGE:
+            return
+        last, at = page[-1]
+        further = rows.filter(created_at__gte=at).exclude(created_at=at, pk__lte=last)
+
+
+def waiting(which: Q = EVERY) -> Iterator[list[str]]:
+    """Yield pages of ids of orders that rest, as far as Postgres knows."""
+    rows = models.Order.objects.filter(models.WAITING, which).order_by("pk").values_list("pk", flat=True)
+    page = list(rows[:PAGE])
+    while page:
+        yield [str(pk) for pk in page]
+        page = list(rows.filter(pk__gt=page[-1])[:PAGE])
+
+
+def placed_lately() -> Iterator[list[str]]:
+    """Yield pages of ids of waiting orders accepted lately: whoever accepted one may have died before it was placed."""
+    now = now_ms()
+    first, last = first_at(now - LATELY_S * 1000), first_at(now - SETTLED_IN_S * 1000)
+    return waiting(Q(pk__gt=first, pk__lt=last))
+
+
+def changed_lately() -> Iterator[list[str]]:
+    """Yield pages of ids of orders that ended unfilled or were tried within LATELY_S, or have been amended since."""
+    ended = models.Order.objects.filter(closed_at__gt=Now() - timedelta(seconds=LATELY_S))
+    found = [str(pk) for pk in ended.values_list("pk", flat=True)]
+    yield from (found[start : start + PAGE] for start in range(0, len(found), PAGE))
+    yield from amended()
+    yield from tried_lately()
+
+
+def amended() -> Iterator[list[str]]:
+    """Yield pages of ids of resting orders whose amendment Redis has forgotten, however long ago that was.
+
+    One that moved on with its old terms would be told things that no attempt can follow.
+    """
+    rows = dict(models.Order.objects.filter(models.AMENDED).values_list("pk", "terms_seq"))
+    ids = sorted(rows)
+    for start in range(0, len(ids), PAGE):
+        page = {str(pk): rows[pk] for pk in ids[start : start + PAGE]}
+        here = live.versions(list(page))
+        yield [order_id for order_id, version in page.items() if here.get(order_id, version) < version]
+
+
+def tried_lately() -> Iterator[list[str]]:
+    """Yield pages of ids of orders that had an attempt within LATELY_S."""
+    rows = models.Attempt.objects.order_by("-pk").annotate(lately=Q(created_at__gt=Now() - timedelta(seconds=LATELY_S)))
+    page = list(rows.values_list("pk", "order_id", "lately")[:PAGE])
+    while page:
+        yield sorted({str(order_id) for _, order_id, lately in page if lately})
+        oldest, _, lately = page[-1]
+        page = list(rows.filter(pk__lt=oldest).values_list("pk", "order_id", "lately")[:PAGE]) if lately else []
+
+
+def repair(order_ids: Sequence[str]) -> int:
+    """Restore those that Redis lacks, or holds as if they had no attempt on its way; return how many were restored.
+
+    Finished ones are sent to DBSync again; those whose attempt has landed are brought to their end.
+    """
+    here = live.statuses(order_ids)
+    missing = [order_id for order_id in order_ids if order_id not in here]
+    open_here = [order_id for order_id, one in here.items() if one.status not in FINAL]
+    sent = {one.order_id: one for one in attempts.holding(open_here) if one.state is not AttemptState.PREPARED}
+    astray = [order_id for order_id, one in sent.items() if here[order_id].tx != one.signature]
+    landed = [order_id for order_id, one in sent.items() if one.state is AttemptState.LANDED]
+    restored = restoring.restore(missing, "missing from Redis") | restoring.restore(astray, "has an attempt on its way")
+    if landed:
+        dispatch.send(dispatch.EXECUTE, landed)
+    rearchive([order_id for order_id, one in here.items() if one.status in FINAL])
+    return len(restored)
+
+
+def rearchive(finished: Sequence[str]) -> None:
+    """Feed finished orders to DBSync again whose entries it never got; with a backlog they may yet come."""
+    if finished and dbsync.backlog() == 0:
+        live.feed_again(finished)
+        dbsync.nudge()

@@ -1,0 +1,123 @@
+"""The decision of a try: which venue, for what least amount, or why not now."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+import msgspec
+
+from engine.money import MATHS, shown
+from engine.orders import Order
+from engine.quotes import CannotFill, NoQuote
+from engine.retry import Failure
+from engine.triggers import LEVEL_MAX, level
+from orders.flow import endings
+from orders.flow.progress import Move
+from orders.stores import order_codec
+from orders.stores.claims import Claim
+from routing import router
+from routing.guards import guards
+from routing.router import Basis, Route
+
+U64_MAX = 2**64 - 1
+"""What an instruction's amount can hold."""
+
+
+class Routed(msgspec.Struct, frozen=True):
+    """A claimed order with its route and the least it accepts, in base units."""
+
+    claim: Claim
+    route: Route
+    minimum_out: int
+
+
+def route(claims: Iterable[Claim], bases: Mapping[str, Basis]) -> tuple[list[Routed], list[Move]]:
+    """Choose a venue and the least amount out for each order; return, beside them, the moves of those without a route.
+
+    Whatever goes wrong with one, the others are routed.
+    """
+    routed, moves = [], []
+    for claim in claims:
+        try:
+            routed.append(chosen(claim, bases[claim.order.pair.name]))
+        except PriceGone as reason:
+            moves.append(rest_again(claim, reason))
+        except NoQuote as reason:
+            moves.append(failed(claim, "no_quote", f"no venue has a usable quote now: {reason}", passes=True))
+        except CannotFill as reason:
+            moves.append(failed(claim, "cannot_fill", f"no venue can fill this amount: {reason}", passes=False))
+        except PriceImpact as reason:
+            moves.append(failed(claim, "price_impact", str(reason), passes=False))
+        except Exception as reason:
+            moves.append(endings.after(claim, endings.defect(claim.order.id, reason)))
+    return routed, moves
+
+
+def failed(claim: Claim, code: str, message: str, *, passes: bool) -> Move:
+    """Make the move of an order without a route; `passes` says whether another try may find one."""
+    return endings.after(claim, Failure(code, message, passes, passes))
+
+
+def chosen(claim: Claim, basis: Basis) -> Routed:
+    """Choose one order's venue.
+
+    Raises PriceGone, NoQuote, CannotFill, PriceImpact.
+    """
+    order = claim.order
+    best = good_enough(order, affordable(order, router.choose(basis, order.amount_in)))
+    minimum_out = order.minimum_out(best.winner.amount_out)
+    if max(minimum_out, best.winner.amount_out) > U64_MAX:
+        raise CannotFill(f"{best.winner.amount_out} base units are more than an instruction can name")
+    return Routed(claim, best, minimum_out)
+
+
+class PriceGone(Exception):
+    """The best venue would not fill the order at the price it named; `needed` is the price, less fee, that would."""
+
+    def __init__(self, message: str, needed: Decimal) -> None:
+        super().__init__(message)
+        self.needed = needed
+
+
+def good_enough(order: Order, chosen: Route) -> Route:
+    """Pass a route that fills the order at its own price or better.
+
+    Raises PriceGone.
+    """
+    offer = chosen.winner
+    if offer.amount_out >= order.floor_out:
+        return chosen
+    token = order.pair.token_out
+    raise PriceGone(
+        f"{offer.quote.venue}, the best venue, would pay {shown(offer.amount_out, token)} {token.symbol}, "
+        f"less than the {shown(order.floor_out, token)} of the order's own price",
+        # What the order's size costs at this depth, it will cost at the next price too.
+        MATHS.divide(MATHS.multiply(offer.quote.net_price, order.floor_out), Decimal(offer.amount_out)),
+    )
+
+
+def rest_again(claim: Claim, gone: PriceGone) -> Move:
+    """Send an order back to the book, to fire no earlier than at a price that can fill its size."""
+    order, failure = claim.order, Failure("price_gone", str(gone), True, True)
+    if order.limit_price is None:
+        return endings.back(endings.tried(claim), order, claim.returns, failure)
+    ticks = max(level(gone.needed, order.pair.tick) + 1, level(order.limit_price, order.pair.tick))
+    body = order_codec.dumps(order, claim.since, MATHS.multiply(order.pair.tick, min(ticks, LEVEL_MAX)))
+    return endings.back(endings.tried(claim), order, claim.returns, failure, body)
+
+
+class PriceImpact(Exception):
+    """The order is so large for its pools, or so small for their rounding, that its own size spoils its price."""
+
+
+def affordable(order: Order, chosen: Route) -> Route:
+    """Pass a route whose price impact is within ORDER_MAX_IMPACT_BPS.
+
+    Raises PriceImpact.
+    """
+    impact = chosen.winner.impact_bps(order.pair, order.amount_in)
+    if impact > guards.ORDER_MAX_IMPACT_BPS:
+        raise PriceImpact(
+            f"{chosen.winner.quote.venue}, the best venue, would fill this amount {impact} bps below its quoted price; "
+            f"at most {guards.ORDER_MAX_IMPACT_BPS} are allowed"
+        )
+    return chosen

@@ -1,0 +1,197 @@
+"""From `submitted` to the end: all open attempts are looked up together, and nothing waits in a worker slot.
+
+Two rounds, run by the order worker.  `look` asks the chain about watched signatures, often.  `audit` goes through
+Postgres for attempts that have been open for a while: it sends the same bytes again, watches them anew if Redis lost
+them, proves dead those whose blockhash is past its last valid height, and decides about those a worker left unsent.
+
+An order is moved by the signature of its attempt, whatever happened to it meanwhile.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import structlog
+from django.conf import settings
+
+from engine import events
+from engine.events import Fill
+from engine.lifecycle import FINAL, AttemptState, Status
+from engine.orders import waits
+from engine.retry import Failure
+from orders.flow import endings, progress, restoring
+from orders.flow.endings import NOT_NOW, Tried
+from orders.flow.progress import Move
+from orders.stores import attempts, live, lookups
+from orders.stores.attempts import Prepared, Settled
+from orders.stores.live import Standing
+from orders.telemetry import traces
+from routing.catalogue import UnknownPair, catalogue
+from routing.chain import LOOKUP_LIMIT, ChainUnreachable, Finding, Landing, Look, TransactionRefused
+from routing.crashpoints import Store, step
+from routing.store import now_ms
+from routing.wiring import chain
+
+log = structlog.get_logger(__name__)
+
+LOOKS_PER_SECOND = 10_000
+"""Signatures looked up per second at most; with more of them open each is looked up less often."""
+
+
+def broadcast(sent: Sequence[Prepared]) -> None:
+    """Send the bytes of attempts committed as sent.  A chain that does not answer proves nothing: `audit` resends."""
+    if sent:
+        deliver([attempt.raw for attempt in sent])
+
+
+@step("send", Store.CHAIN, "the bytes have left")
+def deliver(raws: Sequence[bytes]) -> bool:
+    """Hand bytes to the chain; False when it did not answer.
+
+    Bytes it refuses to take in stay open like any others until their blockhash has expired: that alone is proof.
+    """
+    try:
+        with traces.call("send transactions", **{"engine.batch.transactions": len(raws)}):
+            chain().send(raws)
+    except ChainUnreachable as reason:
+        log.warning("broadcast unanswered, will be sent again", attempts=len(raws), reason=str(reason))
+        return False
+    except TransactionRefused as reason:
+        log.error("transactions refused by the chain", reason=str(reason))
+    return True
+
+
+def watch(signatures: Sequence[str]) -> None:
+    """Have these signatures looked up from now on."""
+    lookups.add(signatures, 0, now_ms())
+
+
+def look() -> int:
+    """Look up the watched signatures that are due, at most LOOKUP_LIMIT; return how many were looked up."""
+    due = lookups.due(LOOKUP_LIMIT, settings.CONFIRM_POLL_MS, LOOKS_PER_SECOND)
+    if due:
+        with traces.call("look up signatures", **{"engine.batch.transactions": len(due)}):
+            seen = chain().look(due)
+        conclude(decided(seen))
+    return len(due)
+
+
+def audit() -> int:
+    """Take up to LOOKUP_LIMIT attempts open for longer than CONFIRM_RESEND_MS; return how many there were."""
+    decide_left()
+    taken = attempts.unsettled(settings.CONFIRM_RESEND_MS, LOOKUP_LIMIT)
+    if not taken:
+        return 0
+    seen = chain().look([signature for signature, _, _ in taken])
+    conclude(decided(seen))
+    unknown = [attempt for attempt in taken if seen.findings[attempt[0]].landing is Landing.UNKNOWN]
+    dead = [signature for signature, _, height in unknown if seen.finalized_height > height]
+    conclude(attempts.settle(AttemptState.EXPIRED, [expiry(signature) for signature in dead], now_ms()))
+    resend([attempt for attempt in unknown if attempt[0] not in dead])
+    return len(taken)
+
+
+def decide_left() -> None:
+    """Send or withdraw attempts whose worker has done neither for as long as its lease.
+
+    One whose order is submitted as it goes out: its worker was stopped between the swap and the send.  Any other is
+    withdrawn; should its worker wake and win the swap after all, it finds that the attempt is not its to send.
+    """
+    left = attempts.left_prepared(settings.ORDER_LEASE_MS, LOOKUP_LIMIT)
+    here = live.statuses([order_id for order_id, _, _ in left])
+    submitted = {signature for order_id, signature, _ in left if (one := here.get(order_id)) and one.tx == signature}
+    withdrawn = attempts.withdraw([signature for _, signature, _ in left if signature not in submitted])
+    won = attempts.mark_sent(sorted(submitted))
+    if left:
+        log.warning("attempts left by their workers", sent=len(won), withdrawn=len(withdrawn))
+    resend([(signature, raw, 0) for _, signature, raw in left if signature in won])
+
+
+def resend(unknown: Sequence[tuple[str, bytes, int]]) -> None:
+    """Broadcast the same bytes again and watch them."""
+    if unknown and deliver([raw for _, raw, _ in unknown]):
+        attempts.note_resent([signature for signature, _, _ in unknown])
+    watch([signature for signature, _, _ in unknown])
+
+
+def expiry(signature: str) -> Finding:
+    """Say why an attempt is dead that the chain never executed."""
+    return Finding(signature, Landing.UNKNOWN, error_code="expired", error="its blockhash expired before it landed")
+
+
+def decided(seen: Look) -> list[Settled]:
+    """Record what the chain decided."""
+    by_landing = {landing: [f for f in seen.findings.values() if f.landing is landing] for landing in Landing}
+    now = now_ms()
+    return [
+        *attempts.settle(AttemptState.LANDED, by_landing[Landing.LANDED], now),
+        *attempts.settle(AttemptState.REJECTED, by_landing[Landing.REJECTED], now),
+    ]
+
+
+def conclude(settled: Sequence[Settled]) -> None:
+    """Move the orders of decided attempts: confirmed, another try, back to the book, or failed."""
+    if not settled:
+        return
+    vain = [attempt.order_id for attempt in settled if fired_in_vain(attempt)]
+    waiting = live.standing(vain)
+    won = progress.advance([move for attempt in settled for move in moves(attempt, waiting.get(attempt.order_id))])
+    restore_unmoved([attempt for attempt in settled if attempt.order_id not in won])
+    lookups.drop([attempt.signature for attempt in settled])
+
+
+def moves(attempt: Settled, waiting: Standing | None) -> Iterator[Move]:
+    """Yield the move of a settled attempt's order; none while its pair is not in the catalogue."""
+    try:
+        yield move(attempt, waiting)
+    except UnknownPair as pair:
+        # Its neighbours must not suffer; it is tried again when the sweep comes by.
+        log.error("order not concluded, its pair is gone", order_id=attempt.order_id, pair=str(pair))
+
+
+def restore_unmoved(unmoved: Sequence[Settled]) -> None:
+    """Restore orders that Redis does not hold as submitted so, nor as ended: it has forgotten something."""
+    here = live.statuses([attempt.order_id for attempt in unmoved])
+    stray = [order_id for order_id, one in here.items() if one.status not in FINAL]
+    restoring.restore(stray, "its attempt is decided")
+
+
+def fired_in_vain(attempt: Settled) -> bool:
+    """Tell whether the price was gone when a waiting order's transaction came to be executed."""
+    return attempt.state is AttemptState.REJECTED and attempt.error_code in NOT_NOW and waits(attempt.type)
+
+
+def move(attempt: Settled, waiting: Standing | None) -> Move:
+    """Decide what a settled attempt means for its order; `waiting` is given for one that fired in vain."""
+    tried = Tried(
+        attempt.order_id, attempt.type, Status.SUBMITTED, None, attempt.number, attempt.tries, tx=attempt.signature
+    )
+    if attempt.state is AttemptState.LANDED:
+        return endings.move(tried, (Status.CONFIRMED, confirmed_facts(attempt)), at=attempt.settled_at)
+    if attempt.state is AttemptState.WITHDRAWN:
+        failure = Failure("withdrawn", "its worker was stopped before it could send the transaction", True, True)
+        step = (Status.ROUTING, events.retrying(failure, 0))
+        return endings.move(tried, step, unused=True)
+    failure = Failure(
+        attempt.error_code, f"transaction {attempt.signature} {attempt.state}: {attempt.error}", True, True
+    )
+    if waiting:
+        return endings.back(tried, waiting.order, waiting.returns, failure)
+    return endings.ending(tried, failure)
+
+
+def confirmed_facts(attempt: Settled) -> events.Facts:
+    """State what was got, against what was quoted."""
+    fill = Fill(attempt.venue, attempt.signature, attempt.slot, attempt.amount_out, attempt.fee_lamports)
+    pair = catalogue().pair(attempt.pair)
+    return events.confirmed(pair, attempt.amount_in, attempt.expected_out, attempt.fee_bps, fill)
+
+
+def revisit(order_ids: Sequence[str]) -> None:
+    """Go on with submitted orders nobody has settled: conclude what is decided, watch what is open."""
+    submitted = {i: one for i, one in live.statuses(order_ids).items() if one.status is Status.SUBMITTED}
+    unnamed = [order_id for order_id, one in submitted.items() if not one.tx]
+    named = {one.order_id: one.signature for one in attempts.holding(unnamed)} if unnamed else {}
+    # Submitted by the version before this one, which did not say so in the live state.
+    live.name_transactions(named)
+    found = attempts.by_signature([*named.values(), *(one.tx for one in submitted.values() if one.tx)])
+    conclude([attempt for attempt in found if attempt.state not in attempts.OPEN])
+    watch([attempt.signature for attempt in found if attempt.state in attempts.OPEN])

@@ -1,0 +1,278 @@
+"""Sniper orders: armed until the market shows what they wait for, then judged by the gates, then fired or refused.
+
+Every market event is looked at once, by the sniper worker, for the orders it can fire: those that watch its token for
+what is there now.  An order of several conditions watches one that is not met; when that is, it watches the next.  One
+whose conditions hold watches for its price, or for the market to show what a gate has to know.  An event is
+acknowledged after its orders have moved: a worker that dies loses none.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import structlog
+from django.db import DatabaseError
+
+from engine import events, gates
+from engine.gates import Limits, TokenFacts, Verdict
+from engine.lifecycle import Status
+from engine.market import MarketEvent
+from engine.orders import OrderType
+from engine.quotes import AHEAD_MAX_MS, best
+from engine.retry import Failure
+from engine.triggers import Condition, Kind, TokenState, Watch, affords, first_unmet, level, price_watch, usd
+from orders.flow import dispatch, progress
+from orders.flow.limits import is_over
+from orders.flow.pauses import pauses
+from orders.flow.progress import Move
+from orders.stores import book, live
+from orders.stores.book import Watched
+from orders.stores.live import Standing
+from orders.telemetry.log_fields import about
+from routing import quotes, tape
+from routing.catalogue import catalogue
+from routing.facts import facts
+from routing.group import me
+from routing.guards import guards
+from routing.store import StoreError, now_ms
+
+log = structlog.get_logger(__name__)
+
+matching = threading.Lock()
+
+ITS_WORTH = Condition(Kind.LIQUIDITY)
+"""What an order watches for whose token's worth nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the market shows of the tokens that some orders wait for, at one moment (epoch ms)."""
+
+    now: int
+    states: Mapping[str, TokenState]
+    facts: Mapping[str, TokenFacts]
+    happened: Mapping[str, MarketEvent]
+    """The last event of each token, for those that have just had one."""
+    prices: Mapping[str, Decimal]
+    """The best fresh price, less fee, of each pair that has one: tokens out per token in."""
+
+    def allows(self, one: Standing) -> bool:
+        """Tell whether the price is within what the order would pay; one that nobody knows yet is found out later."""
+        most, price = one.order.max_price, self.prices.get(one.order.pair.name)
+        return most is None or price is None or affords(most, price)
+
+    def verdicts(self, one: Standing) -> list[Verdict]:
+        """Put the token through the gates."""
+        limits = Limits(guards.SNIPE_LIQUIDITY_MIN_USD * 100, guards.SNIPE_TOP_HOLDER_MAX_BPS)
+        return gates.judge(self.facts[mint_of(one)], limits, allow_unknown=one.order.allow_unknown)
+
+
+def match() -> int:
+    """Look at the market events nobody has looked at yet; return how many there were."""
+    # One look in this process at a time: a second would only be given the same events.
+    if not matching.acquire(blocking=False):
+        return 0
+    try:
+        return sum(map(take, tape.rounds(me())))
+    finally:
+        matching.release()
+
+
+def take(entries: Sequence[tape.Entry]) -> int:
+    """Look at a batch of events, then acknowledge them; return how many there were."""
+    try:
+        react([event for _, event in entries])
+    except (StoreError, DatabaseError):
+        raise
+    except Exception:
+        # A defect must not hold up every later event; its orders are looked at again with the next of their token.
+        log.exception("market events not looked at", events=[event.id for _, event in entries])
+    tape.group.ack([entry_id for entry_id, _ in entries])
+    return len(entries)
+
+
+def react(happened: Sequence[MarketEvent]) -> None:
+    """Fire the orders that these events complete."""
+    latest, now = {event.mint: event for event in happened}, moment_of(happened)
+    watched = book.watched(latest)
+    states = tape.states({mint: one.windows for mint, one in watched.items()}, now)
+    for mint, ids in book.met(reached(states, watched, now)):
+        judge(ids, {mint: latest[mint]}, now)
+
+
+def moment_of(happened: Sequence[MarketEvent]) -> int:
+    """Return the moment at which these events are looked at.
+
+    One may carry a time just ahead of this process's reading of the store's clock, and must count all the same; one far
+    ahead of it must not make everything else look old.
+    """
+    now = now_ms()
+    return max(now, min(now + AHEAD_MAX_MS, max(event.at for event in happened)))
+
+
+def reached(
+    states: Mapping[str, TokenState], watched: Mapping[str, Watched], now: int
+) -> dict[str, dict[str, int | None]]:
+    """Return, by token, the indexes whose orders may fire, and up to which threshold they may."""
+    levels = price_levels({pair for one in watched.values() for pair in one.pairs if not pauses().of(pair)}, now)
+    found: dict[str, dict[str, int | None]] = {}
+    for mint, state in states.items():
+        found[mint] = {f"price:{pair}": levels[pair] for pair in watched[mint].pairs if pair in levels}
+        if state.pools:
+            found[mint]["launch"] = 0
+        if state.liquidity is not None:
+            found[mint]["liquidity"] = state.liquidity
+        found[mint] |= {f"volume:{window // 1000}": traded for window, traded in state.volumes.items()}
+    return found
+
+
+def price_levels(pairs: Collection[str], now: int) -> dict[str, int | None]:
+    """Return the level of each pair's best fresh price.
+
+    While the venues of a pair are silent, only orders that would pay anything may fire: the others have been kept by a
+    price before.  Where nobody asks for prices, since the pair is retired, each is to find out by itself.
+    """
+    if not pairs:
+        return {}
+    traded = catalogue()
+    unknown: dict[str, int | None] = {pair: 0 if pair in traded.active else None for pair in pairs}
+    known = {pair: price for pair, price in prices(pairs, now).items() if pair in traded.pairs}
+    return unknown | {pair: level(price, traded.pairs[pair].tick) for pair, price in known.items()}
+
+
+def evaluate(order_ids: Sequence[str]) -> None:
+    """Look at orders just armed, or armed again: what they wait for may be there already."""
+    judge(order_ids, {}, now_ms())
+
+
+def judge(order_ids: Sequence[str], happened: Mapping[str, MarketEvent], now: int) -> None:
+    """Fire, refuse, or leave armed each of these orders by what the market shows of its token."""
+    armed = armed_among(order_ids)
+    seen = look_at(armed, happened, now)
+    ready, left = [], []
+    for one in armed:
+        if kept := kept_by(one, seen):
+            left.append((one.order, kept))
+        else:
+            ready.append(one)
+    live.watch_for(left)
+    if unknown := [order.id for order, watch in left if watch is ITS_WORTH]:
+        log.info("sniper orders wait until the market shows what their token is worth", **about(unknown))
+    moves = [fired(one, seen) for one in ready]
+    won = progress.advance(moves)
+    going = [move.order_id for move in moves if move.order_id in won and move.to is Status.TRIGGERED]
+    if won:
+        log.info("sniper orders fired", refused=len(won) - len(going), **about(going))
+    if going:
+        dispatch.send(dispatch.EXECUTE, going)
+
+
+def kept_by(one: Standing, seen: Seen) -> Watch | None:
+    """Return what keeps an armed order, for it to watch; None when nothing does, and it fires or is refused."""
+    order = one.order
+    if unmet := first_unmet(order.trigger, seen.states[mint_of(one)]):
+        return unmet
+    if not seen.allows(one) or pauses().of(order.pair.name):
+        return price_watch(order.pair, order.max_price)
+    # What the market showed may have been lost, or be too old; to fail for that would be for good.
+    return ITS_WORTH if gates.awaits_market(seen.verdicts(one)) else None
+
+
+def armed_among(order_ids: Sequence[str]) -> list[Standing]:
+    """Return how those orders stand that are armed, with the pair of a token that was listed a moment ago."""
+    standing = live.standing(order_ids)
+    if not all(is_traded(one) for one in standing.values()):
+        catalogue.forget()
+        standing = live.standing(order_ids)
+    return [one for one in standing.values() if is_armed(one)]
+
+
+def is_traded(one: Standing) -> bool:
+    """Tell whether the catalogue, as this process remembers it, has the order's pair."""
+    return one.order.pair.name in catalogue().pairs
+
+
+def is_armed(one: Standing) -> bool:
+    """Tell whether an order is a sniper's that waits, and in time."""
+    waits = one.order.type is OrderType.SNIPER and one.status is Status.PENDING
+    return waits and not is_over(one.order, now_ms())
+
+
+def mint_of(one: Standing) -> str:
+    """Name the token an order would buy."""
+    return one.order.pair.token_out.mint
+
+
+def look_at(armed: Sequence[Standing], happened: Mapping[str, MarketEvent], now: int) -> Seen:
+    """Gather what the market shows of these orders' tokens."""
+    windows: dict[str, set[int]] = defaultdict(set)
+    for one in armed:
+        windows[mint_of(one)] |= {condition.window_ms for condition in one.order.trigger if condition.window_ms}
+    states = tape.states(windows, now)
+    known = prices({one.order.pair.name for one in armed if one.order.max_price}, now)
+    return Seen(now, states, facts(states) if states else {}, happened, known)
+
+
+def prices(pairs: Iterable[str], now: int) -> dict[str, Decimal]:
+    """Return the best fresh price of each pair that has one."""
+    found = {}
+    for name, cached in quotes.cached(pairs).items():
+        if winner := best(quote for quote in cached.quotes if quote.age(now) <= guards.QUOTE_FRESH_MS):
+            found[name] = winner.net_price
+    return found
+
+
+def fired(one: Standing, seen: Seen) -> Move:
+    """Make the move of an order whose conditions hold: on its way, or refused by a gate."""
+    mint = mint_of(one)
+    verdicts = seen.verdicts(one)
+    evidence = {
+        "trigger": {
+            "kind": "market",
+            "event": event_facts(seen.happened.get(mint), seen.now),
+            "conditions": [
+                {**condition.as_dict(), "value": shown(condition, seen.states[mint])} for condition in one.order.trigger
+            ],
+        },
+        "gates": [verdict.as_dict() for verdict in verdicts],
+    }
+    steps: tuple[tuple[Status, events.Facts], ...] = ((Status.TRIGGERED, evidence),)
+    if failure := refusal(one, verdicts):
+        steps = (*steps, (Status.FAILED, events.failed(failure)))
+    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, steps, look_in_ms=live.GRACE_MS)
+
+
+def refusal(one: Standing, verdicts: Sequence[Verdict]) -> Failure | None:
+    """Say why an order that would fire must not: a gate refuses its token, or nobody sells it for the order's."""
+    if refused := gates.refusals(verdicts):
+        return Failure("gate_refused", f"the token was refused: {refused}", False, False)
+    if not is_traded(one):
+        return Failure("no_pair", f"{one.order.pair.name} is not a traded pair", False, False)
+    return None
+
+
+def event_facts(event: MarketEvent | None, now: int) -> dict[str, object] | None:
+    """State the event on which an order fired; none for one whose conditions held when it was armed."""
+    if event is None:
+        return None
+    return {
+        "id": event.id,
+        "kind": event.kind,
+        "venue": event.venue,
+        "usd": usd(event.amount),
+        "at": events.moment(event.at),
+        "ageMs": max(0, now - event.at),
+    }
+
+
+def shown(condition: Condition, state: TokenState) -> str:
+    """Write what the market had of a condition: how many pools, or dollars."""
+    match condition.kind:
+        case Kind.LAUNCH:
+            return str(state.pools)
+        case Kind.LIQUIDITY:
+            return usd(state.liquidity or 0)
+        case Kind.VOLUME:
+            return usd(state.volumes.get(condition.window_ms, 0))

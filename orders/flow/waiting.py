@@ -1,0 +1,231 @@
+"""Orders that wait, and what a person does with them: change them, cancel them, let them expire.
+
+Whatever happens to a resting order, its price reached, an amendment, a cancellation, its expiry, is one compare-and-set
+on its live state; of two in the same instant one wins, and the other is told what won.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any
+
+import structlog
+from django.db.models import Q
+
+from engine import events
+from engine.lifecycle import Status
+from engine.orders import Order, OrderType, TimeInForce
+from orders import models
+from orders.flow import decisions, dispatch, limits, progress, recovery, restoring
+from orders.flow.progress import Move
+from orders.flow.restoring import only_rests
+from orders.stores import book, live, order_codec, retired
+from orders.stores.live import Standing
+from orders.telemetry.log_fields import about
+from routing.catalogue import catalogue
+from routing.store import now_ms
+
+log = structlog.get_logger(__name__)
+
+EXPIRED_MAX = 500
+TRIES = 5
+"""Times a cancellation meets an amendment before it gives up; each of them is somebody's deliberate act."""
+ALL_WITHIN_S = 20.0
+"""How long cancelling all of a pair may take; what is left then is said, not done."""
+
+
+class NotResting(Exception):
+    """The order does not wait any more, or never did; `status` is where it stands."""
+
+    def __init__(self, order_id: str, status: Status, seq: int) -> None:
+        super().__init__(order_id, status, seq)
+        self.order_id, self.status, self.seq = order_id, status, seq
+
+
+class Changed(Exception):
+    """The order has moved on since the caller looked; `seq` is its last event now."""
+
+    def __init__(self, order_id: str, seq: int) -> None:
+        super().__init__(order_id, seq)
+        self.order_id, self.seq = order_id, seq
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The outcome of cancelling all: how many were, how many moved on first, and whether none is left."""
+
+    cancelled: int
+    lost: int
+    complete: bool
+
+
+def look(orders: Sequence[Order]) -> None:
+    """Have waiting orders that are new, or back in the book, fired if what they wait for is there already."""
+    limits.ring({order.pair.name for order in orders if only_rests(order)})
+    impatient = [order.id for order in orders if order.time_in_force is TimeInForce.IOC]
+    if impatient:
+        dispatch.send(dispatch.FIRE, impatient)
+    armed = [order.id for order in orders if order.type is OrderType.SNIPER]
+    if armed:
+        dispatch.send(dispatch.EVALUATE, armed)
+
+
+def resume(order_ids: Sequence[str]) -> None:
+    """Put waiting orders whose pause is over back into the book, and look at them."""
+    standing = live.standing(order_ids)
+    live.rest([order_id for order_id, one in standing.items() if only_rests(one.order)])
+    look([one.order for one in standing.values()])
+
+
+def cancel(order_id: str, reason: str = "cancelled by the client") -> None:
+    """Cancel an order that has not begun to execute.
+
+    Raises NotResting with the status that won, StoreError, DatabaseError.
+    """
+    for _ in range(TRIES):
+        one = found(order_id)
+        if one.status is not Status.PENDING:
+            break
+        if progress.advance([cancellation(one, reason)]):
+            log.info("order cancelled", order_id=order_id, reason=reason)
+            return
+        # Somebody else may be at ending or amending it: what comes of that is what counts.
+        decisions.complete([order_id])
+    one = found(order_id)
+    raise NotResting(order_id, one.status, one.seq)
+
+
+def cancellation(one: Standing, reason: str) -> Move:
+    """Make the move of a cancelled order."""
+    step = (Status.CANCELLED, events.cancelled(reason))
+    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (step,))
+
+
+def found(order_id: str) -> Standing:
+    """Return how an order stands, restored from Postgres if Redis has lost it.
+
+    Raises NotResting for one that is finished and gone from Redis.
+    """
+    one = all_standing([order_id]).get(order_id)
+    if one is None:
+        row = retired.row(order_id)
+        if row is None:
+            raise models.Order.DoesNotExist(f"there is no order {order_id}")
+        raise NotResting(order_id, Status(row.status), row.seq)
+    return one
+
+
+def cancel_all(pair: str, kind: OrderType | None = None) -> Cancelled:
+    """Cancel every waiting order of a pair, for at most ALL_WITHIN_S; those that Redis has lost among them.
+
+    One that has fired as far as the archive knows may be back in the book since; if not, it is not asked for.
+    """
+    cancelled = lost = 0
+    deadline = monotonic() + ALL_WITHIN_S
+    for ids, asked_for in known_of(pair, kind):
+        if monotonic() > deadline:
+            return Cancelled(cancelled, lost, complete=False)
+        pending = [one for one in all_standing(ids).values() if one.status is Status.PENDING]
+        won = progress.advance([cancellation(one, "all of the pair cancelled by the client") for one in pending])
+        cancelled += len(won)
+        lost += len(ids if asked_for else pending) - len(won)
+    log.info("orders cancelled", pair=pair, orders=cancelled, lost=lost)
+    return Cancelled(cancelled, lost, complete=True)
+
+
+def all_standing(order_ids: Sequence[str]) -> dict[str, Standing]:
+    """Return how these orders stand, restored from Postgres where Redis has lost them."""
+    standing = live.standing(order_ids)
+    gone = [order_id for order_id in order_ids if order_id not in standing]
+    restoring.restore(gone, "missing from Redis")
+    return {**standing, **live.standing(gone)}
+
+
+def known_of(pair: str, kind: OrderType | None) -> Iterator[tuple[list[str], bool]]:
+    """Yield ids of a pair's orders that may wait, a page at a time, and whether they do as far as the archive knows."""
+    of = Q(pair__in=spellings(pair)) & ~Q(type=OrderType.MARKET)
+    if kind is not None:
+        of &= Q(type=kind)
+    for ids in recovery.waiting(of):
+        yield ids, True
+    for ids in recovery.moving(0, of):
+        yield ids, False
+
+
+def spellings(pair: str) -> list[str]:
+    """Return the names under which a pair's orders are kept: those placed before its token was listed have its mint."""
+    known = catalogue().pair(pair)
+    return [known.name, f"{known.token_in.symbol}-{known.token_out.mint}"]
+
+
+def amend(order_id: str, seq: int, changes: Mapping[str, Any]) -> None:
+    """Change a resting order's terms, if its last event is `seq`; `changes` are fields of the engine's Order.
+
+    They are committed, with the event that tells them, before anybody is told.  Raises NotResting, Changed, StoreError,
+    DatabaseError.
+    """
+    one = found(order_id)
+    refuse_unless(one, seq)
+    after = replace(one.order, **changes)
+    if after == one.order:
+        return
+    after = replace(after, terms_seq=seq + 1)
+    if not progress.advance([amendment(one, after)]):
+        decisions.complete([order_id])
+        now = found(order_id)
+        refuse_unless(now, seq)
+        raise Changed(order_id, now.seq)
+    log.info("order amended", order_id=order_id, changed=sorted(changes))
+    look([after])
+
+
+def refuse_unless(one: Standing, seq: int) -> None:
+    """Let an order pass that waits, and whose last event is `seq`.
+
+    Raises NotResting, Changed.
+    """
+    if one.status is not Status.PENDING or not one.order.waits:
+        raise NotResting(one.order.id, one.status, one.seq)
+    if one.seq != seq:
+        raise Changed(one.order.id, one.seq)
+
+
+def amendment(one: Standing, after: Order) -> Move:
+    """Make the move of an amended order: to the place in the book that its new terms have."""
+    turn = limits.since(after, one.order, one.since, now_ms())
+    step = (Status.PENDING, events.amended(one.order, after))
+    return Move(
+        one.order.id,
+        after.type,
+        one.status,
+        one.seq,
+        one.attempt,
+        (step,),
+        body=order_codec.dumps(after, turn),
+        amends=one.order.terms_seq,
+    )
+
+
+def expire() -> int:
+    """End orders whose time has passed, by the store's clock; return how many were due."""
+    now = now_ms()
+    due = book.expired(now, EXPIRED_MAX)
+    if not due:
+        return 0
+    standing = live.standing(due)
+    over = [one for one in standing.values() if one.status is Status.PENDING and limits.is_over(one.order, now)]
+    won = progress.advance([expiry(one) for one in over])
+    if won:
+        log.info("orders expired", **about(won))
+    # Of the others some may be reserved, for their expiry or whatever else, by a worker that has gone.
+    decisions.complete([one.order.id for one in over if one.order.id not in won])
+    # By the bare status: an order whose pair this process does not know is not in `standing`, and waits all the same.
+    here = live.statuses(due)
+    book.forget_expiry([i for i in due if i not in here or here[i].status is not Status.PENDING], now)
+    return len(due)
+
+
+def expiry(one: Standing) -> Move:
+    """Make the move of an expired order."""
+    step = (Status.EXPIRED, events.expired(one.order))
+    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (step,))

@@ -1,0 +1,304 @@
+"""The numbers an operator looks at: how many orders became what, how long stages take, what waits, what is stale.
+
+Every statement reads a bounded stretch through an index, so none grows with the orders there ever were: an order's id
+begins with its time, which makes a stretch of time a range of the primary key.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+
+from engine.lifecycle import FINAL
+from orders.flow import dbsync, dispatch
+from orders.flow.dead_letters import Outlook
+from orders.models import Pause, Verdict
+from orders.operations import reconciliation
+from orders.stores import book
+from routing import quotes
+from routing.catalogue import catalogue
+from routing.guards import guards
+from routing.store import StoreError, now_ms, redis
+from routing.venues import VENUES
+
+log = structlog.get_logger(__name__)
+
+MINUTES = 60
+"""Minutes for which orders are counted one by one."""
+COUNTED_MAX = 100_000
+"""Orders counted at most, the newest; under a long burst the older minutes show less than there was."""
+RECENT_MINUTES = 15
+RECENT_MAX = 5_000
+"""Orders whose stages, venues and retries are looked at: the newest of RECENT_MINUTES."""
+LETTERS_MAX = 10_000
+RESTING_MAX = 1_000
+"""Resting orders counted of one pair; where there are more, that is what is said."""
+PAUSES_MAX = 100
+REMEMBER_S = 2.0
+"""How long figures serve everybody who looks."""
+
+OUTCOMES = (*sorted(FINAL), "unfinished")
+"""What became of an order, as the chart has it."""
+STAGES = ("pending", "triggered", "routing", "building", "submitted", "total")
+LIFE = "total"
+"""From accepted to confirmed."""
+
+# The smallest of a stretch: Postgres has no min() of a uuid.
+RECENT = """
+    SELECT count(*), (array_agg(id ORDER BY id))[1] FROM (
+        SELECT id FROM orders_order WHERE id >= %s ORDER BY id DESC LIMIT %s
+    ) AS newest
+"""
+PER_MINUTE = """
+    SELECT date_trunc('minute', created_at), status, count(*) FROM (
+        SELECT created_at, status FROM orders_order WHERE id >= %s ORDER BY id DESC LIMIT %s
+    ) AS newest GROUP BY 1, 2
+"""
+# What a waiting order spends resting is the market's time, not the engine's.
+STAGE_TIMES = """
+    WITH told AS (
+        SELECT e.order_id, e.status, o.type, o.status AS ended,
+               extract(epoch FROM lead(e.at) OVER later - e.at) * 1000 AS ms,
+               extract(epoch FROM e.at - first_value(e.at) OVER later) * 1000 AS since
+        FROM orders_orderevent e JOIN orders_order o ON o.id = e.order_id
+        WHERE e.order_id >= %s WINDOW later AS (PARTITION BY e.order_id ORDER BY e.seq)
+    ), spent AS (
+        SELECT status, ms FROM told WHERE ms IS NOT NULL AND NOT (status = 'pending' AND type <> 'market')
+        UNION ALL
+        SELECT 'total', since FROM told WHERE status = 'confirmed' AND type = 'market'
+    )
+    SELECT status, count(*), percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY ms)
+    FROM spent GROUP BY status
+"""
+BY_VENUE = "SELECT venue, state, count(*) FROM orders_attempt WHERE order_id >= %s GROUP BY venue, state"
+RETRIES = """
+    SELECT coalesce(facts->'retry'->>'code', facts->'returned'->>'code'), count(*)
+    FROM orders_orderevent WHERE order_id >= %s AND (facts ? 'retry' OR facts ? 'returned') GROUP BY 1
+"""
+LETTERS = """
+    SELECT verdict, replay_may_help, replayed_at IS NOT NULL, count(*) FROM (
+        SELECT verdict, replay_may_help, replayed_at FROM orders_deadletter ORDER BY id DESC LIMIT %s
+    ) AS newest GROUP BY 1, 2, 3
+"""
+OLDEST = """
+    SELECT id, status, created_at, extract(epoch FROM now() - created_at) FROM orders_order
+    WHERE NOT (status IN ('cancelled', 'confirmed', 'expired', 'failed'))
+      AND (type = 'market' OR NOT (status = 'pending'))
+    ORDER BY created_at LIMIT 1
+"""
+"""In the words of the partial index `orders_moving`, which serves it."""
+RESTING = """
+    SELECT name, (
+        SELECT count(*) FROM (
+            SELECT 1 FROM orders_order WHERE pair = name AND status = 'pending' AND NOT (type = 'market') LIMIT %s
+        ) AS few
+    ) FROM unnest(%s::text[]) AS name
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The stretch of newest orders that most figures are about: how many, and the first of them."""
+
+    orders: int
+    first: UUID | None
+
+
+def since(minutes: int) -> UUID:
+    """Return the least id of an order accepted in the last so many minutes."""
+    # A version 7 UUID begins with its 48 bits of milliseconds (RFC 9562, 5.7).
+    return UUID(int=int((time.time() - minutes * 60) * 1000) << 80)
+
+
+def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """Run one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def recent() -> Recent:
+    """Find the stretch of newest orders."""
+    ((orders, first),) = ask(RECENT, since(RECENT_MINUTES), RECENT_MAX)
+    return Recent(orders, first)
+
+
+def per_minute() -> list[dict[str, Any]]:
+    """Count the orders accepted in each of the last minutes by what became of them, the oldest minute first."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    minutes = {now - timedelta(minutes=back): dict.fromkeys(OUTCOMES, 0) for back in range(MINUTES - 1, -1, -1)}
+    for minute, status, count in ask(PER_MINUTE, since(MINUTES), COUNTED_MAX):
+        if minute in minutes:
+            minutes[minute][status if status in FINAL else "unfinished"] += count
+    return [{"minute": minute.isoformat(), **counts} for minute, counts in minutes.items()]
+
+
+def stage_times(within: Recent) -> list[dict[str, Any]]:
+    """Return how long recent orders were in each stage, in milliseconds."""
+    found = {stage: (count, times) for stage, count, times in ask(STAGE_TIMES, within.first)} if within.first else {}
+    return [
+        {"stage": stage, "count": found[stage][0], **dict(zip(("p50", "p95", "p99"), found[stage][1], strict=True))}
+        for stage in STAGES
+        if stage in found
+    ]
+
+
+def by_venue(within: Recent) -> list[dict[str, Any]]:
+    """Count recent attempts by venue: how often it won an order, and what the chain made of it."""
+    rows = ask(BY_VENUE, within.first) if within.first else []
+    names = [*VENUES, *sorted({venue for venue, *_ in rows} - set(VENUES))]
+    tally = {name: dict.fromkeys(("landed", "rejected", "expired", "open"), 0) for name in names}
+    for venue, state, count in rows:
+        tally[venue][state if state in ("landed", "rejected", "expired") else "open"] += count
+    return [{"venue": name, "attempts": sum(states.values()), **states} for name, states in tally.items()]
+
+
+def retries(within: Recent) -> list[dict[str, Any]]:
+    """Count how often recent orders were tried again, by what had gone wrong; the most frequent first."""
+    rows = ask(RETRIES, within.first) if within.first else []
+    return [{"code": code, "count": count} for code, count in sorted(rows, key=lambda row: (-row[1], row[0]))]
+
+
+def letters() -> list[dict[str, Any]]:
+    """Count the newest dead letters by what a replay would come to."""
+    tally = dict.fromkeys([*Outlook, "replayed"], 0)
+    for verdict, may_help, replayed, count in ask(LETTERS, LETTERS_MAX):
+        tally["replayed" if replayed else outlook(verdict, may_help=may_help)] += count
+    return [{"outlook": str(name), "count": count} for name, count in tally.items()]
+
+
+def outlook(verdict: str, *, may_help: bool) -> Outlook:
+    """Say what a replay would come to, as orders.deadletters.outlook says it of a letter."""
+    if verdict != Verdict.SAFE:
+        return Outlook(verdict)
+    return Outlook.SAFE if may_help else Outlook.CANNOT_HELP
+
+
+def oldest() -> dict[str, Any] | None:
+    """Return the unfinished order that has moved for longest; those that rest do so rightly."""
+    rows = ask(OLDEST)
+    return {"id": str(rows[0][0]), "status": rows[0][1], "age_s": round(float(rows[0][3]), 1)} if rows else None
+
+
+def resting() -> list[dict[str, Any]]:
+    """Count the orders that rest on each pair, up to RESTING_MAX each; pairs without any are left out."""
+    names = sorted({*catalogue().active, *known_to_the_book()})
+    rows = ask(RESTING, RESTING_MAX + 1, names)
+    return [
+        {"pair": name, "count": min(count, RESTING_MAX), "more": count > RESTING_MAX} for name, count in rows if count
+    ]
+
+
+def known_to_the_book() -> Sequence[str]:
+    """Name the pairs on which limit orders rest; none while Redis is away."""
+    try:
+        return book.pairs()
+    except StoreError:
+        return ()
+
+
+def quote_ages() -> list[dict[str, Any]]:
+    """Return how old each venue's last quote of each active pair is, in milliseconds, and whether BEST is fresh."""
+    known, now = quotes.cached(sorted(catalogue().active)), now_ms()
+    found = []
+    for name, cached in known.items():
+        ages = {quote.venue: max(0, quote.age(now)) for quote in cached.quotes}
+        fresh = bool(cached.best and cached.best.age(now) <= guards.QUOTE_FRESH_MS)
+        found.append({"pair": name, "fresh": fresh, "ages": {venue: ages.get(venue) for venue in VENUES}})
+    return found
+
+
+def queues() -> list[dict[str, Any]]:
+    """Count the messages no worker has taken yet, by queue, and say how long the oldest has waited, if it says so."""
+    ages = dispatch.ages_ms()
+    return [{"queue": name, "length": length, "age_ms": ages[name]} for name, length in dispatch.depths().items()]
+
+
+def repaired() -> dict[str, int]:
+    """Return how many orders were ever found missing from the book, misplaced in it, or behind."""
+    found: Mapping[str, str] = redis().hgetall(reconciliation.REPAIRED)  # type: ignore[assignment]
+    return {kind: int(found.get(kind, 0)) for kind in ("missing", "misplaced", "behind")}
+
+
+def paused() -> list[dict[str, Any]]:
+    """Return what operators have paused; it is seldom more than a few."""
+    rows = Pause.objects.order_by("pk")[:PAUSES_MAX]
+    return [{"scope": row.scope, "name": row.name, "what": str(row), "reason": row.reason} for row in rows]
+
+
+def from_postgres() -> dict[str, Any]:
+    """Gather what Postgres knows."""
+    within = recent()
+    return {
+        "recent": {"orders": within.orders, "minutes": RECENT_MINUTES, "capped": within.orders >= RECENT_MAX},
+        "minutes": per_minute(),
+        "stages": stage_times(within),
+        "venues": by_venue(within),
+        "retries": retries(within),
+        "letters": letters(),
+        "pauses": paused(),
+        "oldest": oldest(),
+        "resting": resting(),
+    }
+
+
+def from_redis() -> dict[str, Any]:
+    """Gather what Redis knows."""
+    return {
+        "quotes": quote_ages(),
+        "freshMs": guards.QUOTE_FRESH_MS,
+        "staleMs": guards.QUOTE_STALE_MS,
+        "dbsync": dbsync.backlog(),
+        "repaired": repaired(),
+    }
+
+
+def from_broker() -> dict[str, Any]:
+    """Gather what the broker knows, which is Redis unless it is RabbitMQ."""
+    return {"queues": queues()}
+
+
+def gather() -> dict[str, Any]:
+    """Gather all figures; a store that does not answer is named in `away`, and its figures are missing."""
+    found: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "away": []}
+    broker = "RabbitMQ" if settings.BROKER_URL else "Redis"
+    for store, part in (("Postgres", from_postgres), ("Redis", from_redis), (broker, from_broker)):
+        try:
+            found |= part()
+        except (OperationalError, InterfaceError, *dispatch.BROKER_ERRORS) as reason:
+            log.warning("figures not gathered", store=store, reason=repr(reason))
+            sentence = f"{store} does not answer: {str(reason).strip()[:200]}"
+            found["away"] += [sentence] if sentence not in found["away"] else []
+    return found
+
+
+class Memory:
+    """The process's last figures: a dozen open dashboards cost what one does."""
+
+    def __init__(self) -> None:
+        self.figures: dict[str, Any] = {}
+        self.gathered_at = float("-inf")
+        self.gatherer = Lock()
+
+    def __call__(self) -> dict[str, Any]:
+        """Return figures at most REMEMBER_S old."""
+        with self.gatherer:
+            if time.monotonic() - self.gathered_at > REMEMBER_S:
+                self.figures = gather()
+                self.gathered_at = time.monotonic()
+            return self.figures
+
+    def forget(self) -> None:
+        """Gather anew on the next look."""
+        self.gathered_at = float("-inf")
+
+
+figures = Memory()

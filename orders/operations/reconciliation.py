@@ -1,0 +1,154 @@
+"""Reconciliation: comparing what Postgres, Redis and the book say of orders, a stretch at a time, all the time.
+
+The book follows from the live state, and the live state from Postgres; this finds what a lost write, a Redis that came
+back older than it was, or an operator's hand has put out of step, and repairs it.  Orders that move are compared every
+few seconds (recovery.repair); here it is the turn of those that rest, and of what Redis holds that it should not.  What
+was repaired is counted by kind in `book:repaired`, and logged.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from engine.lifecycle import FINAL, AttemptState, Status
+from orders import models
+from orders.flow import dbsync, restoring, waiting
+from orders.stores import attempts, book, live
+from orders.stores.live import Standing
+from orders.telemetry import metrics
+from routing.store import redis
+
+log = structlog.get_logger(__name__)
+
+STRETCH = 20_000
+"""Orders, or keys, compared in one go; the next goes on where this one ended."""
+PAGE = 1_000
+REPAIRED = "book:repaired"
+BOOKMARK = "book:bookmark"
+LIVE_CURSOR = "book:cursor:live"
+BOOK_CURSOR = "book:cursor:book"
+
+Repairs = Counter[str]
+"""How many of each kind: see KINDS."""
+
+KINDS = {
+    "missing": "an order rests in Postgres and is not in Redis",
+    "contradicted": "a live order was behind its row: with older terms, or without its last event",
+    "sent": "an order rested although a transaction of it was on its way",
+    "misplaced": "an order was not in the book where its live state says",
+    "behind": "Postgres lacked the end of an order, and no entry of the feed will bring it",
+    "ended": "an order went on in Redis that has ended in Postgres",
+    "stray": "the book had an order that does not rest there",
+}
+
+
+def take() -> Repairs:
+    """Compare the next stretch of each kind and repair what differs; return how many of each kind were repaired."""
+    repaired = Counter(dict.fromkeys(KINDS, 0))
+    repaired.update(resting())
+    repaired.update(scanned(LIVE_CURSOR, live.ANY, "HASH", outlived))
+    repaired.update(scanned(BOOK_CURSOR, book.BUCKETS, "ZSET", strays_of))
+    repaired.update(scanned(f"{BOOK_CURSOR}:snipe", book.INDEXES, "ZSET", strays_of))
+    count_up(repaired)
+    return repaired
+
+
+def resting() -> Repairs:
+    """Compare a stretch of the orders that rest, as far as Postgres knows."""
+    repaired: Repairs = Counter()
+    after = UUID(str(redis().get(BOOKMARK) or UUID(int=0)))
+    for _ in range(STRETCH // PAGE):
+        page = list(models.Order.objects.filter(models.WAITING, pk__gt=after).order_by("pk")[:PAGE])
+        repaired.update(compare(page))
+        after = page[-1].pk if len(page) == PAGE else UUID(int=0)
+        if not after.int:
+            break
+    redis().set(BOOKMARK, str(after))
+    return repaired
+
+
+def compare(page: Sequence[models.Order]) -> Repairs:
+    """Compare one page of rows with the live state and the book, and repair what differs."""
+    rows = {str(row.pk): row for row in page}
+    standing = live.standing(list(rows))
+    at_rest = [one for one in standing.values() if one.status is Status.PENDING]
+    missing = sorted(rows.keys() - standing.keys())
+    older = [one.order.id for one in standing.values() if is_older(one, rows[one.order.id])]
+    sent = with_transaction([one.order.id for one in at_rest])
+    misplaced = strays(at_rest)
+    behind = [one.order.id for one in standing.values() if one.status in FINAL]
+    # With a backlog, what the archive lacks may yet come.
+    unheard = behind if behind and dbsync.backlog() == 0 else []
+    live.feed_again(unheard)
+    restored = restoring.restore([*missing, *older, *sent], "found by reconciliation")
+    waiting.resume(misplaced)
+    found = {"missing": missing, "contradicted": older, "sent": sent}
+    counts = {kind: len(restored.intersection(ids)) for kind, ids in found.items()}
+    return Counter({**counts, "misplaced": len(misplaced), "behind": len(unheard)})
+
+
+def is_older(one: Standing, row: models.Order) -> bool:
+    """Tell whether a live order is as it once was: Postgres knows later terms of it, or a later event."""
+    return one.status not in FINAL and (one.order.terms_seq < row.terms_seq or one.seq < row.seq)
+
+
+def with_transaction(order_ids: Sequence[str]) -> list[str]:
+    """Return those of these orders that have a transaction on its way, or landed."""
+    return [one.order_id for one in attempts.holding(order_ids) if one.state is not AttemptState.PREPARED]
+
+
+def strays(at_rest: Sequence[Standing]) -> list[str]:
+    """Return the orders that nobody is firing and that are not where they rest.
+
+    One that is being fired is out of its bucket until it has moved; the claims are read last, since one that was
+    settled before that has moved its orders.
+    """
+    again = live.standing(out_of_place(at_rest))
+    out = out_of_place(list(again.values()))
+    fired = book.claimed({again[order_id].order.pair.name for order_id in out}) if out else set()
+    return [order_id for order_id in out if order_id not in fired]
+
+
+def out_of_place(at_rest: Sequence[Standing]) -> list[str]:
+    """Return the orders that are not where their live state says they rest; one that pauses is nowhere, and rightly."""
+    placed = [one for one in at_rest if one.place and one.status is Status.PENDING]
+    there = book.where([one.order.id for one in placed], [one.place for one in placed])
+    return [one.order.id for one, is_there in zip(placed, there, strict=True) if not is_there]
+
+
+def scanned(cursor_key: str, match: str, kind: str, look: Any) -> Repairs:
+    """Look at a stretch of Redis' keys, from where the last look ended."""
+    repaired: Repairs = Counter()
+    cursor = int(str(redis().get(cursor_key) or 0))
+    for _ in range(STRETCH // PAGE):
+        cursor, keys = redis().scan(cursor, match=match, count=PAGE, _type=kind)
+        repaired.update(look(keys))
+        if not cursor:
+            break
+    redis().set(cursor_key, cursor)
+    return repaired
+
+
+def outlived(keys: Sequence[str]) -> Repairs:
+    """Restore live orders that go on although they have ended in Postgres."""
+    standing = live.statuses([live.id_of(key) for key in keys])
+    going = [order_id for order_id, one in standing.items() if one.status not in FINAL]
+    ended = models.Order.objects.filter(pk__in=going, status__in=models.FINALS).values_list("pk", flat=True)
+    return Counter(ended=len(restoring.restore([str(pk) for pk in ended], "has ended in Postgres")))
+
+
+def strays_of(keys: Sequence[str]) -> Repairs:
+    """Take out of the book what does not rest where it is."""
+    return Counter(stray=sum(live.evict(book.place_of(key), book.members(key, PAGE)) for key in keys))
+
+
+def count_up(repaired: Repairs) -> None:
+    """Add to the counts of what was ever repaired."""
+    if any(repaired.values()):
+        log.warning("book repaired", **repaired)
+        metrics.repaired(repaired)
+        for kind, count in repaired.items():
+            redis().hincrby(REPAIRED, kind, count)

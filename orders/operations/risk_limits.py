@@ -1,0 +1,124 @@
+"""Moving a guard: a row in Postgres, mirrored in Redis, where every process looks once a second."""
+
+from dataclasses import dataclass
+
+import structlog
+from django.db import DatabaseError, connection, transaction
+from django.db.models.functions import Now
+
+from engine import guards as known
+from orders.models import Guard
+from orders.operations import schedule
+from routing import guards as standing
+from routing.store import StoreError
+
+log = structlog.get_logger(__name__)
+
+
+class CannotMove(ValueError):
+    """A guard cannot have this value; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A guard's way from one value to another; `row` is what keeps it there, None at the environment's value."""
+
+    name: str
+    before: int
+    after: int
+    row: Guard | None = None
+
+    def __str__(self) -> str:
+        unit = known.TABLE[self.name].unit
+        back = "" if self.row else ", the default"
+        return f"from {self.before:,} to {self.after:,} {unit}{back}"
+
+
+def rows() -> dict[str, int]:
+    """Read what operators have moved."""
+    return dict(Guard.objects.values_list("name", "value"))
+
+
+def values() -> dict[str, int]:
+    """Return every guard as Postgres has it, which is how every process has it a second later."""
+    defaults = standing.defaults()
+    return {**defaults, **known.moved(defaults, rows())}
+
+
+def idle() -> list[str]:
+    """Name the guards whose move does not stand: the environment has changed under it since."""
+    found = rows()
+    return sorted(found.keys() - known.moved(standing.defaults(), found).keys())
+
+
+def planned(name: str, value: int | None) -> Move:
+    """Return what moving a guard would come to; None is the environment's value.
+
+    Raises CannotMove.
+    """
+    if name not in known.TABLE:
+        raise CannotMove(f"there is no guard {name!r}")
+    now, default = values(), standing.defaults()[name]
+    after = default if value is None else value
+    refuse(name, after, now)
+    if after == now[name] and not (value is None and Guard.objects.filter(pk=name).exists()):
+        raise CannotMove(f"{name} is {after} already")
+    return Move(name, now[name], after, None if after == default else Guard(name=name, value=after))
+
+
+def refuse(name: str, value: int, now: dict[str, int]) -> None:
+    """Let a value pass that is within bounds and goes with the other guards and with the pace of polling.
+
+    Raises CannotMove.
+    """
+    try:
+        known.check(name, value)
+    except known.OutOfBounds as reason:
+        raise CannotMove(str(reason)) from None
+    if problem := known.disagreement({**now, name: value}):
+        raise CannotMove(problem)
+    if name == "QUOTE_FRESH_MS" and value < now[name] and value < (every := schedule.polling_ms()):
+        raise CannotMove(f"QUOTE_FRESH_MS={value}: must not be below the polling interval, {every} ms")
+
+
+def move(name: str, value: int | None, reason: str, by: str) -> Move:
+    """Give a guard another value, or with None the environment's again.
+
+    Raises CannotMove.
+    """
+    with transaction.atomic():
+        hold()
+        made = planned(name, value)
+        if made.row is None:
+            Guard.objects.filter(pk=name).delete()
+        else:
+            made.row.reason, made.row.by, made.row.moved_at = reason, by, Now()
+            made.row.save()
+        transaction.on_commit(moved)
+    log.warning("guard moved", guard=name, before=made.before, after=made.after, reason=reason, by=by)
+    return made
+
+
+def hold() -> None:
+    """Let nobody else move a guard until this transaction ends: two moves that agree alone may not agree together."""
+    with connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE orders_guard IN SHARE ROW EXCLUSIVE MODE")
+
+
+def moved() -> None:
+    """Have every process know."""
+    try:
+        mirror()
+    except (StoreError, DatabaseError) as reason:
+        log.warning("guards not mirrored, will be tried again", reason=str(reason))
+
+
+def mirror() -> None:
+    """Write the guards where every process looks.
+
+    Raises StoreError.
+    """
+    # Held while it is written, so that an older reading never replaces a newer one.
+    with transaction.atomic():
+        hold()
+        standing.mirror(rows())

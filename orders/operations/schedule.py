@@ -1,0 +1,146 @@
+"""Beat's schedule, as far as an operator may change it: the pace of polling, and what may be off for a while.
+
+The rows are django-celery-beat's; beat looks for changes with each of its steps and needs no restart.
+"""
+
+import json
+from dataclasses import dataclass
+
+import structlog
+from django.db import transaction
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from orders.flow import dispatch
+from routing.asking import POLL_MS
+from routing.guards import guards
+
+log = structlog.get_logger(__name__)
+
+POLL_MIN_MS = 100
+POLL_MAX_MS = 10_000
+
+ROLES = {
+    dispatch.POLL: "Asks both venues for every active pair. Orders need prices, so it stays on: pause a venue instead.",
+    dispatch.DRAIN: "Takes the event feed to Postgres. Nothing else does, so it stays on.",
+    dispatch.RECOVER: "Repairs Redis from Postgres. It keeps acknowledged orders from being lost, so it stays on.",
+    dispatch.KEEP: "Keeps failed orders as dead letters. May be off for a while: what failed meanwhile is kept when "
+    "it is on again.",
+    dispatch.RETIRE: "Moves a batch of what ended RETENTION_DAYS ago to the archive. May be off for a while: what is "
+    "due meanwhile is moved when it is on again.",
+    dispatch.CHECK: "Fires and expires what a lost message has left, and takes over dead workers' claims, so it stays "
+    "on.",
+    dispatch.AUDIT: "Compares a stretch of the book with Postgres. May be off for a while, to spare Postgres: what "
+    "should be missing from the book meanwhile is repaired when it is on again.",
+    dispatch.MATCH: "Looks at market events a lost message has left to no sniper, so it stays on.",
+}
+"""What each of the engine's periodic tasks is for."""
+MAY_REST = frozenset({dispatch.KEEP, dispatch.RETIRE, dispatch.AUDIT})
+"""Those that may be off for a while: no order waits for them."""
+
+
+class CannotSchedule(ValueError):
+    """The schedule cannot be changed so; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was changed of a task's schedule, in words."""
+
+    task: PeriodicTask
+    said: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(self.said)
+
+
+def interval_ms(task: PeriodicTask) -> int | None:
+    """Return how often a task comes, in milliseconds; None for one that has no interval."""
+    return int(task.interval.schedule.run_every.total_seconds() * 1000) if task.interval else None
+
+
+def polling_ms() -> int:
+    """Return how often the venues are polled, and keep it so until the transaction ends."""
+    task = PeriodicTask.objects.select_for_update(of=("self",)).filter(name=dispatch.POLL).first()
+    every = interval_ms(task) if task else None
+    return POLL_MS if every is None else every
+
+
+def change(pk: int, every_ms: int | None, *, enabled: bool, reason: str, by: str) -> Change:
+    """Give a task another interval, or None for the one it has, and switch it; return from what to what.
+
+    Raises CannotSchedule.
+    """
+    with transaction.atomic():
+        task = PeriodicTask.objects.select_for_update(of=("self",)).get(pk=pk)
+        refuse(task, every_ms, enabled=enabled)
+        said = tuple(said for said in (paced(task, every_ms), switched(task, enabled=enabled)) if said)
+        task.save()
+    made = Change(task, said)
+    log.warning("schedule changed", task=task.name, change=str(made), reason=reason, by=by)
+    return made
+
+
+def may_rest(task: PeriodicTask) -> bool:
+    """Tell whether a task may be off for a while; one that is not the engine's may."""
+    return task.name in MAY_REST or task.name not in ROLES
+
+
+def refuse(task: PeriodicTask, every_ms: int | None, *, enabled: bool) -> None:
+    """Let a change pass that leaves the engine able to work.
+
+    Raises CannotSchedule.
+    """
+    if every_ms in (None, interval_ms(task)) and enabled == task.enabled:
+        raise CannotSchedule(f"nothing would change: {task.name} is {state(enabled)}, {pace(task)}")
+    if task.enabled and not enabled and not may_rest(task):
+        raise CannotSchedule(f"{task.name} cannot be switched off")
+    if every_ms is not None and every_ms != interval_ms(task):
+        refuse_pace(task, every_ms, guards.QUOTE_FRESH_MS)
+
+
+def refuse_pace(task: PeriodicTask, every_ms: int, fresh_ms: int) -> None:
+    """Let an interval pass that polling may have.
+
+    Raises CannotSchedule.
+    """
+    if task.name != dispatch.POLL:
+        raise CannotSchedule(f"{task.name} comes {pace(task)}, which cannot be changed")
+    if not POLL_MIN_MS <= every_ms <= POLL_MAX_MS:
+        raise CannotSchedule(f"the polling interval is {POLL_MIN_MS} to {POLL_MAX_MS} ms, not {every_ms}")
+    if every_ms > fresh_ms and every_ms > (interval_ms(task) or 0):
+        raise CannotSchedule(
+            f"with a polling interval of {every_ms} ms and QUOTE_FRESH_MS={fresh_ms} no quote would stay fresh until "
+            "the next: raise QUOTE_FRESH_MS first"
+        )
+
+
+def pace(task: PeriodicTask) -> str:
+    """Write how often a task comes."""
+    every = interval_ms(task)
+    return f"every {every} ms" if every is not None else "on a schedule of its own"
+
+
+def paced(task: PeriodicTask, every_ms: int | None) -> str:
+    """Set a task's interval, and all that follows from it; return what was changed."""
+    before = pace(task)
+    if every_ms in (None, interval_ms(task)):
+        return ""
+    # A row of its own: intervals are shared, and the other tasks keep theirs.
+    task.interval = IntervalSchedule.objects.filter(
+        every=every_ms * 1000, period=IntervalSchedule.MICROSECONDS
+    ).first() or IntervalSchedule.objects.create(every=every_ms * 1000, period=IntervalSchedule.MICROSECONDS)
+    task.expire_seconds = -(-every_ms // 1000)
+    # The worker that polls must know how soon the next poll comes.
+    task.kwargs = json.dumps({"every_ms": every_ms})
+    return f"from {before} to {pace(task)}"
+
+
+def switched(task: PeriodicTask, *, enabled: bool) -> str:
+    """Switch a task on or off; return what was changed."""
+    before, task.enabled = task.enabled, enabled
+    return f"from {state(before)} to {state(enabled)}" if before != enabled else ""
+
+
+def state(enabled: bool) -> str:
+    """Write whether a task is sent."""
+    return "on" if enabled else "off"

@@ -1,0 +1,192 @@
+"""The WebSocket door: an order's events to whoever asks, and orders placed over the socket itself."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import aclosing, suppress
+from typing import Any
+from urllib.parse import parse_qs
+
+import structlog
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from engine.cursor import Cursor
+from orders.api import serializers
+from orders.api.cursors import cursor
+from orders.api.errors import Invalid, body, describe
+from orders.api.parsers import loads
+from orders.flow.batcher import gate
+from orders.flow.intake import NewOrder
+from orders.sockets.tail import UnknownOrder, tail
+from orders.stores import live
+from orders.stores.order_view import START, uuid_or_none
+from orders.telemetry import metrics
+
+log = structlog.get_logger(__name__)
+
+DONE = 1000
+FAILED = 1011
+UNAVAILABLE = 1013
+BAD_REQUEST = 4400
+UNKNOWN = 4404
+CONFLICT = 4409
+CODES = {400: BAD_REQUEST, 409: CONFLICT, 503: UNAVAILABLE}
+"""Close codes by the HTTP status of the same refusal."""
+PARSED_WITHIN_S = 5.0
+"""How long reading an order may take, should the catalogue have to be read first."""
+FIRST_MESSAGE_S = 30.0
+"""How long a socket may be open without placing its order."""
+
+
+class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """Streams one order's events and closes after the last."""
+
+    # Events come from the tail; a channel of its own would cost each socket a subscription.
+    channel_layer_alias = ""
+    beside: "asyncio.Task[None] | None" = None
+    """What goes on while the socket listens: waiting for the order, or streaming its events."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one socket, counted by what it is for."""
+        with metrics.socket(type(self).__name__):
+            await super().__call__(scope, receive, send)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this beside listening, instead of what was done so far."""
+        self.stop()
+        self.beside = asyncio.create_task(work)
+
+    def stop(self) -> None:
+        """End what goes on beside listening."""
+        if self.beside:
+            self.beside.cancel()
+
+    async def stream(self, order_id: str, after: Cursor) -> None:
+        """Send every event past `after`, then close."""
+        structlog.contextvars.bind_contextvars(order_id=order_id)
+        try:
+            async with aclosing(tail().follow(order_id, after)) as events:
+                async for event in events:
+                    await self.send(text_data=event)
+        except UnknownOrder:
+            await self.refuse(UNKNOWN, body("not_found", f"there is no order {order_id}"))
+        except Exception as reason:
+            await self.break_off(reason)
+        else:
+            await self.leave(DONE)
+
+    async def break_off(self, reason: Exception) -> None:
+        """Close a stream that cannot go on; the client comes back with `?after=`."""
+        expected = describe(reason)
+        if expected:
+            log.warning("stream broken off", reason=repr(reason))
+            await self.refuse(CODES.get(expected[0], FAILED), expected[1])
+        elif isinstance(reason, OSError | RuntimeError):
+            log.info("client gone in mid-stream", reason=repr(reason))
+        else:
+            log.error("stream failed", exc_info=reason)
+            await self.leave(FAILED)
+
+    async def refuse(self, code: int, error: dict[str, Any]) -> None:
+        """Say what is wrong, in the one error shape, and close."""
+        with suppress(OSError, RuntimeError):
+            await self.send(text_data=live.encode(error))
+        await self.leave(code)
+
+    async def leave(self, code: int) -> None:
+        """Close; to a client that has gone already there is nothing to say."""
+        with suppress(OSError, RuntimeError):
+            await self.close(code)
+
+    async def disconnect(self, code: int) -> None:
+        """Do no more for a client that has gone."""
+        self.stop()
+
+
+class OrderEvents(EventStream):
+    """`/ws/{orderId}`, with `?after=N&epoch=E` to go on behind the last event a client saw."""
+
+    async def connect(self) -> None:
+        """Start to stream, or say why not."""
+        await self.accept()
+        order_id = uuid_or_none(self.scope["url_route"]["kwargs"]["order_id"])
+        query = parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        try:
+            after = cursor(query.get("after", ["0"])[-1], query.get("epoch", [None])[-1])
+        except Invalid as reason:
+            await self.refuse(BAD_REQUEST, body(reason.code, reason.message, reason.fields))
+            return
+        if order_id is None:
+            await self.refuse(UNKNOWN, body("not_found", "there is no such order"))
+        else:
+            self.start(self.stream(order_id, after))
+
+
+class PlaceAndStream(EventStream):
+    """`/api/orders/execute`: the first message places an order, whose events follow on the same socket."""
+
+    placing = False
+
+    async def connect(self) -> None:
+        """Wait for the order, but not for ever."""
+        await self.accept()
+        self.start(self.give_up(FIRST_MESSAGE_S))
+
+    async def give_up(self, after_s: float) -> None:
+        """Close a socket on which no order was placed in time."""
+        await asyncio.sleep(after_s)
+        await self.refuse(BAD_REQUEST, body("no_order", f"no order came within {after_s:g} s"))
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Place the order the first message asks for."""
+        if self.placing:
+            with suppress(OSError, RuntimeError):
+                await self.send(text_data=live.encode(ONE_ORDER))
+            return
+        self.placing = True
+        self.stop()
+        try:
+            asked = await parse(text_data if text_data is not None else bytes_data or b"")
+            accepted = await gate().accept(asked)
+        except Exception as reason:
+            await self.refuse_order(reason)
+            return
+        self.start(self.stream(accepted.order_id, START))
+
+    async def refuse_order(self, reason: Exception) -> None:
+        """Say why the order was not accepted."""
+        answer = describe(reason)
+        if answer is None:
+            log.error("order not accepted", exc_info=reason)
+            answer = 500, body("internal", "the engine failed on this order; the log has the details")
+        await self.refuse(CODES.get(answer[0], FAILED), answer[1])
+
+
+class NoRoom(EventStream):
+    """A socket too many: closed as soon as it has heard so."""
+
+    async def connect(self) -> None:
+        """Say that it must come back."""
+        await self.accept()
+        await self.refuse(UNAVAILABLE, TOO_MANY)
+
+
+class NoSuchSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """Any other address: refused at the handshake."""
+
+    channel_layer_alias = ""
+
+    async def connect(self) -> None:
+        """Close before accepting."""
+        await self.close(UNKNOWN)
+
+
+TOO_MANY = body("overloaded", "more sockets are open than this server can keep; try again in a second")
+ONE_ORDER = body("one_order", "this socket has its order; open another for the next")
+
+
+async def parse(text: bytes | str) -> NewOrder:
+    """Read an order as the HTTP door does.
+
+    Raises Invalid.
+    """
+    return await gate().beside.run(PARSED_WITHIN_S, lambda: serializers.parse(loads(text)))

@@ -1,0 +1,267 @@
+"""The WebSocket doors of the trading desk: one pair's market, and many orders' events on one socket."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from engine.cursor import Cursor
+from engine.events import moment
+from engine.money import BPS, MATHS, plain
+from engine.quotes import Pair, Quote
+from orders.api.errors import Field, Invalid, body, shown
+from orders.api.parsers import loads
+from orders.sockets.consumers import BAD_REQUEST, UNKNOWN, EventStream
+from orders.sockets.tail import UnknownOrder, tail
+from orders.sockets.ticker import View, ticker
+from orders.stores import live
+from orders.stores.order_view import uuid_or_none
+from orders.stores.threads import aside
+from routing.catalogue import catalogue
+from routing.guards import guards
+from routing.quotes import Cached
+from routing.store import now_ms
+from routing.venues import VENUES
+
+Json = dict[str, Any]
+
+FOLLOW_MAX = 1_000
+"""Orders one socket follows at a time."""
+ASKED_MAX = 500
+"""Orders one message may name."""
+SEQ_MAX = 999_999_999
+
+
+class QuoteFeed(EventStream):
+    """`/ws/quotes/{pair}`: what is known of a pair, then what has changed of it, at the client's own pace."""
+
+    async def connect(self) -> None:
+        """Start to show the pair."""
+        await self.accept()
+        self.start(self.show(self.scope["url_route"]["kwargs"]["pair"]))
+
+    async def show(self, name: str) -> None:
+        """Send the pair and its changes for as long as the client stays."""
+        try:
+            pair = (await aside(catalogue)).pairs.get(name)
+            if pair is None:
+                message = f"there is no pair {shown(name)}; GET /api/pairs lists them"
+                await self.refuse(UNKNOWN, body("not_found", message))
+                return
+            await self.show_pair(pair)
+        except Exception as reason:
+            await self.break_off(reason)
+
+    async def show_pair(self, pair: Pair) -> None:
+        """Send a snapshot, then what differs from what was sent last, however many moments lie between."""
+        before: View | None = None
+        async with aclosing(ticker().follow(pair)) as views:
+            async for view in views:
+                news = changes(before, view, now_ms()) if before else snapshot(pair, view, now_ms())
+                await self.send(text_data=live.encode(news))
+                before = view
+
+
+def snapshot(pair: Pair, view: View, now: int) -> Json:
+    """Write all that is known of a pair, and how it came to be: its prices of the last minutes."""
+    return {
+        "kind": "snapshot",
+        "pair": pair.name,
+        "tokenIn": pair.token_in.symbol,
+        "tokenOut": pair.token_out.symbol,
+        "tick": plain(pair.tick),
+        "venues": list(VENUES),
+        **prices(view.cached, now),
+        "levels": levels(view),
+        "fills": list(view.fills),
+        "trail": ticker().trail(pair.name),
+    }
+
+
+def changes(before: View, after: View, now: int) -> Json:
+    """Write prices, whose ages have changed at least, and of the rest what is new."""
+    news: Json = {"kind": "update", **prices(after.cached, now)}
+    if after.levels != before.levels:
+        news["levels"] = levels(after)
+    if fills := [fill for fill in after.fills if fill not in before.fills]:
+        news["fills"] = fills
+    return news
+
+
+def prices(cached: Cached, now: int) -> Json:
+    """Write the venues' quotes, BEST, how far the venues are apart, and up to which age they count."""
+    return {
+        "at": moment(now),
+        "freshMs": guards.QUOTE_FRESH_MS,
+        "staleMs": guards.QUOTE_STALE_MS,
+        "quotes": [quote_json(quote, now) for quote in cached.quotes],
+        "best": quote_json(cached.best, now) if cached.best else None,
+        "spreadBps": spread_bps(cached),
+    }
+
+
+def quote_json(quote: Quote, now: int) -> Json:
+    """Write one quote."""
+    return {
+        "venue": quote.venue,
+        "price": plain(quote.price),
+        "feeBps": quote.fee_bps,
+        "netPrice": plain(quote.net_price),
+        "ageMs": quote.age(now),
+    }
+
+
+def spread_bps(cached: Cached) -> str | None:
+    """Return how far the dearest venue's price less fee is above the cheapest's, in bps; None with fewer than two."""
+    known = sorted(quote.net_price for quote in cached.quotes if quote.price > 0)
+    if len(known) < 2:
+        return None
+    apart = MATHS.multiply(MATHS.divide(known[-1], known[0]) - 1, Decimal(BPS))
+    return plain(apart.quantize(Decimal("0.1")))
+
+
+def levels(view: View) -> list[Json]:
+    """Write the prices at which orders rest, the nearest first."""
+    return [{"price": price, "orders": count} for price, count in view.levels]
+
+
+class OrdersFeed(EventStream):
+    """`/ws/orders`: the events of all orders the client names, each once and in order, until it has enough.
+
+    A message `{"follow": [{"orderId", "after", "epoch"}], "unfollow": [id]}` is answered with how many are followed
+    now, so an empty one asks whether the line still stands.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.follows: dict[str, asyncio.Task[None]] = {}
+        self.leaving = False
+
+    async def connect(self) -> None:
+        """Wait for orders to follow."""
+        await self.accept()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Follow and unfollow what the client names."""
+        try:
+            asked = asked_for(loads(text_data if text_data is not None else bytes_data or b""))
+            for order_id in asked.unfollow:
+                self.drop(order_id)
+            if len(self.follows.keys() | asked.follow.keys()) > FOLLOW_MAX:
+                raise Invalid(f"one socket follows at most {FOLLOW_MAX} orders at a time; open another")
+        except Invalid as reason:
+            await self.refuse(BAD_REQUEST, body(reason.code, reason.message, reason.fields))
+            return
+        for order_id, after in asked.follow.items():
+            self.drop(order_id)
+            self.follows[order_id] = asyncio.create_task(self.relay(order_id, after))
+        with suppress(OSError, RuntimeError):
+            await self.send(text_data=live.encode({"following": len(self.follows)}))
+
+    async def relay(self, order_id: str, after: Cursor) -> None:
+        """Send an order's events past `after`; the last one ends it."""
+        try:
+            async with aclosing(tail().follow(order_id, after)) as events:
+                async for event in events:
+                    await self.send(text_data=event)
+            del self.follows[order_id]
+        except UnknownOrder:
+            del self.follows[order_id]
+            await self.say_unknown(order_id)
+        except Exception as reason:
+            await self.leave_once(reason)
+
+    async def say_unknown(self, order_id: str) -> None:
+        """Say which order there is not; the others go on."""
+        message = f"there is no order {order_id}"
+        wrong = Field("orderId", order_id, "is not the id of an order", "the orderId of an accepted order")
+        with suppress(OSError, RuntimeError):
+            await self.send(text_data=live.encode(body("not_found", message, [wrong])))
+
+    async def leave_once(self, reason: Exception) -> None:
+        """Break off; what ended one order's events ends the others' in the same moment."""
+        if not self.leaving:
+            self.leaving = True
+            await self.break_off(reason)
+
+    def drop(self, order_id: str) -> None:
+        """Follow an order no longer."""
+        if task := self.follows.pop(order_id, None):
+            task.cancel()
+
+    def stop(self) -> None:
+        """Follow nothing any more."""
+        for order_id in list(self.follows):
+            self.drop(order_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Orders to follow, each past what was seen of it, and orders to let go."""
+
+    follow: Mapping[str, Cursor]
+    unfollow: tuple[str, ...]
+
+
+def asked_for(data: Any) -> Asked:
+    """Read a message.
+
+    Raises Invalid.
+    """
+    if not isinstance(data, dict) or not data or set(data) - {"follow", "unfollow"}:
+        raise Invalid('a message is an object with "follow", "unfollow" or both')
+    follow = [followed(one) for one in listed("follow", data)]
+    return Asked(dict(follow), tuple(known_id("unfollow", one) for one in listed("unfollow", data)))
+
+
+def listed(name: str, data: Mapping[str, Any]) -> list[Any]:
+    """Return a list of the message.
+
+    Raises Invalid.
+    """
+    found = data.get(name, [])
+    if not isinstance(found, list) or len(found) > ASKED_MAX:
+        raise wrong(name, found, f"must be a list of at most {ASKED_MAX}", f"a list of at most {ASKED_MAX}")
+    return found
+
+
+def followed(one: Any) -> tuple[str, Cursor]:
+    """Read an order to follow.
+
+    Raises Invalid.
+    """
+    if not isinstance(one, dict) or set(one) - {"orderId", "after", "epoch"}:
+        raise wrong("follow", one, "is not an order to follow", '{"orderId": id, "after": seq, "epoch": epoch}')
+    after = whole("after", one.get("after", 0), "is not the seq of an event", "a whole number, 0 for all")
+    epoch = one.get("epoch")
+    if epoch is not None:
+        epoch = whole("epoch", epoch, "is not the epoch of an event", "a whole number")
+    return known_id("orderId", one.get("orderId")), Cursor(after, epoch)
+
+
+def whole(name: str, value: Any, message: str, accepted: str) -> int:
+    """Read a whole number.
+
+    Raises Invalid.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= SEQ_MAX:
+        raise wrong(name, value, message, accepted)
+    return value
+
+
+def known_id(name: str, text: Any) -> str:
+    """Read an order's id.
+
+    Raises Invalid.
+    """
+    found = uuid_or_none(text) if isinstance(text, str) else None
+    if found is None:
+        raise wrong(name, text, "is not the id of an order", "the orderId of an accepted order")
+    return found
+
+
+def wrong(name: str, value: Any, message: str, accepted: str) -> Invalid:
+    """Say what is wrong with a message."""
+    return Invalid(f"{name} {message}", [Field(name, shown(value), message, accepted)])

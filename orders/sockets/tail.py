@@ -1,0 +1,223 @@
+"""Events to sockets: one reader of the feed per server process, fanned out to its own sockets.
+
+A message from the feed is a nudge, never the record: a follower that finds a gap, or hears nothing for a while, reads
+the order's own events again.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import structlog
+from django.conf import settings
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from engine.cursor import Cursor
+from orders.stores import live, order_view
+from orders.stores.threads import aside, one_per_loop
+from routing.store import StoreError
+
+log = structlog.get_logger(__name__)
+
+BLOCK_MS = 2_000
+REREAD_S = 10.0
+"""Silence after which a follower looks for itself."""
+RECONNECT_S = (0.1, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the feed says of an order: one event, whether it is the last, its JSON."""
+
+    cursor: Cursor
+    final: bool
+    text: str
+
+
+class UnknownOrder(Exception):
+    """There is no such order."""
+
+
+class Tail:
+    """Reads the feed and hands each event to the followers of its order."""
+
+    def __init__(self) -> None:
+        self.followers: defaultdict[str, set[asyncio.Queue[Heard]]] = defaultdict(set)
+        self.reader: asyncio.Task[None] | None = None
+
+    async def follow(self, order_id: str, after: Cursor = order_view.START) -> AsyncGenerator[str, None]:
+        """Yield the JSON of every event past `after`, once and in order; return after the last.
+
+        Where events up to `after` belong to the order no longer, that is said before anything else.
+        Raises UnknownOrder.
+        """
+        self.ensure_reading()
+        with self.inbox(order_id) as inbox:
+            at = after
+            while True:
+                past = await history(order_id, at)
+                if past.rewound:
+                    at = past.rewound
+                    yield rewound(order_id, at)
+                for cursor, text in past.events:
+                    at = cursor
+                    yield text
+                if past.finished:
+                    return
+                async with aclosing(until_gap(inbox, at)) as heard:
+                    async for one in heard:
+                        at = one.cursor
+                        yield one.text
+                        if one.final:
+                            return
+
+    @contextmanager
+    def inbox(self, order_id: str) -> Iterator["asyncio.Queue[Heard]"]:
+        """Listen for an order's events from now on; what was said before must be read."""
+        inbox: asyncio.Queue[Heard] = asyncio.Queue()
+        self.followers[order_id].add(inbox)
+        try:
+            yield inbox
+        finally:
+            self.followers[order_id].discard(inbox)
+            if not self.followers[order_id]:
+                del self.followers[order_id]
+
+    def ensure_reading(self) -> None:
+        """Start the reader with the first follower."""
+        if self.reader is None or self.reader.done():
+            self.reader = asyncio.create_task(self.read_for_ever())
+
+    async def read_for_ever(self) -> None:
+        """Read the feed, reconnecting with backoff; what is missed meanwhile the followers find themselves."""
+        wait = RECONNECT_S[0]
+        while not told_to_stop():
+            try:
+                async with client() as redis:
+                    position = await newest(redis)
+                    # Whoever came before the position was known may have missed something.
+                    self.ring()
+                    while not told_to_stop():
+                        position = await self.read(redis, position)
+                        wait = RECONNECT_S[0]
+            except (StoreError, OSError) as reason:
+                # Connecting again is all there is to do; the followers read for themselves until then.
+                log.warning("event feed unreachable, reconnecting", reason=str(reason), in_s=wait)
+                await asyncio.sleep(wait)
+                wait = min(RECONNECT_S[1], wait * 2)
+
+    async def read(self, redis: "Redis", position: str) -> str:
+        """Take what is new past `position` and hand it on; return the new position."""
+        # protocol 2: [[stream, [[entry id, fields], ...]]]
+        answer: Any = await redis.xread({live.FEED: position}, count=100, block=BLOCK_MS)
+        for _, entries in answer or []:
+            for entry_id, fields in entries:
+                position = entry_id
+                self.hand_on(fields.get("b", ""))
+        return position
+
+    def hand_on(self, batch: str) -> None:
+        """Give each event of an entry to its order's followers."""
+        for line in batch.split("\n"):
+            order_id, _, rest = line.partition(" ")
+            followers = self.followers.get(order_id)
+            if followers:
+                heard = read_line(rest)
+                for inbox in followers:
+                    inbox.put_nowait(heard)
+
+    def ring(self) -> None:
+        """Have every follower read for itself."""
+        for inboxes in self.followers.values():
+            for inbox in inboxes:
+                inbox.put_nowait(RING)
+
+
+def told_to_stop() -> bool:
+    """Tell whether this task was cancelled: redis-py loses a cancellation that falls together with its time limits."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+RING = Heard(Cursor(2**31, 2**31), False, "")
+"""A seq that is past any other, and so always a gap."""
+
+
+def rewound(order_id: str, to: Cursor) -> str:
+    """Write that what came after an event does not belong to the order any more."""
+    return live.encode({"orderId": order_id, "rewoundTo": to.seq, "epoch": to.epoch, "reason": REWOUND})
+
+
+REWOUND = "Redis was lost before the events after this one were saved; what follows takes their place"
+
+
+def read_line(rest: str) -> Heard:
+    """Read what follows the order id in a line of the feed; a line that says nothing sensible is a reason to look."""
+    try:
+        _, final, text = rest.split(" ", 2)
+        return Heard(order_view.cursor_of(text), final == "1", text)
+    except (ValueError, KeyError, msgspec.DecodeError):
+        return RING
+
+
+async def until_gap(inbox: "asyncio.Queue[Heard]", at: Cursor) -> AsyncGenerator[Heard, None]:
+    """Yield events that follow one another from `at`; end when it is time to look.
+
+    That is at a gap, in a later epoch than that of what was seen, or after REREAD_S of silence.
+    """
+    while True:
+        try:
+            async with asyncio.timeout(REREAD_S):
+                heard = await inbox.get()
+        except TimeoutError:
+            return
+        seq, epoch, known = heard.cursor.seq, heard.cursor.epoch or 0, at.epoch or 0
+        if at.seq and epoch < known:
+            continue
+        # A last event that was read before its status was, or that `at` lies beyond, is not news but the end.
+        if seq > at.seq + 1 or (heard.final and seq <= at.seq) or (at.seq and epoch > known):
+            return
+        if seq == at.seq + 1:
+            at = heard.cursor
+            yield heard
+
+
+async def history(order_id: str, after: Cursor) -> order_view.History:
+    """Read an order's events.
+
+    Raises UnknownOrder.
+    """
+    found = await aside(order_view.history, order_id, after)
+    if found is None:
+        raise UnknownOrder(order_id)
+    return found
+
+
+async def newest(redis: "Redis") -> str:
+    """Return the id of the feed's last entry."""
+    entries = await redis.xrevrange(live.FEED, count=1)
+    return str(entries[0][0]) if entries else "0-0"
+
+
+def client() -> "Redis":
+    """Connect for blocking reads: the socket's time limit is above the block's."""
+    return Redis.from_url(
+        settings.REDIS_URL,
+        decode_responses=True,
+        protocol=2,
+        socket_timeout=BLOCK_MS / 1000 + 3,
+        socket_connect_timeout=2,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+@one_per_loop
+def tail() -> Tail:
+    """Return this server's tail."""
+    return Tail()

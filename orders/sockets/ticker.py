@@ -1,0 +1,215 @@
+"""Market data to sockets: one reader per server process, for the pairs that somebody follows.
+
+What a follower is given is all there is to know of its pair at one moment, never a difference: one that is slow skips
+moments, and has no backlog.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from django.db import DatabaseError
+from django.db.models import Max
+
+from engine.events import moment
+from engine.lifecycle import AttemptState
+from engine.money import plain, price_of, shown
+from engine.quotes import Pair
+from orders.models import Attempt
+from orders.sockets.tail import told_to_stop
+from orders.stores import book
+from orders.stores.terms import epoch_ms
+from orders.stores.threads import aside, one_per_loop
+from routing import quotes
+from routing.catalogue import catalogue
+from routing.quotes import Cached
+from routing.store import StoreError, now_ms
+from routing.venues import VENUES
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 0.25
+"""How often the cache is read: twice as often as the venues are polled."""
+FILLS_EVERY = 4
+"""Fills are in Postgres, and read every so many rounds."""
+BEAT_S = 5.0
+"""Silence after which a follower is given the same again, so that its client can tell quiet from gone."""
+LEVELS_MAX = 40
+FILLS_MAX = 50
+ATTEMPTS_MAX = 2_000
+"""Attempts among which fills are looked for, of all pairs, newest first."""
+TRAIL_MAX = 900
+"""Points kept of a pair, at most one a second."""
+TRAILS_MAX = 32
+"""Pairs of which points are kept when nobody follows them any more."""
+
+Json = dict[str, Any]
+Point = tuple[int | str | None, ...]
+"""Epoch second; the price less fee of each venue in the order of VENUES; BEST."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A pair at one moment: quotes and BEST, the nearest resting levels with how many rest there, the last fills."""
+
+    cached: Cached
+    levels: tuple[tuple[str, int], ...]
+    fills: tuple[Json, ...]
+
+
+class Ticker:
+    """Reads what changes of the pairs that are followed, and wakes their followers."""
+
+    def __init__(self) -> None:
+        self.followers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self.latest: dict[str, View] = {}
+        self.trails: dict[str, deque[Point]] = {}
+        self.reader: asyncio.Task[None] | None = None
+
+    async def follow(self, pair: Pair) -> AsyncGenerator[View, None]:
+        """Yield the pair as it stands, and again whenever it has changed or BEAT_S have passed.
+
+        Raises StoreError or DatabaseError when it cannot be read at first; later the last that was known stays.
+        """
+        with self.place(pair.name) as changed:
+            if pair.name not in self.latest:
+                self.take(await aside(look, [pair.name], {}))
+            self.ensure_reading()
+            while True:
+                changed.clear()
+                yield self.latest[pair.name]
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(BEAT_S):
+                        await changed.wait()
+
+    @contextmanager
+    def place(self, pair: str) -> Iterator[asyncio.Event]:
+        """Have an event set whenever the pair has changed."""
+        changed = asyncio.Event()
+        self.followers[pair].add(changed)
+        try:
+            yield changed
+        finally:
+            self.followers[pair].discard(changed)
+            if not self.followers[pair]:
+                del self.followers[pair]
+                # What nobody keeps up to date must not be the next follower's first sight.
+                self.latest.pop(pair, None)
+
+    def ensure_reading(self) -> None:
+        """Start the reader with the first follower."""
+        if self.reader is None or self.reader.done():
+            self.reader = asyncio.create_task(self.read_while_followed())
+
+    async def read_while_followed(self) -> None:
+        """Read until nobody follows; a store that is away is asked again, and ages say what that means."""
+        rounds = 0
+        while self.followers and not told_to_stop():
+            await asyncio.sleep(EVERY_S)
+            rounds += 1
+            known = {} if rounds % FILLS_EVERY == 0 else {name: view.fills for name, view in self.latest.items()}
+            try:
+                self.take(await aside(look, list(self.followers), known))
+            except (StoreError, DatabaseError, OSError) as reason:
+                log.warning("market data unreachable, asking again", reason=str(reason))
+                await asyncio.sleep(1.0)
+
+    def take(self, seen: Mapping[str, View]) -> None:
+        """Keep what was seen and wake the followers of what has changed."""
+        second = now_ms() // 1000
+        for name, view in seen.items():
+            if name in self.followers and view != self.latest.get(name):
+                self.latest[name] = view
+                self.extend(name, point(second, view.cached))
+                for changed in self.followers[name]:
+                    changed.set()
+
+    def extend(self, pair: str, last: Point) -> None:
+        """Add a point to the pair's trail; one of the same second gives way."""
+        trail = self.trails.pop(pair, None)
+        if trail is None:
+            trail = deque(maxlen=TRAIL_MAX)
+        self.trails[pair] = trail
+        if trail and trail[-1][0] == last[0]:
+            trail.pop()
+        trail.append(last)
+        while len(self.trails) > TRAILS_MAX:
+            del self.trails[next(iter(self.trails))]
+
+    def trail(self, pair: str) -> list[Point]:
+        """Return the points of the last quarter of an hour, as far as somebody followed the pair."""
+        return list(self.trails.get(pair, ()))
+
+
+def look(pairs: Sequence[str], known_fills: Mapping[str, tuple[Json, ...]]) -> dict[str, View]:
+    """Read these pairs; fills only of those whose are not known.
+
+    Raises StoreError, DatabaseError.
+    """
+    cached = quotes.cached(pairs)
+    fresh = fills([name for name in pairs if name not in known_fills])
+    return {
+        name: View(
+            cached[name], tuple(book.levels(name, LEVELS_MAX)), fresh[name] if name in fresh else known_fills[name]
+        )
+        for name in pairs
+    }
+
+
+def fills(pairs: Collection[str]) -> dict[str, tuple[Json, ...]]:
+    """Return the last fills of each pair, newest first.
+
+    Raises DatabaseError.
+    """
+    known = catalogue()
+    named = {spelling: name for name in pairs for spelling in spellings(known.pair(name))}
+    found: dict[str, list[Json]] = {name: [] for name in pairs}
+    if not named:
+        return {}
+    newest = Attempt.objects.aggregate(newest=Max("pk"))["newest"] or 0
+    rows = (
+        Attempt.objects.filter(pk__gt=newest - ATTEMPTS_MAX, state=AttemptState.LANDED, order__pair__in=named)
+        .select_related("order")
+        .defer("raw", "trail")
+        .order_by("-settled_at")[: FILLS_MAX * len(named)]
+    )
+    for row in rows:
+        of_pair = found[named[row.order.pair]]
+        if len(of_pair) < FILLS_MAX:
+            of_pair.append(fill(row, known.pair(row.order.pair)))
+    return {name: tuple(those) for name, those in found.items()}
+
+
+def spellings(pair: Pair) -> tuple[str, str]:
+    """Return the names under which orders of a pair may be kept: one came before its token had a symbol."""
+    return pair.name, f"{pair.token_in.symbol}-{pair.token_out.mint}"
+
+
+def fill(row: Attempt, pair: Pair) -> Json:
+    """Describe what the chain executed."""
+    amount_in, amount_out = int(row.order.amount_in), int(row.amount_out or 0)
+    return {
+        "orderId": str(row.order_id),
+        "at": moment(epoch_ms(row.settled_at or row.sent_at)),
+        "venue": row.venue,
+        "price": plain(price_of(amount_in, amount_out, pair.token_in, pair.token_out)),
+        "amountIn": shown(amount_in, pair.token_in),
+        "amountOut": shown(amount_out, pair.token_out),
+    }
+
+
+def point(second: int, cached: Cached) -> Point:
+    """Make a point of a trail."""
+    net = {quote.venue: plain(quote.net_price) for quote in cached.quotes}
+    best = plain(cached.best.net_price) if cached.best else None
+    return (second, *(net.get(venue) for venue in VENUES), best)
+
+
+@one_per_loop
+def ticker() -> Ticker:
+    """Return this server's ticker."""
+    return Ticker()

@@ -1,0 +1,1 @@
+"""What orders are in Redis and in Postgres, and how each is read and written."""

@@ -1,0 +1,352 @@
+"""Attempts in Postgres: how a signed transaction leaves the house, one compare-and-set after the other.
+
+An attempt is committed as *prepared*, with the terms it was built on; then its order is swapped to `submitted` under
+the worker's fence (orders/flow/execution.py); then it is committed as *sent*, which exactly one caller wins; then its bytes
+leave.  Whoever loses the swap withdraws it: a prepared attempt has not been sent, and a withdrawn one never is.
+
+The partial unique index `one_open_or_landed_attempt_per_order` holds that there is one at a time, whatever the code
+believes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import structlog
+from django.db import DataError, IntegrityError
+
+from engine.lifecycle import OPEN_ATTEMPT, AttemptState
+from engine.orders import OrderType
+from orders.stores import terms
+from orders.stores.rows import as_bytea, fetch, recordset
+from routing.chain import Finding
+from routing.crashpoints import Store, step
+
+log = structlog.get_logger(__name__)
+
+OPEN = [state.value for state in OPEN_ATTEMPT]
+DECIDED = (AttemptState.LANDED.value, AttemptState.REJECTED.value, AttemptState.EXPIRED.value)
+"""What the chain can decide."""
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """One signed transaction; amounts in base units.
+
+    `seq` is that of the order's `submitted` event for it, `trail` the order's events from the second to that one.
+    """
+
+    order_id: str
+    number: int
+    venue: str
+    signature: str
+    raw: bytes
+    last_valid_height: int
+    expected_out: int
+    minimum_out: int
+    fee_bps: int
+    amount_in: int
+    limit_price: str | None
+    terms_seq: int
+    seq: int
+    trail: tuple[str, ...]
+    at: int
+    """When its order is submitted, epoch ms."""
+    tries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An attempt as the chain, or its worker, has decided it, with what its order's last event needs."""
+
+    order_id: str
+    type: OrderType
+    pair: str
+    amount_in: int
+    number: int
+    tries: int
+    state: AttemptState
+    venue: str
+    signature: str
+    expected_out: int
+    fee_bps: int
+    slot: int
+    amount_out: int
+    fee_lamports: int
+    error_code: str
+    error: str
+    settled_at: int
+    """When that was recorded, epoch ms; 0 while it is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Which orders' attempts stand, and which Postgres cannot write at all, with its reason.
+
+    The rest have an attempt already, have ended, or have other terms by now.
+    """
+
+    stands: set[str]
+    faulty: dict[str, str]
+
+
+def prepare(attempts: Sequence[Prepared]) -> Outcome:
+    """Commit attempts; one that cannot be written stops none of its neighbours."""
+    if not attempts:
+        return Outcome(set(), {})
+    try:
+        return Outcome(insert(attempts), {})
+    except (DataError, IntegrityError) as reason:
+        if len(attempts) == 1:
+            return Outcome(set(), {attempts[0].order_id: str(reason).strip()})
+    middle = len(attempts) // 2
+    first, second = prepare(attempts[:middle]), prepare(attempts[middle:])
+    return Outcome(first.stands | second.stands, first.faulty | second.faulty)
+
+
+@step("prepare", Store.POSTGRES, "the attempt is committed as prepared")
+def insert(attempts: Sequence[Prepared]) -> set[str]:
+    """Commit attempts in one statement."""
+    rows = fetch(
+        """
+        WITH asked AS (
+            SELECT * FROM json_to_recordset(%s) AS a(
+                order_id uuid, number int, tries int, venue text, signature text, raw bytea, last_valid_height bigint,
+                expected_out numeric, minimum_out numeric, fee_bps int, amount_in numeric, limit_price numeric,
+                terms_seq int, seq int, trail jsonb)
+        ), open_orders AS (
+            -- Waits for an end or an amendment under way (decisions.commit), and then reads the row anew.
+            SELECT o.id FROM orders_order o JOIN asked ON asked.order_id = o.id
+            WHERE o.closed_at IS NULL AND o.terms_seq = asked.terms_seq
+            ORDER BY o.id FOR KEY SHARE OF o
+        )
+        INSERT INTO orders_attempt (order_id, number, tries, state, venue, signature, raw, last_valid_height,
+                                    expected_out, minimum_out, fee_bps, amount_in, limit_price, terms_seq, seq, trail)
+        SELECT order_id, number, tries, 'prepared', venue, signature, raw, last_valid_height,
+               expected_out, minimum_out, fee_bps, amount_in, limit_price, terms_seq, seq, trail
+        FROM asked JOIN open_orders ON open_orders.id = asked.order_id
+        ON CONFLICT DO NOTHING
+        RETURNING order_id::text
+        """,
+        recordset(as_row(attempt) for attempt in attempts),
+    )
+    return {order_id for (order_id,) in rows}
+
+
+def as_row(attempt: Prepared) -> dict[str, Any]:
+    """Write an attempt for its table."""
+    return {
+        "order_id": attempt.order_id,
+        "number": attempt.number,
+        "tries": attempt.tries,
+        "venue": attempt.venue,
+        "signature": attempt.signature,
+        "raw": as_bytea(attempt.raw),
+        "last_valid_height": attempt.last_valid_height,
+        "expected_out": attempt.expected_out,
+        "minimum_out": attempt.minimum_out,
+        "fee_bps": attempt.fee_bps,
+        "amount_in": attempt.amount_in,
+        "limit_price": attempt.limit_price,
+        "terms_seq": attempt.terms_seq,
+        "seq": attempt.seq,
+        "trail": msgspec.Raw(f"[{','.join(attempt.trail)}]".encode()),
+    }
+
+
+@step("sent", Store.POSTGRES, "the attempt is committed as sent")
+def mark_sent(signatures: Sequence[str]) -> set[str]:
+    """Commit prepared attempts as sent; return those this caller won, whose bytes it must send now, and nobody else."""
+    return changed(
+        """
+        UPDATE orders_attempt t SET state = 'sent', sent_at = now(), sends = 1
+        FROM (SELECT id FROM orders_attempt WHERE signature = ANY(%s) ORDER BY id FOR UPDATE) AS f
+        WHERE t.id = f.id AND t.state = 'prepared' RETURNING t.signature
+        """,
+        signatures,
+    )
+
+
+@step("withdraw", Store.POSTGRES, "the attempt is withdrawn")
+def withdraw(signatures: Sequence[str]) -> set[str]:
+    """Give prepared attempts up; return those that were, none of which is ever sent."""
+    return changed(
+        """
+        UPDATE orders_attempt t SET state = 'withdrawn', settled_at = now()
+        FROM (SELECT id FROM orders_attempt WHERE signature = ANY(%s) ORDER BY id FOR UPDATE) AS f
+        WHERE t.id = f.id AND t.state = 'prepared' RETURNING t.signature
+        """,
+        signatures,
+    )
+
+
+@step("resent", Store.POSTGRES, "another broadcast is noted")
+def note_resent(signatures: Sequence[str]) -> None:
+    """Note that the bytes of sent attempts were broadcast again."""
+    changed(
+        """
+        UPDATE orders_attempt t SET sent_at = now(), sends = sends + 1
+        FROM (SELECT id FROM orders_attempt WHERE signature = ANY(%s) ORDER BY id FOR UPDATE) AS f
+        WHERE t.id = f.id AND t.state = 'sent' RETURNING t.signature
+        """,
+        signatures,
+    )
+
+
+def changed(statement: str, signatures: Sequence[str]) -> set[str]:
+    """Change attempts by a statement that locks them in the order of their ids, as every writer here does."""
+    if not signatures:
+        return set()
+    return {signature for (signature,) in fetch(statement, list(signatures))}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The one attempt of an order that is open or landed."""
+
+    order_id: str
+    signature: str
+    state: AttemptState
+
+
+def holding(order_ids: Sequence[str]) -> list[Held]:
+    """Return the open or landed attempts of these orders."""
+    if not order_ids:
+        return []
+    rows = fetch(
+        """
+        SELECT order_id::text, signature, state FROM orders_attempt
+        WHERE order_id = ANY(%s::uuid[]) AND state IN ('prepared', 'sent', 'landed')
+        """,
+        list(order_ids),
+    )
+    return [Held(order_id, signature, AttemptState(state)) for order_id, signature, state in rows]
+
+
+SETTLED_COLUMNS = """
+    o.id::text, o.type, o.pair, coalesce(t.amount_in, o.amount_in), t.number, t.tries, t.state, t.venue, t.signature,
+    t.expected_out, t.fee_bps, coalesce(t.slot, 0), coalesce(t.amount_out, 0), coalesce(t.fee_lamports, 0),
+    t.error_code, t.error, t.settled_at
+"""
+
+
+def settled_from(row: tuple[Any, ...]) -> Settled:
+    """Read SETTLED_COLUMNS."""
+    (order_id, kind, pair, amount_in, number, tries, state, venue, signature, expected, fee, slot) = row[:12]
+    out, lamports, error_code, error, at = row[12:]
+    return Settled(
+        order_id, OrderType(kind), pair, int(amount_in), number, tries, AttemptState(state), venue, signature,
+        int(expected), fee, slot, int(out), lamports, error_code, error, epoch_ms(at),
+    )  # fmt: skip
+
+
+def epoch_ms(at: datetime | None) -> int:
+    """Return a moment in epoch milliseconds; 0 for none."""
+    return terms.epoch_ms(at) if at else 0
+
+
+ERROR_CODE_MAX = 40
+"""Characters of a code that its column holds."""
+
+
+def settle(state: AttemptState, findings: Sequence[Finding], now: int) -> list[Settled]:
+    """Record the chain's decision on open attempts; harmless twice.  Return the attempts that now stand so.
+
+    One that cannot be written stops none of its neighbours.
+    """
+    try:
+        return record(state, [writable(one) for one in findings], now)
+    except (DataError, IntegrityError) as reason:
+        if len(findings) == 1:
+            log.error("attempt cannot be settled", signature=findings[0].signature, reason=str(reason).strip())
+            return []
+    middle = len(findings) // 2
+    return settle(state, findings[:middle], now) + settle(state, findings[middle:], now)
+
+
+def writable(found: Finding) -> Finding:
+    """Have what the chain says be such as Postgres keeps: a mark for a NUL, a code no longer than its column."""
+    code, error = (text.replace("\0", "\ufffd") for text in (found.error_code, found.error))
+    return replace(found, error_code=code[:ERROR_CODE_MAX], error=error)
+
+
+@step(
+    "settle", Store.POSTGRES, "the attempt is committed as", *DECIDED, kind=lambda to, found, now: to if found else ""
+)
+def record(state: AttemptState, findings: Sequence[Finding], now: int) -> list[Settled]:
+    """Record it in one statement.
+
+    `now` is when, epoch ms by the store's clock, unless that is recorded already.  Two workers may have found the same:
+    each locks its rows in the order of their ids, so neither waits for the other while the other waits for it.
+    """
+    if not findings:
+        return []
+    rows = fetch(
+        f"""
+        WITH found AS MATERIALIZED (
+            SELECT t.id, a.* FROM orders_attempt t
+            JOIN json_to_recordset(%s) AS a(signature text, slot bigint, amount_out numeric, fee_lamports bigint,
+                                            error_code text, error text) USING (signature)
+            WHERE t.state = ANY(%s) ORDER BY t.id FOR UPDATE OF t)
+        UPDATE orders_attempt t
+        SET state = '{state.value}', settled_at = coalesce(settled_at, to_timestamp(%s / 1000.0)), slot = a.slot,
+            amount_out = a.amount_out, fee_lamports = a.fee_lamports, error_code = a.error_code, error = a.error
+        FROM found a, orders_order o
+        WHERE t.id = a.id AND o.id = t.order_id
+        RETURNING {SETTLED_COLUMNS}
+        """,  # noqa: S608 - a word of our own enum and a constant of this module
+        recordset(findings),
+        [*OPEN, state.value],
+        now,
+    )
+    return [settled_from(row) for row in rows]
+
+
+def by_signature(signatures: Sequence[str]) -> list[Settled]:
+    """Return these attempts, whatever their state."""
+    if not signatures:
+        return []
+    rows = fetch(
+        f"""
+        SELECT {SETTLED_COLUMNS} FROM orders_attempt t JOIN orders_order o ON o.id = t.order_id
+        WHERE t.signature = ANY(%s)
+        """,  # noqa: S608 - a constant of this module
+        list(signatures),
+    )
+    return [settled_from(row) for row in rows]
+
+
+@step("audit", Store.POSTGRES, "open attempts are this caller's to look at")
+def unsettled(older_than_ms: int, limit: int) -> list[tuple[str, bytes, int]]:
+    """Take sent attempts last broadcast longer ago than that: (signature, bytes, last valid height).
+
+    Each is put off by its new `sent_at`, so that replicas share them.
+    """
+    rows = fetch(
+        """
+        UPDATE orders_attempt SET sent_at = now() WHERE id IN (
+            SELECT id FROM orders_attempt
+            WHERE state IN ('prepared', 'sent') AND state = 'sent'
+              AND sent_at < now() - %s * interval '1 millisecond'
+            ORDER BY sent_at LIMIT %s FOR UPDATE SKIP LOCKED)
+        RETURNING signature, raw, last_valid_height
+        """,
+        older_than_ms,
+        limit,
+    )
+    return [(signature, bytes(raw), height) for signature, raw, height in rows]
+
+
+def left_prepared(older_than_ms: int, limit: int) -> list[tuple[str, str, bytes]]:
+    """Return attempts whose worker has neither sent nor withdrawn them for that long: (order id, signature, bytes)."""
+    rows = fetch(
+        """
+        SELECT order_id::text, signature, raw FROM orders_attempt
+        WHERE state IN ('prepared', 'sent') AND state = 'prepared' AND sent_at < now() - %s * interval '1 millisecond'
+        ORDER BY sent_at LIMIT %s
+        """,
+        older_than_ms,
+        limit,
+    )
+    return [(order_id, signature, bytes(raw)) for order_id, signature, raw in rows]

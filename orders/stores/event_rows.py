@@ -1,0 +1,242 @@
+"""Events and orders in Postgres: how their rows are written, by DBSync and by whoever commits an end or an amendment.
+
+Writing is harmless twice, and in any order: an event row that exists is left unless it is of an epoch that was lost, an
+order row never goes back, and what has ended stays as it ended.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from django.db import DataError, IntegrityError, connection, transaction
+
+from engine.lifecycle import FINAL, Status
+from orders.flow import restoring
+from orders.stores import retired
+from orders.stores.rows import fetch, recordset
+from routing.crashpoints import Store, step
+
+FINALS = [status.value for status in FINAL]
+UNFILLED = [status.value for status in FINAL - {Status.CONFIRMED}]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One event, read and checked: `event` is its JSON, `line` the feed's line it came in."""
+
+    wire: "Wire"
+    event: str
+    line: str
+
+
+class BadRecord(ValueError):
+    """This is not an event; the message says why."""
+
+
+class Wire(msgspec.Struct, rename="camel"):
+    """The part of an event that every event has, the facts that an order's row keeps, and those it is timed by."""
+
+    order_id: UUID
+    seq: int
+    status: Status
+    at: Annotated[datetime, msgspec.Meta(tz=True)]
+    attempt: int
+    epoch: int = 0
+    venue: str | None = None
+    tx_hash: str | None = None
+    type: str | None = None
+
+
+DECODER = msgspec.json.Decoder(Wire)
+
+
+def read(line: str) -> Row:
+    """Read one line of the feed: id, seq, whether final, the event's JSON.
+
+    Raises BadRecord.
+    """
+    parts = line.split(" ", 3)
+    if len(parts) != 4:
+        raise BadRecord(f"not `id seq final event`: {len(parts)} parts")
+    try:
+        wire = DECODER.decode(parts[3])
+    except (msgspec.DecodeError, RecursionError) as reason:
+        raise BadRecord(str(reason)) from None
+    return Row(wire, parts[3], line)
+
+
+@step("archive", Store.POSTGRES, "events are committed by DBSync")
+def store(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Write rows in one transaction; return those Postgres refuses, found by halving, with its reason."""
+    if not rows:
+        return []
+    try:
+        with transaction.atomic():
+            pin_plan()
+            ahead = update_orders(latest_of(rows))
+            behind = stragglers(rows, ahead)
+            insert_events([row for row in rows if row.wire.order_id not in behind], ahead)
+    except (DataError, IntegrityError) as reason:
+        if len(rows) == 1:
+            return [(rows[0].line, str(reason).strip())]
+        middle = len(rows) // 2
+        return store(rows[:middle]) + store(rows[middle:])
+    late = [row for row in rows if row.wire.order_id in behind]
+    contradicting = {str(row.wire.order_id) for row in late if behind[row.wire.order_id]}
+    restoring.restore(sorted(contradicting), "moved on behind its end")
+    return astray([row for row in late if not behind[row.wire.order_id]])
+
+
+def write_history(histories: Iterable[Sequence[str]]) -> None:
+    """Write the rows of orders that have ended or been amended, and all their events, in the caller's transaction."""
+    rows = [Row(DECODER.decode(text), text, "") for texts in histories for text in texts]
+    pin_plan()
+    insert_events(rows, update_orders(latest_of(rows)))
+
+
+def astray(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Return the events whose order has no row, with the reason; one that the order took along is no news."""
+    if not rows:
+        return []
+    there = retired.seqs({row.wire.order_id for row in rows})
+    return [
+        (row.line, "its order is archived, without this event" if row.wire.order_id in there else "no such order")
+        for row in rows
+        if row.wire.seq not in there.get(row.wire.order_id, ())
+    ]
+
+
+def pin_plan() -> None:
+    """Keep to index look-ups: on a table never analysed the planner would read all of it for every batch."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off"
+        )
+
+
+FACTS = "- '{orderId,epoch,seq,status,at,attempt}'::text[]"
+"""What is left of an event's JSON without the part every event has."""
+
+
+def insert_events(rows: Sequence[Row], ahead: Collection[UUID]) -> None:
+    """Insert events.  One that is there stays, unless it is of an earlier epoch: then it was lost, with all after it.
+
+    Orders that went `ahead` had no later event before.
+    """
+    newest = max((row.wire.epoch for row in rows), default=0)
+    doubtful = [row for row in rows if row.wire.order_id not in ahead or row.wire.epoch < newest]
+    sure = [row for row in rows if row.wire.order_id in ahead and row.wire.epoch == newest]
+    # The later epoch's last: where a batch has two events for one place, that one stands.
+    standing = sorted(superseded_left_out(doubtful, rows), key=lambda row: row.wire.epoch) + sure
+    once = {(row.wire.order_id, row.wire.seq): row.event for row in standing}
+    replaced = fetch(
+        f"""
+        WITH written AS (
+            INSERT INTO orders_orderevent AS known (order_id, epoch, seq, status, at, attempt, facts)
+            SELECT (e->>'orderId')::uuid, coalesce((e->>'epoch')::int, 0), (e->>'seq')::int, e->>'status',
+                   (e->>'at')::timestamptz, (e->>'attempt')::int, e {FACTS}
+            FROM jsonb_array_elements(%s) AS e
+            ON CONFLICT (order_id, seq) DO UPDATE SET epoch = excluded.epoch, status = excluded.status,
+                at = excluded.at, attempt = excluded.attempt, facts = excluded.facts
+            WHERE known.epoch < excluded.epoch AND known.seq > 1
+            RETURNING order_id, seq, epoch, xmax <> 0 AS was_there
+        )
+        SELECT order_id, seq, epoch FROM written WHERE was_there
+        """,  # noqa: S608 - a constant of this module
+        f"[{','.join(once.values())}]",
+    )
+    for order_id, seq, epoch in replaced:
+        fetch("DELETE FROM orders_orderevent WHERE order_id = %s AND seq > %s AND epoch < %s", order_id, seq, epoch)
+
+
+def superseded_left_out(rows: Sequence[Row], batch: Sequence[Row]) -> list[Row]:
+    """Leave out events of an earlier epoch in whose place Postgres, or the batch, has some of a later one."""
+    if not rows:
+        return []
+    begins = fetch(
+        "SELECT order_id, epoch, min(seq) FROM orders_orderevent WHERE order_id = ANY(%s) AND seq > 1 GROUP BY 1, 2",
+        list({row.wire.order_id for row in rows}),
+    )
+    first: dict[UUID, dict[int, int]] = defaultdict(dict)
+    for order_id, epoch, seq in [
+        *begins,
+        *((r.wire.order_id, r.wire.epoch, r.wire.seq) for r in batch if r.wire.seq > 1),
+    ]:
+        first[order_id][epoch] = min(seq, first[order_id].get(epoch, seq))
+
+    def stands(wire: Wire) -> bool:
+        return all(wire.seq < seq for epoch, seq in first[wire.order_id].items() if epoch > wire.epoch)
+
+    return [row for row in rows if stands(row.wire)]
+
+
+def latest_of(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Fold the events of each order into its last one, with the last venue and signature that any of them names."""
+    last: dict[UUID, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: (row.wire.epoch, row.wire.seq)):
+        wire = row.wire
+        known = last.get(wire.order_id, {})
+        last[wire.order_id] = {
+            "order_id": wire.order_id,
+            "event": msgspec.Raw(row.event.encode()),
+            "venue": wire.venue or known.get("venue"),
+            "tx_hash": wire.tx_hash or known.get("tx_hash"),
+        }
+    return [last[order_id] for order_id in sorted(last)]
+
+
+def update_orders(latest: Sequence[dict[str, Any]]) -> set[UUID]:
+    """Bring order rows up to their last event; return those that went ahead.
+
+    What was made in a later epoch is later, whatever its seq; an event of the version before this one names none.  What
+    has ended stays as it ended.
+    """
+    rows = fetch(
+        f"""
+        UPDATE orders_order o
+        SET status = v.event->>'status', seq = (v.event->>'seq')::int,
+            epoch = coalesce((v.event->>'epoch')::int, o.epoch),
+            attempt = (v.event->>'attempt')::int, updated_at = (v.event->>'at')::timestamptz, result = v.event {FACTS},
+            closed_at = CASE WHEN v.event->>'status' = ANY(%s) THEN coalesce(o.closed_at, now()) ELSE o.closed_at END,
+            venue = coalesce(v.venue, o.venue), tx_hash = coalesce(v.tx_hash, o.tx_hash)
+        FROM jsonb_to_recordset(%s) AS v(order_id uuid, event jsonb, venue text, tx_hash text)
+        WHERE o.id = v.order_id AND o.status <> ALL(%s)
+          AND (o.epoch, o.seq) < (coalesce((v.event->>'epoch')::int, o.epoch), (v.event->>'seq')::int)
+        RETURNING o.id
+        """,  # noqa: S608 - a constant of this module
+        UNFILLED,
+        recordset(latest),
+        FINALS,
+    )
+    return {order_id for (order_id,) in rows}
+
+
+def stragglers(rows: Iterable[Row], known: Collection[UUID]) -> dict[UUID, bool]:
+    """Return orders whose events must not be written, beside those known to be in order.
+
+    True for one that has ended in Postgres before them, which Redis does not know; False for one that has no row.
+    """
+    last: dict[UUID, Wire] = {}
+    for row in rows:
+        wire = row.wire
+        if wire.order_id not in known and (
+            wire.order_id not in last or (last[wire.order_id].epoch, last[wire.order_id].seq) < (wire.epoch, wire.seq)
+        ):
+            last[wire.order_id] = wire
+    if not last:
+        return {}
+    found = {
+        order_id: (status, (epoch, seq))
+        for order_id, status, epoch, seq in fetch(
+            "SELECT id, status, epoch, seq FROM orders_order WHERE id = ANY(%s)", list(last)
+        )
+    }
+    return {
+        order_id: order_id in found
+        for order_id, wire in last.items()
+        if order_id not in found or (found[order_id][0] in FINALS and found[order_id][1] < (wire.epoch, wire.seq))
+    }

@@ -1,0 +1,1 @@
+"""Metrics, traces, and how log lines name orders."""

@@ -1,0 +1,301 @@
+"""What is counted and timed, and under which names: every metric of the engine, and the hooks that feed them.
+
+A process counts for itself, in PROCESS; what the stores hold, READ, orders/operations/scrape.py looks up when somebody asks.
+Counts begin at 0 with their process, as Prometheus expects.
+"""
+
+import time
+from collections import Counter as Tally
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily
+
+from engine.lifecycle import FINAL, Status
+from engine.orders import OrderType
+
+# When a count began is worth a series to nobody here.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+PROCESS = CollectorRegistry()
+"""What this process has counted, and what it uses of the machine."""
+ProcessCollector(registry=PROCESS)
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds of what is timed about orders."""
+FAST_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.0)
+"""Upper bounds of a store's round trip, which has 2 s at most."""
+
+
+class Read(NamedTuple):
+    """A gauge that is looked up at the scrape."""
+
+    about: str
+    labels: tuple[str, ...] = ()
+
+
+READ = {
+    "engine_up": Read("Whether this part could be read for this scrape.", ("part",)),
+    "engine_queue_depth": Read("Wake-ups that no worker has taken yet.", ("queue",)),
+    "engine_queue_age_seconds": Read("How long the oldest of these has waited; 0 for none.", ("queue",)),
+    "engine_workers_alive": Read("Worker processes that have said lately that they live.", ("queue",)),
+    "engine_orders_open": Read("Unfinished orders that somebody must look at: all but those that rest."),
+    "engine_orders_overdue_seconds": Read("How long the most overdue of these has been due for a look."),
+    "engine_attempts_open": Read("Signed transactions the chain has not decided."),
+    "engine_dbsync_backlog_entries": Read("Entries of the event feed not yet written to Postgres."),
+    "engine_dbsync_backlog_seconds": Read("Age of the oldest of these entries."),
+    "engine_quote_age_seconds": Read("Age of a venue's last quote of an active pair.", ("pair", "venue")),
+    "engine_resting_orders": Read("Orders that wait for their price or their event, as archived.", ("pair",)),
+    "engine_oldest_moving_order_seconds": Read("Age of the oldest unfinished order that does not rest, as archived."),
+}
+"""What orders/operations/scrape.py looks up."""
+
+Sample = tuple[str, tuple[str, ...], float]
+"""A name of READ, its labels' values, and what was found."""
+
+ACCEPTED = Counter("engine_orders_accepted_total", "Orders committed, by type.", ("type",), registry=PROCESS)
+ORDERS = Counter(
+    "engine_orders_total",
+    "Steps of orders to a status; to pending when one was amended or rests again.",
+    ("type", "status"),
+    registry=PROCESS,
+)
+ROUTES = Counter("engine_routes_total", "Routing decisions, by the venue that won.", ("venue",), registry=PROCESS)
+FILLS = Counter("engine_fills_total", "Orders confirmed, by venue.", ("venue",), registry=PROCESS)
+FAILURES = Counter("engine_failures_total", "Orders failed for good, by code.", ("code",), registry=PROCESS)
+RETRIES = Counter("engine_retries_total", "Failed tries that are tried again, by code.", ("code",), registry=PROCESS)
+RETURNS = Counter("engine_returns_total", "Orders that fired in vain and rest again.", ("code",), registry=PROCESS)
+DEAD_LETTERS = Counter("engine_dead_letters_total", "Dead letters kept, by code.", ("code",), registry=PROCESS)
+LIMIT_TRIGGERS = Counter("engine_limit_triggers_total", "Limit orders that fired.", registry=PROCESS)
+SNIPER_FIRED = Counter("engine_sniper_fired_total", "Sniper orders that fired.", registry=PROCESS)
+SNIPER_REFUSED = Counter(
+    "engine_sniper_refused_total", "Sniper orders whose conditions held and that were refused.", registry=PROCESS
+)
+RESTORED = Counter(
+    "engine_orders_restored_total", "Live orders restored from Postgres, by why.", ("reason",), registry=PROCESS
+)
+BOOK_REPAIRED = Counter("engine_book_repaired_total", "Repairs to the book, by kind.", ("kind",), registry=PROCESS)
+SET_ASIDE = Counter("engine_set_aside_total", "Records of the feed that could not be written.", registry=PROCESS)
+DBSYNC_LAG = Histogram(
+    "engine_dbsync_lag_seconds",
+    "From the oldest event of a batch to its row being committed.",
+    buckets=SECONDS,
+    registry=PROCESS,
+)
+SPANS = Counter("engine_trace_spans_total", "Spans of traces, by what became of them.", ("outcome",), registry=PROCESS)
+WEBSOCKETS = Gauge("engine_websocket_clients", "Open sockets, by what they stream.", ("stream",), registry=PROCESS)
+ROUND_TRIP = Histogram(
+    "engine_store_round_trip_seconds",
+    "A small request to a store, sampled: with each heartbeat and each scrape.",
+    ("store",),
+    buckets=FAST_S,
+    registry=PROCESS,
+)
+
+
+STAGES = Histogram(
+    "engine_order_stage_seconds",
+    "Time orders spent in a status before the next; rests do not count.",
+    ("stage",),
+    buckets=SECONDS,
+    registry=PROCESS,
+)
+LIVES = Histogram(
+    "engine_order_seconds",
+    "Time from acceptance, or from firing, to an order's end, by how.",
+    ("status",),
+    buckets=SECONDS,
+    registry=PROCESS,
+)
+
+
+@cache
+def child(counter: Counter, *labels: str) -> Counter:
+    """Return the counter of these labels; remembered, since finding it costs more than counting."""
+    return counter.labels(*labels) if labels else counter
+
+
+@cache
+def timer(histogram: Histogram, *labels: str) -> Histogram:
+    """Return the histogram of these labels; remembered for the same reason."""
+    return histogram.labels(*labels)
+
+
+Steps = Sequence[tuple[Status, Mapping[str, Any]]]
+"""The statuses an order went through in one move, each with the facts of its event."""
+Counted = tuple[Counter, *tuple[str, ...]]
+"""A counter and its labels' values."""
+
+
+def count(found: Iterable[Counted]) -> None:
+    """Count these, each counter once however often it is among them."""
+    for (counter, *labels), times in Tally(found).items():
+        child(counter, *labels).inc(times)
+
+
+def moved(moves: Iterable[tuple[OrderType, Steps]]) -> None:
+    """Count what orders of these types have gone through."""
+    count(one for kind, steps in moves for one in counted(kind, steps))
+
+
+def counted(kind: OrderType, steps: Steps) -> Iterator[Counted]:
+    """Say what one order's move counts for."""
+    for to, facts in steps:
+        yield ORDERS, kind, to
+        yield from stated(to, facts)
+    if steps[0][0] is Status.TRIGGERED:
+        yield (LIMIT_TRIGGERS,) if kind is OrderType.LIMIT else (sniped(steps[-1][0]),)
+
+
+def sniped(end: Status) -> Counter:
+    """Tell a sniper order that fired from one that was refused."""
+    return SNIPER_REFUSED if end is Status.FAILED else SNIPER_FIRED
+
+
+def stated(to: Status, facts: Mapping[str, Any]) -> Iterator[Counted]:
+    """Say what the facts of one event count for."""
+    if to is Status.CONFIRMED:
+        yield FILLS, facts["venue"]
+    elif to is Status.FAILED:
+        yield FAILURES, facts["code"]
+    elif "retry" in facts:
+        yield RETRIES, facts["retry"]["code"]
+    elif "returned" in facts:
+        yield RETURNS, facts["returned"]["code"]
+    elif to is Status.ROUTING and "venue" in facts:
+        yield ROUTES, facts["venue"]
+
+
+def accepted(kinds: Iterable[OrderType]) -> None:
+    """Count orders whose rows have been committed."""
+    count((ACCEPTED, kind) for kind in kinds)
+
+
+def dead_letters(codes: Iterable[str]) -> None:
+    """Count dead letters that are new."""
+    count((DEAD_LETTERS, code) for code in codes)
+
+
+def spans(outcome: str, number: int) -> None:
+    """Count spans that were sent, or dropped because nobody took them."""
+    child(SPANS, outcome).inc(number)
+
+
+def restored(reason: str, number: int) -> None:
+    """Count live orders that were restored from Postgres."""
+    if number:
+        child(RESTORED, reason).inc(number)
+
+
+def repaired(kinds: Mapping[str, int]) -> None:
+    """Count what reconciliation put right."""
+    for kind, times in kinds.items():
+        child(BOOK_REPAIRED, kind).inc(times)
+
+
+class Event(Protocol):
+    """What is timed: an event as DBSync reads it; the first of an order names its type."""
+
+    order_id: UUID
+    seq: int
+    status: Status
+    at: datetime
+    type: str | None
+
+
+@dataclass(slots=True)
+class Life:
+    """Where an order was last seen, and since when it has been moving; None while it rests."""
+
+    seq: int
+    status: Status
+    at: datetime
+    began: datetime | None
+
+
+class Stopwatch:
+    """Times orders by the events that come by: by the store's clock, as their clients were told.
+
+    It remembers the `most` orders seen last.  An event that comes twice counts once, one whose predecessor went
+    elsewhere not at all.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self.most = most
+        self.lives: OrderedDict[UUID, Life] = OrderedDict()
+
+    def see(self, event: Event, *, rests: bool) -> None:
+        """Take note of one event; `rests` tells whether the order waits from then on."""
+        life = self.lives.get(event.order_id)
+        if life is None:
+            self.remember(event, None if rests else event.at)
+        elif event.seq > life.seq:
+            self.step(life, event, rests=rests)
+            self.lives.move_to_end(event.order_id)
+
+    def remember(self, event: Event, began: datetime | None) -> None:
+        """Begin with an order; only its first event tells when it began to move."""
+        known = event.seq == 1 or event.status is Status.TRIGGERED
+        self.lives[event.order_id] = Life(event.seq, event.status, event.at, began if known else None)
+        if len(self.lives) > self.most:
+            self.lives.popitem(last=False)
+
+    def step(self, life: Life, event: Event, *, rests: bool) -> None:
+        """Time the stage that this event ends, and the whole if it is the last."""
+        if event.seq == life.seq + 1 and (life.began or life.status is not Status.PENDING):
+            timer(STAGES, life.status).observe((event.at - life.at).total_seconds())
+        if event.status is Status.TRIGGERED:
+            life.began = event.at
+        elif rests:
+            life.began = None
+        if event.status in FINAL and life.began:
+            timer(LIVES, event.status).observe((event.at - life.began).total_seconds())
+        life.seq, life.status, life.at = event.seq, event.status, event.at
+
+
+stopwatch = Stopwatch()
+
+
+def archived(events: Sequence[Event], now_ms: int, refused: int) -> None:
+    """Time a batch of events that was written, and how long its oldest had waited for that; count what was refused."""
+    for event in events:
+        stopwatch.see(event, rests=event.status is Status.PENDING and event.type != OrderType.MARKET)
+    if events:
+        DBSYNC_LAG.observe(max(0.0, now_ms / 1000 - min(event.at for event in events).timestamp()))
+    SET_ASIDE.inc(refused)
+
+
+@contextmanager
+def socket(stream: str) -> Iterator[None]:
+    """Count a client's socket while it is open."""
+    clients = WEBSOCKETS.labels(stream)
+    clients.inc()
+    try:
+        yield
+    finally:
+        clients.dec()
+
+
+@contextmanager
+def round_trip(store: str) -> Iterator[None]:
+    """Time one small request to a store; one that fails is no round trip."""
+    began = time.perf_counter()
+    yield
+    timer(ROUND_TRIP, store).observe(time.perf_counter() - began)
+
+
+def families(samples: Iterable[Sample]) -> Iterator[GaugeMetricFamily]:
+    """Show what was looked up."""
+    made: dict[str, GaugeMetricFamily] = {}
+    for name, labels, value in samples:
+        if name not in made:
+            made[name] = GaugeMetricFamily(name, READ[name].about, labels=READ[name].labels)
+        made[name].add_metric(labels, value)
+    yield from made.values()

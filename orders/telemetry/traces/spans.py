@@ -1,0 +1,104 @@
+"""What a span is, which orders have any, and how they leave this process."""
+
+import atexit
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from random import getrandbits
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+
+if TYPE_CHECKING:
+    from orders.telemetry.otlp import Shipper
+
+log = structlog.get_logger(__name__)
+
+ROOT = 0
+"""As a span's id or its parent: the root of whichever order's trace it is in."""
+NOBODY = -1
+"""As a parent: the span is the root."""
+
+NOTHING: AbstractContextManager[None] = nullcontext()
+
+
+class Link(NamedTuple):
+    """A span of another trace, or of the same: 128 and 64 bits; ROOT is the root of that trace."""
+
+    trace: int
+    span: int
+
+
+class Told(NamedTuple):
+    """Something that happened at a moment of a span."""
+
+    name: str
+    at: int
+    facts: Mapping[str, Any]
+
+
+class Span(NamedTuple):
+    """One span, finished; times are epoch nanoseconds."""
+
+    name: str
+    kind: str
+    id: int
+    parent: int
+    began: int
+    ended: int
+    attributes: Mapping[str, Any]
+    error: str | None = None
+    """What went wrong; empty for a span that says it went well."""
+    links: tuple[Link, ...] = ()
+    events: tuple[Told, ...] = ()
+
+
+def on() -> bool:
+    """Tell whether orders are traced."""
+    return bool(settings.OTEL_EXPORTER_OTLP_ENDPOINT)
+
+
+def new_id() -> int:
+    """Make a span's id: any 64 bits but none at all."""
+    return getrandbits(64) or 1
+
+
+def trace_of(order_id: str) -> int:
+    """Return the id of an order's trace: its own, which has 128 bits too."""
+    return UUID(order_id).int
+
+
+def is_chosen(order_id: str) -> bool:
+    """Tell whether an order is among the OTEL_TRACES_SAMPLER_ARG that are traced: in every process the same."""
+    share: float = settings.OTEL_TRACES_SAMPLER_ARG
+    return share >= 1 or int(order_id[-8:], 16) < share * 2**32
+
+
+@cache
+def shipper() -> "Shipper":
+    """Start what sends spans away, on the first of this process."""
+    from orders.telemetry.otlp import Shipper
+
+    made = Shipper()
+    made.start()
+    # A server and a worker end by a hook of their own, since a forked process has no exit handlers.
+    atexit.register(flush)
+    return made
+
+
+def put(order_ids: Iterable[str], spans: Sequence[Span]) -> None:
+    """Add these spans to the trace of each of these orders; whatever goes wrong with that is no order's business."""
+    try:
+        chosen = [order_id for order_id in order_ids if is_chosen(order_id)]
+        if chosen:
+            shipper().put([trace_of(order_id) for order_id in chosen], spans)
+    except Exception as reason:
+        log.warning("spans not kept", spans=len(spans), reason=repr(reason))
+
+
+def flush(**_: object) -> None:
+    """Send what is left, for as long as a process's end may wait for it."""
+    if shipper.cache_info().currsize:
+        shipper().stop()

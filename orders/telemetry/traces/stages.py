@@ -1,0 +1,98 @@
+"""An order's own stages: each from what was told before to what was told at its end."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from engine.lifecycle import Status
+from orders.telemetry.traces import spans
+from orders.telemetry.traces.pieces import doing, parent_of, touch
+from orders.telemetry.traces.spans import ROOT, Link, Span, Told, new_id, on, trace_of
+
+if TYPE_CHECKING:
+    from orders.flow.progress import Move
+
+BEGUN_MAX = 20_000
+"""Orders of which it is remembered since when they have been in a stage."""
+
+STAGES = {
+    Status.PENDING: "route",
+    Status.TRIGGERED: "route",
+    Status.ROUTING: "route",
+    Status.BUILDING: "build",
+    Status.SUBMITTED: "settle",
+}
+"""What is done with an order in each status; that it waits is nobody's work, and no span."""
+ACTS = {Status.TRIGGERED: "trigger", Status.CANCELLED: "cancel", Status.EXPIRED: "expire"}
+"""What is done at a stroke, by where it leads."""
+SHOWN = ("venue", "reason", "txHash", "executedPrice", "code")
+"""Facts that stand in a stage's own attributes, and not only with its events."""
+
+begun: OrderedDict[str, int] = OrderedDict()
+begun_lock = Lock()
+
+
+def moved(moves: Iterable["Move"]) -> None:
+    """Add to each order's trace the stage that has ended with its move."""
+    if not on():
+        return
+    now = time.time_ns()
+    for move in moves:
+        touch((move.order_id,))
+        began = stage_began(move, now)
+        spans.put([move.order_id], [stage(move, began, now)])
+
+
+def stage_began(move: "Move", now: int) -> int:
+    """Return since when an order has been in its stage, and note that the next begins now."""
+    here, to = doing.get(), move.steps[-1][0]
+    with begun_lock:
+        known = begun.pop(move.order_id, None)
+        if to in (Status.BUILDING, Status.SUBMITTED):
+            begun[move.order_id] = now
+        while len(begun) > BEGUN_MAX:
+            begun.popitem(last=False)
+    # Another process's stage, or one that begins with being looked at: waiting and backoff are no work.
+    if known is None or move.status not in (Status.BUILDING, Status.SUBMITTED):
+        return here.since if here else now
+    return known
+
+
+def stage(move: "Move", began: int, now: int) -> Span:
+    """Make the span of a stage, with what its order's client was told."""
+    to, facts = move.steps[-1]
+    merged = {name: value for _, said in move.steps for name, value in said.items()}
+    attributes = {"order.id": move.order_id, "order.type": move.type, "order.status": to, "order.attempt": move.attempt}
+    attributes |= {f"order.{name}": merged[name] for name in SHOWN if name in merged}
+    return Span(
+        name=stage_name(move.status, to),
+        kind="INTERNAL",
+        id=new_id(),
+        parent=parent_of(move.order_id, began),
+        began=began,
+        ended=now,
+        attributes=attributes,
+        error=trouble(to, facts),
+        # The order may have waited for days: what set it off is what this belongs to, beside what placed it.
+        links=(Link(trace_of(move.order_id), ROOT),) if move.steps[0][0] is Status.TRIGGERED else (),
+        events=tuple(Told(status, now, said) for status, said in move.steps),
+    )
+
+
+def stage_name(before: Status, to: Status) -> str:
+    """Name what was done."""
+    if before is Status.PENDING and to is Status.PENDING:
+        return "amend"
+    return ACTS.get(to, STAGES[before])
+
+
+def trouble(to: Status, facts: Mapping[str, Any]) -> str | None:
+    """Say what went wrong in a stage: nothing for one that went well, None where neither can be said."""
+    if to is Status.FAILED:
+        return f"{facts['code']}: {facts['message']}"
+    for tried_again in ("retry", "returned"):
+        if tried_again in facts:
+            return f"{facts[tried_again]['code']}: {facts[tried_again]['message']}"
+    return "" if to is Status.CONFIRMED else None
