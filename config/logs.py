@@ -82,7 +82,7 @@ def configure(*, level: str, form: str, role: str, traced: bool = False) -> None
                 "django.request": {"level": "ERROR"},
                 "httpx": {"level": "WARNING"},
                 "kombu": {"level": "WARNING"},
-                # orders/telemetry/otlp.py says what becomes of spans, now and then; the exporter would for each request.
+                # orders/telemetry/otlp.py reports lost spans now and then; the exporter would for each request.
                 "opentelemetry": {"level": "CRITICAL"},
                 "urllib3": {"level": "ERROR"},
                 **(QUIET if role == "shell" else {}),

@@ -76,7 +76,8 @@ TEMPLATES = [
 POOL_SIZES = {"api": 22, "order": 12, "beat": 0}
 """Postgres connections of one process by role; others take 6.  Their sum stays under max_connections.
 
-Every thread of the API that uses the database has one (orders/api/lanes.py, orders/stores/threads.py): none waits for another's.
+Every thread of the API that uses the database has one, so none waits for another's: see orders/api/lanes.py and
+orders/stores/threads.py.
 """
 OWN = {"api": 2}
 """Connections beside the pool, which only acceptance uses (orders/flow/batcher.py)."""

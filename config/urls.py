@@ -11,6 +11,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("metrics", Metrics.as_view()),
     path("", include("orders.api.urls")),
+    path("", include("orders.sockets.urls")),
 ]
 handler400 = "orders.api.errors.bad_request"
 handler403 = "orders.api.errors.forbidden"

@@ -196,7 +196,7 @@ class DeadLetter(models.Model):
 
 
 class ArchivedOrder(models.Model):
-    """A finished order that has left the tables above, whole, with all that belonged to it: see orders/operations/retention.py.
+    """A finished order that has left the tables above with all its rows: see orders/operations/retention.py.
 
     Its rows are kept as documents: whatever columns the tables have come along, and a column that is added later is
     null for what was archived before.  What may exist only once stays so: see the trigger `orders_once_for_good`.

@@ -8,7 +8,7 @@ from typing import Any
 from engine.lifecycle import Status
 from orders.admin.wording import seconds
 from orders.flow.pauses import pauses
-from orders.management import story as terminal
+from orders.operations import story as terminal
 
 Event = Mapping[str, Any]
 

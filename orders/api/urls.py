@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
-from orders.api import asyncapi, estimate, sockets_page, views
+from orders.api import estimate, views
 
 urlpatterns = [
     path("api/orders/execute", views.Execute.as_view()),
@@ -18,8 +18,6 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view()),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/redoc/", SpectacularRedocView.as_view(url_name="schema")),
-    path("api/asyncapi", asyncapi.described),
-    path("api/docs/ws/", sockets_page.sockets),
     path("healthz", views.Health.as_view()),
     path("readyz", views.Ready.as_view()),
 ]

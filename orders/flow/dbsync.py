@@ -14,7 +14,7 @@ from django.conf import settings
 from redis.exceptions import ResponseError
 
 from engine.lifecycle import FINAL
-from orders.flow import dispatch
+from orders.flow import dispatch, restoring
 from orders.models import SetAside
 from orders.stores import event_rows, live
 from orders.stores.event_rows import BadRecord, Row
@@ -134,7 +134,9 @@ def write(lines: Iterable[str]) -> None:
     # One order of writing for all readers: two that hold events of the same orders cannot deadlock.
     rows.sort(key=attrgetter("line"))
     for start in range(0, len(rows), EVENTS):
-        bad += event_rows.store(rows[start : start + EVENTS])
+        stored = event_rows.store(rows[start : start + EVENTS])
+        bad += stored.refused
+        restoring.restore(sorted(stored.behind_end), "moved on behind its end")
     set_aside(bad)
     refused = {line for line, _ in bad}
     finished = {str(row.wire.order_id) for row in rows if row.wire.status in FINAL and row.line not in refused}

@@ -16,7 +16,7 @@ from django.db import DatabaseError, transaction
 from redis.exceptions import RedisError
 
 from orders.models import Pause, Scope
-from orders.operations import risk_limits
+from orders.stores import risk_limit_rows
 from orders.stores.threads import one_per_loop
 from routing import outages
 from routing.catalogue import catalogue
@@ -113,9 +113,9 @@ def mirror() -> None:
     try:
         # One at a time, so that an older reading never replaces a newer one.
         with transaction.atomic():
-            risk_limits.hold()
+            risk_limit_rows.hold()
             outages.withhold(read().venues)
-            risk_limits.mirror()
+            risk_limit_rows.mirror()
     except (StoreError, DatabaseError) as reason:
         log.warning("controls not mirrored, will be tried again", reason=str(reason))
 

@@ -37,8 +37,8 @@ replica that keeps up lose far less."""
 def recover() -> None:
     """Compare Postgres with Redis and repair Redis: everything after a loss, what is missing otherwise.
 
-    Orders that rest may be a million: unless there was a loss, orders/operations/reconciliation.py looks after them, at leisure;
-    if there was, one process rebuilds, and the others have their threads for orders that move.
+    There may be a million resting orders.  Without a loss orders/operations/reconciliation.py checks them, a few at a
+    time; after a loss one process rebuilds, and the others keep their threads for orders that move.
     """
     if noticed():
         if live.begin_rebuild():

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 import structlog
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 
 from engine import guards as known
 from orders.models import Guard
 from orders.operations import schedule
+from orders.stores import risk_limit_rows
 from routing import guards as standing
 from routing.store import StoreError
 
@@ -34,20 +35,15 @@ class Move:
         return f"from {self.before:,} to {self.after:,} {unit}{back}"
 
 
-def rows() -> dict[str, int]:
-    """Read what operators have moved."""
-    return dict(Guard.objects.values_list("name", "value"))
-
-
 def values() -> dict[str, int]:
     """Return every guard as Postgres has it, which is how every process has it a second later."""
     defaults = standing.defaults()
-    return {**defaults, **known.moved(defaults, rows())}
+    return {**defaults, **known.moved(defaults, risk_limit_rows.read())}
 
 
 def idle() -> list[str]:
     """Name the guards whose move does not stand: the environment has changed under it since."""
-    found = rows()
+    found = risk_limit_rows.read()
     return sorted(found.keys() - known.moved(standing.defaults(), found).keys())
 
 
@@ -87,7 +83,7 @@ def move(name: str, value: int | None, reason: str, by: str) -> Move:
     Raises CannotMove.
     """
     with transaction.atomic():
-        hold()
+        risk_limit_rows.hold()
         made = planned(name, value)
         if made.row is None:
             Guard.objects.filter(pk=name).delete()
@@ -99,26 +95,9 @@ def move(name: str, value: int | None, reason: str, by: str) -> Move:
     return made
 
 
-def hold() -> None:
-    """Let nobody else move a guard until this transaction ends: two moves that agree alone may not agree together."""
-    with connection.cursor() as cursor:
-        cursor.execute("LOCK TABLE orders_guard IN SHARE ROW EXCLUSIVE MODE")
-
-
 def moved() -> None:
     """Have every process know."""
     try:
-        mirror()
+        risk_limit_rows.mirror()
     except (StoreError, DatabaseError) as reason:
         log.warning("guards not mirrored, will be tried again", reason=str(reason))
-
-
-def mirror() -> None:
-    """Write the guards where every process looks.
-
-    Raises StoreError.
-    """
-    # Held while it is written, so that an older reading never replaces a newer one.
-    with transaction.atomic():
-        hold()
-        standing.mirror(rows())

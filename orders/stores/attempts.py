@@ -1,8 +1,8 @@
 """Attempts in Postgres: how a signed transaction leaves the house, one compare-and-set after the other.
 
 An attempt is committed as *prepared*, with the terms it was built on; then its order is swapped to `submitted` under
-the worker's fence (orders/flow/execution.py); then it is committed as *sent*, which exactly one caller wins; then its bytes
-leave.  Whoever loses the swap withdraws it: a prepared attempt has not been sent, and a withdrawn one never is.
+the worker's fence (orders/flow/execution.py); then it is committed as *sent*, which exactly one caller wins; then its
+bytes leave.  Whoever loses the swap withdraws it: a prepared attempt has not been sent, and a withdrawn one never is.
 
 The partial unique index `one_open_or_landed_attempt_per_order` holds that there is one at a time, whatever the code
 believes.

@@ -13,8 +13,8 @@
 | `snipe:{<mint>}:windows`, `:pairs` | set | windows that have a `:volume`, pairs that have a `:price` |
 | `waiting:expiring` | sorted set | waiting orders that expire, by when |
 
-An order is in the book exactly while its live state says so: the scripts of orders/stores/live.py that change that state call
-`rest` and `leave` of LUA within the same step.  The scripts are in orders/stores/lua/book/.
+An order is in the book exactly while its live state says so: the scripts that change that state (orders/stores/live.py)
+call `rest` and `leave` of LUA within the same step.  The scripts are in orders/stores/lua/book/.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -8,14 +8,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 from django.db import DataError, IntegrityError, connection, transaction
 
 from engine.lifecycle import FINAL, Status
-from orders.flow import restoring
 from orders.stores import retired
 from orders.stores.rows import fetch, recordset
 from routing.crashpoints import Store, step
@@ -69,11 +68,18 @@ def read(line: str) -> Row:
     return Row(wire, parts[3], line)
 
 
+class Stored(NamedTuple):
+    """What became of rows: lines that were refused, each with the reason, and orders that moved on behind their end."""
+
+    refused: list[tuple[str, str]]
+    behind_end: set[str]
+
+
 @step("archive", Store.POSTGRES, "events are committed by DBSync")
-def store(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Write rows in one transaction; return those Postgres refuses, found by halving, with its reason."""
+def store(rows: Sequence[Row]) -> Stored:
+    """Write rows in one transaction; those Postgres refuses are found by halving."""
     if not rows:
-        return []
+        return Stored([], set())
     try:
         with transaction.atomic():
             pin_plan()
@@ -82,13 +88,13 @@ def store(rows: Sequence[Row]) -> list[tuple[str, str]]:
             insert_events([row for row in rows if row.wire.order_id not in behind], ahead)
     except (DataError, IntegrityError) as reason:
         if len(rows) == 1:
-            return [(rows[0].line, str(reason).strip())]
+            return Stored([(rows[0].line, str(reason).strip())], set())
         middle = len(rows) // 2
-        return store(rows[:middle]) + store(rows[middle:])
+        first, second = store(rows[:middle]), store(rows[middle:])
+        return Stored(first.refused + second.refused, first.behind_end | second.behind_end)
     late = [row for row in rows if row.wire.order_id in behind]
-    contradicting = {str(row.wire.order_id) for row in late if behind[row.wire.order_id]}
-    restoring.restore(sorted(contradicting), "moved on behind its end")
-    return astray([row for row in late if not behind[row.wire.order_id]])
+    ended = {str(row.wire.order_id) for row in late if behind[row.wire.order_id]}
+    return Stored(astray([row for row in late if not behind[row.wire.order_id]]), ended)
 
 
 def write_history(histories: Iterable[Sequence[str]]) -> None:

@@ -16,8 +16,8 @@ Fields of the hash: `status`, `seq` (of the last event), `attempt` (number of th
 `tx` (the transaction it is submitted as); `base` (attempts that do not count); `waits`, `place`, `returns` of one that
 waits; `intent`, `intended` while its end or amendment is being committed.
 
-All of it can be rebuilt from Postgres and the chain.  Times are Redis' own.  Claims are in orders/stores/claims.py, moves in
-orders/stores/swaps.py; their scripts are in orders/stores/lua/.
+All of it can be rebuilt from Postgres and the chain.  Times are Redis' own.  Claims are in orders/stores/claims.py,
+moves in orders/stores/swaps.py; their scripts are in orders/stores/lua/.
 """
 
 from collections.abc import Collection, Mapping, Sequence

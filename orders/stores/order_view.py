@@ -16,8 +16,7 @@ from engine.orders import OrderType
 from engine.quotes import Pair, Quote
 from orders import models
 from orders.stores import history as known_history
-from orders.stores import live, swaps
-from orders.stores import retired as retired
+from orders.stores import live, retired, swaps
 from orders.stores.terms import epoch_ms
 from routing import epochs, quotes
 from routing.catalogue import catalogue

@@ -1,6 +1,7 @@
 """What is counted and timed, and under which names: every metric of the engine, and the hooks that feed them.
 
-A process counts for itself, in PROCESS; what the stores hold, READ, orders/operations/scrape.py looks up when somebody asks.
+A process counts for itself, in PROCESS.  What the stores hold, in READ, orders/operations/scrape.py looks up at each
+scrape.
 Counts begin at 0 with their process, as Prometheus expects.
 """
 

@@ -22,7 +22,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from orders.telemetry import metrics
-from orders.telemetry.traces.spans import NOBODY, ROOT, Span
+from orders.telemetry.traces.records import NOBODY, ROOT, Span
 
 log = structlog.get_logger(__name__)
 

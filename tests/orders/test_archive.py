@@ -528,5 +528,5 @@ def test_writing_a_batch_never_reads_the_whole_table(bench):
         plan = " ".join(text for (text,) in cursor.fetchall())
         cursor.execute("ROLLBACK")
     assert "Index" in plan and "Seq Scan" not in plan
-    assert event_rows.store(rows) == []
+    assert event_rows.store(rows).refused == []
     assert {bench.row(order_id).status for order_id in ids} == {Status.ROUTING}

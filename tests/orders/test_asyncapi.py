@@ -10,10 +10,9 @@ import pytest
 from jsonschema import Draft7Validator, FormatChecker
 
 from engine.triggers import Condition, Kind
-from orders.api import asyncapi
 from orders.client.events import KINDS, event_of
 from orders.flow import limits, waiting
-from orders.sockets import ticker
+from orders.sockets import asyncapi, ticker
 from orders.stores.threads import aside
 from routing.catalogue import catalogue
 from routing.store import now_ms

@@ -18,7 +18,7 @@ from orders.flow import duties, limits, recovery, sniping
 from orders.models import Guard
 from orders.operations import risk_limits
 from orders.operations.risk_limits import CannotMove
-from orders.stores import live
+from orders.stores import live, risk_limit_rows
 from routing import guards as standing
 from routing import tape
 from routing.guards import guards as now
@@ -313,7 +313,7 @@ def test_two_moves_at_once_that_contradict_each_other_do_not_both_stand(bench):
         assert not outcome
     other.join(10)
     assert outcome == {"rival": "QUOTE_STALE_MS=3000: must not be below QUOTE_FRESH_MS=9000"}
-    assert risk_limits.rows() == {"QUOTE_FRESH_MS": 9_000}
+    assert risk_limit_rows.read() == {"QUOTE_FRESH_MS": 9_000}
 
 
 # --- the admin
@@ -438,7 +438,7 @@ def test_who_may_only_look_moves_nothing(bench, looker):
     assert looker.get(f"{LIST}MAX_ATTEMPTS/change/").status_code == 200
     assert post(looker, "MAX_ATTEMPTS", "5").status_code == 403
     assert looker.post(f"{LIST}MAX_ATTEMPTS/default/").status_code == 403
-    assert risk_limits.rows() == {"MAX_ATTEMPTS": 7}
+    assert risk_limit_rows.read() == {"MAX_ATTEMPTS": 7}
 
 
 def test_following_a_link_moves_nothing_and_what_there_is_not_is_not_found(bench, operator):
@@ -448,4 +448,4 @@ def test_following_a_link_moves_nothing_and_what_there_is_not_is_not_found(bench
     assert operator.get(f"{LIST}NOPE/change/").status_code == 302
     assert operator.get(f"{LIST}add/").status_code == 403
     assert operator.post(f"{LIST}MAX_ATTEMPTS/delete/", {"post": "yes"}).status_code == 403
-    assert risk_limits.rows() == {"MAX_ATTEMPTS": 7}
+    assert risk_limit_rows.read() == {"MAX_ATTEMPTS": 7}

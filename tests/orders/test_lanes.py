@@ -11,7 +11,7 @@ from orders.api import lanes as module
 from orders.api.errors import RETRY_AFTER_S
 from orders.api.lanes import ALIVE, CHANGE, ESTIMATE, KINDS, PAGE, PLACE, PROBE, READ, kind_of
 from orders.api.views import Health, Orders, Ready
-from orders.stores import threads as threads
+from orders.stores import threads
 from tests.orders.doors import get, http, until
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from orders.client import Backoff
 from orders.management import engine as commands_engine
-from orders.management import story
 from orders.management.commands.watch import Follower
+from orders.operations import story
 from tests.orders.test_commands import CONFIRMED, DROP, FAILED, ID, INTERRUPT, LIFE, PENDING, ROUTING, Engine, run, told
 
 REWOUND = {"orderId": ID, "rewoundTo": 2, "epoch": 4, "reason": "Redis was lost"}

@@ -19,7 +19,7 @@ from orders.flow import dead_letters, execution, intake, limits, recovery, settl
 from orders.telemetry import metrics, otlp, traces
 from orders.telemetry.otlp import Shipper
 from orders.telemetry.traces import doors, messages, pieces, spans, stages
-from orders.telemetry.traces.spans import NOBODY, ROOT, Link, Span
+from orders.telemetry.traces.records import NOBODY, ROOT, Link, Span
 from routing import wiring
 from routing.store import redis
 from tests.collector import ERROR, Collector, collector

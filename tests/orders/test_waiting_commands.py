@@ -12,9 +12,9 @@ from django.core.management import CommandError, call_command
 from orders.client import Backoff, Client, sockets
 from orders.client.events import event_of
 from orders.management import engine as commands_engine
-from orders.management import story
 from orders.management.commands import orders as listing
 from orders.management.commands.watch import Follower
+from orders.operations import story
 from tests.orders.test_commands import (
     CONFIRMED,
     DROP,

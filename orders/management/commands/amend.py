@@ -9,9 +9,10 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from orders.client import Order, Refused
-from orders.management import engine, story
+from orders.management import engine
 from orders.management.commands.cancel import unmoved
 from orders.management.commands.watch import command, found
+from orders.operations import story
 
 NEVER, NONE = "never", "none"
 

@@ -13,9 +13,10 @@ from engine.lifecycle import Status
 from engine.orders import OrderType, TimeInForce
 from orders.client import Condition, LimitOrder, MarketOrder, NewOrder, Placed, Refused, SniperOrder, launch, liquidity
 from orders.client import volume as traded
-from orders.management import engine, story
+from orders.management import engine
 from orders.management.commands.watch import EXIT_CODES, Follower, as_json, ways_on
 from orders.management.engine import Json
+from orders.operations import story
 
 MARKET_TIMEOUT_S = 60.0
 PLACED_CODES = f"{EXIT_CODES} With --no-watch: 0 placed."

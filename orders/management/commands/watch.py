@@ -15,8 +15,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from engine.lifecycle import Status
 from orders.client import ClientError, Event, Order, Placed, Refused, Unfinished
 from orders.client.cursor import Cursor
-from orders.management import engine, story
+from orders.management import engine
 from orders.management.engine import Json
+from orders.operations import story
 
 EXIT_CODES = (
     "Exit codes: 0 confirmed; 1 failed, cancelled or expired; 2 refused, unreachable or not final in time; 130 Ctrl-C."

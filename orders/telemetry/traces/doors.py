@@ -11,7 +11,8 @@ from uuid import UUID
 
 from orders.telemetry.traces import spans
 from orders.telemetry.traces.pieces import touch
-from orders.telemetry.traces.spans import NOBODY, ROOT, Link, Span, on, trace_of
+from orders.telemetry.traces.records import NOBODY, ROOT, Link, Span
+from orders.telemetry.traces.spans import on, trace_of
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from orders.telemetry.traces import spans
 from orders.telemetry.traces.pieces import Work, called, doing, parent_of
-from orders.telemetry.traces.spans import NOTHING, Span, on
+from orders.telemetry.traces.records import Span
+from orders.telemetry.traces.spans import NOTHING, on
 
 
 def message_span(task_id: str) -> int:

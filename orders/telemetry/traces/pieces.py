@@ -10,7 +10,8 @@ from functools import cache, lru_cache
 from typing import Any
 
 from orders.telemetry.traces import spans
-from orders.telemetry.traces.spans import NOTHING, ROOT, Span, new_id, on
+from orders.telemetry.traces.records import ROOT, Span
+from orders.telemetry.traces.spans import NOTHING, new_id, on
 from routing.store import redis
 
 CALLS_MAX = 64

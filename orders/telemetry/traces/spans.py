@@ -1,58 +1,24 @@
-"""What a span is, which orders have any, and how they leave this process."""
+"""Which orders have spans, and how those leave this process."""
 
 import atexit
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from random import getrandbits
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
 from django.conf import settings
+
+from orders.telemetry.traces.records import Span
 
 if TYPE_CHECKING:
     from orders.telemetry.otlp import Shipper
 
 log = structlog.get_logger(__name__)
 
-ROOT = 0
-"""As a span's id or its parent: the root of whichever order's trace it is in."""
-NOBODY = -1
-"""As a parent: the span is the root."""
-
 NOTHING: AbstractContextManager[None] = nullcontext()
-
-
-class Link(NamedTuple):
-    """A span of another trace, or of the same: 128 and 64 bits; ROOT is the root of that trace."""
-
-    trace: int
-    span: int
-
-
-class Told(NamedTuple):
-    """Something that happened at a moment of a span."""
-
-    name: str
-    at: int
-    facts: Mapping[str, Any]
-
-
-class Span(NamedTuple):
-    """One span, finished; times are epoch nanoseconds."""
-
-    name: str
-    kind: str
-    id: int
-    parent: int
-    began: int
-    ended: int
-    attributes: Mapping[str, Any]
-    error: str | None = None
-    """What went wrong; empty for a span that says it went well."""
-    links: tuple[Link, ...] = ()
-    events: tuple[Told, ...] = ()
 
 
 def on() -> bool:

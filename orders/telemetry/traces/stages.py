@@ -2,17 +2,15 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from engine.lifecycle import Status
 from orders.telemetry.traces import spans
 from orders.telemetry.traces.pieces import doing, parent_of, touch
-from orders.telemetry.traces.spans import ROOT, Link, Span, Told, new_id, on, trace_of
-
-if TYPE_CHECKING:
-    from orders.flow.progress import Move
+from orders.telemetry.traces.records import ROOT, Link, Span, Told
+from orders.telemetry.traces.spans import new_id, on, trace_of
 
 BEGUN_MAX = 20_000
 """Orders of which it is remembered since when they have been in a stage."""
@@ -30,11 +28,27 @@ ACTS = {Status.TRIGGERED: "trigger", Status.CANCELLED: "cancel", Status.EXPIRED:
 SHOWN = ("venue", "reason", "txHash", "executedPrice", "code")
 """Facts that stand in a stage's own attributes, and not only with its events."""
 
+
+class Moved(Protocol):
+    """What a move says of its order."""
+
+    @property
+    def order_id(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def status(self) -> Status: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def steps(self) -> Sequence[tuple[Status, Mapping[str, Any]]]: ...
+
+
 begun: OrderedDict[str, int] = OrderedDict()
 begun_lock = Lock()
 
 
-def moved(moves: Iterable["Move"]) -> None:
+def moved(moves: Iterable["Moved"]) -> None:
     """Add to each order's trace the stage that has ended with its move."""
     if not on():
         return
@@ -45,7 +59,7 @@ def moved(moves: Iterable["Move"]) -> None:
         spans.put([move.order_id], [stage(move, began, now)])
 
 
-def stage_began(move: "Move", now: int) -> int:
+def stage_began(move: "Moved", now: int) -> int:
     """Return since when an order has been in its stage, and note that the next begins now."""
     here, to = doing.get(), move.steps[-1][0]
     with begun_lock:
@@ -60,7 +74,7 @@ def stage_began(move: "Move", now: int) -> int:
     return known
 
 
-def stage(move: "Move", began: int, now: int) -> Span:
+def stage(move: "Moved", began: int, now: int) -> Span:
     """Make the span of a stage, with what its order's client was told."""
     to, facts = move.steps[-1]
     merged = {name: value for _, said in move.steps for name, value in said.items()}

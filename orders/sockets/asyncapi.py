@@ -12,7 +12,8 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from rest_framework.views import APIView
 
-from orders.api import answers, events, examples, messages, serializers
+from orders.api import answers, events, examples, serializers
+from orders.sockets import messages
 from orders.sockets.consumers import BAD_REQUEST, CONFLICT, DONE, FAILED, FIRST_MESSAGE_S, UNAVAILABLE, UNKNOWN
 from orders.sockets.tail import REWOUND
 
