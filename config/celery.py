@@ -1,6 +1,6 @@
 """The Celery application: six workers, one queue each, tuned for a broker that may lose and repeat messages.
 
-The reasons for the less common settings are in the README under "Decisions".
+The reasons for the less common settings are in orders/README.md under "Decisions".
 """
 
 import os

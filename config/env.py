@@ -335,7 +335,7 @@ def is_mistaken(name: str) -> bool:
 def unknown(name: str) -> str:
     """Say that there is no such setting, and which one may be meant."""
     near = difflib.get_close_matches(name, TABLE.keys() - {"ENGINE_ROLE"}, 1)
-    hint = f"; did you mean {near[0]}?" if near else "; the README lists all settings"
+    hint = f"; did you mean {near[0]}?" if near else "; config/README.md lists all settings"
     return f"{name} is not a setting of this engine{hint}"
 
 

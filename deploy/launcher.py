@@ -77,7 +77,7 @@ def parse(arguments: list[str]) -> Options:
         prog="manage.py up",
         description="Start the whole engine on this machine: stores, migrations, API, workers, beat and Flower. "
         "Ctrl-C stops it in order; a second Ctrl-C at once.",
-        epilog="Settings come from the environment and from .env; the README lists them.",
+        epilog="Settings come from the environment and from .env; config/README.md lists them.",
     )
     parser.add_argument("--fresh", action="store_true", help="delete the embedded stores' data first")
     parser.add_argument("--replay", metavar="FILE", type=Path, help="CSV of one-minute prices the market follows")

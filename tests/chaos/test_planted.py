@@ -35,7 +35,7 @@ PAIR = "SOL-USDC"
 SAY = """
 import config.settings, django
 django.setup()
-import orders.pulse
+import orders.flow.duties
 from tests.chaos.planted.planting import changed
 print(*sorted(changed))
 """
@@ -49,8 +49,9 @@ def with_bug(monkeypatch):
         monkeypatch.setattr(sys, "meta_path", [Planter(BUGS[bug]), *sys.meta_path])
         monkeypatch.setattr(store, "lua", planting.reading(BUGS[bug], store.lua))
         for name in names:
+            wing, _, module = name.partition(".")
             monkeypatch.delitem(sys.modules, f"orders.{name}")
-            monkeypatch.setattr(orders, name, getattr(orders, name))
+            monkeypatch.setattr(getattr(orders, wing), module, getattr(getattr(orders, wing), module))
         return [import_module(f"orders.{name}") for name in names]
 
     return load
@@ -136,7 +137,7 @@ def test_without_fence_and_seq_whoever_knows_the_status_moves_an_order(bench, wi
     (order_id,) = bench.place()
     stale = swap(claimed(order_id), seq=9, fence="another")
     assert swaps.advance(epochs.current(), [stale]) == set()
-    _, buggy = with_bug("fence_not_checked", "live", "swaps")
+    _, buggy = with_bug("fence_not_checked", "stores.live", "stores.swaps")
     assert buggy.advance(epochs.current(), [stale]) == {order_id}
 
 
@@ -145,7 +146,7 @@ def test_without_the_commit_before_it_bytes_leave_that_no_attempt_knows(bench, w
     monkeypatch.setattr(settlement, "deliver", lambda raws: known.append(models.Attempt.objects.count()) or True)
     bench.quote_all()
     execution.carry(bench.place())
-    (buggy,) = with_bug("attempt_not_committed", "execution")
+    (buggy,) = with_bug("attempt_not_committed", "flow.execution")
     buggy.carry(bench.place())
     assert known == [1, 1], "the second has no row of its own when it leaves"
 
@@ -156,7 +157,7 @@ def test_what_is_not_answered_is_open_and_with_the_bug_it_is_expired(bench, with
 
     monkeypatch.setattr(wiring.chain(), "send", silent)
     states = []
-    for module in (settlement, *with_bug("resigned_on_timeout", "settlement")):
+    for module in (settlement, *with_bug("resigned_on_timeout", "flow.settlement")):
         monkeypatch.setattr(execution, "settlement", module)
         bench.quote_all()
         (order_id,) = bench.place()
@@ -166,7 +167,7 @@ def test_what_is_not_answered_is_open_and_with_the_bug_it_is_expired(bench, with
 
 
 def test_what_is_out_of_its_bucket_is_on_record_and_with_the_bug_it_is_not(bench, with_bug):
-    for module, is_known in ((book, True), *((one, False) for one in with_bug("bucket_popped_unclaimed", "book"))):
+    for module, is_known in ((book, True), *((one, False) for one in with_bug("bucket_popped_unclaimed", "stores.book"))):
         ids = bench.accept(bench.limit("150"))
         bench.price("151")
         before = book.claimed([PAIR])
@@ -177,13 +178,13 @@ def test_what_is_out_of_its_bucket_is_on_record_and_with_the_bug_it_is_not(bench
 def test_the_sweep_finds_an_order_nobody_was_told_of_and_with_the_bug_it_does_not(bench, with_bug):
     (order_id,) = bench.place()
     bench.pass_time(order_id, live.GRACE_MS)
-    (buggy,) = with_bug("sweep_forgotten", "sweep")
+    (buggy,) = with_bug("sweep_forgotten", "flow.sweep")
     assert (buggy.sweep(), sweeping.sweep()) == (0, 1)
 
 
 def test_an_end_leaves_decided_attempts_alone_and_with_the_bug_it_does_not(bench, with_bug):
     attempt = AttemptFactory(state="rejected")
-    (buggy,) = with_bug("attempt_updated_unconditionally", "decisions")
+    (buggy,) = with_bug("attempt_updated_unconditionally", "flow.decisions")
     states = []
     for module in (decisions, buggy):
         module.withdraw([str(attempt.order_id)])
@@ -193,7 +194,7 @@ def test_an_end_leaves_decided_attempts_alone_and_with_the_bug_it_does_not(bench
 
 
 def test_an_amendment_reaches_the_live_order_and_with_the_bug_it_does_not(bench, with_bug, monkeypatch):
-    _, buggy = with_bug("terms_not_bound", "live", "swaps")
+    _, buggy = with_bug("terms_not_bound", "stores.live", "stores.swaps")
     amounts = []
     for module in (swaps, buggy):
         monkeypatch.setattr(decisions, "swaps", module)
@@ -205,7 +206,7 @@ def test_an_amendment_reaches_the_live_order_and_with_the_bug_it_does_not(bench,
 
 def test_an_attempt_on_old_terms_is_refused_and_with_the_bug_it_stands(bench, with_bug):
     order = OrderFactory(type=OrderType.LIMIT, limit_price="150", terms_seq=2)
-    (buggy,) = with_bug("terms_not_bound", "attempts")
+    (buggy,) = with_bug("terms_not_bound", "stores.attempts")
     assert attempts.prepare([old_terms(order)]).stands == set()
     assert buggy.prepare([old_terms(order)]).stands == {str(order.pk)}
 
@@ -223,7 +224,7 @@ def test_an_end_that_postgres_did_not_take_is_told_to_nobody_and_with_the_bug_it
         raise OperationalError("Postgres is away")
 
     told = []
-    for module in (decisions, *with_bug("end_told_before_commit", "decisions")):
+    for module in (decisions, *with_bug("end_told_before_commit", "flow.decisions")):
         monkeypatch.setattr(progress, "decisions", module)
         monkeypatch.setattr(module, "commit", away)
         (order_id,) = bench.accept(bench.limit("150"))
@@ -236,7 +237,7 @@ def test_an_end_that_postgres_did_not_take_is_told_to_nobody_and_with_the_bug_it
 def test_a_rebuild_goes_through_all_pages_and_with_the_bug_through_the_first(bench, with_bug, monkeypatch):
     ids = bench.accept(*(bench.limit("150") for _ in range(3)))
     restored = []
-    for module in (recovery, *with_bug("rebuilt_too_early", "recovery")):
+    for module in (recovery, *with_bug("rebuilt_too_early", "flow.recovery")):
         monkeypatch.setattr(module, "PAGE", 2)
         redis().flushdb()
         epochs.forget()
@@ -247,7 +248,7 @@ def test_a_rebuild_goes_through_all_pages_and_with_the_bug_through_the_first(ben
 
 def test_what_nobody_has_read_stays_in_the_feed_and_with_the_bug_it_goes_with_its_age(bench, with_bug, monkeypatch):
     left = []
-    for module in (dbsync, *with_bug("feed_trimmed_unread", "archive")):
+    for module in (dbsync, *with_bug("feed_trimmed_unread", "flow.dbsync")):
         redis().delete(live.FEED)
         redis().xadd(live.FEED, {"b": "nobody has read this"}, id="1-0")
         module.group.ensure()

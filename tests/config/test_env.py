@@ -120,7 +120,7 @@ def test_an_unknown_name_with_our_prefix_is_named_with_the_nearest_one(tmp_path,
 
 
 def test_an_unknown_name_near_nothing_points_to_the_list(tmp_path):
-    with pytest.raises(BadSetting, match="the README lists all settings"):
+    with pytest.raises(BadSetting, match=r"config/README\.md lists all settings"):
         load(tmp_path, MOCK_ZZZZZZZZZZZZZZZZZZZ="1")
 
 

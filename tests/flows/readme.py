@@ -1,4 +1,4 @@
-"""The README's examples, and what runs those in JavaScript."""
+"""The READMEs' examples, and what runs those in JavaScript."""
 
 import re
 import shutil
@@ -15,7 +15,12 @@ from tests.browser.watched import CHROMIUM
 
 NODE_WITH_SOCKETS = 22
 """The first Node that has WebSocket by itself."""
-README = (ROOT / "README.md").read_text()
+DOCUMENTS = [
+    "README.md",
+    *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("[a-z]*/**/README.md") if ".venv" not in p.parts),
+]
+README = "\n".join((ROOT / name).read_text() for name in DOCUMENTS)
+"""All of them, as one text."""
 
 
 def block(language: str, containing: str) -> str:

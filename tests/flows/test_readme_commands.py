@@ -1,4 +1,4 @@
-"""Every command of the README is run: by this file, or by what HOW names for it.
+"""Every command of every README is run: by this file, or by what HOW names for it.
 
 What needs a cloud, a cluster or a container engine goes as far as it can without: its files, names and options exist.
 """
@@ -23,10 +23,10 @@ from config.env import ROOT
 from tests.deploy.test_aws import STACK
 from tests.deploy.test_compose import COMPOSE
 from tests.deploy.test_kubernetes import FOLDER, kustomize
+from tests.flows.readme import README
 from tests.flows.tides import tide
 from tests.system import NO_DELAYS, eventually, outside, system
 
-README = (ROOT / "README.md").read_text()
 BEGIN = (
     *("python3 ", "python -m ", "manage.py ", ".venv/bin/python ", ".venv/bin/locust ", "sudo ", "docker ", "kubectl "),
     *("aws ", "tar ", "grep ", "order ", "sandbox ", "deadletters", "replay --", "up --"),
@@ -70,6 +70,7 @@ def of(*beginnings: str) -> list[str]:
 DOCKER, KUBECTL, CLOUD = of("docker "), of("kubectl "), of("tar ", "aws ")
 LOCUST, LINES, SECRETS = of(".venv/bin/locust "), of("grep "), of("python3 -m deploy.make_secrets")
 FIGURES = of(".venv/bin/python -m tests.load.")
+CHAOS = of(".venv/bin/python -m tests.chaos.")
 UP = of("python3 manage.py up --", "up --")
 LAUNCH = of("order sniper SOL <mint>", "sandbox launch --mint")
 WORDS = ("order ", "sandbox ", "deadletters", "replay ")
@@ -80,7 +81,7 @@ MANAGED = [
 
 
 def test_every_command_is_run_by_a_test_or_a_script():
-    here = {*DOCKER, *KUBECTL, *CLOUD, *LOCUST, *LINES, *SECRETS, *FIGURES, *UP, *LAUNCH, *MANAGED}
+    here = {*DOCKER, *KUBECTL, *CLOUD, *LOCUST, *LINES, *SECRETS, *FIGURES, *CHAOS, *UP, *LAUNCH, *MANAGED}
     assert sorted(one for one in COMMANDS if one not in here and one not in HOW) == []
     assert sorted(set(HOW) - set(COMMANDS)) == []
     for place, text in HOW.values():
@@ -262,3 +263,17 @@ def test_what_the_cloud_is_told_is_what_the_template_asks_for(command, tmp_path)
         given = {word.partition("=")[0] for word in words[words.index("--parameter-overrides") + 1 :]}
         needed = {name for name, one in STACK["Parameters"].items() if "Default" not in one}
         assert needed <= given <= set(STACK["Parameters"])
+
+
+CHAOS_TESTS = {"run": "test_run.py", "planted": "test_planted.py", "matrix": "test_matrix.py"}
+"""Where the tests do what these programs do, on a smaller scale."""
+
+
+@pytest.mark.parametrize("command", CHAOS)
+def test_a_command_that_breaks_things_knows_its_options(command):
+    program = re.search(r"-m tests\.chaos\.(\w+)", command)[1]
+    assert f"tests.chaos.{program}" in (ROOT / "tests/chaos" / CHAOS_TESTS[program]).read_text().replace(" import ", ".")
+    told = subprocess.run(
+        [sys.executable, "-m", f"tests.chaos.{program}", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert [word for word in shlex.split(command) if word.startswith("--") and word not in told] == []
