@@ -1,9 +1,9 @@
-"""The limit worker: fires limit orders whose price is reached; its pulse ends waiting orders whose time has passed."""
+"""The limit worker: fires limit orders whose price is reached; its duties end expired ones."""
 
 from celery import shared_task
 
 from orders.flow import dispatch, limits, waiting
-from orders.flow.duties import Pulse, limit_duties
+from orders.flow.duties import DutyThreads, limit_duties
 from orders.operations import reconciliation
 from workers.base import Beside, EngineTask
 
@@ -29,4 +29,4 @@ def audit(**_: object) -> None:
     reconciliation.take()
 
 
-pulse = Beside("limit", lambda: Pulse(limit_duties()))
+duties = Beside("limit", lambda: DutyThreads(limit_duties()))

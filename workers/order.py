@@ -1,9 +1,9 @@
-"""The order worker: carries orders from a wake-up to `submitted`; its pulse settles and recovers them."""
+"""The order worker: carries orders from a wake-up to `submitted`; its duties settle and recover them."""
 
 from celery import shared_task
 
 from orders.flow import dispatch, execution, recovery
-from orders.flow.duties import Pulse, order_duties
+from orders.flow.duties import DutyThreads, order_duties
 from workers.base import Beside, EngineTask
 
 
@@ -19,4 +19,4 @@ def recover(**_: object) -> None:
     recovery.recover()
 
 
-pulse = Beside("order", lambda: Pulse(order_duties()))
+duties = Beside("order", lambda: DutyThreads(order_duties()))

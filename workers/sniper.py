@@ -1,9 +1,9 @@
-"""The sniper worker: fires armed orders on the market's events, which its pulse looks out for."""
+"""The sniper worker: fires armed orders on market events, which a duty reads."""
 
 from celery import shared_task
 
 from orders.flow import dispatch, sniping
-from orders.flow.duties import Pulse, sniper_duties
+from orders.flow.duties import DutyThreads, sniper_duties
 from workers.base import Beside, EngineTask
 
 
@@ -19,4 +19,4 @@ def evaluate(*, order_ids: list[str], **_: object) -> None:
     sniping.evaluate(order_ids)
 
 
-pulse = Beside("sniper", lambda: Pulse(sniper_duties()))
+duties = Beside("sniper", lambda: DutyThreads(sniper_duties()))

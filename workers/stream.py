@@ -1,9 +1,9 @@
-"""The stream worker: keeps every pair's quotes and BEST current, and rings for the limit orders they reach."""
+"""The stream worker: keeps quotes and BEST current, and wakes the limit worker for the orders they reach."""
 
 from celery import shared_task
 
 from orders.flow import dispatch
-from orders.flow.price_watch import Bell
+from orders.flow.price_watch import PriceWatch
 from orders.stores import book
 from routing import polling
 from routing.asking import POLL_MS, asker
@@ -16,12 +16,12 @@ def poll(*, every_ms: int = POLL_MS, **_: object) -> None:
     polling.poll(book.pairs, every_ms)
 
 
-def hung() -> Bell:
-    """Make the bell, and have it struck with each quote that is stored."""
-    made = Bell()
-    asker().stored = made.strike
+def price_watch() -> PriceWatch:
+    """Make the price watch, called with each quote that is stored."""
+    made = PriceWatch()
+    asker().stored = made.price_changed
     return made
 
 
 watchdog = Beside("stream", lambda: polling.Watchdog(book.pairs))
-bell = Beside("stream", hung)
+watch = Beside("stream", price_watch)

@@ -24,7 +24,7 @@ from orders.api.errors import describe, headers_of
 from orders.api.links import acknowledgement
 from orders.api.rules import BadTerm, on_the_tick, traded
 from orders.api.serializers import order_from
-from orders.flow.batcher import gate
+from orders.flow.batcher import batcher
 from orders.flow.intake import NewOrder
 from routing.catalogue import Catalogue, catalogue
 
@@ -155,7 +155,7 @@ class Execute:
             await self.otherwise(scope, receive, send)
             return
         try:
-            accepted = await gate().accept(asked)
+            accepted = await batcher().accept(asked)
         except Exception as reason:
             await answer_failure(reason, send)
             return
@@ -167,7 +167,7 @@ async def recognised(body: bytes) -> NewOrder | None:
     try:
         known = catalogue.recent()
         if known is None:
-            known = await gate().beside.run(KNOWN_WITHIN_S, catalogue)
+            known = await batcher().beside.run(KNOWN_WITHIN_S, catalogue)
         return recognise(body, known)
     except DatabaseError:
         return None

@@ -43,7 +43,7 @@ class Kind:
 
 
 PLACE = Kind("place", 6, 1)
-"""The gate writes orders; here somebody has to read the catalogue now and then, one at a time."""
+"""The batcher writes orders; here somebody has to read the catalogue now and then, one at a time."""
 READ = Kind("read", 6, 6, READ_S)
 CHANGE = Kind("change", 4, 4)
 ESTIMATE = Kind("estimate", 2, 2)

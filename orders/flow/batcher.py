@@ -38,14 +38,14 @@ Answer = Accepted | Conflict | Paused
 Verdict = Answer | Overloaded | DatabaseError
 
 
-class Gate:
+class Batcher:
     """Collects orders on the event loop and writes them in groups on one thread."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[NewOrder, asyncio.Future[Answer]]] = []
         self.writer: asyncio.Task[None] | None = None
-        self.thread = OwnThread("gate")
-        self.beside = OwnThread("beside the gate")
+        self.thread = OwnThread("batcher")
+        self.beside = OwnThread("beside the batcher")
         """For what acceptance has to read; it must not wait behind the readers either."""
         self.backlog = Backlog(self.beside)
 
@@ -171,16 +171,16 @@ def tell(group: Sequence[NewOrder], answers: Sequence[Accepted | Exception]) -> 
 
 
 @one_per_loop
-def gate() -> Gate:
-    """Return this server's gate."""
-    return Gate()
+def batcher() -> Batcher:
+    """Return this server's batcher."""
+    return Batcher()
 
 
 async def accept(asked: NewOrder) -> Accepted:
-    """Accept an order at this server's gate; for doors that are not on the event loop, by `async_to_sync`."""
-    return await gate().accept(asked)
+    """Accept an order at this server's batcher; for doors that are not on the event loop, by `async_to_sync`."""
+    return await batcher().accept(asked)
 
 
 async def accept_all(asked: Sequence[NewOrder]) -> list[Verdict]:
-    """Accept orders at this server's gate, each with its own verdict."""
-    return await gate().accept_all(asked)
+    """Accept orders at this server's batcher, each with its own verdict."""
+    return await batcher().accept_all(asked)

@@ -121,7 +121,7 @@ def sniper_duties() -> list[Duty]:
     return [Duty("match", 0.05, sniping.match)]
 
 
-class Pulse:
+class DutyThreads:
     """Runs duties until told to stop."""
 
     def __init__(self, duties: Sequence[Duty]) -> None:

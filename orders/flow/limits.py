@@ -1,6 +1,6 @@
 """Limit orders: fired by a price that can be trusted, each once, the lowest price first, at a price the oldest.
 
-Whoever stores a new BEST calls `ring`, which wakes the limit worker if the price has reached anything; beat's check
+Whoever stores a new BEST calls `price_changed`, which wakes the limit worker if the price has reached anything; beat's check
 every half second is the safety net.  Both come to `fire`, which claims what is reached, moves it to `triggered`, and
 wakes the order worker.  A claim stays on record until its orders have moved: a worker that dies in between loses none.
 """
@@ -80,7 +80,7 @@ def doubt(pair: str, reason: str) -> None:
     doubted[pair] = reason
 
 
-def ring(pairs: Iterable[str]) -> None:
+def price_changed(pairs: Iterable[str]) -> None:
     """Wake the limit worker for those of these pairs whose price has reached an order."""
     resting = [pair for pair in pairs if book.has_levels(pair)]
     if not resting:

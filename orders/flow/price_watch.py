@@ -1,4 +1,4 @@
-"""The bell: rung for a pair with each new quote, so that limit orders fire with the price and not with the clock."""
+"""Price watch: tells the limit worker of each new price that reaches resting orders."""
 
 import threading
 
@@ -10,26 +10,26 @@ from orders.flow import limits
 log = structlog.get_logger(__name__)
 
 
-class Bell(threading.Thread):
-    """Looks at pairs that have a new price, beside the loop that hears the venues."""
+class PriceWatch(threading.Thread):
+    """Background thread that checks pairs with a new price, so that the venues' event loop never waits."""
 
     def __init__(self) -> None:
-        super().__init__(name="bell", daemon=True)
-        self.struck: set[str] = set()
+        super().__init__(name="price watch", daemon=True)
+        self.changed: set[str] = set()
         self.lock = threading.Condition()
         self.stopping = False
 
-    def strike(self, pair: str) -> None:
-        """Have a pair looked at; returns at once."""
+    def price_changed(self, pair: str) -> None:
+        """Have a pair checked; returns at once."""
         with self.lock:
-            self.struck.add(pair)
+            self.changed.add(pair)
             self.lock.notify()
 
     def run(self) -> None:
-        """Look at what was struck until told to stop."""
+        """Check changed pairs until told to stop."""
         while pairs := self.next_pairs():
             try:
-                limits.ring(pairs)
+                limits.price_changed(pairs)
             except Exception as reason:
                 # It must outlive any store's outage; beat's check fires what is missed.
                 log.warning("prices not looked at, the next ones will be", pairs=len(pairs), reason=repr(reason))
@@ -39,8 +39,8 @@ class Bell(threading.Thread):
     def next_pairs(self) -> set[str]:
         """Wait for pairs and take them all; none when it is time to end."""
         with self.lock:
-            self.lock.wait_for(lambda: self.struck or self.stopping)
-            taken, self.struck = self.struck, set()
+            self.lock.wait_for(lambda: self.changed or self.stopping)
+            taken, self.changed = self.changed, set()
             return set() if self.stopping else taken
 
     def stop(self) -> None:

@@ -61,7 +61,7 @@ class Cancelled:
 
 def look(orders: Sequence[Order]) -> None:
     """Have waiting orders that are new, or back in the book, fired if what they wait for is there already."""
-    limits.ring({order.pair.name for order in orders if only_rests(order)})
+    limits.price_changed({order.pair.name for order in orders if only_rests(order)})
     impatient = [order.id for order in orders if order.time_in_force is TimeInForce.IOC]
     if impatient:
         dispatch.send(dispatch.FIRE, impatient)

@@ -14,7 +14,7 @@ from orders.api import serializers
 from orders.api.cursors import cursor
 from orders.api.errors import Invalid, body, describe
 from orders.api.parsers import loads
-from orders.flow.batcher import gate
+from orders.flow.batcher import batcher
 from orders.flow.intake import NewOrder
 from orders.sockets.tail import UnknownOrder, tail
 from orders.stores import live
@@ -146,7 +146,7 @@ class PlaceAndStream(EventStream):
         self.stop()
         try:
             asked = await parse(text_data if text_data is not None else bytes_data or b"")
-            accepted = await gate().accept(asked)
+            accepted = await batcher().accept(asked)
         except Exception as reason:
             await self.refuse_order(reason)
             return
@@ -189,4 +189,4 @@ async def parse(text: bytes | str) -> NewOrder:
 
     Raises Invalid.
     """
-    return await gate().beside.run(PARSED_WITHIN_S, lambda: serializers.parse(loads(text)))
+    return await batcher().beside.run(PARSED_WITHIN_S, lambda: serializers.parse(loads(text)))

@@ -1,6 +1,6 @@
 """Claims: orders in one worker's hands, under a fence that every later step must name, for as long as a lease runs.
 
-A worker renews the leases of what it has in hand (`renew`, run by its pulse), so only one that is frozen, dead or cut
+A worker renews the leases of what it has in hand (`renew`, a duty of its own), so only one that is frozen, dead or cut
 off loses them; what it could not go on with it hands back.
 """
 

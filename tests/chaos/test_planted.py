@@ -167,7 +167,10 @@ def test_what_is_not_answered_is_open_and_with_the_bug_it_is_expired(bench, with
 
 
 def test_what_is_out_of_its_bucket_is_on_record_and_with_the_bug_it_is_not(bench, with_bug):
-    for module, is_known in ((book, True), *((one, False) for one in with_bug("bucket_popped_unclaimed", "stores.book"))):
+    for module, is_known in (
+        (book, True),
+        *((one, False) for one in with_bug("bucket_popped_unclaimed", "stores.book")),
+    ):
         ids = bench.accept(bench.limit("150"))
         bench.price("151")
         before = book.claimed([PAIR])

@@ -272,7 +272,9 @@ CHAOS_TESTS = {"run": "test_run.py", "planted": "test_planted.py", "matrix": "te
 @pytest.mark.parametrize("command", CHAOS)
 def test_a_command_that_breaks_things_knows_its_options(command):
     program = re.search(r"-m tests\.chaos\.(\w+)", command)[1]
-    assert f"tests.chaos.{program}" in (ROOT / "tests/chaos" / CHAOS_TESTS[program]).read_text().replace(" import ", ".")
+    assert f"tests.chaos.{program}" in (ROOT / "tests/chaos" / CHAOS_TESTS[program]).read_text().replace(
+        " import ", "."
+    )
     told = subprocess.run(
         [sys.executable, "-m", f"tests.chaos.{program}", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout

@@ -137,7 +137,7 @@ def quiet_tick() -> dict[str, dict[str, float]]:
     parts: dict[str, Callable[[], Any]] = {
         "has_crossed": lambda: book.has_crossed(NAME, at.level),
         "claim": lambda: book.claim(NAME, at, now_ms()),
-        "ring: read the quotes, judge, cross": lambda: limits.ring([NAME]),
+        "price changed: read the quotes, judge, cross": lambda: limits.price_changed([NAME]),
         "fire: read the quotes, judge, claim": lambda: limits.fire(NAME),
     }
     took: dict[str, list[float]] = {name: [] for name in parts}

@@ -9,7 +9,7 @@ from engine.orders import TimeInForce
 from orders.flow import backlog as module
 from orders.flow import intake
 from orders.flow.backlog import Backlog, adds
-from orders.flow.batcher import Overloaded, gate
+from orders.flow.batcher import Overloaded, batcher
 from orders.stores import live
 from orders.stores.threads import aside
 from routing.store import StoreError, now_ms, redis
@@ -37,8 +37,8 @@ async def full(few):
 
 async def known(count):
     """Wait until the server knows how many there are."""
-    gate().backlog.is_full()
-    await until(lambda: gate().backlog.depth == count, f"{count} orders are known to wait")
+    batcher().backlog.is_full()
+    await until(lambda: batcher().backlog.depth == count, f"{count} orders are known to wait")
 
 
 def refusal(answer):
@@ -100,7 +100,7 @@ async def test_in_a_batch_one_that_cannot_be_written_does_not_hide_what_became_o
 async def test_it_recovers_by_itself(full):
     full.quote_all()
     await aside(full.run, full.ids)
-    await until(lambda: gate().backlog.depth == 0, "the backlog is read again although nobody asks")
+    await until(lambda: batcher().backlog.depth == 0, "the backlog is read again although nobody asks")
     assert (await post(ORDER)).status_code == 202
 
 
@@ -166,7 +166,7 @@ async def test_zero_is_no_limit(full, settings):
 
 
 async def test_a_backlog_nobody_asks_for_is_not_read(few):
-    backlog = Backlog(gate().beside)
+    backlog = Backlog(batcher().beside)
     backlog.is_full()
     await until(lambda: backlog.asked is False and backlog.reader.done(), "the reading has ended")
 
@@ -181,5 +181,5 @@ def test_which_orders_add_to_it(bench):
 async def test_the_gates_own_limit_holds_for_orders_that_rest_as_well(few, monkeypatch):
     monkeypatch.setattr("orders.flow.batcher.WAITING_MAX", 0)
     with pytest.raises(Overloaded):
-        await gate().accept(few.limit("150"))
+        await batcher().accept(few.limit("150"))
     assert redis().zcard(live.OPEN) == 0

@@ -180,5 +180,5 @@ def test_prices_that_nobody_fires_on_do_not_fill_the_queue(bench, monkeypatch):
     before = bench.messages("limit")
     for _ in range(20):
         bench.price("151")
-        limits.ring(["SOL-USDC"])
+        limits.price_changed(["SOL-USDC"])
     assert before < bench.messages("limit") <= 5

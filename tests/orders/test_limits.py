@@ -69,10 +69,10 @@ def test_an_order_already_reached_when_it_arrives_wakes_the_limit_worker_at_once
 def test_a_ring_wakes_the_limit_worker_only_for_pairs_whose_price_reached_something(bench):
     bench.accept(bench.limit("150"))
     bench.price("149")
-    limits.ring([PAIR, "JUP-USDC"])
+    limits.price_changed([PAIR, "JUP-USDC"])
     assert bench.sent(dispatch.FIRE) == []
     bench.price("151")
-    limits.ring([PAIR, "JUP-USDC"])
+    limits.price_changed([PAIR, "JUP-USDC"])
     assert bench.sent(dispatch.FIRE) == [{"pairs": [PAIR]}]
 
 
@@ -151,7 +151,7 @@ def test_a_price_that_cannot_be_trusted_fires_nothing(bench, spoil):
     (order_id,) = bench.accept(bench.limit("150"))
     bench.price("200")
     spoil(bench)
-    limits.ring([PAIR])
+    limits.price_changed([PAIR])
     limits.check()
     assert bench.statuses(order_id) == ["pending"]
     assert bench.sent(dispatch.FIRE) == []
@@ -174,7 +174,7 @@ def test_one_bad_print_fires_nothing_where_a_price_must_hold(bench, settings):
     (order_id,) = bench.accept(bench.limit("150"))
     for price in ("149", "151", "149", "151", "151"):
         bench.price(price)
-        limits.ring([PAIR])
+        limits.price_changed([PAIR])
         # However often one quote is looked at, it is one poll.
         limits.check()
         limits.check()

@@ -7,7 +7,7 @@ import time
 import pytest
 from django.db import OperationalError, connection
 
-from orders.flow.batcher import gate
+from orders.flow.batcher import batcher
 from orders.stores.threads import Late, OwnThread, aside, threads
 from tests.orders.doors import ORDER, opened, post, until
 
@@ -99,5 +99,5 @@ async def test_no_reader_can_keep_an_order_waiting():
     async with opened("/api/orders/execute") as socket:
         await socket.send(ORDER)
         # Accepted and wakened; its events are read by the readers, who are busy.
-        await until(lambda: gate().backlog.settled == 21, "the socket's order is accepted")
+        await until(lambda: batcher().backlog.settled == 21, "the socket's order is accepted")
     assert time.monotonic() - began < 4

@@ -185,7 +185,7 @@ class Replay:
                 self.act()
                 while waiting.expire() == waiting.EXPIRED_MAX:
                     pass
-                limits.ring([PAIR])
+                limits.price_changed([PAIR])
                 if self.rung:
                     self.rung = False
                     limits.fire(PAIR)

@@ -16,7 +16,7 @@ from config.env import ROOT
 from orders.flow import dbsync as syncing
 from orders.flow import dead_letters, dispatch, execution, limits, recovery, sniping, waiting
 from orders.flow.duties import Duty
-from orders.flow.price_watch import Bell
+from orders.flow.price_watch import PriceWatch
 from orders.models import DeadLetter
 from orders.operations import reconciliation, retention
 from orders.stores import book
@@ -111,10 +111,10 @@ def test_a_pulse_beats_beside_its_queue_and_ends_with_its_worker(monkeypatch, wo
     queue = worker.__name__.rpartition(".")[2]
     beaten = threading.Event()
     monkeypatch.setattr(worker, f"{queue}_duties", lambda: [Duty("beat", 0.01, lambda: beaten.set() or 0)])
-    worker.pulse.start(sender=consumer(queue))
+    worker.duties.start(sender=consumer(queue))
     assert beaten.wait(10)
-    worker.pulse.stop(sender=None)
-    assert not any(thread.is_alive() for thread in worker.pulse.thread.threads)
+    worker.duties.stop(sender=None)
+    assert not any(thread.is_alive() for thread in worker.duties.thread.threads)
 
 
 def test_the_watchdog_watches_beside_the_stream_queue_and_ends_with_its_worker(monkeypatch):
@@ -148,7 +148,7 @@ def test_the_bell_outlives_a_store_that_is_away(bench, monkeypatch):
         raise StoreError("away")
 
     monkeypatch.setattr(limits, "ring", ring)
-    bell = Bell()
+    bell = PriceWatch()
     bell.start()
     bell.strike("SOL-USDC")
     eventually(lambda: len(rung) == 1, 10, "the bell")

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from orders import models
 from orders.flow import duties, execution, recovery, settlement
-from orders.flow.duties import Duty, Pulse
+from orders.flow.duties import Duty, DutyThreads
 from orders.stores import attempts, claims, live
 from routing import tape
 from routing.chain import LOOKUP_LIMIT
@@ -66,7 +66,7 @@ def test_duties_outlive_their_failures_and_one_that_hangs_and_stop_when_told():
         let_go.wait(30)
         return 0
 
-    duties = Pulse([Duty("hangs", 0.01, hanging), Duty("bad", 0.01, failing), Duty("good", 0.01, other)])
+    duties = DutyThreads([Duty("hangs", 0.01, hanging), Duty("bad", 0.01, failing), Duty("good", 0.01, other)])
     duties.start()
     assert beaten.wait(10)
     let_go.set()
@@ -79,7 +79,7 @@ def at_work(duties, *names):
     """Have these duties, and no other, done in the background."""
     chosen = [duty for duty in duties if duty.name in names]
     assert len(chosen) == len(names)
-    running = Pulse(chosen)
+    running = DutyThreads(chosen)
     running.start()
     try:
         yield
