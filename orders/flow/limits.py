@@ -1,8 +1,8 @@
 """Limit orders: fired by a price that can be trusted, each once, the lowest price first, at a price the oldest.
 
-Whoever stores a new BEST calls `price_changed`, which wakes the limit worker if the price has reached anything; beat's check
-every half second is the safety net.  Both come to `fire`, which claims what is reached, moves it to `triggered`, and
-wakes the order worker.  A claim stays on record until its orders have moved: a worker that dies in between loses none.
+Whoever stores a new BEST calls `price_changed`, which wakes the limit worker if the price has reached anything; beat's
+check every half second is the safety net.  Both lead to `fire`, which claims what is reached, moves it to `triggered`,
+and wakes the order worker.  A claim stays on record until its orders have moved: a worker that dies loses none.
 """
 
 from collections.abc import Iterable, Sequence

@@ -129,7 +129,7 @@ def test_the_watchdog_watches_beside_the_stream_queue_and_ends_with_its_worker(m
 
 def test_each_quote_the_stream_worker_stores_rings_for_its_pair_until_the_worker_ends(bench, monkeypatch):
     rung = []
-    monkeypatch.setattr(limits, "ring", rung.extend)
+    monkeypatch.setattr(limits, "price_changed", rung.extend)
     stream.bell.start(sender=consumer("stream"))
     answers = asker().ask(bench.pair).result(10)
     assert [answer.venue for answer in answers] == ["RAYDIUM", "METEORA"]
@@ -147,7 +147,7 @@ def test_the_bell_outlives_a_store_that_is_away(bench, monkeypatch):
         rung.append(pairs)
         raise StoreError("away")
 
-    monkeypatch.setattr(limits, "ring", ring)
+    monkeypatch.setattr(limits, "price_changed", ring)
     bell = PriceWatch()
     bell.start()
     bell.strike("SOL-USDC")
