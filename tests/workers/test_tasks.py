@@ -130,14 +130,14 @@ def test_the_watchdog_watches_beside_the_stream_queue_and_ends_with_its_worker(m
 def test_each_quote_the_stream_worker_stores_rings_for_its_pair_until_the_worker_ends(bench, monkeypatch):
     rung = []
     monkeypatch.setattr(limits, "price_changed", rung.extend)
-    stream.bell.start(sender=consumer("stream"))
+    stream.watch.start(sender=consumer("stream"))
     answers = asker().ask(bench.pair).result(10)
     assert [answer.venue for answer in answers] == ["RAYDIUM", "METEORA"]
     eventually(lambda: rung, 10, "the bell")
     assert set(rung) == {"SOL-USDC"}
-    stream.bell.stop(sender=None)
-    stream.bell.thread.join(5)
-    assert not stream.bell.thread.is_alive()
+    stream.watch.stop(sender=None)
+    stream.watch.thread.join(5)
+    assert not stream.watch.thread.is_alive()
 
 
 def test_the_bell_outlives_a_store_that_is_away(bench, monkeypatch):
@@ -161,13 +161,13 @@ def test_the_bell_outlives_a_store_that_is_away(bench, monkeypatch):
 
 def test_every_thread_beside_a_worker_is_told_of_its_start_and_its_end(bench):
     """Celery takes receivers of one function for one, and would tell only the first."""
-    besides = [order.pulse, limit.pulse, sniper.pulse, stream.watchdog, stream.bell]
+    besides = [order.pulse, limit.pulse, sniper.pulse, stream.watchdog, stream.watch]
     for signal_, name in ((signals.worker_ready, "start"), (signals.worker_shutdown, "stop")):
         told = [receiver for _, receiver in signal_.receivers]
         assert all(getattr(beside, name) in told for beside in besides)
 
 
-@pytest.mark.parametrize("beside", [order.pulse, limit.pulse, sniper.pulse, stream.watchdog, stream.bell])
+@pytest.mark.parametrize("beside", [order.pulse, limit.pulse, sniper.pulse, stream.watchdog, stream.watch])
 def test_other_workers_have_none_of_these(beside):
     beside.thread = None
     beside.start(sender=consumer("dbsync"))
