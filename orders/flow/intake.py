@@ -20,8 +20,8 @@ from engine.orders import Order
 from orders.flow import dispatch, waiting
 from orders.flow.pauses import pauses
 from orders.flow.restoring import only_rests
-from orders.stores import live, retired, terms
-from orders.stores.live import Placement
+from orders.stores import live, placing, retired, terms
+from orders.stores.placing import Placement
 from orders.stores.rows import fetch, recordset
 from orders.telemetry import metrics, traces
 from orders.telemetry.log_fields import about
@@ -227,7 +227,7 @@ def announce(new: Sequence[tuple[NewOrder, datetime]]) -> None:
     traces.accepted((one.order.id, one.door, one.replay_of) for one, _ in new)
     ids = [one.order.id for one, _ in new]
     try:
-        live.place([placement(one.order, created_at) for one, created_at in new])
+        placing.place([placement(one.order, created_at) for one, created_at in new])
     except StoreError as reason:
         log.warning("live state not written, the sweep will", reason=str(reason), **about(ids))
         return

@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from engine.lifecycle import FINAL, AttemptState
 from orders import models
 from orders.flow import dbsync, dispatch, pauses, restoring
-from orders.stores import attempts, live
+from orders.stores import attempts, live, rebuild_marks
 from orders.stores.ids import first_at
 from routing import epochs
 from routing.epochs import Recall
@@ -41,11 +41,11 @@ def recover() -> None:
     time; after a loss one process rebuilds, and the others keep their threads for orders that move.
     """
     if noticed():
-        if live.begin_rebuild():
+        if rebuild_marks.begin_rebuild():
             try:
                 rebuild()
             finally:
-                live.end_rebuild()
+                rebuild_marks.end_rebuild()
         return
     repaired = sum(map(repair, chain(moving(SETTLED_IN_S), placed_lately())))
     if repaired:
@@ -54,7 +54,7 @@ def recover() -> None:
 
 def noticed() -> bool:
     """Tell whether Redis has forgotten something, and not been made whole since."""
-    return epochs.recall() is not Recall.WHOLE or not live.is_rebuilt(epochs.current())
+    return epochs.recall() is not Recall.WHOLE or not rebuild_marks.is_rebuilt(epochs.current())
 
 
 def rebuild() -> None:
@@ -68,8 +68,8 @@ def rebuild() -> None:
     restored = 0
     for order_ids in chain(moving(0), waiting()):
         restored += repair(order_ids)
-        live.rebuilding()
-    if live.mark_rebuilt(epoch):
+        rebuild_marks.rebuilding()
+    if rebuild_marks.mark_rebuilt(epoch):
         log.warning("live state rebuilt", orders=restored, epoch=epoch)
 
 
@@ -78,7 +78,7 @@ def compare_lately() -> None:
     restored = 0
     for order_ids in chain(moving(0), changed_lately()):
         restored += len(restoring.restore(order_ids, "Redis was started again"))
-        live.rebuilding()
+        rebuild_marks.rebuilding()
     log.warning("live state compared", orders=restored)
 
 

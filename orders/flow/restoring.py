@@ -17,9 +17,10 @@ from engine.lifecycle import FINAL, HOLDING_ATTEMPT, AttemptState, Status
 from engine.orders import Order, OrderType, TimeInForce
 from orders import models
 from orders.flow import dispatch
-from orders.stores import history, live, terms
+from orders.stores import history, live, placing, terms
 from orders.stores.history import Event
-from orders.stores.live import Live, Placement
+from orders.stores.live import Live
+from orders.stores.placing import Placement
 from orders.telemetry import metrics
 from orders.telemetry.log_fields import named
 from routing import epochs
@@ -65,7 +66,7 @@ def restore(order_ids: Sequence[str], reason: str) -> set[str]:
         older = versions.get(str(row.id), row.terms_seq) < row.terms_seq
         if made := placement(row, here.get(str(row.id)), events, anew, older=older):
             placements.append(made)
-    placed = live.place(placements)
+    placed = placing.place(placements)
     done = [one for one in placements if one.order.id in placed]
     announce(done, reason)
     return placed

@@ -21,7 +21,7 @@ from redis.exceptions import LockNotOwnedError
 from engine.lifecycle import Status
 from engine.orders import Order
 from orders.stores import live, order_codec
-from orders.stores.live import LUA, PREFIX
+from orders.stores.scripts import LUA, PREFIX
 from routing import epochs
 from routing.catalogue import UnknownPair
 from routing.crashpoints import Store, step

@@ -10,7 +10,7 @@
 | `orders:rebuilding` | string | present while some process rebuilds |
 | `orders:alone` | string | present while some worker carries an order by itself (orders/stores/claims.py) |
 
-Fields of the hash: `status`, `seq` (of the last event), `attempt` (number of the last claim), `order` (bodies.py);
+Fields of the hash: `status`, `seq` (of the last event), `attempt` (number of the last claim), `order` (order_codec.py);
 `fence`, `lease`, `held` (the claim it is in, until when, and in which epoch), `ready` (when it may be claimed again),
 `lapses` (workers in a row that did not hand it back), `away` (times in a row that nothing could be tried), `sweeps`;
 `tx` (the transaction it is submitted as); `base` (attempts that do not count); `waits`, `place`, `returns` of one that
@@ -22,60 +22,33 @@ moves in orders/stores/swaps.py; their scripts are in orders/stores/lua/.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
 
-from engine.lifecycle import FINAL, Status
+from engine.lifecycle import Status
 from engine.orders import Order
 from engine.triggers import Watch
-from orders.stores import book, lookups, order_codec
+from orders.stores import lookups, order_codec
+from orders.stores.scripts import LUA, PREFIX
 from routing.catalogue import UnknownPair
 from routing.crashpoints import Store, step
-from routing.store import CLOCK, lua, redis, script
+from routing.store import lua, redis, script
 
 log = structlog.get_logger(__name__)
 
-LUA = Path(__file__).parent / "lua"
-MSGPACK = msgspec.msgpack.Encoder()
 
 FEED = "orders:events"
 FEED_MAX = 20_000
 """Entries the feed keeps at most; DBSync trims it long before, and recovery feeds again what was cut off unread."""
 OPEN = "orders:open"
-REBUILT = "orders:rebuilt"
-REBUILDING = "orders:rebuilding"
-REBUILD_MS = 10_000
-"""How long a rebuild may say nothing before another process begins one: a page takes well below a second."""
 
 GRACE_MS = 5_000
 """How long an accepted order may wait for its wake-up before the sweep sends another."""
 SUBMITTED_GRACE_MS = 15_000
 """How long a submitted order may stand before the sweep asks what became of it."""
 BACKOFF_MAX_MS = 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """An order to put into Redis, with the events it already has.
-
-    One that waits rests in the book from then on, in its turn of `since` (epoch ms); with `look_in_ms` above 0 somebody
-    looks at it all the same.
-    """
-
-    order: Order
-    status: Status
-    attempt: int
-    events: tuple[str, ...]
-    look_in_ms: int
-    since: int = 0
-    base: int = 0
-    tx: str | None = None
-    """Signature of its open attempt."""
-    instead: "Live | None" = None
-    """How the live order stands that this one replaces; without it, one that is there stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +75,11 @@ class Standing:
     place: str
 
 
-PREFIX = CLOCK + book.LUA + lua(LUA / "moves.lua")
-"""What every script on live orders begins with."""
-
-PLACE = script(PREFIX + lua(LUA / "place.lua"))
 DUE = script(PREFIX + lua(LUA / "due.lua"))
 REST = script(PREFIX + lua(LUA / "rest.lua"))
 WATCH = script(PREFIX + lua(LUA / "watch.lua"))
 EVICT = script(PREFIX + lua(LUA / "evict.lua"))
 FORGET = script(PREFIX + lua(LUA / "forget.lua"))
-MARK_REBUILT = script(lua(LUA / "mark_rebuilt.lua"))
 
 
 def key(order_id: str) -> str:
@@ -150,33 +118,6 @@ def without_nul(value: Any) -> Any:
         case list() | tuple():
             return [without_nul(fact) for fact in value]
     return value
-
-
-@step("place", Store.REDIS, "orders are in Redis")
-def place(placements: Sequence[Placement]) -> set[str]:
-    """Put orders into Redis, each unless it is already there; return the ids placed."""
-    args = [FEED_MAX, *map(packed, placements)]
-    return set(PLACE()([], args)) if len(args) > 1 else set()
-
-
-def packed(one: Placement) -> bytes:
-    """Write a placement as place.lua reads it."""
-    instead = one.instead
-    return MSGPACK.encode(
-        {
-            "id": one.order.id,
-            "status": one.status,
-            "attempt": one.attempt,
-            "final": one.status in FINAL,
-            "body": order_codec.dumps(one.order, one.since),
-            "events": one.events,
-            "look_in": one.look_in_ms,
-            "waits": one.order.type if one.order.waits else None,
-            "base": one.base,
-            "tx": one.tx,
-            "instead": instead and {"status": instead.status, "seq": instead.seq, "fence": instead.fence},
-        }
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,29 +275,3 @@ def load(now: int) -> Load:
     pipe.zcard(lookups.OPEN)
     orders, first, attempts = pipe.execute()
     return Load(orders, max(0, now - int(first[0][1])) if first else 0, attempts)
-
-
-def is_rebuilt(epoch: int) -> bool:
-    """Tell whether Redis holds all that Postgres knows, since this epoch began."""
-    return bool(redis().get(REBUILT) == str(epoch))
-
-
-def begin_rebuild() -> bool:
-    """Take the rebuild upon this caller, unless another is at it; `rebuilding` keeps it."""
-    return bool(redis().set(REBUILDING, "1", nx=True, px=REBUILD_MS))
-
-
-def rebuilding() -> None:
-    """Say that the rebuild goes on."""
-    redis().set(REBUILDING, "1", px=REBUILD_MS)
-
-
-def end_rebuild() -> None:
-    """Leave the rebuild, done or not, to whoever finds that one is needed."""
-    redis().delete(REBUILDING)
-
-
-@step("rebuilt", Store.REDIS, "Redis counts as whole")
-def mark_rebuilt(epoch: int) -> bool:
-    """Note that Redis holds all that Postgres knows; False when the epoch is over, and with it what was rebuilt."""
-    return bool(MARK_REBUILT()([], [epoch]))

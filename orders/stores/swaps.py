@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from engine.lifecycle import FINAL, Status
-from orders.stores.live import FEED_MAX, LUA, MSGPACK, PREFIX, key
+from orders.stores.live import FEED_MAX, key
+from orders.stores.scripts import LUA, MSGPACK, PREFIX
 from routing import epochs
 from routing.crashpoints import Store, step
 from routing.store import lua, redis, script

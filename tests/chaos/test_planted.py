@@ -17,7 +17,7 @@ from engine.orders import OrderType
 from orders import models
 from orders.flow import dbsync, decisions, execution, limits, progress, recovery, settlement, waiting
 from orders.flow import sweep as sweeping
-from orders.stores import attempts, book, live, swaps
+from orders.stores import attempts, book, live, rebuild_marks, swaps
 from routing import epochs, store, wiring
 from routing.chain import ChainUnreachable
 from routing.store import now_ms, redis
@@ -245,7 +245,7 @@ def test_a_rebuild_goes_through_all_pages_and_with_the_bug_through_the_first(ben
         redis().flushdb()
         epochs.forget()
         module.recover()
-        restored.append((len(live.statuses(ids)), live.is_rebuilt(epochs.current())))
+        restored.append((len(live.statuses(ids)), rebuild_marks.is_rebuilt(epochs.current())))
     assert restored == [(3, True), (2, True)]
 
 

@@ -41,7 +41,7 @@ from deploy.stores import Stores
 from engine.quotes import Pair
 from engine.triggers import Sighting
 from orders.flow import dispatch, intake, limits
-from orders.stores import book, live
+from orders.stores import book, live, placing
 from routing.catalogue import Catalogue, catalogue
 from routing.store import now_ms, redis
 from tests.orders.bench import TICKS, TOKENS, Bench
@@ -84,7 +84,7 @@ def place(count: int, lowest: int, ticks: int) -> None:
     rng, told = random.Random(count), time.monotonic()
     for done in range(0, count, BATCH):
         at = datetime.now(UTC)
-        live.place(
+        placing.place(
             intake.placement(order(rng.randrange(lowest, lowest + ticks)), at) for _ in range(min(BATCH, count - done))
         )
         # What DBSync has written goes: else the feed would hold as much as all orders together.

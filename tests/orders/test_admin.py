@@ -21,8 +21,8 @@ from engine.triggers import TokenState
 from orders.admin import search
 from orders.flow import pauses
 from orders.models import DeadLetter, Order, SetAside, Verdict
-from orders.stores import live
-from orders.stores.live import Placement
+from orders.stores import live, placing
+from orders.stores.placing import Placement
 from orders.stores.terms import order_of
 from routing import tape
 from routing.catalogue import catalogue, token_of
@@ -197,7 +197,7 @@ def test_an_order_page_shows_live_events_that_postgres_does_not_have_yet(admin_c
         common | {"seq": 1, "status": "pending", "at": "2026-11-22T12:00:00.000Z"},
         common | {"seq": 2, "status": "routing", "at": "2026-11-22T12:00:00.020Z", "reason": "only METEORA answered"},
     ]
-    live.place(
+    placing.place(
         [Placement(order_of(order), Status.ROUTING, 1, tuple(msgspec.json.encode(e).decode() for e in told), 60_000)]
     )
     page = page_of(admin_client, order)

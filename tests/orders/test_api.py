@@ -19,7 +19,7 @@ from orders import models
 from orders.api import fast, views
 from orders.flow import dispatch, intake
 from orders.operations import heartbeats
-from orders.stores import live
+from orders.stores import live, placing
 from orders.stores.ids import first_at
 from orders.stores.threads import aside
 from routing.catalogue import catalogue
@@ -763,7 +763,7 @@ async def test_with_redis_away_an_order_is_accepted_nevertheless(bench, monkeypa
     def away(_):
         raise StoreError("gone")
 
-    monkeypatch.setattr(live, "place", away)
+    monkeypatch.setattr(placing, "place", away)
     answer = await post(ORDER)
     assert answer.status_code == 202
     assert (await aside(bench.row, answer.json()["orderId"])).status == "pending"

@@ -12,7 +12,7 @@ from kombu.exceptions import LimitExceeded, OperationalError
 from orders import models
 from orders.flow import dispatch, intake, recovery, sweep
 from orders.flow.intake import Accepted, Conflict
-from orders.stores import history, live, terms
+from orders.stores import history, live, placing, rebuild_marks, terms
 from routing import epochs
 from routing.store import StoreError, redis
 
@@ -118,12 +118,12 @@ def test_fifty_racing_requests_with_one_client_id_make_one_order(bench):
 
 
 def test_with_redis_down_an_order_is_accepted_and_recovery_places_it_later(bench, monkeypatch):
-    live.mark_rebuilt(epochs.current())
+    rebuild_marks.mark_rebuilt(epochs.current())
 
     def away(_):
         raise StoreError("connection refused")
 
-    monkeypatch.setattr(live, "place", away)
+    monkeypatch.setattr(placing, "place", away)
     (order_id,) = bench.place()
     monkeypatch.undo()
     assert bench.statuses(order_id) == []
@@ -174,5 +174,5 @@ def test_placing_an_order_that_is_there_changes_nothing(bench):
     placement = intake.placement(terms.order_of(bench.row(order_id)), bench.row(order_id).created_at)
     bench.run([order_id])
     feed = redis().xlen(live.FEED)
-    assert live.place([placement]) == set()
+    assert placing.place([placement]) == set()
     assert len(bench.statuses(order_id)) == 5 and redis().xlen(live.FEED) == feed

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from engine.lifecycle import Status
-from orders.stores import live, order_codec
+from orders.stores import live, order_codec, placing, rebuild_marks
 from routing.store import redis
 from tests.orders.swapping import claimed, step
 
@@ -37,12 +37,12 @@ def test_while_the_queue_is_long_only_orders_that_nobody_has_begun_are_left_to_i
 def test_the_feed_keeps_only_so_many_entries(bench, monkeypatch):
     monkeypatch.setattr(live, "FEED_MAX", 100)
     for _ in range(250):
-        live.place([placement(bench)])
+        placing.place([placement(bench)])
     assert redis().xlen(live.FEED) < 250
 
 
 def placement(bench):
-    return live.Placement(bench.order().order, Status.PENDING, 0, ('{"n":1}',), 0)
+    return placing.Placement(bench.order().order, Status.PENDING, 0, ('{"n":1}',), 0)
 
 
 def test_an_order_is_replaced_only_while_it_stands_as_it_was_seen(bench):
@@ -50,9 +50,9 @@ def test_an_order_is_replaced_only_while_it_stands_as_it_was_seen(bench):
     seen = live.statuses([order_id])[order_id]
     other = replace(placement(bench), order=replace(bench.order().order, id=order_id), events=("1", "2"), instead=seen)
     step(claimed(order_id))
-    assert live.place([other]) == set()
+    assert placing.place([other]) == set()
     again = replace(other, instead=live.statuses([order_id])[order_id])
-    assert live.place([again]) == {order_id}
+    assert placing.place([again]) == {order_id}
     assert live.events([order_id]) == {order_id: ["1", "2"]} and live.statuses([order_id])[order_id].seq == 2
 
 
@@ -76,9 +76,9 @@ def test_a_rebuild_is_done_only_in_the_epoch_it_began_in(bench):
     bench.place()
     claimed(bench.ids[0])
     epoch = int(redis().get("store:epoch"))
-    assert live.mark_rebuilt(epoch) and live.is_rebuilt(epoch)
+    assert rebuild_marks.mark_rebuilt(epoch) and rebuild_marks.is_rebuilt(epoch)
     redis().flushdb()
-    assert not live.mark_rebuilt(epoch) and not live.is_rebuilt(epoch)
+    assert not rebuild_marks.mark_rebuilt(epoch) and not rebuild_marks.is_rebuilt(epoch)
 
 
 @pytest.mark.parametrize("place", ["limit SOL-USDC 150", "limit SOL-USDC 151"])

@@ -12,7 +12,7 @@ from engine.lifecycle import AttemptState
 from orders import models
 from orders.flow import dbsync, duties, execution, intake, recovery, restoring, settlement, sweep
 from orders.models import OrderEvent
-from orders.stores import attempts, claims, history, live
+from orders.stores import attempts, claims, history, live, placing, rebuild_marks
 from routing import epochs
 from routing import models as routing_models
 from routing.catalogue import catalogue
@@ -322,7 +322,7 @@ def test_recovery_goes_through_all_pages(bench, monkeypatch):
 
 
 def test_a_single_order_missing_from_redis_is_restored_once_it_is_old_enough(bench):
-    live.mark_rebuilt(epochs.current())
+    rebuild_marks.mark_rebuilt(epochs.current())
     young, old = bench.place(2)
     models.Order.objects.filter(pk=old).update(created_at="2026-01-01T00:00:00Z")
     redis().delete(live.key(young), live.key(old))
@@ -331,7 +331,7 @@ def test_a_single_order_missing_from_redis_is_restored_once_it_is_old_enough(ben
 
 
 def test_recovery_costs_three_questions_when_nothing_is_wrong(bench, django_assert_num_queries):
-    live.mark_rebuilt(epochs.current())
+    rebuild_marks.mark_rebuilt(epochs.current())
     bench.place(3)
     models.Order.objects.update(created_at="2026-01-01T00:00:00Z")
     redis().delete("order")
@@ -357,7 +357,7 @@ def test_open_orders_are_found_without_walking_through_the_finished_ones(bench):
 
 
 def test_finished_orders_that_the_feed_lost_are_archived_after_all(bench):
-    live.mark_rebuilt(epochs.current())
+    rebuild_marks.mark_rebuilt(epochs.current())
     bench.quote_all()
     (order_id,) = bench.place()
     bench.run([order_id])
@@ -369,7 +369,7 @@ def test_finished_orders_that_the_feed_lost_are_archived_after_all(bench):
 
 
 def test_finished_orders_whose_entries_still_wait_are_not_fed_again(bench):
-    live.mark_rebuilt(epochs.current())
+    rebuild_marks.mark_rebuilt(epochs.current())
     bench.quote_all()
     (order_id,) = bench.place()
     bench.run([order_id])
@@ -394,13 +394,13 @@ def test_the_pulse_rebuilds_once_after_redis_was_emptied(bench):
 def test_while_one_process_rebuilds_others_leave_it_to_that_one(bench):
     (order_id,) = bench.place()
     redis().flushall()
-    assert live.begin_rebuild()
+    assert rebuild_marks.begin_rebuild()
     recovery.recover()
     assert recovery.noticed() and live.statuses([order_id]) == {}
-    live.end_rebuild()
+    rebuild_marks.end_rebuild()
     recovery.recover()
     assert not recovery.noticed() and order_id in live.statuses([order_id])
-    assert live.begin_rebuild()
+    assert rebuild_marks.begin_rebuild()
 
 
 def test_a_rebuild_that_failed_is_anothers_at_once(bench, monkeypatch):
@@ -493,7 +493,7 @@ def test_recovery_leaves_the_loss_unnoticed_when_it_could_not_finish(bench, monk
     def away(_):
         raise StoreError("away")
 
-    monkeypatch.setattr(live, "place", away)
+    monkeypatch.setattr(placing, "place", away)
     with pytest.raises(StoreError):
         recovery.recover()
     assert recovery.noticed()

@@ -14,7 +14,7 @@ from orders.flow import dbsync, dead_letters, dispatch, intake, recovery, restor
 from orders.flow.intake import Accepted, Conflict
 from orders.models import ArchivedOrder, Attempt, DeadLetter, Order, OrderEvent, SetAside
 from orders.operations import heartbeats, retention
-from orders.stores import live, order_view, retired
+from orders.stores import live, order_view, rebuild_marks, retired
 from routing import epochs
 from routing.models import LedgerEntry
 from routing.store import redis
@@ -72,7 +72,7 @@ def confirmed(bench, settings):
     bench.run([order_id])
     bench.archive()
     redis().flushdb()
-    live.mark_rebuilt(epochs.current())
+    rebuild_marks.mark_rebuilt(epochs.current())
     return aged(order_id)
 
 

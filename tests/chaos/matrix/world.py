@@ -9,7 +9,7 @@ from engine.lifecycle import FINAL
 from engine.quotes import Pair
 from orders import models
 from orders.flow import dbsync, dispatch
-from orders.stores import live
+from orders.stores import live, rebuild_marks
 from routing import crashpoints, epochs
 from routing.crashpoints import STEPS, Moment
 from routing.store import redis
@@ -219,7 +219,7 @@ def begin(fates: list[Outcome]) -> World:
         bench.sql(f"DELETE FROM {table}")
     world = World(ScriptedChain(fates))
     stage.cast = world
-    redis().set(live.REBUILT, str(epochs.current()))
+    redis().set(rebuild_marks.REBUILT, str(epochs.current()))
     world.quote()
     return world
 

@@ -1,0 +1,63 @@
+"""Placing orders in Redis: new ones, and those restored from Postgres."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.lifecycle import FINAL, Status
+from engine.orders import Order
+from orders.stores import order_codec
+from orders.stores.live import FEED_MAX, Live
+from orders.stores.scripts import LUA, MSGPACK, PREFIX
+from routing.crashpoints import Store, step
+from routing.store import lua, script
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """An order to put into Redis, with the events it already has.
+
+    One that waits rests in the book from then on, in its turn of `since` (epoch ms); with `look_in_ms` above 0 somebody
+    looks at it all the same.
+    """
+
+    order: Order
+    status: Status
+    attempt: int
+    events: tuple[str, ...]
+    look_in_ms: int
+    since: int = 0
+    base: int = 0
+    tx: str | None = None
+    """Signature of its open attempt."""
+    instead: Live | None = None
+    """How the live order stands that this one replaces; without it, one that is there stays."""
+
+
+PLACE = script(PREFIX + lua(LUA / "place.lua"))
+
+
+@step("place", Store.REDIS, "orders are in Redis")
+def place(placements: Sequence[Placement]) -> set[str]:
+    """Put orders into Redis, each unless it is already there; return the ids placed."""
+    args = [FEED_MAX, *map(packed, placements)]
+    return set(PLACE()([], args)) if len(args) > 1 else set()
+
+
+def packed(one: Placement) -> bytes:
+    """Write a placement as place.lua reads it."""
+    instead = one.instead
+    return MSGPACK.encode(
+        {
+            "id": one.order.id,
+            "status": one.status,
+            "attempt": one.attempt,
+            "final": one.status in FINAL,
+            "body": order_codec.dumps(one.order, one.since),
+            "events": one.events,
+            "look_in": one.look_in_ms,
+            "waits": one.order.type if one.order.waits else None,
+            "base": one.base,
+            "tx": one.tx,
+            "instead": instead and {"status": instead.status, "seq": instead.seq, "fence": instead.fence},
+        }
+    )
