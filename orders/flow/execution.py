@@ -6,39 +6,31 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache
 from threading import BoundedSemaphore
-from typing import Any
 
 import structlog
 from django.db import InterfaceError, InternalError, OperationalError, close_old_connections
-from msgspec import structs
 
 from engine import events
-from engine.lifecycle import AttemptState, Status
-from engine.money import plain
-from engine.orders import Order
+from engine.lifecycle import Status
 from engine.quotes import Pair
 from engine.retry import Failure
-from orders.flow import decisions, endings, progress, restoring, routes, settlement
+from orders.flow import building, decisions, eligibility, endings, progress, restoring, routes, settlement
 from orders.flow.progress import Move
-from orders.flow.routes import Routed
 from orders.stores import attempts, claims, live
 from orders.stores.attempts import Prepared
 from orders.stores.claims import Claim, hands
 from orders.telemetry import traces
 from orders.telemetry.log_fields import about
-from routing import epochs, router, transactions
+from routing import router
 from routing.asking import asker
-from routing.chain import Blockhash, ChainUnreachable
+from routing.chain import ChainUnreachable
 from routing.guards import guards
 from routing.router import Basis
 from routing.store import StoreError, now_ms
-from routing.venues import VENUES, Answer
-from routing.wiring import chain, wallet
+from routing.venues import Answer
 
 log = structlog.get_logger(__name__)
 
-Steps = tuple[tuple[Status, dict[str, Any]], ...]
-"""Statuses to go through, each with its facts."""
 
 ASKING_THREADS = 8
 """Batches that go on at once after their venues answered; more wait their turn without a slot."""
@@ -103,7 +95,7 @@ def work(taken: Sequence[Claim], act: Callable[[Sequence[Claim]], None]) -> None
 
 def begin(taken: Sequence[Claim]) -> None:
     """Begin a try of these orders."""
-    fresh = in_time(within_attempts(without_attempt(taken)))
+    fresh = eligibility.in_time(eligibility.within_attempts(eligibility.without_attempt(taken)))
     bases = router.from_cache(
         {claim.order.pair.name for claim in fresh}, now_ms(), guards.QUOTE_FRESH_MS, guards.QUOTE_STALE_MS
     )
@@ -115,57 +107,7 @@ def execute(taken: Sequence[Claim], bases: dict[str, Basis]) -> None:
     """Route, build and submit: each stage takes what the one before let through."""
     routed, moves = routes.route(taken, bases)
     progress.advance(moves)
-    submit(build(routed))
-
-
-def without_attempt(taken: Sequence[Claim]) -> list[Claim]:
-    """Return orders that have no attempt in the way of another.
-
-    What an earlier worker committed and did not send is withdrawn.  An order whose attempt was sent is not where Redis
-    says it is: it is restored.
-    """
-    return cleared(taken, [claim for claim in taken if claim.attempt > 1 or claim.seq > 1])
-
-
-def cleared(taken: Sequence[Claim], doubtful: Sequence[Claim]) -> list[Claim]:
-    """Do that for orders that may have one; the others are passed on unseen."""
-    held = attempts.holding([claim.order.id for claim in doubtful])
-    left = [one for one in held if one.state is AttemptState.PREPARED]
-    gone = attempts.withdraw([one.signature for one in left])
-    on_their_way = {one.order_id for one in held if one.signature not in gone}
-    restoring.restore(sorted(on_their_way), "has an attempt that was sent")
-    return [claim for claim in taken if claim.order.id not in on_their_way]
-
-
-def within_attempts(taken: Sequence[Claim]) -> list[Claim]:
-    """End orders that have used up their tries; crashes count, so a poisonous order ends too."""
-    most = guards.MAX_ATTEMPTS
-    spent = [claim for claim in taken if claim.tries > most]
-    endings.fail(
-        (claim, Failure("attempts_exhausted", f"not submitted in {most} attempts", False, True)) for claim in spent
-    )
-    return [claim for claim in taken if claim.tries <= most]
-
-
-def in_time(taken: Sequence[Claim]) -> list[Claim]:
-    """End orders whose deadline has passed before anything of theirs could be tried."""
-    now = now_ms()
-    late = {claim.order.id for claim in taken if claim.tries == 1 and is_late(claim.order, now)}
-    endings.fail((claim, missed(claim)) for claim in taken if claim.order.id in late)
-    return [claim for claim in taken if claim.order.id not in late] if late else list(taken)
-
-
-def missed(claim: Claim) -> Failure:
-    """Say why an order missed its deadline: for what it last waited, if anybody told it."""
-    retry = live.decode(claim.trail[-1]).get("retry") if claim.trail else None
-    if retry and retry["code"] in endings.AWAY:
-        return Failure(retry["code"], f"until its deadline: {retry['message']}", False, True)
-    return Failure("deadline_passed", "it could not be tried before its deadline", False, True)
-
-
-def is_late(order: Order, now: int) -> bool:
-    """Tell whether an order's deadline has passed."""
-    return order.deadline is not None and order.deadline <= now
+    submit(building.build(routed))
 
 
 def ask_for(waiting: Sequence[Claim]) -> None:
@@ -218,85 +160,6 @@ def resume(waiting: Sequence[Claim], answer: "Future[list[Answer]]") -> None:
         close_old_connections()
 
 
-def routing_facts(routed: Routed, now: int) -> dict[str, Any]:
-    """State the choice for the client."""
-    chosen = routed.route
-    missing = sorted(set(VENUES) - {offer.quote.venue for offer in chosen.offers})
-    return events.routing(routed.claim.order, chosen.offers, missing, chosen.source, chosen.reason, now)
-
-
-def building_facts(routed: Routed) -> dict[str, Any]:
-    """State what the order expects."""
-    offer = routed.route.winner
-    return events.building(routed.claim.order, offer.quote.venue, offer.amount_out, routed.minimum_out)
-
-
-def build(routed: Sequence[Routed]) -> list[tuple[Claim, Prepared]]:
-    """Tell the clients venue and amounts, and sign; the choice and the amounts are one decision, told as two events."""
-    now = now_ms()
-    moved = advance(
-        [(r.claim, ((Status.ROUTING, routing_facts(r, now)), (Status.BUILDING, building_facts(r)))) for r in routed]
-    )
-    going = [structs.replace(r, claim=moved[r.claim.order.id]) for r in routed if r.claim.order.id in moved]
-    if not going:
-        return []
-    try:
-        blockhash = chain().blockhash()
-    except ChainUnreachable as reason:
-        failure = Failure("chain_unreachable", f"no blockhash to sign with: {reason}", True, True)
-        endings.fail((r.claim, failure) for r in going)
-        return []
-    return sign_each(going, blockhash)
-
-
-def sign_each(going: Sequence[Routed], blockhash: Blockhash) -> list[tuple[Claim, Prepared]]:
-    """Sign the transaction of each order; one that cannot be built fails alone."""
-    signed, failed = [], []
-    for one in going:
-        try:
-            signed.append((one.claim, sign(one, blockhash)))
-        except Exception as reason:
-            failed.append((one.claim, endings.defect(one.claim.order.id, reason)))
-    endings.fail(failed)
-    return signed
-
-
-def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
-    """Build and sign the one transaction of this attempt, and write the event that will name it."""
-    claim, offer, order = routed.claim, routed.route.winner, routed.claim.order
-    swap = transactions.Swap(
-        order_id=order.id,
-        attempt=claim.attempt,
-        venue=offer.quote.venue,
-        mint_in=order.pair.token_in.mint,
-        mint_out=order.pair.token_out.mint,
-        amount_in=order.amount_in,
-        min_out=routed.minimum_out,
-    )
-    signed = transactions.sign(swap, blockhash.hash, wallet())
-    facts = events.submitted(offer.quote.venue, signed.signature, blockhash.last_valid_height)
-    at, seq = now_ms(), claim.seq + 1
-    told = events.event(order.id, epochs.known(), seq, Status.SUBMITTED, at, claim.attempt, facts)
-    return Prepared(
-        order_id=order.id,
-        number=claim.attempt,
-        venue=offer.quote.venue,
-        signature=signed.signature,
-        raw=signed.raw,
-        last_valid_height=blockhash.last_valid_height,
-        expected_out=offer.amount_out,
-        minimum_out=routed.minimum_out,
-        fee_bps=offer.quote.fee_bps,
-        amount_in=order.amount_in,
-        limit_price=None if order.limit_price is None else plain(order.limit_price),
-        terms_seq=order.terms_seq,
-        seq=seq,
-        trail=(*claim.trail, live.encode(told)),
-        at=at,
-        tries=claim.tries,
-    )
-
-
 def submit(built: Sequence[tuple[Claim, Prepared]]) -> None:
     """Take signed transactions out of the house, in this order and no other.
 
@@ -342,16 +205,6 @@ def refuse(refused: Sequence[Claim], faulty: Mapping[str, str]) -> None:
     """
     failures = {i: Failure("defect", f"its attempt cannot be written: {why}", True, True) for i, why in faulty.items()}
     endings.fail((claim, failures[claim.order.id]) for claim in refused if claim.order.id in failures)
-    free = cleared(refused, refused)
+    free = eligibility.cleared(refused, refused)
     changed = restoring.restore([claim.order.id for claim in free], "ended or amended meanwhile")
     claims.hand_back([claim for claim in free if claim.order.id not in {*changed, *faulty}], tried=False)
-
-
-def advance(going: Sequence[tuple[Claim, Steps]]) -> dict[str, Claim]:
-    """Move claimed orders on and keep them; return those still ours."""
-    moves = [
-        Move(c.order.id, c.order.type, c.status, c.seq, c.attempt, steps, fence=c.fence, keep=True)
-        for c, steps in going
-    ]
-    won = progress.advance(moves)
-    return {c.order.id: c.after(steps[-1][0], won[c.order.id]) for c, steps in going if c.order.id in won}

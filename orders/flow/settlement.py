@@ -20,8 +20,9 @@ from engine.retry import Failure
 from orders.flow import endings, progress, restoring
 from orders.flow.endings import NOT_NOW, Tried
 from orders.flow.progress import Move
-from orders.stores import attempts, live, lookups
-from orders.stores.attempts import Prepared, Settled
+from orders.stores import attempts, chain_results, live, lookups
+from orders.stores.attempts import Prepared
+from orders.stores.chain_results import Settled
 from orders.stores.live import Standing
 from orders.telemetry import traces
 from routing.catalogue import UnknownPair, catalogue
@@ -84,7 +85,7 @@ def audit() -> int:
     conclude(decided(seen))
     unknown = [attempt for attempt in taken if seen.findings[attempt[0]].landing is Landing.UNKNOWN]
     dead = [signature for signature, _, height in unknown if seen.finalized_height > height]
-    conclude(attempts.settle(AttemptState.EXPIRED, [expiry(signature) for signature in dead], now_ms()))
+    conclude(chain_results.settle(AttemptState.EXPIRED, [expiry(signature) for signature in dead], now_ms()))
     resend([attempt for attempt in unknown if attempt[0] not in dead])
     return len(taken)
 
@@ -122,8 +123,8 @@ def decided(seen: Look) -> list[Settled]:
     by_landing = {landing: [f for f in seen.findings.values() if f.landing is landing] for landing in Landing}
     now = now_ms()
     return [
-        *attempts.settle(AttemptState.LANDED, by_landing[Landing.LANDED], now),
-        *attempts.settle(AttemptState.REJECTED, by_landing[Landing.REJECTED], now),
+        *chain_results.settle(AttemptState.LANDED, by_landing[Landing.LANDED], now),
+        *chain_results.settle(AttemptState.REJECTED, by_landing[Landing.REJECTED], now),
     ]
 
 
@@ -192,6 +193,6 @@ def revisit(order_ids: Sequence[str]) -> None:
     named = {one.order_id: one.signature for one in attempts.holding(unnamed)} if unnamed else {}
     # Submitted by the version before this one, which did not say so in the live state.
     live.name_transactions(named)
-    found = attempts.by_signature([*named.values(), *(one.tx for one in submitted.values() if one.tx)])
+    found = chain_results.by_signature([*named.values(), *(one.tx for one in submitted.values() if one.tx)])
     conclude([attempt for attempt in found if attempt.state not in attempts.OPEN])
     watch([attempt.signature for attempt in found if attempt.state in attempts.OPEN])

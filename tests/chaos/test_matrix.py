@@ -7,7 +7,7 @@ import pytest
 from engine.lifecycle import AttemptState
 from engine.orders import OrderType
 from orders.flow import execution, settlement
-from orders.stores import attempts, book
+from orders.stores import attempts, book, chain_results
 from routing.crashpoints import STEPS, Moment, Store, step
 from routing.store import lua, now_ms, script
 from tests.chaos.matrix import cells, play, stage
@@ -70,7 +70,7 @@ def resigned_on_time_out(monkeypatch):
     def broadcast(sent):
         if sent and not settlement.deliver([attempt.raw for attempt in sent]):
             failed = [settlement.expiry(attempt.signature) for attempt in sent]
-            settlement.conclude(attempts.settle(AttemptState.EXPIRED, failed, now_ms()))
+            settlement.conclude(chain_results.settle(AttemptState.EXPIRED, failed, now_ms()))
 
     monkeypatch.setattr(settlement, "broadcast", broadcast)
 

@@ -8,8 +8,8 @@ from django.db import connection, transaction
 
 from engine.lifecycle import AttemptState
 from orders import models
-from orders.flow import endings, execution, routes, settlement
-from orders.stores import attempts, claims, lookups
+from orders.flow import building, endings, execution, routes, settlement
+from orders.stores import attempts, chain_results, claims, lookups
 from routing.chain import ChainUnreachable
 from routing.models import LedgerEntry
 from routing.store import redis
@@ -156,7 +156,7 @@ def test_a_worker_that_wakes_after_its_attempt_was_sent_by_another_does_not_send
     bench.quote_all()
     (order_id,) = bench.place()
     (claim,) = claims.claim([order_id]).claims
-    (built,) = execution.build(routed([claim]))
+    (built,) = building.build(routed([claim]))
     real = execution.announce
 
     def freeze(prepared):
@@ -178,7 +178,7 @@ def test_an_attempt_that_was_withdrawn_before_its_worker_won_the_swap_uses_up_no
     bench.quote_all()
     (order_id,) = bench.place()
     (claim,) = claims.claim([order_id]).claims
-    (built,) = execution.build(routed([claim]))
+    (built,) = building.build(routed([claim]))
     real = execution.announce
 
     def withdrawn_meanwhile(prepared):
@@ -203,7 +203,7 @@ def test_a_worker_frozen_before_its_commit_changes_nothing_when_it_wakes(bench):
     bench.quote_all()
     (order_id,) = bench.place()
     (stale,) = claims.claim([order_id]).claims
-    (theirs,) = execution.build(routed([stale]))
+    (theirs,) = building.build(routed([stale]))
     bench.pass_time(order_id, 10_000)
     bench.carry([order_id])
     before = bench.events(order_id)
@@ -219,10 +219,10 @@ def test_what_a_frozen_worker_commits_before_the_other_does_is_withdrawn_and_nev
     bench.quote_all()
     (order_id,) = bench.place()
     (stale,) = claims.claim([order_id]).claims
-    (theirs,) = execution.build(routed([stale]))
+    (theirs,) = building.build(routed([stale]))
     bench.pass_time(order_id, 10_000)
     (fresh,) = claims.claim([order_id]).claims
-    (ours,) = execution.build(routed([fresh]))
+    (ours,) = building.build(routed([fresh]))
     assert attempts.prepare([theirs[1]]).stands == {order_id}
     execution.submit([ours])
     assert models.Attempt.objects.get(order_id=order_id).state == AttemptState.WITHDRAWN
@@ -238,11 +238,11 @@ def test_the_database_refuses_a_second_open_attempt(bench):
     (order_id,) = bench.place()
     (claim,) = claims.claim([order_id]).claims
     (one,) = routed([claim])
-    first = execution.sign(one, execution.chain().blockhash())
+    first = building.sign(one, execution.chain().blockhash())
     assert attempts.prepare([first]).stands == {order_id}
     second = execution.structs.replace(first, signature="x" * 88)
     assert attempts.prepare([second]).stands == set()
-    attempts.settle(AttemptState.LANDED, [settlement.Finding(first.signature, settlement.Landing.LANDED)], 0)
+    chain_results.settle(AttemptState.LANDED, [settlement.Finding(first.signature, settlement.Landing.LANDED)], 0)
     assert attempts.prepare([second]).stands == set()
 
 
@@ -379,7 +379,7 @@ def test_a_worker_that_wakes_after_its_order_failed_can_commit_no_attempt(bench,
     bench.quote_all()
     (order_id,) = bench.place()
     (stale,) = claims.claim([order_id]).claims
-    (built,) = execution.build(routed([stale]))
+    (built,) = building.build(routed([stale]))
     bench.pass_time(order_id, 60_000)
     bench.carry([order_id])
     assert bench.events(order_id)[-1]["code"] == "attempts_exhausted"
@@ -392,7 +392,7 @@ def test_an_order_with_an_attempt_that_may_land_cannot_end_unfilled(bench):
     bench.quote_all()
     (order_id,) = bench.place()
     (claim,) = claims.claim([order_id]).claims
-    (built,) = execution.build(routed([claim]))
+    (built,) = building.build(routed([claim]))
     assert attempts.prepare([built[1]]).stands == {order_id}
     assert attempts.mark_sent([built[1].signature])
     endings.fail([(built[0], execution.Failure("any", "whatever", False, True))])
@@ -404,7 +404,7 @@ def test_an_order_whose_attempt_was_never_sent_can_end_and_the_attempt_is_withdr
     bench.quote_all()
     (order_id,) = bench.place()
     (claim,) = claims.claim([order_id]).claims
-    (built,) = execution.build(routed([claim]))
+    (built,) = building.build(routed([claim]))
     assert attempts.prepare([built[1]]).stands == {order_id}
     endings.fail([(built[0], execution.Failure("any", "whatever", False, True))])
     assert bench.statuses(order_id)[-1] == "failed" and bench.row(order_id).status == "failed"
@@ -416,7 +416,7 @@ def test_ending_an_order_and_committing_its_attempt_at_once_lets_exactly_one_thr
     bench.quote_all()
     ids = bench.place(40)
     held = claims.claim(ids).claims
-    built = execution.build(routed(held))
+    built = building.build(routed(held))
     start = threading.Barrier(2)
     outcome = {}
 
@@ -454,7 +454,7 @@ def test_two_workers_that_settle_the_same_attempts_lock_them_in_one_order(bench)
     found = [settlement.Finding(one.signature, settlement.Landing.LANDED) for one in (second, first)]
     with transaction.atomic():
         models.Attempt.objects.select_for_update().get(pk=first.pk)
-        thread, answers = in_thread(lambda: attempts.settle(AttemptState.LANDED, found, 0))
+        thread, answers = in_thread(lambda: chain_results.settle(AttemptState.LANDED, found, 0))
         eventually(waits_for_a_lock, 20, "the other waits for the first of them")
         # It holds none beyond the one it waits for.
         models.Attempt.objects.select_for_update(nowait=True).get(pk=second.pk)

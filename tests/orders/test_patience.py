@@ -6,7 +6,7 @@ import pytest
 from django.db import InternalError, OperationalError
 
 from orders import models
-from orders.flow import execution, limits, settlement
+from orders.flow import eligibility, execution, limits, settlement
 from orders.stores import attempts, claims, live
 from routing.chain import ChainUnreachable
 from routing.store import StoreError, redis
@@ -97,7 +97,7 @@ def test_a_market_order_waits_until_its_deadline_and_then_fails_with_what_it_wai
     first = bench.events(order_id)
     assert first[-1]["retry"]["code"] == code and first[0]["deadline"] == deadline(bench, order_id)
     bench.pass_time(order_id, 10_000)
-    monkeypatch.setattr(execution, "is_late", lambda *_: True)
+    monkeypatch.setattr(eligibility, "is_late", lambda *_: True)
     bench.carry([order_id])
     last = bench.events(order_id)[-1]
     assert (last["status"], last["code"], last["replayMayHelp"]) == ("failed", code, True)
@@ -144,7 +144,7 @@ def test_a_deadline_does_not_end_an_order_that_is_being_tried(bench, settings, m
     bench.quote_all()
     (order_id,) = bench.place()
     bench.run([order_id])
-    monkeypatch.setattr(execution, "is_late", lambda *_: True)
+    monkeypatch.setattr(eligibility, "is_late", lambda *_: True)
     bench.pass_time(order_id, 60_000)
     bench.run([order_id])
     assert [event["attempt"] for event in bench.events(order_id) if event["status"] == "submitted"] == [1, 2]

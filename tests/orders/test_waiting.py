@@ -12,7 +12,19 @@ from engine.cursor import Cursor
 from engine.lifecycle import Status
 from engine.orders import OrderType, TimeInForce
 from orders import models
-from orders.flow import decisions, dispatch, execution, limits, progress, recovery, restoring, routes, sweep, waiting
+from orders.flow import (
+    building,
+    decisions,
+    dispatch,
+    execution,
+    limits,
+    progress,
+    recovery,
+    restoring,
+    routes,
+    sweep,
+    waiting,
+)
 from orders.models import Attempt
 from orders.operations import reconciliation
 from orders.stores import attempts, book, claims, history, live, order_view
@@ -112,7 +124,7 @@ def built(order_id):
     """Claim an order and sign its transaction, as a worker does that then hangs."""
     (claim,) = claims.claim([order_id]).claims
     routed, _ = routes.route([claim], execution.router.from_cache({PAIR}, now_ms(), 10**9, 10**9))
-    ((_, prepared),) = execution.build(routed)
+    ((_, prepared),) = building.build(routed)
     return prepared
 
 

@@ -72,7 +72,7 @@ PLANTED = (
                 "    if sent:\n        deliver([attempt.raw for attempt in sent])\n",
                 "    if sent and not deliver([attempt.raw for attempt in sent]):\n"
                 "        dead = [expiry(attempt.signature) for attempt in sent]\n"
-                "        conclude(attempts.settle(AttemptState.EXPIRED, dead, now_ms()))\n",
+                "        conclude(chain_results.settle(AttemptState.EXPIRED, dead, now_ms()))\n",
             ),
         ),
         aims.UNANSWERED,

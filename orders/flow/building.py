@@ -1,0 +1,117 @@
+"""Building transactions: the venue and amounts are told, then each order's swap is signed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from msgspec import structs
+
+from engine import events
+from engine.lifecycle import Status
+from engine.money import plain
+from engine.retry import Failure
+from orders.flow import endings, progress
+from orders.flow.progress import Move
+from orders.flow.routes import Routed
+from orders.stores import live
+from orders.stores.attempts import Prepared
+from orders.stores.claims import Claim
+from routing import epochs, transactions
+from routing.chain import Blockhash, ChainUnreachable
+from routing.store import now_ms
+from routing.venues import VENUES
+from routing.wiring import chain, wallet
+
+log = structlog.get_logger(__name__)
+
+Steps = tuple[tuple[Status, dict[str, Any]], ...]
+"""Statuses to go through, each with its facts."""
+
+
+def routing_facts(routed: Routed, now: int) -> dict[str, Any]:
+    """State the choice for the client."""
+    chosen = routed.route
+    missing = sorted(set(VENUES) - {offer.quote.venue for offer in chosen.offers})
+    return events.routing(routed.claim.order, chosen.offers, missing, chosen.source, chosen.reason, now)
+
+
+def building_facts(routed: Routed) -> dict[str, Any]:
+    """State what the order expects."""
+    offer = routed.route.winner
+    return events.building(routed.claim.order, offer.quote.venue, offer.amount_out, routed.minimum_out)
+
+
+def build(routed: Sequence[Routed]) -> list[tuple[Claim, Prepared]]:
+    """Tell the clients venue and amounts, and sign; the choice and the amounts are one decision, told as two events."""
+    now = now_ms()
+    moved = advance(
+        [(r.claim, ((Status.ROUTING, routing_facts(r, now)), (Status.BUILDING, building_facts(r)))) for r in routed]
+    )
+    going = [structs.replace(r, claim=moved[r.claim.order.id]) for r in routed if r.claim.order.id in moved]
+    if not going:
+        return []
+    try:
+        blockhash = chain().blockhash()
+    except ChainUnreachable as reason:
+        failure = Failure("chain_unreachable", f"no blockhash to sign with: {reason}", True, True)
+        endings.fail((r.claim, failure) for r in going)
+        return []
+    return sign_each(going, blockhash)
+
+
+def sign_each(going: Sequence[Routed], blockhash: Blockhash) -> list[tuple[Claim, Prepared]]:
+    """Sign the transaction of each order; one that cannot be built fails alone."""
+    signed, failed = [], []
+    for one in going:
+        try:
+            signed.append((one.claim, sign(one, blockhash)))
+        except Exception as reason:
+            failed.append((one.claim, endings.defect(one.claim.order.id, reason)))
+    endings.fail(failed)
+    return signed
+
+
+def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
+    """Build and sign the one transaction of this attempt, and write the event that will name it."""
+    claim, offer, order = routed.claim, routed.route.winner, routed.claim.order
+    swap = transactions.Swap(
+        order_id=order.id,
+        attempt=claim.attempt,
+        venue=offer.quote.venue,
+        mint_in=order.pair.token_in.mint,
+        mint_out=order.pair.token_out.mint,
+        amount_in=order.amount_in,
+        min_out=routed.minimum_out,
+    )
+    signed = transactions.sign(swap, blockhash.hash, wallet())
+    facts = events.submitted(offer.quote.venue, signed.signature, blockhash.last_valid_height)
+    at, seq = now_ms(), claim.seq + 1
+    told = events.event(order.id, epochs.known(), seq, Status.SUBMITTED, at, claim.attempt, facts)
+    return Prepared(
+        order_id=order.id,
+        number=claim.attempt,
+        venue=offer.quote.venue,
+        signature=signed.signature,
+        raw=signed.raw,
+        last_valid_height=blockhash.last_valid_height,
+        expected_out=offer.amount_out,
+        minimum_out=routed.minimum_out,
+        fee_bps=offer.quote.fee_bps,
+        amount_in=order.amount_in,
+        limit_price=None if order.limit_price is None else plain(order.limit_price),
+        terms_seq=order.terms_seq,
+        seq=seq,
+        trail=(*claim.trail, live.encode(told)),
+        at=at,
+        tries=claim.tries,
+    )
+
+
+def advance(going: Sequence[tuple[Claim, Steps]]) -> dict[str, Claim]:
+    """Move claimed orders on and keep them; return those still ours."""
+    moves = [
+        Move(c.order.id, c.order.type, c.status, c.seq, c.attempt, steps, fence=c.fence, keep=True)
+        for c, steps in going
+    ]
+    won = progress.advance(moves)
+    return {c.order.id: c.after(steps[-1][0], won[c.order.id]) for c, steps in going if c.order.id in won}

@@ -1,0 +1,66 @@
+"""Which claimed orders may be tried now; the others are restored, ended or left alone."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from engine.lifecycle import AttemptState
+from engine.orders import Order
+from engine.retry import Failure
+from orders.flow import endings, restoring
+from orders.stores import attempts, live
+from orders.stores.claims import Claim
+from routing.guards import guards
+from routing.store import now_ms
+
+log = structlog.get_logger(__name__)
+
+
+def without_attempt(taken: Sequence[Claim]) -> list[Claim]:
+    """Return orders that have no attempt in the way of another.
+
+    What an earlier worker committed and did not send is withdrawn.  An order whose attempt was sent is not where Redis
+    says it is: it is restored.
+    """
+    return cleared(taken, [claim for claim in taken if claim.attempt > 1 or claim.seq > 1])
+
+
+def cleared(taken: Sequence[Claim], doubtful: Sequence[Claim]) -> list[Claim]:
+    """Do that for orders that may have one; the others are passed on unseen."""
+    held = attempts.holding([claim.order.id for claim in doubtful])
+    left = [one for one in held if one.state is AttemptState.PREPARED]
+    gone = attempts.withdraw([one.signature for one in left])
+    on_their_way = {one.order_id for one in held if one.signature not in gone}
+    restoring.restore(sorted(on_their_way), "has an attempt that was sent")
+    return [claim for claim in taken if claim.order.id not in on_their_way]
+
+
+def within_attempts(taken: Sequence[Claim]) -> list[Claim]:
+    """End orders that have used up their tries; crashes count, so a poisonous order ends too."""
+    most = guards.MAX_ATTEMPTS
+    spent = [claim for claim in taken if claim.tries > most]
+    endings.fail(
+        (claim, Failure("attempts_exhausted", f"not submitted in {most} attempts", False, True)) for claim in spent
+    )
+    return [claim for claim in taken if claim.tries <= most]
+
+
+def in_time(taken: Sequence[Claim]) -> list[Claim]:
+    """End orders whose deadline has passed before anything of theirs could be tried."""
+    now = now_ms()
+    late = {claim.order.id for claim in taken if claim.tries == 1 and is_late(claim.order, now)}
+    endings.fail((claim, missed(claim)) for claim in taken if claim.order.id in late)
+    return [claim for claim in taken if claim.order.id not in late] if late else list(taken)
+
+
+def missed(claim: Claim) -> Failure:
+    """Say why an order missed its deadline: for what it last waited, if anybody told it."""
+    retry = live.decode(claim.trail[-1]).get("retry") if claim.trail else None
+    if retry and retry["code"] in endings.AWAY:
+        return Failure(retry["code"], f"until its deadline: {retry['message']}", False, True)
+    return Failure("deadline_passed", "it could not be tried before its deadline", False, True)
+
+
+def is_late(order: Order, now: int) -> bool:
+    """Tell whether an order's deadline has passed."""
+    return order.deadline is not None and order.deadline <= now

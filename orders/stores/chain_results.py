@@ -1,0 +1,138 @@
+"""Attempts as the chain has decided them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+from django.db import DataError, IntegrityError
+
+from engine.lifecycle import AttemptState
+from engine.orders import OrderType
+from orders.stores import attempts, terms
+from orders.stores.rows import fetch, recordset
+from routing.chain import Finding
+from routing.crashpoints import Store, step
+
+log = structlog.get_logger(__name__)
+
+DECIDED = (AttemptState.LANDED.value, AttemptState.REJECTED.value, AttemptState.EXPIRED.value)
+"""What the chain can decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An attempt as the chain, or its worker, has decided it, with what its order's last event needs."""
+
+    order_id: str
+    type: OrderType
+    pair: str
+    amount_in: int
+    number: int
+    tries: int
+    state: AttemptState
+    venue: str
+    signature: str
+    expected_out: int
+    fee_bps: int
+    slot: int
+    amount_out: int
+    fee_lamports: int
+    error_code: str
+    error: str
+    settled_at: int
+    """When that was recorded, epoch ms; 0 while it is open."""
+
+
+SETTLED_COLUMNS = """
+    o.id::text, o.type, o.pair, coalesce(t.amount_in, o.amount_in), t.number, t.tries, t.state, t.venue, t.signature,
+    t.expected_out, t.fee_bps, coalesce(t.slot, 0), coalesce(t.amount_out, 0), coalesce(t.fee_lamports, 0),
+    t.error_code, t.error, t.settled_at
+"""
+
+
+def settled_from(row: tuple[Any, ...]) -> Settled:
+    """Read SETTLED_COLUMNS."""
+    (order_id, kind, pair, amount_in, number, tries, state, venue, signature, expected, fee, slot) = row[:12]
+    out, lamports, error_code, error, at = row[12:]
+    return Settled(
+        order_id, OrderType(kind), pair, int(amount_in), number, tries, AttemptState(state), venue, signature,
+        int(expected), fee, slot, int(out), lamports, error_code, error, epoch_ms(at),
+    )  # fmt: skip
+
+
+def epoch_ms(at: datetime | None) -> int:
+    """Return a moment in epoch milliseconds; 0 for none."""
+    return terms.epoch_ms(at) if at else 0
+
+
+ERROR_CODE_MAX = 40
+"""Characters of a code that its column holds."""
+
+
+def settle(state: AttemptState, findings: Sequence[Finding], now: int) -> list[Settled]:
+    """Record the chain's decision on open attempts; harmless twice.  Return the attempts that now stand so.
+
+    One that cannot be written stops none of its neighbours.
+    """
+    try:
+        return record(state, [writable(one) for one in findings], now)
+    except (DataError, IntegrityError) as reason:
+        if len(findings) == 1:
+            log.error("attempt cannot be settled", signature=findings[0].signature, reason=str(reason).strip())
+            return []
+    middle = len(findings) // 2
+    return settle(state, findings[:middle], now) + settle(state, findings[middle:], now)
+
+
+def writable(found: Finding) -> Finding:
+    """Have what the chain says be such as Postgres keeps: a mark for a NUL, a code no longer than its column."""
+    code, error = (text.replace("\0", "\ufffd") for text in (found.error_code, found.error))
+    return replace(found, error_code=code[:ERROR_CODE_MAX], error=error)
+
+
+@step(
+    "settle", Store.POSTGRES, "the attempt is committed as", *DECIDED, kind=lambda to, found, now: to if found else ""
+)
+def record(state: AttemptState, findings: Sequence[Finding], now: int) -> list[Settled]:
+    """Record it in one statement.
+
+    `now` is when, epoch ms by the store's clock, unless that is recorded already.  Two workers may have found the same:
+    each locks its rows in the order of their ids, so neither waits for the other while the other waits for it.
+    """
+    if not findings:
+        return []
+    rows = fetch(
+        f"""
+        WITH found AS MATERIALIZED (
+            SELECT t.id, a.* FROM orders_attempt t
+            JOIN json_to_recordset(%s) AS a(signature text, slot bigint, amount_out numeric, fee_lamports bigint,
+                                            error_code text, error text) USING (signature)
+            WHERE t.state = ANY(%s) ORDER BY t.id FOR UPDATE OF t)
+        UPDATE orders_attempt t
+        SET state = '{state.value}', settled_at = coalesce(settled_at, to_timestamp(%s / 1000.0)), slot = a.slot,
+            amount_out = a.amount_out, fee_lamports = a.fee_lamports, error_code = a.error_code, error = a.error
+        FROM found a, orders_order o
+        WHERE t.id = a.id AND o.id = t.order_id
+        RETURNING {SETTLED_COLUMNS}
+        """,  # noqa: S608 - a word of our own enum and a constant of this module
+        recordset(findings),
+        [*attempts.OPEN, state.value],
+        now,
+    )
+    return [settled_from(row) for row in rows]
+
+
+def by_signature(signatures: Sequence[str]) -> list[Settled]:
+    """Return these attempts, whatever their state."""
+    if not signatures:
+        return []
+    rows = fetch(
+        f"""
+        SELECT {SETTLED_COLUMNS} FROM orders_attempt t JOIN orders_order o ON o.id = t.order_id
+        WHERE t.signature = ANY(%s)
+        """,  # noqa: S608 - a constant of this module
+        list(signatures),
+    )
+    return [settled_from(row) for row in rows]
