@@ -77,11 +77,11 @@ def enter_venv(*, dev: bool) -> None:
 def run_django() -> None:
     """Hand the command line to Django; a wrong setting is one sentence, not a traceback."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from config import env
+    from config import env, values
 
     try:
         settings = env.load()
-    except env.BadSetting as problem:
+    except values.BadSetting as problem:
         print(problem, file=sys.stderr)
         sys.exit(2)
     if sys.argv[1] in ASK_THE_STORES and not (settings["DATABASE_URL"] and settings["REDIS_URL"]):

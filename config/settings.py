@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from config import env, logs
+from config import env, logs, values
 from config.layer import Parser
 
 try:
     ENV = env.load()
-except env.BadSetting as problem:
+except values.BadSetting as problem:
     # Whatever imports the settings, a management command, a server or a worker, ends with one line and no traceback.
     print(problem, file=sys.stderr)  # noqa: T201
     sys.exit(2)

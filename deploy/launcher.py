@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from config import env
+from config import env, values
 from deploy import metrics, roles
 from deploy.external import ASK, Unreachable, reach
 from deploy.servers import StoreFailed, last_lines
@@ -337,7 +337,7 @@ def read_settings(options: Options) -> tuple[dict[str, Any], frozenset[str]]:
     try:
         settings = env.load()
         given = env.given(root=env.ROOT)
-    except env.BadSetting as problem:
+    except values.BadSetting as problem:
         raise CannotStart(str(problem), 2) from problem
     if settings["MARKET_REPLAY"] and not given.get("MARKET_REPLAY_START"):
         # One beginning for all processes, also for those that are started again later.

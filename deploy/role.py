@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from config import env
+from config import env, values
 from deploy import alone, launcher, metrics, roles
 from deploy.liveness import Question, Readiness, Turns, watch_worker
 
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     try:
         settings = read_settings(role)
         run(role, settings)
-    except (env.BadSetting, launcher.CannotStart) as problem:
+    except (values.BadSetting, launcher.CannotStart) as problem:
         print(problem, file=sys.stderr)
         return 2
     except SystemExit as leaving:
@@ -72,12 +72,12 @@ def read_settings(role: str) -> dict[str, Any]:
     needed = (*NEEDS, "ENGINE_ADMIN_PASSWORD") if role == "flower" else NEEDS
     missing = [name for name in needed if settings[name] is None]
     if missing:
-        raise env.BadSetting(
+        raise values.BadSetting(
             f"{', '.join(missing)}: the role {role} needs {'it' if len(missing) == 1 else 'them'}; "
             "give each in the environment, or as <NAME>_FILE the path of a file that holds it"
         )
     if role != "migrate" and not settings["ENGINE_METRICS_PORT"]:
-        raise env.BadSetting("ENGINE_METRICS_PORT=0: a single role answers health checks there; give it a port")
+        raise values.BadSetting("ENGINE_METRICS_PORT=0: a single role answers health checks there; give it a port")
     return settings
 
 

@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
-from orders.api import estimate, views
+from orders.api import estimate, health, views
 
 urlpatterns = [
     path("api/orders/execute", views.Execute.as_view()),
@@ -18,6 +18,6 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view()),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("api/redoc/", SpectacularRedocView.as_view(url_name="schema")),
-    path("healthz", views.Health.as_view()),
-    path("readyz", views.Ready.as_view()),
+    path("healthz", health.Health.as_view()),
+    path("readyz", health.Ready.as_view()),
 ]

@@ -1,12 +1,11 @@
 """The API's addresses: each parses, calls one function and answers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from asgiref.sync import async_to_sync
-from django.db import connection
 from django.http import Http404
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,19 +19,17 @@ from orders import models
 from orders.api import batch, conditions, schema
 from orders.api import serializers as shape
 from orders.api.cursors import cursor
-from orders.api.errors import body, headers_of, shown
+from orders.api.errors import shown
 from orders.api.filters import OrderFilter, pair_and_type, refuse_unknown
 from orders.api.links import acknowledgement, links
 from orders.api.paging import OrderPages
 from orders.flow import waiting
 from orders.flow.batcher import accept
-from orders.operations import heartbeats
 from orders.stores import live, order_view, retired, terms
 from routing import quotes
 from routing.catalogue import catalogue
 from routing.guards import guards
-from routing.store import StoreError, now_ms, redis
-from routing.venues import VENUES
+from routing.store import now_ms
 
 log = structlog.get_logger(__name__)
 
@@ -258,86 +255,3 @@ class Pairs(APIView):
 def token_json(token: Token) -> dict[str, Any]:
     """Describe a token."""
     return {"symbol": token.symbol, "mint": token.mint, "decimals": token.decimals}
-
-
-class Health(APIView):
-    """Says that the process lives."""
-
-    @schema.health
-    def get(self, request: Request) -> Response:
-        """Answer as long as the process can."""
-        return Response({"status": "ok"})
-
-
-class Ready(APIView):
-    """Says whether the process can do its work."""
-
-    @schema.readiness
-    def get(self, request: Request) -> Response:
-        """Try each part and say which is not well.
-
-        Without a store no order can be accepted: `503`.  Without fresh quotes or workers orders are accepted, kept,
-        and executed later: `degraded`, which is no reason to send clients elsewhere.
-        """
-        parts = {"postgres": trial(ask_postgres), "redis": trial(ask_redis)}
-        away = unwell(parts)
-        if away:
-            parts |= {"quotes": UNKNOWN, "workers": UNKNOWN}
-            error = body("not_ready", "; ".join(away))
-            return Response({**error, "parts": parts}, status=503, headers=headers_of(503, error))
-        parts |= {"quotes": trial(ask_quotes), "workers": trial(ask_workers)}
-        return Response({"status": "degraded" if unwell(parts) else "ready", "parts": parts})
-
-
-UNKNOWN = "unknown while a store is away"
-
-
-def unwell(parts: Mapping[str, str]) -> list[str]:
-    """Return what the parts that are not well said."""
-    return [f"{name}: {answer}" for name, answer in parts.items() if answer != "ok"]
-
-
-def trial(ask: Callable[[], None]) -> str:
-    """Return "ok", or why not."""
-    try:
-        ask()
-    except Exception as reason:
-        # Whatever the store's client raises is the answer.
-        return f"{type(reason).__name__}: {str(reason).strip()[:200]}"
-    return "ok"
-
-
-def ask_postgres() -> None:
-    """Run the smallest query that needs the tables."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM orders_order LIMIT 1")
-
-
-def ask_redis() -> None:
-    """Ping; StoreError when it is away."""
-    if not redis().ping():
-        raise StoreError("no PONG")
-
-
-class VenueSilent(Exception):
-    """A venue has no fresh quote of any pair."""
-
-
-def ask_quotes() -> None:
-    """See whether every venue quotes; VenueSilent names those that do not."""
-    known, now = quotes.cached(catalogue().active), now_ms()
-    heard = {quote.venue for one in known.values() for quote in one.quotes if quote.age(now) <= guards.QUOTE_FRESH_MS}
-    silent = [venue for venue in VENUES if venue not in heard]
-    if silent:
-        raise VenueSilent(f"no quote within {guards.QUOTE_FRESH_MS} ms from {' or '.join(silent)}")
-
-
-class NobodyWorks(Exception):
-    """A queue has no worker."""
-
-
-def ask_workers() -> None:
-    """See whether every queue has a worker that lives; NobodyWorks names those that have none."""
-    idle = [queue for queue, count in heartbeats.alive().items() if not count]
-    if idle:
-        raise NobodyWorks(f"no worker for {', '.join(idle)}")

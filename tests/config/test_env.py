@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk import environment_variables
 
-from config import env
-from config.env import BadSetting
+from config import env, values
+from config.values import BadSetting
 from orders.flow import duties
 from routing import store
 
@@ -274,20 +274,20 @@ def test_settings_the_rooms_read_are_those_of_the_table():
 
 
 def test_a_slip_of_the_pen_in_a_name_without_prefix_is_noticed(tmp_path):
-    with pytest.raises(env.BadSetting, match=r"MAX_ATTEMPT is not a setting.*did you mean MAX_ATTEMPTS"):
+    with pytest.raises(values.BadSetting, match=r"MAX_ATTEMPT is not a setting.*did you mean MAX_ATTEMPTS"):
         env.load({"MAX_ATTEMPT": "4"}, tmp_path)
     assert env.load({"MAX_FILES": "4", "TEST_DATABASE_URL": "x"}, tmp_path)["MAX_ATTEMPTS"] == 3
 
 
 def test_all_wrong_settings_are_named_at_once(tmp_path):
-    with pytest.raises(env.BadSetting, match=r"(?s)ENGINE_FOO.*ENGINE_PORT='x'.*MOCK_DROP_RATE='7'"):
+    with pytest.raises(values.BadSetting, match=r"(?s)ENGINE_FOO.*ENGINE_PORT='x'.*MOCK_DROP_RATE='7'"):
         env.load({"ENGINE_FOO": "1", "ENGINE_PORT": "x", "MOCK_DROP_RATE": "7"}, tmp_path)
 
 
 def test_a_replay_that_cannot_be_read_to_its_end_stops_the_start(tmp_path):
     prices = tmp_path / "prices.csv"
     prices.write_text("timestamp,open,high,low,close,volume\n2025-01-01 00:00:00,1,1,1,abc,1\n")
-    with pytest.raises(env.BadSetting, match=r"MARKET_REPLAY=.*line 2.*'abc' is not a price"):
+    with pytest.raises(values.BadSetting, match=r"MARKET_REPLAY=.*line 2.*'abc' is not a price"):
         env.load({"MARKET_REPLAY": str(prices)}, tmp_path)
 
 

@@ -9,8 +9,9 @@ from django.db import connection
 from config import asgi, settings
 from orders.api import lanes as module
 from orders.api.errors import RETRY_AFTER_S
+from orders.api.health import Health, Ready
 from orders.api.lanes import ALIVE, CHANGE, ESTIMATE, KINDS, PAGE, PLACE, PROBE, READ, kind_of
-from orders.api.views import Health, Orders, Ready
+from orders.api.views import Orders
 from orders.stores import threads
 from tests.orders.doors import get, http, until
 

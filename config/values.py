@@ -1,0 +1,138 @@
+"""How settings are written: readers of numbers, spans, addresses and lists, each with what it accepts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from routing.sandbox.replay import BadReplay, Replay
+
+
+class BadSetting(Exception):
+    """A setting is unknown or malformed; the message names it, its value and what it accepts."""
+
+    def __str__(self) -> str:
+        return f"setting error: {super().__str__()}"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table; `parse` raises ValueError with what is accepted."""
+
+    parse: Callable[[str], Any]
+    default: str | None
+    about: str
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Accept a whole number from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """Accept a number from `low` to `high`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise ValueError(f"a number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def span(high: int) -> Callable[[str], tuple[int, int]]:
+    """Accept `2000-3000` or one number, each from 0 to `high`; returns (low, high)."""
+
+    def parse(text: str) -> tuple[int, int]:
+        parts = text.split("-")
+        if len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
+            raise ValueError("a range such as 2000-3000, or one whole number")
+        low_, high_ = int(parts[0]), int(parts[-1])
+        if not low_ <= high_ <= high:
+            raise ValueError(f"a range whose first number is not above its second, both at most {high}")
+        return low_, high_
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Accept one of these words."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def some_of(*choices: str) -> Callable[[str], tuple[str, ...]]:
+    """Accept any of these words, separated by commas; empty for none."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        words = tuple(word.strip() for word in text.split(",") if word.strip())
+        if set(words) - set(choices):
+            raise ValueError(f"any of {', '.join(choices)}, separated by commas")
+        return words
+
+    return parse
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    """Accept an address with one of these schemes."""
+
+    def parse(text: str) -> str:
+        if text.partition("://")[0] not in schemes or not text.partition("://")[2] or not has_sound_port(text):
+            raise ValueError(f"an address that begins with {' or '.join(s + '://' for s in schemes)}")
+        return text
+
+    return parse
+
+
+def has_sound_port(address: str) -> bool:
+    """Tell whether an address has no port or one that exists."""
+    try:
+        return urlsplit(address).port != 0
+    except ValueError:
+        return False
+
+
+def switch(text: str) -> bool:
+    """Accept 1, 0, true or false."""
+    if text.lower() not in ("0", "1", "true", "false"):
+        raise ValueError("1, 0, true or false")
+    return text.lower() in ("1", "true")
+
+
+def recorded_prices(text: str) -> Path:
+    """Accept the path of a file the sandbox market can replay; it is read to the end to be sure."""
+    if not Path(text).is_file():
+        raise ValueError("the path of a file that exists")
+    try:
+        Replay.load(Path(text))
+    except (BadReplay, OSError) as reason:
+        raise ValueError(f"one-minute prices, but {reason}") from None
+    return Path(text).resolve()
+
+
+def filled(text: str) -> str:
+    """Accept any text but an empty one."""
+    if not text:
+        raise ValueError("some text")
+    return text
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Accept names separated by commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
