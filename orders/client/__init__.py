@@ -5,7 +5,7 @@ async with Client("http://127.0.0.1:8000") as client:
         print(f"back to {told.to}" if isinstance(told, Rewound) else f"{told.seq} {told.status}")
 """
 
-from orders.client.answers import (
+from .answers import (
     CancelledAll,
     Estimate,
     Events,
@@ -20,7 +20,7 @@ from orders.client.answers import (
     Resting,
     Token,
 )
-from orders.client.asked import (
+from .asked import (
     KEEP,
     Condition,
     LimitOrder,
@@ -31,9 +31,9 @@ from orders.client.asked import (
     liquidity,
     volume,
 )
-from orders.client.backoff import Backoff
-from orders.client.client import Client
-from orders.client.errors import (
+from .backoff import Backoff
+from .client import Client
+from .errors import (
     AnswerLost,
     ClientError,
     NothingFurther,
@@ -43,7 +43,7 @@ from orders.client.errors import (
     Unreadable,
     WrongField,
 )
-from orders.client.events import (
+from .events import (
     Amended,
     Building,
     Cancelled,

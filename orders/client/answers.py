@@ -6,10 +6,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from engine.lifecycle import FINAL
-from engine.orders import OrderType
-from orders.client.events import Event, Offer, Verdict, WaitsFor, event_of
-from orders.client.reading import Value, read
+from .events import Event, Offer, Verdict, WaitsFor, event_of
+from .reading import Value, read
+from .words import FINAL, OrderType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from engine.orders import OrderType, TimeInForce
-from engine.triggers import Kind
-from orders.client.reading import camel
+from .reading import camel
+from .words import Kind, OrderType, TimeInForce
 
 Number = Decimal | int | str
 """An amount or a price; a text is sent as it is, and the engine judges it.  Never a float."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from orders.client.errors import AnswerLost, Unreachable, Unreadable, refusal
+from .errors import AnswerLost, Unreachable, Unreadable, refusal
 
 ANSWER_TIMEOUT_S = 10.0
 

@@ -10,16 +10,16 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from engine.orders import OrderType
-from orders.client import calls, sockets
-from orders.client.answers import CancelledAll, Estimate, Events, Level, Market, Order, Page, Pair, Placed, events_of
-from orders.client.asked import KEEP, Keep, NewOrder, Number, Time, body, changes, written
-from orders.client.backoff import Backoff
-from orders.client.cursor import Cursor
-from orders.client.deadline import Deadline
-from orders.client.errors import AnswerLost, Refused, Unreachable, Unreadable
-from orders.client.events import Message
-from orders.client.reading import read
+from . import calls, sockets
+from .answers import CancelledAll, Estimate, Events, Level, Market, Order, Page, Pair, Placed, events_of
+from .asked import KEEP, Keep, NewOrder, Number, Time, body, changes, written
+from .backoff import Backoff
+from .cursor import Cursor
+from .deadline import Deadline
+from .errors import AnswerLost, Refused, Unreachable, Unreadable
+from .events import Message
+from .reading import read
+from .words import OrderType
 
 PATIENCE_S = 30.0
 CANCEL_ALL_TIMEOUT_S = 60.0

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orders.client.events import Event, Message, Rewound
+from .events import Event, Message, Rewound
 
 
 class OutOfStep(Exception):

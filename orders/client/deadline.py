@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from orders.client.errors import Unfinished
+from .errors import Unfinished
 
 
 def now() -> float:

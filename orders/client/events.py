@@ -6,9 +6,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from engine.lifecycle import FINAL
-from orders.client.errors import Unreadable
-from orders.client.reading import Value, read
+from .errors import Unreadable
+from .reading import Value, read
+from .words import FINAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

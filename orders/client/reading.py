@@ -9,7 +9,7 @@ from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from orders.client.errors import Unreadable
+from .errors import Unreadable
 
 Reader = Callable[[Any], Any]
 

@@ -10,11 +10,11 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 
-from orders.client.backoff import Backoff
-from orders.client.cursor import Cursor, OutOfStep
-from orders.client.deadline import Deadline
-from orders.client.errors import NothingFurther, Refused, Unreadable, refusal
-from orders.client.events import Event, Message, message_of
+from .backoff import Backoff
+from .cursor import Cursor, OutOfStep
+from .deadline import Deadline
+from .errors import NothingFurther, Refused, Unreadable, refusal
+from .events import Event, Message, message_of
 
 OPEN_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 1.0

@@ -53,6 +53,7 @@ HOW = {
     "TEST_REDIS=redis python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_REDIS"'),
     ".venv/bin/python -m deploy.role order": ("tests/deploy/test_role.py", '"-m", "deploy.role"'),
     "sudo .venv/bin/python -m deploy.image --try": ("tests/deploy/test_image.py", '"deploy.image", "--try"'),
+    "python3 -m pip install ./orders/client": ("tests/client/test_wheel.py", "order_engine_client"),
     ".venv/bin/python -m tests.browser.screenshots": ("tests/browser/screenshots.py", "def main"),
 }
 """What runs a command that no test of this file runs: a file, and what of it does."""
