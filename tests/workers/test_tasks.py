@@ -69,7 +69,13 @@ def test_each_task_is_a_door_to_one_function(calls, monkeypatch):
     dlq.keep(order_ids=["c"])
     dlq.keep()
     dlq.retire()
-    expected = [("carry", ["a", "b"]), ("recover",), ("drain",), ("poll", book.pairs, 500), ("keep", ["c"])]
+    expected = [
+        ("carry", ["a", "b"]),
+        ("recover",),
+        ("drain", archive.ROUND_EVERY_S),
+        ("poll", book.pairs, 500),
+        ("keep", ["c"]),
+    ]
     assert calls == [*expected, ("keep", ["lost"]), ("retire",)]
 
 
@@ -96,7 +102,7 @@ def test_a_task_bears_arguments_of_a_later_version(calls):
 
 def test_a_task_binds_its_name_and_id_to_every_line_it_logs(monkeypatch):
     seen = {}
-    monkeypatch.setattr(archive, "drain", lambda: seen.update(structlog.contextvars.get_contextvars()))
+    monkeypatch.setattr(archive, "drain", lambda _: seen.update(structlog.contextvars.get_contextvars()))
     dbsync.drain.apply(task_id="t-1", throw=True)
     assert (seen["task_id"], seen["task"]) == ("t-1", dispatch.DRAIN)
     assert "task_id" not in structlog.contextvars.get_contextvars()
