@@ -26,7 +26,7 @@ NEXT: dict[Status, frozenset[Status]] = {
     Status.TRIGGERED: frozenset({Status.PENDING, Status.ROUTING, Status.CANCELLED, Status.FAILED}),
     Status.ROUTING: frozenset({Status.PENDING, Status.BUILDING, Status.ROUTING, Status.CANCELLED, Status.FAILED}),
     Status.BUILDING: frozenset({Status.PENDING, Status.SUBMITTED, Status.ROUTING, Status.CANCELLED, Status.FAILED}),
-    # Back only when the open attempt is proven dead; orders/settlement holds that rule.
+    # Back only when the open attempt is proven dead; orders/flow/settlement.py holds that rule.
     Status.SUBMITTED: frozenset({Status.CONFIRMED, Status.FAILED, Status.ROUTING, Status.PENDING, Status.CANCELLED}),
     Status.CONFIRMED: frozenset(),
     Status.FAILED: frozenset(),

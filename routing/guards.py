@@ -1,7 +1,7 @@
 """The guards as they stand: what operators have moved, and the environment's values for the rest.
 
-Owner of the key `guards`, the mirror of the rows in Postgres that orders.control keeps.  A process reads it once in
-REMEMBER_S, on any thread, so that what an order costs does not change by it.
+Owner of the key `guards`, the mirror of the rows in Postgres (orders/stores/risk_limit_rows.py).  A process reads it
+once in REMEMBER_S, on any thread, so that what an order costs does not change by it.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """The admin: how the engine does, what happened to which order, what failed for good, and what is traded.
 
-It may be looked at only, wherever the engine owns the truth; a dead letter is replayed through orders.deadletters.
+It may be looked at only, wherever the engine owns the truth; orders.flow.dead_letters replays a dead letter.
 """
 
 from django.contrib import admin

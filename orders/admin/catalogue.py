@@ -1,4 +1,4 @@
-"""Tokens and pairs: what is traded.  They belong to routing, but a change is announced by orders.control."""
+"""Tokens and pairs: what is traded.  They belong to routing, but a change is announced by orders.flow.pauses."""
 
 from collections.abc import Callable
 from decimal import Decimal

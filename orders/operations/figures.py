@@ -176,7 +176,7 @@ def letters() -> list[dict[str, Any]]:
 
 
 def outlook(verdict: str, *, may_help: bool) -> Outlook:
-    """Say what a replay would come to, as orders.deadletters.outlook says it of a letter."""
+    """Say what a replay would come to, as orders.flow.dead_letters.outlook says it of a letter."""
     if verdict != Verdict.SAFE:
         return Outlook(verdict)
     return Outlook.SAFE if may_help else Outlook.CANNOT_HELP

@@ -76,7 +76,7 @@ def test_there_are_ten_and_each_can_be_planted_in_the_code_as_it_is():
 
 def test_a_bug_whose_place_is_not_there_just_once_is_refused():
     for says in ("not there any more", "due"):
-        with pytest.raises(Misplaced, match=r"orders/sweep\.py"):
+        with pytest.raises(Misplaced, match=r"orders/flow/sweep\.py"):
             planting.check(replace(BUGS["sweep_forgotten"], edits=(Edit("orders/flow/sweep.py", says),)))
 
 

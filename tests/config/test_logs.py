@@ -46,9 +46,9 @@ def test_a_commands_own_info_lines_and_its_pools_warnings_stay_out_of_its_answer
 import logging
 from config import logs
 logs.configure(level="INFO", form="json", role="shell")
-logging.getLogger("orders.deadletters").info("dead letter replayed")
+logging.getLogger("orders.flow.dead_letters").info("dead letter replayed")
 logging.getLogger("psycopg.pool").warning("error connecting")
-logging.getLogger("orders.deadletters").warning("worth reading")
+logging.getLogger("orders.flow.dead_letters").warning("worth reading")
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["worth reading"]

@@ -70,14 +70,14 @@ import sys, django
 django.setup()
 import config.asgi, config.celery
 config.celery.app.loader.import_default_modules()
-from orders import traces
+from orders.telemetry import traces
 with traces.work("accept", ["a"]), traces.processing("order.execute", "t", ["a"], None):
     with traces.publishing("t", "t", ["a"]):
         traces.accepted([("a", traces.door(), None)])
         traces.moved([None])
 traces.flush()
 # redis-py imports the half of it that is for metrics wherever it finds it installed.
-ours = ("orders.otlp", "opentelemetry.sdk.trace", "opentelemetry.exporter", "opentelemetry.proto")
+ours = ("orders.telemetry.otlp", "opentelemetry.sdk.trace", "opentelemetry.exporter", "opentelemetry.proto")
 print(sorted(name for name in sys.modules if name.startswith(ours)))
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
