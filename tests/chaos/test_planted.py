@@ -137,7 +137,7 @@ def test_without_fence_and_seq_whoever_knows_the_status_moves_an_order(bench, wi
     (order_id,) = bench.place()
     stale = swap(claimed(order_id), seq=9, fence="another")
     assert swaps.advance(epochs.current(), [stale]) == set()
-    _, buggy = with_bug("fence_not_checked", "stores.live", "stores.swaps")
+    _, buggy = with_bug("fence_not_checked", "stores.scripts", "stores.swaps")
     assert buggy.advance(epochs.current(), [stale]) == {order_id}
 
 
@@ -197,7 +197,7 @@ def test_an_end_leaves_decided_attempts_alone_and_with_the_bug_it_does_not(bench
 
 
 def test_an_amendment_reaches_the_live_order_and_with_the_bug_it_does_not(bench, with_bug, monkeypatch):
-    _, buggy = with_bug("terms_not_bound", "stores.live", "stores.swaps")
+    _, buggy = with_bug("terms_not_bound", "stores.scripts", "stores.swaps")
     amounts = []
     for module in (swaps, buggy):
         monkeypatch.setattr(decisions, "swaps", module)

@@ -735,7 +735,7 @@ def test_readiness_names_the_store_that_is_away(bench, client, monkeypatch):
         def ping(self):
             raise StoreError("connection refused")
 
-    monkeypatch.setattr(views, "redis", Away)
+    monkeypatch.setattr(health, "redis", Away)
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["parts"]["postgres"] == "ok" and "refused" in answer.json()["parts"]["redis"]

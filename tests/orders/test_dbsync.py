@@ -465,7 +465,7 @@ def test_an_event_that_is_set_aside_does_not_have_its_order_fed_for_ever(bench):
 
 def test_readers_of_one_machine_that_were_forked_have_names_of_their_own():
     script = (
-        "import os; from orders import archive, sniping; from routing.group import me; "
+        "import os; from orders.flow import dbsync, sniping; from routing.group import me; "
         "print(me(), flush=True); child = os.fork(); child or print(me(), flush=True); child and os.wait()"
     )
     setup = "import django, os; os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'config.settings'); django.setup(); "

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 from django.db import connection, transaction
+from msgspec import structs
 
 from engine.lifecycle import AttemptState
 from orders import models
@@ -238,9 +239,9 @@ def test_the_database_refuses_a_second_open_attempt(bench):
     (order_id,) = bench.place()
     (claim,) = claims.claim([order_id]).claims
     (one,) = routed([claim])
-    first = building.sign(one, execution.chain().blockhash())
+    first = building.sign(one, building.chain().blockhash())
     assert attempts.prepare([first]).stands == {order_id}
-    second = execution.structs.replace(first, signature="x" * 88)
+    second = structs.replace(first, signature="x" * 88)
     assert attempts.prepare([second]).stands == set()
     chain_results.settle(AttemptState.LANDED, [settlement.Finding(first.signature, settlement.Landing.LANDED)], 0)
     assert attempts.prepare([second]).stands == set()

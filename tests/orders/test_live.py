@@ -35,7 +35,7 @@ def test_while_the_queue_is_long_only_orders_that_nobody_has_begun_are_left_to_i
 
 
 def test_the_feed_keeps_only_so_many_entries(bench, monkeypatch):
-    monkeypatch.setattr(live, "FEED_MAX", 100)
+    monkeypatch.setattr(placing, "FEED_MAX", 100)
     for _ in range(250):
         placing.place([placement(bench)])
     assert redis().xlen(live.FEED) < 250

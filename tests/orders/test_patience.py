@@ -6,7 +6,7 @@ import pytest
 from django.db import InternalError, OperationalError
 
 from orders import models
-from orders.flow import eligibility, execution, limits, settlement
+from orders.flow import building, eligibility, execution, limits, settlement
 from orders.stores import attempts, claims, live
 from routing.chain import ChainUnreachable
 from routing.store import StoreError, redis
@@ -41,7 +41,7 @@ def unquoted(bench, monkeypatch):
 
 
 def chainless(bench, monkeypatch):
-    monkeypatch.setattr(execution, "chain", Away)
+    monkeypatch.setattr(building, "chain", Away)
 
 
 def without_postgres(bench, monkeypatch):

@@ -139,41 +139,41 @@ def test_each_quote_the_stream_worker_stores_rings_for_its_pair_until_the_worker
     stream.watch.start(sender=consumer("stream"))
     answers = asker().ask(bench.pair).result(10)
     assert [answer.venue for answer in answers] == ["RAYDIUM", "METEORA"]
-    eventually(lambda: rung, 10, "the bell")
+    eventually(lambda: rung, 10, "the price watch")
     assert set(rung) == {"SOL-USDC"}
     stream.watch.stop(sender=None)
     stream.watch.thread.join(5)
     assert not stream.watch.thread.is_alive()
 
 
-def test_the_bell_outlives_a_store_that_is_away(bench, monkeypatch):
+def test_the_price_watch_outlives_a_store_that_is_away(bench, monkeypatch):
     rung = []
 
-    def ring(pairs):
+    def check(pairs):
         rung.append(pairs)
         raise StoreError("away")
 
-    monkeypatch.setattr(limits, "price_changed", ring)
-    bell = PriceWatch()
-    bell.start()
-    bell.strike("SOL-USDC")
-    eventually(lambda: len(rung) == 1, 10, "the bell")
-    bell.strike("SOL-USDC")
-    eventually(lambda: len(rung) == 2, 10, "the bell again")
-    bell.stop()
-    bell.join(5)
-    assert not bell.is_alive()
+    monkeypatch.setattr(limits, "price_changed", check)
+    watch = PriceWatch()
+    watch.start()
+    watch.price_changed("SOL-USDC")
+    eventually(lambda: len(rung) == 1, 10, "the price watch")
+    watch.price_changed("SOL-USDC")
+    eventually(lambda: len(rung) == 2, 10, "the price watch again")
+    watch.stop()
+    watch.join(5)
+    assert not watch.is_alive()
 
 
 def test_every_thread_beside_a_worker_is_told_of_its_start_and_its_end(bench):
     """Celery takes receivers of one function for one, and would tell only the first."""
-    besides = [order.pulse, limit.pulse, sniper.pulse, stream.watchdog, stream.watch]
+    besides = [order.duties, limit.duties, sniper.duties, stream.watchdog, stream.watch]
     for signal_, name in ((signals.worker_ready, "start"), (signals.worker_shutdown, "stop")):
         told = [receiver for _, receiver in signal_.receivers]
         assert all(getattr(beside, name) in told for beside in besides)
 
 
-@pytest.mark.parametrize("beside", [order.pulse, limit.pulse, sniper.pulse, stream.watchdog, stream.watch])
+@pytest.mark.parametrize("beside", [order.duties, limit.duties, sniper.duties, stream.watchdog, stream.watch])
 def test_other_workers_have_none_of_these(beside):
     beside.thread = None
     beside.start(sender=consumer("dbsync"))
