@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from config import asgi
 from engine.lifecycle import Status
 from orders import models
-from orders.api import fast, views
+from orders.api import fast, health, views
 from orders.flow import dispatch, intake
 from orders.operations import heartbeats
 from orders.stores import live, placing
