@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from engine.failures import Failure
 from engine.lifecycle import Status
 from engine.money import BPS, plain, price_of, shortfall_bps, shown
 from engine.orders import Order
 from engine.quotes import Offer, Pair, Quote
-from engine.retry import Failure
 from engine.triggers import Sighting
 
 Facts = dict[str, Any]

@@ -1,25 +1,13 @@
 """Whether and when a failed try is tried again: a pure decision."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from engine.failures import Failure
 
 BASE_MS = 250
 CAP_MS = 10_000
 AWAY_CAP_MS = 4_000
 """Longest wait for something that is away: short, so that orders go on soon after it is back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a try ended: a code for machines, a sentence for people.
-
-    `retryable`: another try of the same order may succeed.  `replayable`: a new order later may.
-    """
-
-    code: str
-    message: str
-    retryable: bool
-    replayable: bool
 
 
 def delay_ms(attempt: int, chance: Callable[[], float]) -> int:

@@ -7,9 +7,9 @@ import structlog
 from msgspec import structs
 
 from engine import events
+from engine.failures import ChainUnavailable
 from engine.lifecycle import Status
 from engine.money import plain
-from engine.retry import Failure
 from orders.flow import endings, progress
 from orders.flow.progress import Move
 from orders.flow.routes import Routed
@@ -53,7 +53,7 @@ def build(routed: Sequence[Routed]) -> list[tuple[Claim, Prepared]]:
     try:
         blockhash = chain().blockhash()
     except ChainUnreachable as reason:
-        failure = Failure("chain_unreachable", f"no blockhash to sign with: {reason}", True, True)
+        failure = ChainUnavailable(f"no blockhash to sign with: {reason}")
         endings.fail((r.claim, failure) for r in going)
         return []
     return sign_each(going, blockhash)

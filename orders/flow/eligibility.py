@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import structlog
 
+from engine.failures import AttemptsExhausted, AwayTooLong, DeadlinePassed, Failure
 from engine.lifecycle import AttemptState
 from engine.orders import Order
-from engine.retry import Failure
 from orders.flow import endings, restoring
 from orders.stores import attempts, live
 from orders.stores.claims import Claim
@@ -39,9 +39,7 @@ def within_attempts(taken: Sequence[Claim]) -> list[Claim]:
     """End orders that have used up their tries; crashes count, so a poisonous order ends too."""
     most = guards.MAX_ATTEMPTS
     spent = [claim for claim in taken if claim.tries > most]
-    endings.fail(
-        (claim, Failure("attempts_exhausted", f"not submitted in {most} attempts", False, True)) for claim in spent
-    )
+    endings.fail((claim, AttemptsExhausted(f"not submitted in {most} attempts")) for claim in spent)
     return [claim for claim in taken if claim.tries <= most]
 
 
@@ -57,8 +55,8 @@ def missed(claim: Claim) -> Failure:
     """Say why an order missed its deadline: for what it last waited, if anybody told it."""
     retry = live.decode(claim.trail[-1]).get("retry") if claim.trail else None
     if retry and retry["code"] in endings.AWAY:
-        return Failure(retry["code"], f"until its deadline: {retry['message']}", False, True)
-    return Failure("deadline_passed", "it could not be tried before its deadline", False, True)
+        return AwayTooLong(f"until its deadline: {retry['message']}", retry["code"])
+    return DeadlinePassed("it could not be tried before its deadline")
 
 
 def is_late(order: Order, now: int) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 import structlog
 
 from engine import events, retry
+from engine.failures import ChainUnavailable, Defect, Failure, NoVenueQuotes
 from engine.lifecycle import Status
 from engine.orders import Order, OrderType, TimeInForce
-from engine.retry import Failure
 from orders.flow import progress
 from orders.flow.progress import Move
 from orders.stores.claims import Claim
@@ -24,7 +24,7 @@ RETURN_MS = 500
 RETURN_MAX_MS = 30_000
 """How long an order that fired in vain stays away from the book: twice as long each time, up to half a minute."""
 
-AWAY = frozenset({"no_quote", "chain_unreachable"})
+AWAY = frozenset({NoVenueQuotes.CODE, ChainUnavailable.CODE})
 """What says that something was away: nothing was tried, so no try is used up."""
 NOT_NOW = AWAY | {"slippage_exceeded", "price_impact"}
 """What sends a waiting order back: the market has not now what it had when the order fired."""
@@ -73,7 +73,7 @@ def tried(claim: Claim) -> Tried:
 def defect(order_id: str, reason: Exception) -> Failure:
     """Describe what nobody expected of one order, so that it fails alone; the log has the details."""
     log.error("order failed by a defect", order_id=order_id, exc_info=reason)
-    return Failure("defect", f"the engine failed on this order: {reason!r}"[:500], True, True)
+    return Defect(f"the engine failed on this order: {reason!r}"[:500])
 
 
 def ending(tried: Tried, failure: Failure) -> Move:

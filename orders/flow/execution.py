@@ -11,9 +11,9 @@ import structlog
 from django.db import InterfaceError, InternalError, OperationalError, close_old_connections
 
 from engine import events
+from engine.failures import Defect
 from engine.lifecycle import Status
 from engine.quotes import Pair
-from engine.retry import Failure
 from orders.flow import building, decisions, eligibility, endings, progress, restoring, routes, settlement
 from orders.flow.progress import Move
 from orders.stores import attempts, claims, live
@@ -203,7 +203,7 @@ def refuse(refused: Sequence[Claim], faulty: Mapping[str, str]) -> None:
     They have an attempt, which another worker committed; or they have ended, or have other terms; or the attempt itself
     cannot be written.
     """
-    failures = {i: Failure("defect", f"its attempt cannot be written: {why}", True, True) for i, why in faulty.items()}
+    failures = {i: Defect(f"its attempt cannot be written: {why}") for i, why in faulty.items()}
     endings.fail((claim, failures[claim.order.id]) for claim in refused if claim.order.id in failures)
     free = eligibility.cleared(refused, refused)
     changed = restoring.restore([claim.order.id for claim in free], "ended or amended meanwhile")

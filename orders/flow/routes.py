@@ -5,10 +5,10 @@ from decimal import Decimal
 
 import msgspec
 
+from engine.failures import BelowOwnPrice, NoVenueQuotes, TooLargeForPools, TooMuchImpact
 from engine.money import MATHS, shown
 from engine.orders import Order
 from engine.quotes import CannotFill, NoQuote
-from engine.retry import Failure
 from engine.triggers import LEVEL_MAX, level
 from orders.flow import endings
 from orders.flow.progress import Move
@@ -42,19 +42,14 @@ def route(claims: Iterable[Claim], bases: Mapping[str, Basis]) -> tuple[list[Rou
         except PriceGone as reason:
             moves.append(rest_again(claim, reason))
         except NoQuote as reason:
-            moves.append(failed(claim, "no_quote", f"no venue has a usable quote now: {reason}", passes=True))
+            moves.append(endings.after(claim, NoVenueQuotes(f"no venue has a usable quote now: {reason}")))
         except CannotFill as reason:
-            moves.append(failed(claim, "cannot_fill", f"no venue can fill this amount: {reason}", passes=False))
+            moves.append(endings.after(claim, TooLargeForPools(f"no venue can fill this amount: {reason}")))
         except PriceImpact as reason:
-            moves.append(failed(claim, "price_impact", str(reason), passes=False))
+            moves.append(endings.after(claim, TooMuchImpact(str(reason))))
         except Exception as reason:
             moves.append(endings.after(claim, endings.defect(claim.order.id, reason)))
     return routed, moves
-
-
-def failed(claim: Claim, code: str, message: str, *, passes: bool) -> Move:
-    """Make the move of an order without a route; `passes` says whether another try may find one."""
-    return endings.after(claim, Failure(code, message, passes, passes))
 
 
 def chosen(claim: Claim, basis: Basis) -> Routed:
@@ -97,7 +92,7 @@ def good_enough(order: Order, chosen: Route) -> Route:
 
 def rest_again(claim: Claim, gone: PriceGone) -> Move:
     """Send an order back to the book, to fire no earlier than at a price that can fill its size."""
-    order, failure = claim.order, Failure("price_gone", str(gone), True, True)
+    order, failure = claim.order, BelowOwnPrice(str(gone))
     if order.limit_price is None:
         return endings.back(endings.tried(claim), order, claim.returns, failure)
     ticks = max(level(gone.needed, order.pair.tick) + 1, level(order.limit_price, order.pair.tick))

@@ -14,9 +14,9 @@ from django.conf import settings
 
 from engine import events
 from engine.events import Fill
+from engine.failures import ChainDecided, Withdrawn
 from engine.lifecycle import FINAL, AttemptState, Status
 from engine.orders import waits
-from engine.retry import Failure
 from orders.flow import endings, progress, restoring
 from orders.flow.endings import NOT_NOW, Tried
 from orders.flow.progress import Move
@@ -168,11 +168,11 @@ def move(attempt: Settled, waiting: Standing | None) -> Move:
     if attempt.state is AttemptState.LANDED:
         return endings.move(tried, (Status.CONFIRMED, confirmed_facts(attempt)), at=attempt.settled_at)
     if attempt.state is AttemptState.WITHDRAWN:
-        failure = Failure("withdrawn", "its worker was stopped before it could send the transaction", True, True)
-        step = (Status.ROUTING, events.retrying(failure, 0))
+        withdrawn = Withdrawn("its worker was stopped before it could send the transaction")
+        step = (Status.ROUTING, events.retrying(withdrawn, 0))
         return endings.move(tried, step, unused=True)
-    failure = Failure(
-        attempt.error_code, f"transaction {attempt.signature} {attempt.state}: {attempt.error}", True, True
+    failure = ChainDecided(
+        f"transaction {attempt.signature} {attempt.state}: {attempt.error}", chain_code=attempt.error_code
     )
     if waiting:
         return endings.back(tried, waiting.order, waiting.returns, failure)

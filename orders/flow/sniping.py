@@ -16,12 +16,12 @@ import structlog
 from django.db import DatabaseError
 
 from engine import events, gates
+from engine.failures import Failure, NotTraded, RefusedByTokenChecks
 from engine.gates import Limits, TokenFacts, Verdict
 from engine.lifecycle import Status
 from engine.market import MarketEvent
 from engine.orders import OrderType
 from engine.quotes import AHEAD_MAX_MS, best
-from engine.retry import Failure
 from engine.triggers import Condition, Kind, TokenState, Watch, affords, first_unmet, level, price_watch, usd
 from orders.flow import dispatch, progress
 from orders.flow.limits import is_over
@@ -247,9 +247,9 @@ def fired(one: Standing, seen: Seen) -> Move:
 def refusal(one: Standing, verdicts: Sequence[Verdict]) -> Failure | None:
     """Say why an order that would fire must not: a gate refuses its token, or nobody sells it for the order's."""
     if refused := gates.refusals(verdicts):
-        return Failure("gate_refused", f"the token was refused: {refused}", False, False)
+        return RefusedByTokenChecks(f"the token was refused: {refused}")
     if not is_traded(one):
-        return Failure("no_pair", f"{one.order.pair.name} is not a traded pair", False, False)
+        return NotTraded(f"{one.order.pair.name} is not a traded pair")
     return None
 
 

@@ -3,10 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.retry import BASE_MS, CAP_MS, Failure, decide, delay_ms
+from engine.failures import NotTraded, NoVenueQuotes
+from engine.retry import BASE_MS, CAP_MS, decide, delay_ms
 
-PASSING = Failure("venue_down", "The venue is down.", retryable=True, replayable=True)
-LASTING = Failure("bad_pair", "No such pair.", retryable=False, replayable=False)
+PASSING = NoVenueQuotes("The venue is down.")
+LASTING = NotTraded("No such pair.")
 CHANCES = st.floats(min_value=0, max_value=1, exclude_max=True)
 
 

@@ -7,6 +7,7 @@ import pytest
 from django.db import connection, transaction
 from msgspec import structs
 
+from engine.failures import AttemptsExhausted
 from engine.lifecycle import AttemptState
 from orders import models
 from orders.flow import building, endings, execution, routes, settlement
@@ -396,7 +397,7 @@ def test_an_order_with_an_attempt_that_may_land_cannot_end_unfilled(bench):
     (built,) = building.build(routed([claim]))
     assert attempts.prepare([built[1]]).stands == {order_id}
     assert attempts.mark_sent([built[1].signature])
-    endings.fail([(built[0], execution.Failure("any", "whatever", False, True))])
+    endings.fail([(built[0], AttemptsExhausted("whatever"))])
     # It is brought to where Postgres knows it to be.
     assert bench.statuses(order_id) == STAGES[:4]
 
@@ -407,7 +408,7 @@ def test_an_order_whose_attempt_was_never_sent_can_end_and_the_attempt_is_withdr
     (claim,) = claims.claim([order_id]).claims
     (built,) = building.build(routed([claim]))
     assert attempts.prepare([built[1]]).stands == {order_id}
-    endings.fail([(built[0], execution.Failure("any", "whatever", False, True))])
+    endings.fail([(built[0], AttemptsExhausted("whatever"))])
     assert bench.statuses(order_id)[-1] == "failed" and bench.row(order_id).status == "failed"
     assert attempts.mark_sent([built[1].signature]) == set()
     assert models.Attempt.objects.get(order_id=order_id).state == AttemptState.WITHDRAWN
@@ -433,7 +434,7 @@ def test_ending_an_order_and_committing_its_attempt_at_once_lets_exactly_one_thr
         return stands if attempts.mark_sent([one[1].signature]) else set()
 
     def end(one):
-        endings.fail([(one[0], execution.Failure("any", "whatever", False, True))])
+        endings.fail([(one[0], AttemptsExhausted("whatever"))])
         return {one[0].order.id} if bench.statuses(one[0].order.id)[-1] == "failed" else set()
 
     racers = [

@@ -11,11 +11,11 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 
 from engine import events, gates
+from engine.failures import Defect
 from engine.gates import Limits, TokenFacts
 from engine.lifecycle import Status
 from engine.market import MarketEvent
 from engine.orders import OrderType
-from engine.retry import Failure
 from engine.triggers import Condition, Kind, Sighting
 from orders.api import examples, serializers
 from orders.api.events import KINDS
@@ -249,7 +249,7 @@ def test_the_examples_of_waiting_orders_name_the_facts_the_engine_states(bench):
     assert judged["trigger"]["event"].keys() == event.keys()
     verdicts = gates.judge(TokenFacts("", "", 5_200_000, None), Limits(1_000_000, 5_000), allow_unknown=False)
     assert judged["gates"] == [verdict.as_dict() for verdict in verdicts]
-    assert failed.keys() == events.failed(Failure("", "", False, False)).keys()
+    assert failed.keys() == events.failed(Defect("")).keys()
 
 
 @pytest.mark.parametrize("page", ["/api/docs/", "/api/redoc/"])
