@@ -1,1 +1,1 @@
-"""How the processes are put together: settings, Celery, ASGI, urls, logging."""
+"""Configuration of the processes: settings, Celery, ASGI, URLs, logging."""

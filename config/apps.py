@@ -1,4 +1,4 @@
-"""Registration with Django: whatever runs Django can wake workers."""
+"""The Django app that lets every process that runs Django send tasks to the workers."""
 
 from django.apps import AppConfig
 
@@ -9,7 +9,6 @@ class ConfigConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        """Build the application."""
         from config.celery import app
 
         app.set_default()

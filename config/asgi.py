@@ -1,4 +1,4 @@
-"""The ASGI application: the hot route, Django for the rest of HTTP, Channels for WebSockets."""
+"""The ASGI application: a fast path for placing orders, Django for the rest of HTTP, Channels for WebSockets."""
 
 # ruff: noqa: E402 - Django is set up before what needs it is imported
 
@@ -32,18 +32,18 @@ from orders.telemetry import traces
 Message = MutableMapping[str, Any]
 
 FORM_MAX = 1024 * 1024
-"""Bytes of a body outside the API: the admin's forms."""
+"""Maximum size of a body outside the API, in bytes: the admin's forms."""
 
 
 class OurOrigins(OriginValidator):  # type: ignore[misc]
-    """Lets our own pages and every client that is not a browser open a socket; a browser always names its origin."""
+    """Lets our own pages and every client other than a browser open a socket; a browser always sends its origin."""
 
     def valid_origin(self, parsed_origin: "ParseResult | None") -> bool:
         """Accept an origin on one of our hosts, or none at all."""
         return parsed_origin is None or bool(super().valid_origin(parsed_origin))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Refuse what is no origin like one that is not ours: reading it raises ValueError."""
+        """Refuse a malformed origin like a foreign one: parsing it would raise ValueError."""
         if not all(is_origin(value) for name, value in scope["headers"] if name == b"origin"):
             await WebsocketDenier()(scope, receive, send)
             return
@@ -51,7 +51,7 @@ class OurOrigins(OriginValidator):  # type: ignore[misc]
 
 
 def is_origin(value: bytes) -> bool:
-    """Tell whether an Origin header can be read: scheme, host and a port that exists."""
+    """Tell whether an Origin header can be parsed and has a host and a valid port."""
     try:
         parsed = urlparse(value.decode("latin-1"))
         return bool(parsed.hostname) and (parsed.port is None or parsed.port > 0)
@@ -61,7 +61,7 @@ def is_origin(value: bytes) -> bool:
 
 django = lanes.in_lanes(cast(fast.Application, everything_else))
 execute = fast.Execute(otherwise=django)
-# Any site's script may open a WebSocket to this address from a visitor's browser; only ours may place orders with it.
+# Any site's script can open a WebSocket to this address from a visitor's browser; only ours may place orders this way.
 sockets = OurOrigins(
     URLRouter(
         [
@@ -94,7 +94,7 @@ async def application(
 
 
 async def live(receive: Any, send: Any) -> None:
-    """Begin with the server, and end after its last request."""
+    """Handle the server's lifespan events; flush traces after its last request."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -106,7 +106,7 @@ async def live(receive: Any, send: Any) -> None:
 
 
 async def serve_http(scope: Any, receive: Any, send: Any) -> None:
-    """Read the body, limited, before anything else looks at it: Django would spool all of it to disk first."""
+    """Read the body, with a size limit, before anything else does: Django would first spool all of it to disk."""
     listener().ensure_listening()
     try:
         with bounds.request() as body:
@@ -120,7 +120,7 @@ async def serve_http(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def serve_request(scope: Any, body: bytes, receive: Any, send: Any) -> None:
-    """Serve a request whose body is read."""
+    """Serve a request whose body has been read."""
     again = replaying(body, receive)
     if scope["method"] != "POST":
         await django(scope, again, send)
@@ -131,7 +131,7 @@ async def serve_request(scope: Any, body: bytes, receive: Any, send: Any) -> Non
 
 
 class BadBody(Exception):
-    """The body exceeds its limit, or does not come; `error` says so."""
+    """The body exceeds its limit or does not arrive in time; `error` says which."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -139,7 +139,7 @@ class BadBody(Exception):
 
 
 class Gone(Exception):
-    """The client left before the end of its body: half an order is not an order."""
+    """The client left before the end of its body; an incomplete order is not placed."""
 
 
 async def read_body(scope: Any, receive: Any, body: Body) -> bytes:
@@ -163,9 +163,9 @@ async def read_body(scope: Any, receive: Any, body: Body) -> bytes:
 
 
 def part_of(message: Message, limit: int, body: Body) -> bytes:
-    """Return the part of the body that a message brings.
+    """Return the part of the body in a message.
 
-    Raises BadBody as soon as it exceeds the limit, Gone, Overloaded.
+    Raises BadBody as soon as the body exceeds the limit, Gone, Overloaded.
     """
     if message["type"] == "http.disconnect":
         raise Gone
@@ -177,7 +177,7 @@ def part_of(message: Message, limit: int, body: Body) -> bytes:
 
 
 def replaying(body: bytes, receive: Any) -> Callable[[], Awaitable[Message]]:
-    """Make a `receive` that yields the body read before, then whatever else the client does."""
+    """Make a `receive` that yields the body already read, then the client's further messages."""
     waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:

@@ -1,12 +1,12 @@
-"""The broker: Redis by default, RabbitMQ by BROKER_URL, and what Celery has to know of either.
+"""The broker: Redis by default, RabbitMQ with BROKER_URL, and Celery's settings and workarounds for each.
 
-Redis: kombu makes a new `Redis` object for every publish, acknowledgement and event; with redis-py 8 each builds a
-table of some two hundred response callbacks, which costs more than the command.  A client on a pool serves any number
-of threads.
+Redis: kombu makes a new `Redis` object for every publish, acknowledgement and event. With redis-py 8 each builds a
+table of some two hundred response callbacks, which costs more than the command. One client on a pool can serve any
+number of threads.
 
-Both: Celery's consumer waits two seconds longer after each try to come back, up to half a minute.
+Both: Celery's consumer waits two seconds longer after each failed reconnect, up to half a minute.
 
-RabbitMQ: py-amqp waits for an answer for ever, and kombu goes on using a channel that the server has closed.
+RabbitMQ: py-amqp waits for an answer without a timeout, and kombu keeps using a channel that the server has closed.
 """
 
 from functools import cached_property
@@ -23,11 +23,11 @@ ANSWER_WITHIN_S = 3.0
 AGAIN_S = 1.0
 EVERY = {"interval_start": AGAIN_S, "interval_step": 0.0, "interval_max": AGAIN_S}
 QUORUM = {"x-queue-type": "quorum", "x-delivery-limit": 20}
-"""Replicated and on disk.  A message that ends its worker again and again is dropped: the sweep knows its orders."""
+"""Replicated and on disk. A message that keeps killing its worker is dropped; the sweep still finds its orders."""
 
 
 class Channel(stock.Channel):
-    """Keeps the client for commands that answer at once."""
+    """Keeps one client for all non-blocking commands."""
 
     @cached_property
     def shared_client(self) -> Any:
@@ -47,10 +47,10 @@ class Transport(stock.Transport):
 
 
 class Connection(kombu.Connection):
-    """Comes back to a broker that was away soon after it is there again, however long it was away."""
+    """Reconnects soon after the broker is back, however long it was down."""
 
     def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
-        """Try again every AGAIN_S, unless the caller says how often."""
+        """Retry every AGAIN_S, unless the caller sets the interval."""
         return super().ensure_connection(*args, **{**EVERY, **kwargs})
 
 
@@ -66,12 +66,12 @@ class Impatient:
     connection: Any
 
     def wait(self, method: Any, callback: Any = None, timeout: float | None = None, returns_tuple: bool = False) -> Any:
-        """Wait for an answer; an OSError when none comes in time."""
+        """Wait for an answer; raises RecoverableConnectionError when none comes in time."""
         connection = self.connection
         try:
             return super().wait(method, callback, timeout or ANSWER_WITHIN_S, returns_tuple)  # type: ignore[misc]
         except TimeoutError:
-            # An answer that came later would be taken for that to the next question.
+            # A late answer would be taken for the answer to the next request.
             connection.collect()
             raise RecoverableConnectionError(f"no answer within {timeout or ANSWER_WITHIN_S:g} s") from None
 
@@ -92,7 +92,7 @@ class QuorumTransport(pyamqp.Transport):
     Connection = QuorumConnection
 
     def verify_connection(self, connection: Any) -> bool:
-        """Tell whether a connection can be used; one whose channel RabbitMQ has closed is given up."""
+        """Tell whether a connection can be used; one whose channel RabbitMQ has closed is dropped."""
         client: Any = self.client
         channel = client._default_channel
         if connection.connected and channel is not None and not channel.is_open:
@@ -101,7 +101,7 @@ class QuorumTransport(pyamqp.Transport):
 
 
 def install() -> None:
-    """Let every redis:// and amqp:// address use these transports."""
+    """Make every redis:// and amqp:// address use these transports."""
     TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = "config.broker:Transport"
     TRANSPORT_ALIASES["amqp"] = TRANSPORT_ALIASES["amqps"] = "config.broker:QuorumTransport"
 
@@ -122,14 +122,14 @@ REDIS: dict[str, Any] = {
 RABBITMQ: dict[str, Any] = {
     "broker_transport_options": {
         "confirm_publish": True,
-        # Whoever sends does not wait for a server that is away; a worker's consumer comes back for ever.
+        # A sender does not wait for a server that is down; a worker's consumer keeps reconnecting.
         "max_retries": 0,
         "write_timeout": 5,
     },
     "broker_connection_timeout": 2,
-    # Workers send and expect it; a sender's idle connection in the pool could do neither.
+    # Only workers send and expect heartbeats; a sender's idle connection in the pool could do neither.
     "broker_heartbeat": 10,
-    # Queues that die with their connection may still be there when a worker comes back, and would be refused to it.
+    # A queue that dies with its connection may still exist when the worker reconnects, which would be refused access.
     "control_queue_durable": True,
     "event_queue_durable": True,
 }
@@ -139,7 +139,7 @@ def configuration(redis_url: str, broker_url: str | None) -> dict[str, Any]:
     """Return Celery's settings for the broker."""
     if broker_url is None:
         return {"broker_url": redis_url, **REDIS}
-    # The name in the certificate is compared with that in the address.
+    # The name in the certificate is checked against the host name in the address.
     tls = {"broker_use_ssl": {"server_hostname": None}} if broker_url.startswith("amqps:") else {}
     return {"broker_url": broker_url, **RABBITMQ, **tls}
 

@@ -59,7 +59,7 @@ def keep_our_logging(**_: Any) -> None:
 
 @signals.before_task_publish.connect
 def stamp(headers: dict[str, Any], **_: Any) -> None:
-    """Note on every message, beat's included, when it was sent: a queue's age is that of its oldest."""
+    """Stamp every message, beat's included, with its send time: a queue's age is that of its oldest message."""
     headers[SENT_AT] = now_ms()
 
 

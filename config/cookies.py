@@ -1,4 +1,4 @@
-"""Cookies of an answer that goes out over TLS come back over TLS only."""
+"""Middleware that marks the cookies of a response sent over TLS as secure, so they come back over TLS only."""
 
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
@@ -11,7 +11,7 @@ from django.utils.decorators import sync_and_async_middleware
 
 @sync_and_async_middleware
 def secure_over_tls(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
-    """Mark the cookies; on a machine without TLS in front, such as a laptop, they stay as they are."""
+    """Mark the cookies as secure; without TLS in front, such as on a laptop, they stay as they are."""
 
     def marked(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if request.is_secure():

@@ -1,7 +1,7 @@
-"""Every setting: its name, what it accepts, its default and what it is for.
+"""Every setting: its name, accepted values, default and purpose.
 
-Read from the environment and from `.env`; the environment wins.  Nothing here needs a package to be installed, so that
-the launcher can read it before anything else is imported.
+Settings are read from the environment and from `.env`; the environment wins. Nothing here needs an installed package,
+so the launcher can read the settings before anything else is imported.
 """
 
 import difflib
@@ -33,13 +33,13 @@ PREFIXES = (
     *("ENGINE_", "MOCK_", "MARKET_", "CONFIRM_", "QUOTE_", "ORDER_", "LIMIT_", "SNIPE_"),
     *("RETENTION_", "ARCHIVE_"),
 )
-"""A variable with one of these that is not in the table below is a mistake and stops the start."""
+"""A variable with one of these prefixes that is not in the table below is a mistake, and startup stops."""
 SECRETS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "ENGINE_SECRET_KEY", "ENGINE_ADMIN_PASSWORD")
 """Settings that may also be given as <NAME>_FILE, the path of a file that holds the value."""
 
 
 def guard(name: str) -> Setting:
-    """Return the row of a setting that operators may also move while the engine runs."""
+    """Return the row of a risk limit, which operators may also change while the engine runs."""
     known = guards.TABLE[name]
     return Setting(whole(known.low, known.high), str(known.default), known.about)
 
@@ -152,9 +152,9 @@ def load(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[st
 
 
 REDIS_CALL_MS = 2_000
-"""How long a call of Redis may take (routing/store.py)."""
+"""Time limit of a Redis call (routing/store.py)."""
 RENEWALS = 4
-"""How often a worker that lives renews a lease before it would run out (orders/flow/duties.py)."""
+"""How often a live worker renews a lease before it would expire (orders/flow/duties.py)."""
 
 
 def disagreement(values: Mapping[str, Any]) -> str | None:
@@ -168,9 +168,9 @@ def disagreement(values: Mapping[str, Any]) -> str | None:
 
 
 def given(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[str, str]:
-    """Merge `.env`, the environment, which wins, and the secrets' files.
+    """Merge `.env`, the environment, which wins, and the secret files.
 
-    Raises BadSetting for a line or a file that cannot be read.
+    Raises BadSetting for a line or file that cannot be read.
     """
     found = {**dotenv(root / ".env"), **(os.environ if environ is None else environ)}
     paths = {name: path for name in SECRETS if (path := found.pop(f"{name}_FILE", ""))}
@@ -178,9 +178,9 @@ def given(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[s
 
 
 def secret(name: str, path: str, found: Mapping[str, str]) -> str:
-    """Read a secret's file, without the line break at its end.
+    """Read a secret's file, without the trailing line break.
 
-    Raises BadSetting when there is no such file, nothing in it, or a value besides it.
+    Raises BadSetting if the file does not exist or is empty, or if the value is also given directly.
     """
     if found.get(name):
         raise BadSetting(f"{name} and {name}_FILE are both given: keep one of them")
@@ -205,8 +205,8 @@ def value_of(name: str, setting: Setting, text: str | None) -> Any:
 
 
 def is_mistaken(name: str) -> bool:
-    """Tell whether a variable is meant for this engine and means nothing to it: by its prefix, or by its likeness."""
-    # OpenTelemetry has dozens, many of them alike, and they are the exporter's.
+    """Tell whether an unknown variable is meant for this engine: by its prefix, or its similarity to a setting."""
+    # OpenTelemetry has dozens of similar variables, and they are for the exporter.
     return (
         name not in TABLE
         and not name.startswith("OTEL_")
@@ -222,7 +222,7 @@ def unknown(name: str) -> str:
 
 
 def dotenv(path: Path) -> dict[str, str]:
-    """Read NAME=value lines; blank lines and # comments are skipped, quotes around a value removed.
+    """Parse NAME=value lines; blank lines and # comments are skipped, quotes around a value removed.
 
     Raises BadSetting for any other line.
     """
@@ -244,7 +244,7 @@ def dotenv(path: Path) -> dict[str, str]:
 
 
 def running(data_dir: Path) -> dict[str, Any]:
-    """Find the engine that `manage.py up` runs, so that other commands reach it; empty when none runs there."""
+    """Find the engine that `manage.py up` started, so that other commands reach it; empty when none is running."""
     try:
         found: dict[str, Any] = json.loads((data_dir / "run.json").read_text())
         return found if is_alive(found["pid"]) else {}
@@ -264,7 +264,7 @@ def is_alive(pid: int) -> bool:
 
 
 def secret_key(data_dir: Path) -> str:
-    """Return this installation's secret key, made on first use and readable by its owner alone."""
+    """Return this installation's secret key, made on first use and readable only by its owner."""
     path = data_dir / "secret-key"
     data_dir.mkdir(parents=True, exist_ok=True)
     try:

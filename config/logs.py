@@ -1,7 +1,8 @@
 """Log lines: a fixed sentence plus fields; JSON for machines, text on a terminal.
 
-`order_id` and `task_id` travel in context variables, so a line carries them whoever writes it.  A line about several
-orders names them in `order_ids` (orders/telemetry/log_fields.py), so that an order's id finds every line about it.
+`order_id` and `task_id` are context variables, so every line carries them, whichever module writes it. A line about
+several orders names them in `order_ids` (orders/telemetry/log_fields.py), so that an order's id finds every line about
+it.
 """
 
 import logging
@@ -14,26 +15,26 @@ import structlog
 import structlog.tracebacks
 
 WITHOUT_LOCALS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-"""Local variables hold passwords and keys; a log does not."""
+"""Local variables can hold passwords and keys, which must not reach the log."""
 
 QUIET = {
     "psycopg.pool": {"level": "ERROR"},
     **{name: {"level": "WARNING"} for name in ("orders", "routing", "workers", "config")},
 }
-"""A command says itself what it did and what is wrong; log lines around its answer would only hide it."""
+"""A command reports its own results and errors; log lines around them would only hide them."""
 
 process = {"worker": "shell"}
-"""Which process this is; not a context variable, which every new thread would begin without."""
+"""Which process this is. Not a context variable, because every new thread would start without it."""
 
 
 def name_process(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Put the process's name on a line."""
+    """Add the process's name to a line."""
     line.setdefault("worker", process["worker"])
     return line
 
 
 def name_trace(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Put the id of its order's trace on a line, as collectors and their viewers write it."""
+    """Add the id of the order's trace to a line, in the format of collectors and their viewers."""
     if "order_id" in line:
         line["trace_id"] = str(line["order_id"]).replace("-", "")
     return line
@@ -42,7 +43,7 @@ def name_trace(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMappin
 def configure(*, level: str, form: str, role: str, traced: bool = False) -> None:
     """Route structlog and the standard library's logging through one formatter."""
     process["worker"] = role
-    # A command's standard output is its answer; its log lines go beside it.
+    # A command's standard output is its result, so its log lines go to standard error.
     stream = sys.stderr if role == "shell" else sys.stdout
     as_json = form == "json" or (form == "auto" and not stream.isatty())
     shared: list[Any] = [
@@ -73,16 +74,16 @@ def configure(*, level: str, form: str, role: str, traced: bool = False) -> None
             "handlers": {"out": {"class": "logging.StreamHandler", "stream": stream, "formatter": "engine"}},
             "root": {"handlers": ["out"], "level": level},
             "loggers": {
-                # One line per task says nothing that the order's own lines do not.
+                # One line per task adds nothing to the order's own lines.
                 "celery.app.trace": {"level": "WARNING"},
                 "celery.worker.strategy": {"level": "WARNING"},
                 "celery.beat": {"level": "WARNING"},
                 "django_celery_beat": {"level": "WARNING"},
-                # A client's mistake is answered to the client; a client could fill the log with a line for each.
+                # A client's error is reported to the client; with a line for each, a client could fill the log.
                 "django.request": {"level": "ERROR"},
                 "httpx": {"level": "WARNING"},
                 "kombu": {"level": "WARNING"},
-                # orders/telemetry/otlp.py reports lost spans now and then; the exporter would for each request.
+                # orders/telemetry/otlp.py reports lost spans at intervals; the exporter would do so for each request.
                 "opentelemetry": {"level": "CRITICAL"},
                 "urllib3": {"level": "ERROR"},
                 **(QUIET if role == "shell" else {}),

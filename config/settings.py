@@ -1,4 +1,4 @@
-"""Django's settings, all of them derived from the table in config/env.py."""
+"""Django's settings, all derived from the table in config/env.py."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from config.layer import Parser
 try:
     ENV = env.load()
 except values.BadSetting as problem:
-    # Whatever imports the settings, a management command, a server or a worker, ends with one line and no traceback.
+    # Every process that imports the settings (command, server or worker) exits with one line and no traceback.
     print(problem, file=sys.stderr)  # noqa: T201
     sys.exit(2)
 BASE_DIR = env.ROOT
@@ -74,26 +74,26 @@ TEMPLATES = [
 ]
 
 POOL_SIZES = {"api": 22, "order": 12, "beat": 0}
-"""Postgres connections of one process by role; others take 6.  Their sum stays under max_connections.
+"""Postgres connections per process, by role; other roles take 6. Their sum stays below max_connections.
 
-Every thread of the API that uses the database has one, so none waits for another's: see orders/api/lanes.py and
+Every API thread that uses the database has its own connection, so none waits for another's: see orders/api/lanes.py and
 orders/stores/threads.py.
 """
 OWN = {"api": 2}
-"""Connections beside the pool, which only acceptance uses (orders/flow/batcher.py)."""
+"""Connections outside the pool, used only to accept orders (orders/flow/batcher.py)."""
 POOL_WAIT_S = 2.0
-"""How long a thread waits for a connection, that is for a server that is away."""
+"""How long a thread waits for a connection, which happens only while the server is down."""
 POOL_RETRY_S = 1.0
-"""How long the pool goes on by itself to connect; it would wait twice as long each time, up to minutes, where the next
-that needs a connection tries at once."""
+"""How long the pool keeps reconnecting by itself. It would double its delay each time, up to minutes, while the next
+thread that needs a connection tries at once."""
 
 
 def database(address: str | None) -> dict[str, object]:
-    """Turn DATABASE_URL into Django's form, with time limits on every statement and a pool where it pays."""
+    """Convert DATABASE_URL to Django's form, with time limits on every statement and a pool where it pays off."""
     parts = urlsplit(address or "postgresql://postgres@127.0.0.1:5432/engine")
     limits = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=15000"
     size = POOL_SIZES.get(ROLE, 6)
-    # A server whose machine is gone says nothing: without these the kernel waits for it for a quarter of an hour.
+    # A server whose machine is gone sends nothing: without these limits the kernel waits for it for 15 minutes.
     silence = {"tcp_user_timeout": 6000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
     options: dict[str, object] = {"connect_timeout": 3, **silence, **dict(parse_qsl(parts.query)), "options": limits}
     if size:
@@ -138,13 +138,13 @@ USE_I18N = False
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
-# An image has them collected when it is built; elsewhere they are found where they lie.
+# In an image, static files are collected at build time; elsewhere they are found in place.
 WHITENOISE_USE_FINDERS = not (STATIC_ROOT / "admin").is_dir()
 WHITENOISE_AUTOREFRESH = False
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 
-# The theme's login form names no page to go on to.
+# The theme's login form does not name the page to continue to.
 LOGIN_REDIRECT_URL = "admin:index"
 UNFOLD = {
     "SITE_TITLE": "Order execution engine",
@@ -184,7 +184,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "orders.api.described.Described",
     "EXCEPTION_HANDLER": "orders.api.errors.handle",
     "COERCE_DECIMAL_TO_STRING": True,
-    # An answer's form goes by Accept alone; `?format=` is a parameter nobody reads, and is refused like any other.
+    # Accept alone decides the format; `?format=` is an unknown parameter, and is refused like any other.
     "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -216,7 +216,7 @@ logs.configure(
     traced=ENV["OTEL_EXPORTER_OTLP_ENDPOINT"] is not None,
 )
 
-# What the rooms further in read by name.
+# The settings that the inner packages read by name.
 OTEL_EXPORTER_OTLP_ENDPOINT: str | None = ENV["OTEL_EXPORTER_OTLP_ENDPOINT"]
 OTEL_TRACES_SAMPLER_ARG: float = ENV["OTEL_TRACES_SAMPLER_ARG"]
 ENGINE_SOCKETS_MAX: int = ENV["ENGINE_SOCKETS_MAX"]

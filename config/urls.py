@@ -1,4 +1,4 @@
-"""Every address the engine answers over HTTP."""
+"""The HTTP routes of the engine."""
 
 from django.contrib import admin
 from django.urls import include, path

@@ -1,4 +1,4 @@
-"""How settings are written: readers of numbers, spans, addresses and lists, each with what it accepts."""
+"""Parsers of setting values: numbers, ranges, addresses and lists, each with what it accepts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class BadSetting(Exception):
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of the table; `parse` raises ValueError with what is accepted."""
+    """One row of the table; `parse` raises ValueError, whose message is what is accepted."""
 
     parse: Callable[[str], Any]
     default: str | None
@@ -101,7 +101,7 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 
 def has_sound_port(address: str) -> bool:
-    """Tell whether an address has no port or one that exists."""
+    """Tell whether an address has no port or a valid one."""
     try:
         return urlsplit(address).port != 0
     except ValueError:
@@ -116,7 +116,7 @@ def switch(text: str) -> bool:
 
 
 def recorded_prices(text: str) -> Path:
-    """Accept the path of a file the sandbox market can replay; it is read to the end to be sure."""
+    """Accept the path of a file that the sandbox market can replay; the whole file is read to validate it."""
     if not Path(text).is_file():
         raise ValueError("the path of a file that exists")
     try:
@@ -127,7 +127,7 @@ def recorded_prices(text: str) -> Path:
 
 
 def filled(text: str) -> str:
-    """Accept any text but an empty one."""
+    """Accept any non-empty text."""
     if not text:
         raise ValueError("some text")
     return text

@@ -1,4 +1,4 @@
-"""What an order is and may do.
+"""The domain rules of orders, quotes and events.
 
-Pure: standard library only; time, chance and waiting are arguments.
+Pure: standard library only; time, randomness and waiting are passed in as arguments.
 """

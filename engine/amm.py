@@ -1,4 +1,4 @@
-"""What a pool pays for an amount: the two formulas the venues use, on integers in base units."""
+"""The swap formulas of the two venues' pools, on integers in base units."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from engine.money import BPS, MATHS, PRICE_DIGITS, Token, less_bps
 
 Q64 = 2**64
 MAX_BINS = 70
-"""Bins one swap may cross (Meteora DLMM: bins per position array, docs.meteora.ag/dlmm)."""
+"""The most bins one swap may cross (Meteora DLMM: bins per position array, docs.meteora.ag/dlmm)."""
 
 
 class PoolExhausted(Exception):
-    """The pool cannot pay for this amount; a smaller order may."""
+    """The pool cannot fill this amount; it may fill a smaller one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class ConstantProduct:
         return PRICE_DIGITS.scaleb(PRICE_DIGITS.plus(ratio), token_in.decimals - token_out.decimals)
 
     def as_dict(self) -> dict[str, str]:
-        """Write the pool for a cache."""
+        """Serialize the pool for the quote cache."""
         return {"model": "constant_product", "in": str(self.reserve_in), "out": str(self.reserve_out)}
 
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """A Meteora DLMM pool seen from one side: equal liquidity in bins, each `step_bps` worse than the last.
+    """A Meteora DLMM pool in one direction: equal liquidity in bins, each `step_bps` worse than the last.
 
     `price_q64` is base units out per base unit in as a Q64.64 fixed-point number.
     """
@@ -84,7 +84,7 @@ class Bins:
         return PRICE_DIGITS.scaleb(PRICE_DIGITS.plus(ratio), token_in.decimals - token_out.decimals)
 
     def as_dict(self) -> dict[str, str]:
-        """Write the pool for a cache."""
+        """Serialize the pool for the quote cache."""
         return {"model": "bins", "q64": str(self.price_q64), "step": str(self.step_bps), "out": str(self.bin_out)}
 
 
@@ -92,7 +92,7 @@ Pool = ConstantProduct | Bins
 
 
 def pool_from(fields: Mapping[str, Any]) -> Pool:
-    """Read a pool written by `as_dict`."""
+    """Deserialize a pool written by `as_dict`."""
     if fields["model"] == "constant_product":
         return ConstantProduct(int(fields["in"]), int(fields["out"]))
     return Bins(int(fields["q64"]), int(fields["step"]), int(fields["out"]))

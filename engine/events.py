@@ -1,4 +1,4 @@
-"""What a client is told at each stage: the facts of an event, built from what happened.  Amounts as decimal strings."""
+"""Build the events that clients receive at each stage.  Amounts are decimal strings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """What the chain executed; `amount_out` in base units."""
+    """A swap that the chain executed; `amount_out` is in base units."""
 
     venue: str
     signature: str
@@ -36,9 +36,10 @@ def moment(epoch_ms: int) -> str:
 def event(
     order_id: str, epoch: int, seq: int, status: Status, at: int, attempt: int, facts: Mapping[str, Any]
 ) -> Facts:
-    """Build an event; `at` in epoch milliseconds, `attempt` 0 until the first try.
+    """Build an event; `at` is in epoch milliseconds, `attempt` is 0 until the first try.
 
-    `epoch` and `seq` name it for good.  The first fields keep their order: some readers find them by their place.
+    `epoch` and `seq` identify the event permanently.  The order of the first fields is fixed: some readers find them by
+    position.
     """
     return {
         "orderId": order_id,
@@ -52,7 +53,7 @@ def event(
 
 
 def pending(order: Order) -> Facts:
-    """Repeat what was asked."""
+    """Describe the order as it was requested."""
     return {
         "type": order.type,
         "pair": order.pair.name,
@@ -64,7 +65,7 @@ def pending(order: Order) -> Facts:
 
 
 def terms(order: Order) -> Facts:
-    """State what a waiting order waits for, and how long; nothing for a market order."""
+    """Describe what a limit or sniper order waits for and for how long; empty for a market order."""
     if not order.waits:
         return {}
     stated = {
@@ -79,7 +80,7 @@ def terms(order: Order) -> Facts:
 
 
 def price_seen(order: Order, seen: Sighting) -> Facts:
-    """Give the evidence on which a limit order fired: BEST, how old it was, and for how many polls it had held."""
+    """Describe the price that triggered a limit order: BEST, its age, and for how many polls it had held."""
     return {
         "trigger": {
             "kind": "price",
@@ -94,7 +95,7 @@ def price_seen(order: Order, seen: Sighting) -> Facts:
 
 
 def amended(before: Order, after: Order) -> Facts:
-    """Say what of a resting order was changed, from what to what."""
+    """Describe which terms of a resting order an amendment changed, with the old and new values."""
     old, new = pending(before), pending(after)
     changed = [name for name in AMENDABLE if old.get(name) != new.get(name)]
     return {"amended": {name: {"from": old.get(name), "to": new.get(name)} for name in changed}}
@@ -105,22 +106,22 @@ AMENDABLE = ("amountIn", "limitPrice", "maxPrice", "expiresAt")
 
 
 def returned(code: str, message: str, wait_ms: int) -> Facts:
-    """Say why an order that had fired rests again, and for how long it cannot fire."""
+    """Give the reason why a triggered order rests again, and for how long it cannot trigger."""
     return {"returned": {"code": code, "message": message, "inMs": wait_ms}}
 
 
 def cancelled(reason: str) -> Facts:
-    """Say who or what cancelled the order."""
+    """Give the reason for the cancellation: who or what caused it."""
     return {"reason": reason}
 
 
 def expired(order: Order) -> Facts:
-    """Name the time that has passed."""
+    """Give the expiry time that has passed."""
     return {"reason": "expiresAt has passed", "expiresAt": moment(order.expires_at or 0)}
 
 
 def quoted(quote: Quote, now: int, amount_out: str) -> Facts:
-    """Describe one venue's quote as it stood when it was used."""
+    """Describe one venue's quote at the moment it was used."""
     return {
         "venue": quote.venue,
         "price": plain(quote.price),
@@ -132,7 +133,7 @@ def quoted(quote: Quote, now: int, amount_out: str) -> Facts:
 
 
 def routing(order: Order, offers: Sequence[Offer], missing: Sequence[str], source: str, reason: str, now: int) -> Facts:
-    """Name the venue chosen, what it was chosen from, which venues had nothing usable, and why the winner won."""
+    """Describe the routing decision: venue, reason, the quotes compared, and the venues without a usable quote."""
     token = order.pair.token_out
     return {
         "venue": offers[0].quote.venue,
@@ -144,12 +145,12 @@ def routing(order: Order, offers: Sequence[Offer], missing: Sequence[str], sourc
 
 
 def retrying(failure: Failure, wait_ms: int) -> Facts:
-    """Say what went wrong and when the next try comes."""
+    """Give the failure and the wait before the next try."""
     return {"retry": {"code": failure.code, "message": failure.message, "inMs": wait_ms}}
 
 
 def building(order: Order, venue: str, expected_out: int, minimum_out: int) -> Facts:
-    """State what the order expects and the least it accepts."""
+    """Give the expected output and the minimum the order accepts."""
     token = order.pair.token_out
     return {
         "venue": venue,
@@ -160,12 +161,12 @@ def building(order: Order, venue: str, expected_out: int, minimum_out: int) -> F
 
 
 def submitted(venue: str, signature: str, last_valid_height: int) -> Facts:
-    """Name the transaction."""
+    """Identify the transaction, and the block height until which it is valid."""
     return {"venue": venue, "txHash": signature, "lastValidBlockHeight": last_valid_height}
 
 
 def confirmed(pair: Pair, amount_in: int, expected_out: int, fee_bps: int, fill: Fill) -> Facts:
-    """State what was got, against what was quoted, and what it cost."""
+    """Describe the fill: the amounts, the slippage against the quote, and the fees."""
     token_in, token_out = pair.token_in, pair.token_out
     return {
         "venue": fill.venue,
@@ -177,7 +178,7 @@ def confirmed(pair: Pair, amount_in: int, expected_out: int, fee_bps: int, fill:
         "slippageBps": plain(shortfall_bps(expected_out, fill.amount_out)),
         "fees": {
             "venueFeeBps": fee_bps,
-            # The pool takes its share of the input before it swaps, rounded up.
+            # The pool deducts its fee from the input before the swap, rounded up.
             "venueFee": shown(-(-amount_in * fee_bps // BPS), token_in),
             "venueFeeToken": token_in.symbol,
             "networkFeeLamports": fill.fee_lamports,
@@ -186,5 +187,5 @@ def confirmed(pair: Pair, amount_in: int, expected_out: int, fee_bps: int, fill:
 
 
 def failed(failure: Failure) -> Facts:
-    """Give the code, the sentence, and whether a replay may help."""
+    """Give the failure's code, its message, and whether a replay may help."""
     return {"code": failure.code, "message": failure.message, "replayMayHelp": failure.replayable}

@@ -1,4 +1,4 @@
-"""Why a try of an order fails: every failure the engine can report, with its code and what helps against it."""
+"""Every failure the engine can report for an order, with its code and whether a retry or a replay may help."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a try ended; `message` is a sentence for people."""
+    """The reason why a try failed; `message` is a human-readable sentence."""
 
     CODE: ClassVar[str]
     RETRY: ClassVar[bool] = True
@@ -16,7 +16,7 @@ class Failure:
 
     @property
     def code(self) -> str:
-        """What names it for machines."""
+        """The machine-readable code of the failure."""
         return self.CODE
 
     @property
@@ -31,33 +31,33 @@ class Failure:
 
 
 class NoVenueQuotes(Failure):
-    """No venue has a usable quote; nothing could be tried."""
+    """No venue has a usable quote, so nothing was tried."""
 
     CODE = "no_quote"
 
 
 class ChainUnavailable(Failure):
-    """The chain gave no blockhash; nothing could be tried."""
+    """The chain returned no blockhash, so nothing was tried."""
 
     CODE = "chain_unreachable"
 
 
 class TooLargeForPools(Failure):
-    """No pool can pay for this amount."""
+    """No pool can fill this amount."""
 
     CODE = "cannot_fill"
     RETRY = REPLAY = False
 
 
 class TooMuchImpact(Failure):
-    """The order's own size would spoil its price."""
+    """The price impact of the order's own size exceeds the risk limit."""
 
     CODE = "price_impact"
     RETRY = REPLAY = False
 
 
 class BelowOwnPrice(Failure):
-    """The price that a waiting order fired on has gone."""
+    """The price that triggered the order is no longer available."""
 
     CODE = "price_gone"
 
@@ -69,7 +69,7 @@ class Withdrawn(Failure):
 
 
 class AttemptsExhausted(Failure):
-    """The order has used up its tries without a transaction."""
+    """The order used up its tries without submitting a transaction."""
 
     CODE = "attempts_exhausted"
     RETRY = False
@@ -83,28 +83,28 @@ class DeadlinePassed(Failure):
 
 
 class RefusedByTokenChecks(Failure):
-    """A sniper order's token failed a check."""
+    """The token of a sniper order failed a token check."""
 
     CODE = "gate_refused"
     RETRY = REPLAY = False
 
 
 class NotTraded(Failure):
-    """A sniper order's token is not sold for what the order has."""
+    """The token of a sniper order is not traded against the token the order sells."""
 
     CODE = "no_pair"
     RETRY = REPLAY = False
 
 
 class Defect(Failure):
-    """The engine itself failed on this order."""
+    """An error in the engine itself stopped this order."""
 
     CODE = "defect"
 
 
 @dataclass(frozen=True, slots=True)
 class ChainDecided(Failure):
-    """The chain refused the transaction, or it never landed; the code is the chain's."""
+    """The chain rejected the transaction, or it never landed; the code is the chain's."""
 
     chain_code: str
 
@@ -116,7 +116,7 @@ class ChainDecided(Failure):
 
 @dataclass(frozen=True, slots=True)
 class AwayTooLong(Failure):
-    """What the order waited for was away until its deadline; the code says what."""
+    """A dependency of the order was unavailable until its deadline; the code names the dependency."""
 
     RETRY: ClassVar[bool] = False
 
@@ -124,5 +124,5 @@ class AwayTooLong(Failure):
 
     @property
     def code(self) -> str:
-        """Return the code of what was away."""
+        """Return the code of the dependency that was unavailable."""
         return self.away

@@ -1,6 +1,7 @@
-"""What a token must show before a sniper order buys it; what is unknown does not pass unless the order says otherwise.
+"""Token checks: the conditions a token must meet before a sniper order buys it.
 
-Not to pass is to be refused for good, except where the market alone has yet to show something: see `awaits_market`.
+An unknown value fails its check unless the order allows unknown values.  A failed check fails the order for good, with
+one exception: an order that lacks only data from the market keeps waiting (`awaits_market`).
 """
 
 from collections.abc import Sequence
@@ -14,9 +15,9 @@ from engine.triggers import usd
 
 @dataclass(frozen=True, slots=True)
 class TokenFacts:
-    """What is known of a token; None is unknown.
+    """The known facts about a token; None is unknown.
 
-    An authority is an address, or empty when it has been given up.  Liquidity in US cents, the largest holder's share
+    An authority is an address, or empty if it has been renounced.  Liquidity is in US cents, the largest holder's share
     in bps.
     """
 
@@ -28,7 +29,7 @@ class TokenFacts:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the gates demand: least liquidity in US cents, largest share of one holder in bps."""
+    """The limits of the token checks: minimum liquidity in US cents, maximum share of one holder in bps."""
 
     liquidity_min: int
     top_holder_max_bps: int
@@ -36,7 +37,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One gate's judgement; `value` is None when unknown."""
+    """The result of one token check; `value` is None when unknown."""
 
     gate: str
     value: str | None
@@ -45,7 +46,7 @@ class Verdict:
     reason: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Write it for an event."""
+        """Serialize the verdict for an event."""
         return {
             "gate": self.gate,
             "value": self.value,
@@ -56,11 +57,11 @@ class Verdict:
 
 
 TOKEN, MARKET = "token", "market"
-"""Where a value comes from: the token's own record, or the market's events."""
+"""The source of a checked value: the token's own record, or the market's events."""
 
 
 def judge(facts: TokenFacts, limits: Limits, *, allow_unknown: bool) -> list[Verdict]:
-    """Put a token through every gate, in a fixed order."""
+    """Run every token check, in a fixed order."""
     return [
         authority("mintAuthority", facts.mint_authority, "more can be minted", allow_unknown),
         authority("freezeAuthority", facts.freeze_authority, "holdings can be frozen", allow_unknown),
@@ -70,7 +71,7 @@ def judge(facts: TokenFacts, limits: Limits, *, allow_unknown: bool) -> list[Ver
 
 
 def authority(gate: str, holder: str | None, danger: str, allow_unknown: bool) -> Verdict:
-    """Refuse a token over which somebody still has this power."""
+    """Refuse a token whose mint or freeze authority has not been renounced."""
     if holder is None:
         return unknown(gate, TOKEN, allow_unknown)
     if holder:
@@ -79,7 +80,7 @@ def authority(gate: str, holder: str | None, danger: str, allow_unknown: bool) -
 
 
 def liquidity(value: int | None, least: int, allow_unknown: bool) -> Verdict:
-    """Refuse a token whose pools are worth too little."""
+    """Refuse a token whose pools hold too little liquidity."""
     if value is None:
         return unknown("liquidity", MARKET, allow_unknown)
     passed = value >= least
@@ -87,7 +88,7 @@ def liquidity(value: int | None, least: int, allow_unknown: bool) -> Verdict:
 
 
 def top_holder(share_bps: int | None, most_bps: int, allow_unknown: bool) -> Verdict:
-    """Refuse a token of which one holder has too much."""
+    """Refuse a token whose largest holder has too large a share."""
     if share_bps is None:
         return unknown("topHolder", TOKEN, allow_unknown)
     passed = share_bps <= most_bps
@@ -96,19 +97,19 @@ def top_holder(share_bps: int | None, most_bps: int, allow_unknown: bool) -> Ver
 
 
 def unknown(gate: str, source: str, allowed: bool) -> Verdict:
-    """Judge what nobody knows."""
+    """Return the verdict on an unknown value: it passes only if the order allows that."""
     return Verdict(gate, None, source, allowed, "unknown, which the order allows" if allowed else "unknown")
 
 
 def refusals(verdicts: Sequence[Verdict]) -> str:
-    """Say which gates refused and why; empty when all passed."""
+    """List the checks that failed, with their reasons; empty when all passed."""
     return "; ".join(f"{verdict.gate}: {verdict.reason}" for verdict in verdicts if not verdict.passed)
 
 
 def awaits_market(verdicts: Sequence[Verdict]) -> bool:
-    """Tell whether only the market's silence keeps a token from passing: its next event may end that.
+    """Tell whether a token fails only because the market has not yet reported a value.
 
-    Nothing that is known speaks against the token, so nothing is decided yet.
+    The token's next market event may supply it.  No known value has failed a check, so the order is not refused yet.
     """
     against = [verdict for verdict in verdicts if not verdict.passed]
     return bool(against) and all(verdict.source == MARKET and verdict.value is None for verdict in against)

@@ -1,6 +1,6 @@
-"""The guards: limits an operator may move while the engine runs, with what they accept and what moving them does.
+"""Risk limits: limits an operator may change at runtime, with their bounds and the effect of a change.
 
-The environment gives each its value at the start; the settings' table reads names, bounds and defaults here.
+The environment sets the initial value of each; the settings table takes names, bounds and defaults from here.
 """
 
 from collections.abc import Mapping
@@ -9,21 +9,21 @@ from types import MappingProxyType
 
 
 class OutOfBounds(ValueError):
-    """A guard cannot have this value; the message says which it can."""
+    """The value is outside the risk limit's bounds; the message gives the bounds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """One limit: a whole number of `unit`, from `low` to `high`."""
+    """One risk limit: a whole number of `unit`, from `low` to `high`."""
 
     low: int
     high: int
     default: int
     unit: str
     about: str
-    """What it is, in half a sentence."""
+    """A short description, as a phrase."""
     effect: str
-    """What an operator ought to know before moving it."""
+    """What an operator should know before changing it."""
 
 
 TABLE: Mapping[str, Guard] = MappingProxyType(
@@ -99,7 +99,7 @@ TABLE: Mapping[str, Guard] = MappingProxyType(
 
 
 def check(name: str, value: int) -> None:
-    """Let a value pass that is within the guard's bounds.
+    """Check that a value is within the risk limit's bounds.
 
     Raises OutOfBounds.
     """
@@ -109,7 +109,7 @@ def check(name: str, value: int) -> None:
 
 
 def disagreement(values: Mapping[str, int]) -> str | None:
-    """Say which two guards contradict each other, if any do."""
+    """Describe the two risk limits that contradict each other; None if none do."""
     fresh, stale = values["QUOTE_FRESH_MS"], values["QUOTE_STALE_MS"]
     if stale < fresh:
         return f"QUOTE_STALE_MS={stale}: must not be below QUOTE_FRESH_MS={fresh}"
@@ -117,9 +117,9 @@ def disagreement(values: Mapping[str, int]) -> str | None:
 
 
 def moved(defaults: Mapping[str, int], moves: Mapping[str, int]) -> dict[str, int]:
-    """Return those of an operator's moves that can stand on these defaults.
+    """Return the operator's changes that are valid with these defaults.
 
-    The environment may have changed under them since they were made: then what contradicts it gives way to it.
+    The environment may have changed since the operator made them.  Changes that contradict it are dropped.
     """
     sound = {name: value for name, value in moves.items() if name in TABLE and is_within(name, value)}
     if disagreement({**defaults, **sound}):
@@ -128,5 +128,5 @@ def moved(defaults: Mapping[str, int], moves: Mapping[str, int]) -> dict[str, in
 
 
 def is_within(name: str, value: int) -> bool:
-    """Tell whether a value is within the guard's bounds."""
+    """Tell whether a value is within the risk limit's bounds."""
     return TABLE[name].low <= value <= TABLE[name].high

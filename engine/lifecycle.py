@@ -1,10 +1,10 @@
-"""The life of an order as data: which status may follow which."""
+"""The order lifecycle: which status may follow which."""
 
 from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Where an order stands, as clients read it."""
+    """An order's status, as clients see it."""
 
     PENDING = "pending"
     TRIGGERED = "triggered"
@@ -18,15 +18,15 @@ class Status(StrEnum):
 
 
 NEXT: dict[Status, frozenset[Status]] = {
-    # To itself when it is amended.
+    # An amendment keeps an order pending.
     Status.PENDING: frozenset(
         {Status.PENDING, Status.TRIGGERED, Status.ROUTING, Status.CANCELLED, Status.EXPIRED, Status.FAILED},
     ),
-    # From here on, back to `pending` is a waiting order whose price has gone: it rests again.
+    # From `triggered` on, a return to `pending` means that a limit or sniper order has lost its price and rests again.
     Status.TRIGGERED: frozenset({Status.PENDING, Status.ROUTING, Status.CANCELLED, Status.FAILED}),
     Status.ROUTING: frozenset({Status.PENDING, Status.BUILDING, Status.ROUTING, Status.CANCELLED, Status.FAILED}),
     Status.BUILDING: frozenset({Status.PENDING, Status.SUBMITTED, Status.ROUTING, Status.CANCELLED, Status.FAILED}),
-    # Back only when the open attempt is proven dead; orders/flow/settlement.py holds that rule.
+    # Back only when the open attempt is proven dead; orders/flow/settlement.py enforces that rule.
     Status.SUBMITTED: frozenset({Status.CONFIRMED, Status.FAILED, Status.ROUTING, Status.PENDING, Status.CANCELLED}),
     Status.CONFIRMED: frozenset(),
     Status.FAILED: frozenset(),
@@ -38,23 +38,23 @@ FINAL = frozenset(status for status, following in NEXT.items() if not following)
 
 
 class IllegalStep(Exception):
-    """This status may not follow that one: a defect in the caller, never a client's fault."""
+    """The status transition is not allowed: a bug in the caller, never a client error."""
 
     def __init__(self, current: Status, to: Status) -> None:
         super().__init__(f"{to} may not follow {current}")
 
 
 def check(current: Status, to: Status) -> None:
-    """Let a legal step pass.
+    """Check that a status transition is allowed.
 
-    Raises IllegalStep for any other.
+    Raises IllegalStep.
     """
     if to not in NEXT[current]:
         raise IllegalStep(current, to)
 
 
 class AttemptState(StrEnum):
-    """Where one signed transaction stands."""
+    """The state of one attempt, which is one signed transaction."""
 
     PREPARED = "prepared"
     SENT = "sent"
@@ -62,11 +62,11 @@ class AttemptState(StrEnum):
     REJECTED = "rejected"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
-    """Committed, and given up before anything was sent."""
+    """Committed, then abandoned before anything was sent."""
 
 
 OPEN_ATTEMPT = (AttemptState.PREPARED, AttemptState.SENT)
-"""Not yet proven landed or dead."""
+"""States of an attempt not yet proven landed or dead."""
 
 HOLDING_ATTEMPT = (*OPEN_ATTEMPT, AttemptState.LANDED)
-"""At most one of these per order; the database refuses a second."""
+"""At most one attempt per order is in one of these states; a unique index in Postgres enforces that."""

@@ -1,25 +1,25 @@
-"""What happens in a token's market."""
+"""Events in a token's market."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class EventKind(StrEnum):
-    """What can happen to a token."""
+    """The kinds of market events."""
 
     POOL = "pool"
-    """A pool was created; the amount is what it holds, which adds to the token's liquidity."""
+    """A pool was created; the amount is its liquidity, which adds to the token's total."""
     LIQUIDITY = "liquidity"
-    """A reading: all pools of the token together are worth the amount now."""
+    """A liquidity reading: the amount is the current total over all pools of the token."""
     TRADE = "trade"
-    """The amount was traded."""
+    """A trade of that amount."""
 
 
 @dataclass(frozen=True, slots=True)
 class MarketEvent:
-    """Something that happened to a token: `amount` in US cents, `at` in epoch milliseconds by the store's clock.
+    """One event of a token: `amount` in US cents, `at` in epoch milliseconds by the store's clock.
 
-    `id` is what tells two events apart: the same one published again changes nothing.
+    `id` identifies the event: publishing the same event again changes nothing.
     """
 
     id: str

@@ -1,13 +1,13 @@
-"""Amounts as integers in base units, prices as decimals, rounding with a name.  No float."""
+"""Amounts as integers in base units, prices as decimals, explicit rounding.  No floats."""
 
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Context, Decimal, Inexact, InvalidOperation
 
 MATHS = Context(prec=50)
-"""Wide enough that an u64 amount times a price is exact before it is rounded once."""
+"""Precise enough that a u64 amount times a price is exact until it is rounded once."""
 
 EXACT = Context(prec=50, traps=[Inexact, InvalidOperation])
-"""Refuses to round: a 51st digit would otherwise vanish from a client's amount unseen."""
+"""Traps rounding: otherwise a 51st digit of a client's amount would be dropped silently."""
 
 PRICE_DIGITS = Context(prec=12)
 """Significant digits of a price shown to a client."""
@@ -20,14 +20,14 @@ BPS = 10_000
 
 
 class BadAmount(ValueError):
-    """The text is not an amount of this token; the message says why."""
+    """The value is not a valid amount of this token; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token by its mint; `decimals` base-unit digits make one whole token.
+    """A token, identified by its mint; one whole token is 10**decimals base units.
 
-    One that is not `listed` yet is known by its mint alone, which is its symbol too; its decimals mean nothing.
+    A token that is not `listed` yet is known only by its mint, which is also its symbol; its decimals mean nothing.
     """
 
     symbol: str
@@ -37,7 +37,7 @@ class Token:
 
 
 def to_units(amount: Decimal, token: Token) -> int:
-    """Turn whole tokens into base units, exactly.
+    """Convert whole tokens to base units, exactly.
 
     Raises BadAmount if it is not positive, has digits below one base unit, or exceeds u64.
     """
@@ -45,7 +45,7 @@ def to_units(amount: Decimal, token: Token) -> int:
         raise BadAmount("must be greater than zero")
     exponent = amount.as_tuple().exponent
     assert isinstance(exponent, int)
-    # Bound the exponent first: 1e999999999 would take for ever to scale.
+    # Bound the exponent first: scaling 1e999999999 would take forever.
     if amount.adjusted() > 20:
         raise BadAmount(f"must be at most {plain(from_units(U64_MAX, token))} {token.symbol}")
     if amount.adjusted() < -token.decimals:
@@ -62,29 +62,29 @@ def to_units(amount: Decimal, token: Token) -> int:
 
 
 def from_units(units: int, token: Token) -> Decimal:
-    """Turn base units into whole tokens, exactly."""
+    """Convert base units to whole tokens, exactly."""
     return MATHS.scaleb(Decimal(units), -token.decimals)
 
 
 def plain(value: Decimal) -> str:
-    """Write a decimal without exponent or trailing zeros: 1.5, 0.00000012."""
+    """Format a decimal without exponent or trailing zeros: 1.5, 0.00000012."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def shown(units: int, token: Token) -> str:
-    """Write base units as whole tokens, as clients see them."""
+    """Format base units as whole tokens, as clients see them."""
     return plain(from_units(units, token))
 
 
 def price_of(amount_in: int, amount_out: int, token_in: Token, token_out: Token) -> Decimal:
-    """Return the price realised: whole tokens out per whole token in, to 12 significant digits."""
+    """Return the realized price: whole tokens out per whole token in, to 12 significant digits."""
     ratio = MATHS.divide(from_units(amount_out, token_out), from_units(amount_in, token_in))
     return PRICE_DIGITS.plus(ratio)
 
 
 def less_bps(amount: int, bps: int) -> int:
-    """Take `bps` off an amount, rounded down: against the taker, as the pools do."""
+    """Subtract `bps` from an amount, rounded down: against the taker, as the pools round."""
     return amount * (BPS - bps) // BPS
 
 

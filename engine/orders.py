@@ -1,4 +1,4 @@
-"""The order itself."""
+"""The order and its terms."""
 
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
@@ -10,7 +10,7 @@ from engine.triggers import Condition
 
 
 class OrderType(StrEnum):
-    """How an order decides when to execute."""
+    """Order types; they differ in when an order executes."""
 
     MARKET = "market"
     LIMIT = "limit"
@@ -18,7 +18,7 @@ class OrderType(StrEnum):
 
 
 class TimeInForce(StrEnum):
-    """How long an order waits: until it is cancelled, until a date, or not at all."""
+    """How long an order waits: until it is cancelled (GTC), until a date (GTD), or not at all (IOC)."""
 
     GTC = "gtc"
     GTD = "gtd"
@@ -31,17 +31,17 @@ CLIENT_ORDER_ID_MAX = 64
 
 
 def waits(kind: OrderType) -> bool:
-    """Tell whether orders of this type wait for something before they execute."""
+    """Tell whether orders of this type wait for a price or an event before they execute."""
     return kind is not OrderType.MARKET
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a client asked for; `amount_in` is in base units of `pair.token_in`, times are in epoch milliseconds.
+    """A client's order; `amount_in` is in base units of `pair.token_in`, times are in epoch milliseconds.
 
-    `limit_price` is whole tokens out per whole token in, `max_price` the reverse: what one token out may cost.
-    `deadline` is by when a market order must have been tried, given with its acceptance; `terms_seq`, the seq of the
-    event that last set its terms, is their version.
+    `limit_price` is whole tokens out per whole token in, `max_price` the inverse: the most that one token out may cost.
+    `deadline` is the time by which a market order must have been tried; it is set on acceptance.  `terms_seq` is the
+    version of the terms: the seq of the event that last set them.
     """
 
     id: str
@@ -61,12 +61,12 @@ class Order:
 
     @property
     def waits(self) -> bool:
-        """Tell whether the order waits for something before it executes."""
+        """Tell whether the order waits for a price or an event before it executes."""
         return waits(self.type)
 
     @property
     def floor_out(self) -> int:
-        """Return the least its price allows, in base units of `pair.token_out`, rounded up; 0 when it names none."""
+        """Return the minimum output its price allows, base units of `pair.token_out`, rounded up; 0 without a price."""
         if self.limit_price is not None:
             return self._units_out(MATHS.multiply(Decimal(self.amount_in), self.limit_price))
         if self.max_price is not None:
@@ -78,8 +78,9 @@ class Order:
         return int(exact.to_integral_value(ROUND_CEILING))
 
     def minimum_out(self, expected_out: int) -> int:
-        """Return the least this order accepts, in base units of `pair.token_out`; at least 1.
+        """Return the minimum output this order accepts, in base units of `pair.token_out`; at least 1.
 
-        The tighter of its slippage, rounded down, and its price, rounded up: never worse than the price it named.
+        The tighter of two bounds: its slippage, rounded down, and its price, rounded up.  It is therefore never worse
+        than the order's price.
         """
         return max(1, less_bps(expected_out, self.slippage_bps), self.floor_out)

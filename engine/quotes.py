@@ -1,4 +1,4 @@
-"""Quotes, their age, and which of them is the best."""
+"""Quotes: their age, the best of them, and their output for an order's size."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,17 +8,17 @@ from engine.amm import Pool, PoolExhausted
 from engine.money import BPS, MATHS, PRICE_DIGITS, Token, from_units
 
 TICK_DEFAULT = Decimal("0.000000001")
-"""For a pair nobody has given one."""
+"""The tick of a pair without its own."""
 
 AHEAD_MAX_MS = 1_000
-"""How far ahead of the clock an observation may be and still be believed: clocks are read at different moments.
+"""How far ahead of the clock an observation may be and still count: clocks are read at different moments.
 
-One further ahead was made by a clock that has stepped back since.
+An observation further ahead was made by a clock that has since stepped back.
 """
 PRICE_MAX = Decimal(10) ** 24
-"""More than any token is worth in any other, and what the cache can still compare exactly."""
+"""Above the price of any token in any other, and still small enough for the cache to compare exactly."""
 AGE_MAX_MS = 2**31 - 1
-"""The age of what cannot have been observed when it says: above every limit."""
+"""The age of a quote whose observation time is impossible: above every limit."""
 
 
 class NoQuote(Exception):
@@ -26,7 +26,7 @@ class NoQuote(Exception):
 
 
 class CannotFill(Exception):
-    """The venues quote the pair, but no pool can pay for this amount; asking again will not change that."""
+    """The venues quote the pair, but no pool can fill this amount; a retry does not help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """The pair as clients write it."""
+        """The pair's name, as clients write it."""
         return f"{self.token_in.symbol}-{self.token_out.symbol}"
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a venue says one directed pair is worth at one moment (epoch milliseconds)."""
+    """A venue's price for one directed pair at one moment (epoch milliseconds)."""
 
     venue: str
     pair: str
@@ -60,43 +60,43 @@ class Quote:
 
     @property
     def net_price(self) -> Decimal:
-        """The price less the venue's fee: what BEST compares."""
+        """The price less the venue's fee; BEST is chosen by it."""
         return PRICE_DIGITS.multiply(self.price, Decimal(BPS - self.fee_bps) / BPS)
 
     @property
     def is_sound(self) -> bool:
-        """Tell whether its price is a number that a price can be."""
+        """Tell whether its price is finite and within PRICE_MAX."""
         return self.price.is_finite() and abs(self.price) < PRICE_MAX
 
     def age(self, now: int) -> int:
-        """Return its age in milliseconds: 0 where clocks differ a little, AGE_MAX_MS for one that is not believed."""
+        """Return its age in milliseconds: 0 if the clocks differ slightly, AGE_MAX_MS if its time is not credible."""
         age = now - self.observed_at
         return AGE_MAX_MS if age < -AHEAD_MAX_MS else max(0, age)
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A quote worked out for one order's size; `amount_out` is in base units, fee paid."""
+    """A quote applied to one order's size; `amount_out` is in base units, after the fee."""
 
     quote: Quote
     amount_out: int
 
     def impact_bps(self, pair: Pair, amount_in: int) -> Decimal:
-        """Return how far the fill lies below the quoted price less fee, in bps: what the order's own size costs."""
+        """Return the price impact of the order's size in bps: how far its fill is below the quoted price less fee."""
         ideal = MATHS.multiply(from_units(amount_in, pair.token_in), self.quote.net_price)
         filled = from_units(self.amount_out, pair.token_out)
         return MATHS.multiply(1 - MATHS.divide(filled, ideal), Decimal(BPS)).quantize(Decimal("0.01"))
 
 
 def best(quotes: Iterable[Quote]) -> Quote | None:
-    """Return the quote with the highest price less fee; the first of equals."""
+    """Return the quote with the highest price less fee; on a tie, the first."""
     return max((quote for quote in quotes if quote.price > 0), key=lambda quote: quote.net_price, default=None)
 
 
 def offers(quotes: Iterable[Quote], amount_in: int) -> list[Offer]:
-    """Size the quotes for `amount_in` base units, best first.
+    """Apply the quotes to `amount_in` base units, best first.
 
-    Raises NoQuote when there are no quotes, CannotFill when no pool can pay for the amount.
+    Raises NoQuote when there are no quotes, CannotFill when no pool can fill the amount.
     """
     found, reasons = [], []
     for quote in quotes:

@@ -1,4 +1,4 @@
-"""Whether and when a failed try is tried again: a pure decision."""
+"""Decide whether and when a failed try is retried.  Pure."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from engine.failures import Failure
 BASE_MS = 250
 CAP_MS = 10_000
 AWAY_CAP_MS = 4_000
-"""Longest wait for something that is away: short, so that orders go on soon after it is back."""
+"""Longest wait for an unavailable dependency: short, so that orders resume soon after it is back."""
 
 
 def delay_ms(attempt: int, chance: Callable[[], float]) -> int:
@@ -21,9 +21,10 @@ def delay_ms(attempt: int, chance: Callable[[], float]) -> int:
 
 
 def away_ms(times: int, chance: Callable[[], float]) -> int:
-    """Return the wait before another look at what is away, in milliseconds; `times` says how often it was in a row.
+    """Return the wait before an unavailable dependency is tried again, in milliseconds.
 
-    Exponential, with equal jitter: at least half of it, since nothing is gained by asking at once.
+    `times` is how often in a row it was unavailable.  Exponential backoff with equal jitter: the wait is at least half
+    the ceiling, because asking again at once gains nothing.
     """
     ceiling = min(AWAY_CAP_MS, BASE_MS * 2 ** min(times, 20))
     return int(ceiling * (1 + chance()) / 2)

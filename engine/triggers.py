@@ -1,4 +1,4 @@
-"""When a waiting order fires: prices on a tick, which price may be trusted, and the conditions of a sniper."""
+"""When a waiting order triggers: price levels, the trusted price, and the conditions of a sniper order."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from engine.money import BPS, MATHS, plain
 from engine.quotes import Pair, Quote
 
 LEVEL_MAX = 2**53 - 1
-"""The largest level a sorted set of Redis keeps exactly: its scores are doubles."""
+"""The largest level a Redis sorted set stores exactly: its scores are doubles."""
 
 FLOOR = Context(prec=50, rounding=ROUND_FLOOR)
 
 WINDOW_MAX_S = 3_600
-"""The longest window a traded volume can be asked for, in seconds."""
+"""The longest window of a volume condition, in seconds."""
 
 
 def level(price: Decimal, tick: Decimal) -> int:
-    """Return how many whole ticks a price has: rounded down, so that a limit above the price is never reached."""
+    """Return a price in whole ticks, rounded down, so that a limit above the price is never reached."""
     return min(LEVEL_MAX, int(FLOOR.divide_int(price, tick)))
 
 
@@ -29,14 +29,14 @@ def on_tick(price: Decimal, tick: Decimal) -> bool:
 
 
 def nearest_ticks(price: Decimal, tick: Decimal) -> tuple[Decimal, Decimal]:
-    """Return the prices on the tick below and above a price; a tick itself is the least price there is."""
+    """Return the nearest prices on the tick below and above a price; the lowest possible price is one tick."""
     below = MATHS.multiply(FLOOR.divide_int(price, tick), tick)
     return max(below, tick), MATHS.add(below, tick)
 
 
 @dataclass(frozen=True, slots=True)
 class Distrust:
-    """Why no price fires anything now."""
+    """The reason why no price may trigger limit orders now."""
 
     reason: str
 
@@ -44,10 +44,10 @@ class Distrust:
 def trusted(
     quotes: Iterable[Quote], now: int, age_max_ms: int, compared_ms: int, apart_max_bps: int
 ) -> Quote | Distrust:
-    """Return the quote that limit orders may fire on: the best of the young ones, unless another contradicts it.
+    """Return the quote that limit orders may trigger on: the best recent one, unless another quote contradicts it.
 
-    `now` in epoch milliseconds.  Only quotes at most `age_max_ms` old fire; any at most `compared_ms` old may
-    contradict: a price more than `apart_max_bps` above another venue's, or below it, is somebody's mistake.
+    `now` is in epoch milliseconds.  Only a quote at most `age_max_ms` old may trigger orders; any quote at most
+    `compared_ms` old may contradict it.  Two prices more than `apart_max_bps` apart mean that one of them is wrong.
     """
     known = [quote for quote in quotes if quote.age(now) <= compared_ms]
     young = [quote for quote in known if quote.age(now) <= age_max_ms]
@@ -67,9 +67,9 @@ def trusted(
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A price that limit orders fire on, as it was when they were claimed: times in epoch milliseconds.
+    """The price that limit orders triggered on, as of their claim; times are in epoch milliseconds.
 
-    Orders whose level is at most `level` are reached; the price has been at least that for so many polls.
+    It reaches orders whose level is at most `level`; the price has held at least that level for `polls` polls.
     """
 
     level: int
@@ -81,19 +81,19 @@ class Sighting:
 
 
 class Kind(StrEnum):
-    """What a sniper order may wait for."""
+    """The kinds of conditions of a sniper order."""
 
     LAUNCH = "launch"
-    """The token's first pool appears."""
+    """The token has its first pool."""
     LIQUIDITY = "liquidity"
-    """The token's pools are worth at least so much."""
+    """The liquidity of the token's pools is at least the threshold."""
     VOLUME = "volume"
-    """At least so much was traded within a window."""
+    """The volume traded within a window is at least the threshold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing that must hold: `at_least` in US cents, `window_ms` for a volume."""
+    """One condition of a sniper order: `at_least` is in US cents, `window_ms` is for volume only."""
 
     kind: Kind
     at_least: int = 0
@@ -101,11 +101,11 @@ class Condition:
 
     @property
     def watched(self) -> str:
-        """Name what must be watched for it: `launch`, `liquidity` or `volume:<seconds>`."""
+        """Name the index that the order is in while it waits: `launch`, `liquidity` or `volume:<seconds>`."""
         return f"volume:{self.window_ms // 1000}" if self.kind is Kind.VOLUME else str(self.kind)
 
     def as_dict(self) -> dict[str, Any]:
-        """Write it as clients do."""
+        """Serialize the condition in the clients' format."""
         if self.kind is Kind.LAUNCH:
             return {"kind": "launch"}
         if self.kind is Kind.LIQUIDITY:
@@ -114,16 +114,16 @@ class Condition:
 
 
 def condition_from(fields: Mapping[str, Any]) -> Condition:
-    """Read a condition written by `as_dict`."""
+    """Parse a condition written by `as_dict`."""
     return Condition(Kind(fields["kind"]), cents(fields.get("atLeast", "0")), int(fields.get("windowS", 0)) * 1000)
 
 
 @dataclass(frozen=True, slots=True)
 class PriceWatch:
-    """A price without which an order whose conditions hold does not buy: `at_least` so many ticks of its pair.
+    """A price watch: the price, in ticks of the pair, that an order still needs after its conditions are met.
 
-    It never lies above that price, so whoever looks for orders a price may fire misses none; whether it does is for
-    exact arithmetic to say.
+    `at_least` is never above the order's exact price, so a search by price misses no order that may trigger.  The exact
+    comparison decides whether it does.
     """
 
     pair: str
@@ -131,42 +131,42 @@ class PriceWatch:
 
     @property
     def watched(self) -> str:
-        """Name what must be watched for it: `price:<pair>`."""
+        """Name the index that the order is in while it waits: `price:<pair>`."""
         return f"price:{self.pair}"
 
 
 Watch = Condition | PriceWatch
-"""What an armed order watches for: it cannot fire before the value that `watched` names is `at_least` so much."""
+"""What an armed order waits for: it cannot trigger before the value named by `watched` reaches `at_least`."""
 
 
 def price_watch(pair: Pair, most: Decimal | None) -> PriceWatch:
-    """Watch for a price at which one token out costs no more than `most` token in; any will do where that is None."""
+    """Return the watch for a price at which one token out costs at most `most` token in; None accepts any price."""
     if most is None:
         return PriceWatch(pair.name, 0)
-    # A tick less than that: the exact comparison rounds, too.
+    # One tick less, because the exact comparison rounds, too.
     return PriceWatch(pair.name, max(0, level(FLOOR.divide(Decimal(1), most), pair.tick) - 1))
 
 
 def affords(most: Decimal, price: Decimal) -> bool:
-    """Tell whether at this price, token out per token in, one token out costs no more than `most` token in."""
+    """Tell whether one token out costs at most `most` token in at this price (token out per token in)."""
     return MATHS.multiply(price, most) >= 1
 
 
 def usd(amount: int) -> str:
-    """Write US cents as dollars."""
+    """Format US cents as dollars."""
     return plain(Decimal(amount).scaleb(-2))
 
 
 def cents(dollars: str) -> int:
-    """Read dollars, with at most two decimals, as US cents."""
+    """Parse dollars, with at most two decimals, into US cents."""
     return int(Decimal(dollars).scaleb(2))
 
 
 @dataclass(frozen=True, slots=True)
 class TokenState:
-    """What the market has shown of a token: its pools, their worth and what was traded, in US cents.
+    """The state of a token's market: number of pools, their liquidity and the traded volumes, in US cents.
 
-    `volumes` maps a window in milliseconds to what was traded within it, for the windows that were asked for.
+    `volumes` maps each requested window, in milliseconds, to the volume traded within it.
     """
 
     pools: int
@@ -175,7 +175,7 @@ class TokenState:
 
 
 def holds(condition: Condition, state: TokenState) -> bool:
-    """Tell whether a condition is met now; what is not known is not met."""
+    """Tell whether a condition is met now; an unknown value does not meet it."""
     match condition.kind:
         case Kind.LAUNCH:
             return state.pools > 0
@@ -186,5 +186,5 @@ def holds(condition: Condition, state: TokenState) -> bool:
 
 
 def first_unmet(conditions: Sequence[Condition], state: TokenState) -> Condition | None:
-    """Return the first condition that is not met, or None when all hold."""
+    """Return the first condition that is not met, or None when all are met."""
     return next((condition for condition in conditions if not holds(condition, state)), None)

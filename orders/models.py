@@ -1,4 +1,4 @@
-"""The truth, in Postgres: orders, their events, their attempts, and what went wrong for good.
+"""Tables of orders, their events, their attempts and their dead letters: Postgres is the source of truth.
 
 Amounts are base units; `numeric(20)` holds any u64.
 """
@@ -14,17 +14,17 @@ from engine.orders import OrderType, TimeInForce
 
 FINALS = sorted(FINAL)
 WAITING = Q(status=Status.PENDING) & ~Q(type=OrderType.MARKET)
-"""Orders that rest until their price or their event comes, as the archive knows them."""
+"""Orders that rest until their price or event comes, by their status in Postgres."""
 AMENDED = WAITING & Q(terms_seq__gt=1)
-"""Those of them that were amended."""
+"""Waiting orders that were amended."""
 MOVING = ~Q(status__in=FINALS) & (Q(type=OrderType.MARKET) | ~Q(status=Status.PENDING))
-"""Unfinished orders that do not rest."""
+"""Unfinished orders that are not resting."""
 
 
 def standing_at(statuses: Iterable[str]) -> Q:
-    """Choose orders by status, as the archive knows it, in the words of the partial indexes.
+    """Filter orders by their status in Postgres, with the conditions of the partial indexes.
 
-    There may be a handful of them among all orders there are.
+    The matching orders may be a handful out of all orders, so the query must use those indexes.
     """
     chosen = Q(pk__in=[])
     for status in statuses:
@@ -34,7 +34,7 @@ def standing_at(statuses: Iterable[str]) -> Q:
 
 
 class Order(models.Model):
-    """One order.  Its status here follows the live one within moments; ends that are no fill are here first."""
+    """One order.  Its status here trails the live one by moments, but an end without a fill is committed here first."""
 
     id = models.UUIDField(primary_key=True)
     type = models.CharField(max_length=10, choices=[(kind, kind) for kind in OrderType])
@@ -77,21 +77,21 @@ class Order(models.Model):
             models.Index(fields=["id"], name="orders_waiting", condition=WAITING),
             models.Index(fields=["pair", "id"], name="orders_waiting_by_pair", condition=WAITING),
             models.Index(fields=["id"], name="orders_failed", condition=Q(status=Status.FAILED)),
-            # The rare ends: a list of them would else be looked for among all orders there are.
+            # For the rare final statuses: without an index, listing them would scan all orders.
             models.Index(fields=["id"], name="orders_cancelled", condition=Q(status=Status.CANCELLED)),
             models.Index(fields=["id"], name="orders_expired", condition=Q(status=Status.EXPIRED)),
             models.Index(fields=["type", "id"], name="orders_of_type", condition=~Q(type=OrderType.MARKET)),
-            # What a Redis that was started again may have forgotten.
+            # For changes that a restarted Redis may have lost.
             models.Index(fields=["closed_at"], name="orders_closed", condition=Q(closed_at__isnull=False)),
             models.Index(fields=["updated_at"], name="orders_amended", condition=AMENDED),
         ]
         constraints = [
-            # Partial: most orders have neither, and an index entry for nothing costs as much as one for something.
+            # Partial: most orders have neither, and an index entry for a null costs as much as any other.
             models.UniqueConstraint(
                 fields=["client_order_id"],
                 condition=Q(client_order_id__isnull=False),
                 name="client_order_id_unique",
-                # So that it serves a search for its beginning, too, in a database of any collation.
+                # The index then also serves prefix searches, whatever the collation of the database.
                 opclasses=["varchar_pattern_ops"],
             ),
             models.UniqueConstraint(fields=["replay_of"], condition=Q(replay_of__isnull=False), name="replayed_once"),
@@ -102,10 +102,10 @@ class Order(models.Model):
 
 
 class OrderEvent(models.Model):
-    """One thing a client was told about an order."""
+    """One event of an order, as published to clients."""
 
     pk = models.CompositePrimaryKey("order_id", "seq")
-    # No constraint: rows arrive in bulk, and whether a batch stands must not hang on one stray event.
+    # No database constraint: rows are inserted in batches, and one event without an order must not fail its batch.
     order = models.ForeignKey(
         Order, on_delete=models.CASCADE, related_name="events", db_constraint=False, db_index=False
     )
@@ -121,7 +121,7 @@ class OrderEvent(models.Model):
 
 
 class Attempt(models.Model):
-    """One signed transaction.  Committed before it is sent; at most one per order is open or landed."""
+    """One signed transaction.  It is committed before it is sent; at most one per order is open or landed."""
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="attempts")
     number = models.IntegerField()
@@ -158,7 +158,7 @@ class Attempt(models.Model):
                 condition=Q(state__in=HOLDING_ATTEMPT),
                 name="one_open_or_landed_attempt_per_order",
             ),
-            # One index for equality and for a search by beginning: Django would make two, on 88 characters each.
+            # One index for equality and for prefix searches: Django would create two, on 88 characters each.
             models.UniqueConstraint(fields=["signature"], name="attempt_signature", opclasses=["varchar_pattern_ops"]),
         ]
         indexes = [
@@ -179,7 +179,7 @@ class Verdict(models.TextChoices):
 
 
 class DeadLetter(models.Model):
-    """An order that failed for good, with its reason, its history and what may be done about it."""
+    """A dead letter: an order that failed for good, with the reason, its history and whether it may be replayed."""
 
     order = models.OneToOneField(Order, on_delete=models.PROTECT, related_name="dead_letter")
     code = models.CharField(max_length=40)
@@ -196,10 +196,10 @@ class DeadLetter(models.Model):
 
 
 class ArchivedOrder(models.Model):
-    """A finished order that has left the tables above with all its rows: see orders/operations/retention.py.
+    """A retired order: finished, and moved out of the tables above with all its rows (orders/operations/retention.py).
 
-    Its rows are kept as documents: whatever columns the tables have come along, and a column that is added later is
-    null for what was archived before.  What may exist only once stays so: see the trigger `orders_once_for_good`.
+    Its rows are stored as JSON documents with all columns of their tables; a column added later reads as null for
+    orders retired before.  Unique values stay unique across both tables: see the trigger `orders_once_for_good`.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -239,7 +239,7 @@ class ArchivedOrder(models.Model):
 
 
 class Scope(models.TextChoices):
-    """What can be paused."""
+    """What an operator can pause."""
 
     EVERYTHING = "everything", "everything"
     PAIR = "pair", "pair"
@@ -247,7 +247,7 @@ class Scope(models.TextChoices):
 
 
 class Pause(models.Model):
-    """What operators have stopped; the row goes when they resume it, and the admin's history keeps both."""
+    """An operator's pause; the row is deleted on resume, and the admin's history keeps both actions."""
 
     scope = models.CharField(max_length=10, choices=Scope)
     name = models.CharField(max_length=64, blank=True, help_text="The pair or venue; empty for everything.")
@@ -263,7 +263,7 @@ class Pause(models.Model):
 
 
 class Guard(models.Model):
-    """A limit that operators have moved; the row goes when it is back at the environment's value."""
+    """A risk limit that an operator changed; the row is deleted when the environment's value applies again."""
 
     name = models.CharField(primary_key=True, max_length=40)
     value = models.BigIntegerField()
@@ -276,7 +276,7 @@ class Guard(models.Model):
 
 
 class SetAside(models.Model):
-    """A record DBSync could not write, kept as it came with the reason; nothing waits for it."""
+    """A record DBSync could not write, kept unchanged with the reason; processing continues without it."""
 
     record = models.TextField()
     reason = models.TextField()

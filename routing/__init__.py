@@ -1,1 +1,1 @@
-"""The outside world: venues, the quote cache, the best price, the router and the chain."""
+"""Market access: venues, the quote cache, the best price, the router and the chain."""

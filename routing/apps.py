@@ -1,10 +1,10 @@
-"""The Django app that keeps tokens, pairs and the sandbox ledger."""
+"""The Django app with the tables of tokens, pairs, market data, epochs and the sandbox ledger."""
 
 from django.apps import AppConfig
 
 
 class RoutingConfig(AppConfig):
-    """The outside world: venues, quotes, the chain."""
+    """Market access: venues, quotes and the chain."""
 
     name = "routing"
     default_auto_field = "django.db.models.BigAutoField"

@@ -1,4 +1,4 @@
-"""Asking venues: many questions in flight on one event loop, so that a slow venue occupies nothing."""
+"""Request quotes from venues: many requests in flight on one event loop, so that a slow venue blocks no thread."""
 
 import asyncio
 import threading
@@ -19,10 +19,10 @@ from routing.venues import Answer, Silence, Venue, VenueDown
 log = structlog.get_logger(__name__)
 
 POLL_MS = 500
-"""How often polls come until an operator says otherwise; beat's schedule (workers/migrations) has the same number."""
+"""Default polling interval; the initial beat schedule (workers/migrations) has the same value."""
 
 Question = tuple[str, str]
-"""A venue and a pair, by name."""
+"""The names of a venue and a pair."""
 
 
 @cache
@@ -34,40 +34,40 @@ def loop() -> asyncio.AbstractEventLoop:
 
 
 class Asker:
-    """Asks venues for quotes and puts every answer into the cache."""
+    """Requests quotes from venues and stores them in the cache."""
 
     def __init__(self, venues: Iterable[Venue], timeout_ms: int, poll_ms: int) -> None:
         self.venues = tuple(venues)
         self.timeout_ms = timeout_ms
         self.timeout_s = timeout_ms / 1000
         self.poll_ms = poll_ms
-        """How soon one poll follows another."""
+        """The interval between polls."""
         self.in_flight: Counter[Question] = Counter()
         self.direct: dict[str, Future[list[Answer]]] = {}
         self.lock = threading.Lock()
         self.tasks: set[asyncio.Task[Answer]] = set()
         self.failing: set[str] = set()
         self.stored: Callable[[str], None] | None = None
-        """Told the pair's name after each quote that was stored; must return at once."""
+        """Called with the pair's name after each stored quote; must return at once."""
 
     @property
     def in_flight_max(self) -> int:
-        """Return how many questions a venue that never answers has open, and not one more."""
+        """Return the maximum of open requests per venue and pair: what a venue that never answers accumulates."""
         return -(-self.timeout_ms // self.poll_ms) + 1
 
     def poll(self, pairs: Iterable[Pair]) -> None:
-        """Ask every venue for every pair, and return at once; a venue with too many open questions is passed over."""
+        """Request every pair from every venue and return at once; venues with too many open requests are skipped."""
         loop().call_soon_threadsafe(self.start_polls, list(pairs))
 
     def start_polls(self, pairs: list[Pair]) -> None:
-        """Start the questions; runs on the loop."""
+        """Start the requests; runs on the loop."""
         for pair in pairs:
             for venue in self.venues:
                 if self.in_flight[venue.name, pair.name] < self.in_flight_max:
                     self.start(venue, pair)
 
     def start(self, venue: Venue, pair: Pair) -> "asyncio.Task[Answer]":
-        """Put one question; it counts as open from now on, also before the loop comes to it."""
+        """Start one request; it counts as open at once, even before the loop runs it."""
         task = asyncio.ensure_future(self.ask_venue(venue, pair))
         self.in_flight[venue.name, pair.name] += 1
         self.tasks.add(task)
@@ -75,12 +75,12 @@ class Asker:
         return task
 
     def end(self, question: Question, task: "asyncio.Task[Answer]") -> None:
-        """Count a question as closed, however it ended."""
+        """Count a request as closed, whatever its result."""
         self.in_flight[question] -= 1
         self.tasks.discard(task)
 
     def ask(self, pair: Pair) -> "Future[list[Answer]]":
-        """Ask all venues for one pair at once; callers who ask while the question is open share its answer."""
+        """Request one pair from all venues at once; callers that ask while the request is open share its answer."""
         with self.lock:
             future = self.direct.get(pair.name)
             if future is None:
@@ -90,11 +90,11 @@ class Asker:
             return future
 
     async def ask_all(self, pair: Pair) -> list[Answer]:
-        """Return what each venue said, or why it said nothing."""
+        """Return each venue's quote, or its Silence with the reason."""
         return await asyncio.gather(*(self.start(venue, pair) for venue in self.venues))
 
     async def ask_venue(self, venue: Venue, pair: Pair) -> Answer:
-        """Ask one venue within the time limit and cache its quote; one that is paused is not asked."""
+        """Request a quote from one venue within the time limit and cache it; a paused venue is not asked."""
         if reason := paused().get(venue.name):
             return Silence(venue.name, f"{venue.name} is paused: {reason}")
         try:
@@ -105,7 +105,7 @@ class Asker:
             self.note_failure(venue.name, pair.name, said)
             return Silence(venue.name, said)
         except Exception:
-            # What a venue answers is not ours to trust: nonsense from one must not take the other's quote away.
+            # Venue answers are untrusted: a malformed answer from one must not cost us the other's quote.
             log.exception("venue's answer not understood", venue=venue.name, pair=pair.name)
             return Silence(venue.name, f"{venue.name} answered what cannot be understood")
         if not quote.is_sound:
@@ -121,13 +121,13 @@ class Asker:
         return quote
 
     def note_failure(self, venue: str, pair: str, reason: str) -> None:
-        """Log a venue's first failure, not each of the hundreds that follow."""
+        """Log the first failure of a venue, not the hundreds that follow."""
         if venue not in self.failing:
             self.failing.add(venue)
             log.warning("venue stopped answering", venue=venue, pair=pair, reason=reason)
 
     def note_answer(self, venue: str) -> None:
-        """Log a venue's return."""
+        """Log a venue's recovery."""
         if venue in self.failing:
             self.failing.discard(venue)
             log.info("venue answers again", venue=venue)

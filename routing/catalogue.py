@@ -1,4 +1,4 @@
-"""Tokens and pairs this engine trades: rows in Postgres, remembered by each process for a few seconds."""
+"""The tokens and pairs this engine trades: rows in Postgres, cached by each process for a few seconds."""
 
 import threading
 import time
@@ -23,18 +23,18 @@ class UnknownPair(Exception):
 
 @dataclass(frozen=True)
 class Catalogue:
-    """One reading of the tables."""
+    """A snapshot of the tables."""
 
     tokens: dict[str, Token]
     """By symbol and by mint."""
     pairs: dict[str, Pair]
-    """Every known directed pair by name, active or not: an order may outlive its pair's activity."""
+    """Every known directed pair by name, active or not: an order may outlive the deactivation of its pair."""
     active: dict[str, Pair] = field(default_factory=dict)
 
     def pair(self, name: str) -> Pair:
-        """Return a pair by name; one that was named by mint before its token was listed comes with the token's name.
+        """Return a pair by name; a pair named by mint before its token was listed gets the token's symbol.
 
-        While the token is still not listed, so says the pair's.  Raises UnknownPair.
+        While the token is still unlisted, the pair's `token_out` is marked as unlisted.  Raises UnknownPair.
         """
         if name in self.pairs:
             return self.pairs[name]
@@ -46,13 +46,13 @@ class Catalogue:
         return self.pairs.get(pair.name, pair)
 
     def symbols(self) -> list[str]:
-        """Name the tokens that can be traded."""
+        """Return the symbols of the tokens in active pairs."""
         return sorted({token.symbol for pair in self.active.values() for token in (pair.token_in, pair.token_out)})
 
 
 def read() -> Catalogue:
-    """Read the tables."""
-    # A pair comes with its own tokens: one added between two statements would lack them otherwise.
+    """Load the catalogue from the tables."""
+    # The query joins the tokens: otherwise a pair added between two statements could lack them.
     rows = models.Pair.objects.select_related("token_in", "token_out")
     pairs = [
         (row.active, Pair(token_of(row.token_in), token_of(row.token_out), MATHS.normalize(row.tick))) for row in rows
@@ -66,7 +66,7 @@ def read() -> Catalogue:
 
 
 def is_mint(text: str) -> bool:
-    """Tell whether a text is a Solana address."""
+    """Tell whether a string is a Solana address."""
     try:
         return bool(Pubkey.from_string(text))
     except ValueError:
@@ -74,17 +74,17 @@ def is_mint(text: str) -> bool:
 
 
 def unlisted(mint: str) -> Token:
-    """Make the token of a mint that is not in the catalogue yet."""
+    """Return a placeholder token for a mint that is not in the catalogue yet."""
     return Token(mint, mint, 0, listed=False)
 
 
 def token_of(row: models.Token) -> Token:
-    """Make a token of its row."""
+    """Build a token from its row."""
     return Token(row.symbol, row.mint, row.decimals)
 
 
 class Memory:
-    """The process's last reading."""
+    """The process's cached catalogue."""
 
     def __init__(self) -> None:
         self.reading: Catalogue | None = None
@@ -92,15 +92,15 @@ class Memory:
         self.reader = threading.Lock()
 
     def recent(self) -> Catalogue | None:
-        """Return the last reading if it is at most REMEMBER_S old; never touches the database."""
+        """Return the cached catalogue if it is at most REMEMBER_S old; never queries the database."""
         return self.reading if time.monotonic() - self.read_at <= REMEMBER_S else None
 
     def __call__(self) -> Catalogue:
-        """Return the catalogue, at most REMEMBER_S old; an older one while Postgres is away.
+        """Return the catalogue, at most REMEMBER_S old, or an older one while Postgres is down.
 
-        Raises DatabaseError when there is none at all yet.
+        Raises DatabaseError when none has been loaded yet.
         """
-        # While one thread reads anew, the others go on with what there is.
+        # While one thread reloads, the others use the cached catalogue.
         if not self.reader.acquire(blocking=self.reading is None) and self.reading:
             return self.reading
         try:
@@ -109,7 +109,7 @@ class Memory:
             self.reader.release()
 
     def renew(self) -> Catalogue:
-        """Read again, or keep what there is for another while."""
+        """Reload, or keep the cached catalogue for another REMEMBER_S."""
         try:
             self.reading = read()
         except DatabaseError as reason:
@@ -121,7 +121,7 @@ class Memory:
         return self.reading
 
     def forget(self) -> None:
-        """Read again on the next use: a token or pair was edited."""
+        """Reload on the next use, because a token or pair was edited."""
         self.read_at = float("-inf")
 
 

@@ -1,4 +1,4 @@
-"""The seam to the chain: send bytes, look signatures up, know the height."""
+"""The interface to the chain: get blockhashes, broadcast transactions, look up signatures and the block height."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from enum import StrEnum
 from typing import Protocol
 
 LOOKUP_LIMIT = 256
-"""Signatures in one look-up (Solana JSON-RPC `getSignatureStatuses`)."""
+"""Maximum signatures per lookup (Solana JSON-RPC `getSignatureStatuses`)."""
 
 
 class ChainUnreachable(Exception):
-    """The chain did not answer.  Proves nothing about what was sent: the attempt stays open."""
+    """The chain did not answer.  This proves nothing about sent transactions: their attempts stay open."""
 
 
 class TransactionRefused(Exception):
-    """The chain did not take some transactions in; no retry of those bytes helps.  The others were broadcast.
+    """The chain refused some transactions; resending those bytes does not help.  The others were broadcast.
 
-    `reasons` says why, by position in what was sent.
+    `reasons` gives the reason by position in the batch.
     """
 
     def __init__(self, reasons: dict[int, str]) -> None:
@@ -25,7 +25,7 @@ class TransactionRefused(Exception):
 
 
 class Landing(StrEnum):
-    """What the chain knows of a signature."""
+    """The status of a signature on the chain."""
 
     LANDED = "landed"
     REJECTED = "rejected"
@@ -34,7 +34,7 @@ class Landing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Blockhash:
-    """A recent blockhash and the last block height at which a transaction that names it can land."""
+    """A recent blockhash, and the last block height at which a transaction that uses it can land."""
 
     hash: str
     last_valid_height: int
@@ -42,7 +42,7 @@ class Blockhash:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One signature's fate; amounts in base units, the fee in lamports."""
+    """The lookup result for one signature; amounts are in base units, the fee in lamports."""
 
     signature: str
     landing: Landing
@@ -55,9 +55,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One answer of the chain: the finalized height is not newer than the findings.
+    """One lookup result: the finalized height is never newer than the findings.
 
-    The other way round, a signature that landed between the two readings could be called expired, and signed again.
+    If it were newer, a signature that landed between the two reads could be taken for expired, and its order signed
+    again.
     """
 
     finalized_height: int
@@ -65,7 +66,7 @@ class Look:
 
 
 class Chain(Protocol):
-    """One chain.  Every call has its own time limit and raises ChainUnreachable past it."""
+    """One chain.  Every call has its own timeout, and raises ChainUnreachable on expiry."""
 
     def blockhash(self) -> Blockhash:
         """Return a blockhash to sign with."""
@@ -74,10 +75,10 @@ class Chain(Protocol):
     def send(self, transactions: Sequence[bytes]) -> None:
         """Broadcast signed transactions; the same bytes may be sent any number of times.
 
-        Raises TransactionRefused for those the chain will never take in, once the others are on their way.
+        Raises TransactionRefused for those the chain will never accept, after the others were broadcast.
         """
         ...
 
     def look(self, signatures: Sequence[str]) -> Look:
-        """Look up to LOOKUP_LIMIT signatures up, with history search."""
+        """Look up at most LOOKUP_LIMIT signatures, with history search."""
         ...

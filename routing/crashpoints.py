@@ -1,8 +1,9 @@
-"""Crash points: the boundaries of an order's path, by name, at which a test can stop whoever crosses them.
+"""Crash points: named steps on an order's path at which tests inject faults.
 
-A step is one commit, one script on Redis, one publication, one call of the chain.  Before and after each a test can
-raise, end the process, or wait for as long as it likes; after it, raise what a lost reply raises; or have it done
-twice, as a client library does that sends again.  While nothing is armed a step costs one look at an empty dictionary.
+A step is one Postgres commit, one Redis script, one published message or one chain call.  Before and after a step, a
+test can raise, kill the process, or block for any time; after it, also raise the error of a lost reply.  It can also
+run the step twice, like a client library that resends.  While nothing is armed, a step costs one check of an empty
+dictionary.
 """
 
 from collections.abc import Callable, Sized
@@ -16,7 +17,7 @@ R = TypeVar("R")
 
 
 class Store(StrEnum):
-    """With whom a step is taken."""
+    """The external system that a step acts on."""
 
     REDIS = "redis"
     POSTGRES = "postgres"
@@ -25,17 +26,17 @@ class Store(StrEnum):
 
 
 class Moment(StrEnum):
-    """Where a step is stopped."""
+    """When a fault is injected, relative to the step."""
 
     BEFORE = "before"
     AFTER = "after"
     TWICE = "twice"
-    """It is taken twice, with the same arguments; what is armed is done in between."""
+    """The step runs twice with the same arguments; the armed action runs in between."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A boundary: its name, with whom it is taken, and what has happened once it is."""
+    """One step: its name, the system it acts on, and what is true once it has run."""
 
     name: str
     store: Store
@@ -43,31 +44,31 @@ class Step:
 
 
 STEPS: dict[str, Step] = {}
-"""Every step that can be armed, in the order in which their modules are loaded."""
+"""Every step that can be armed, in module load order."""
 
 armed: dict[tuple[str, Moment], Callable[[], None]] = {}
-"""What to do where; empty but in tests."""
+"""Armed actions by step and moment; empty except in tests."""
 
 
 def arm(name: str, moment: Moment, act: Callable[[], None]) -> None:
-    """Do something at a boundary from now on.
+    """Run `act` at this step and moment from now on.
 
-    Raises KeyError when there is no such step.
+    Raises KeyError for an unknown step.
     """
     armed[STEPS[name].name, moment] = act
 
 
 def disarm() -> None:
-    """Do nothing any more."""
+    """Remove all armed actions."""
     armed.clear()
 
 
 def step(
     name: str, store: Store, about: str, *kinds: str, kind: Callable[..., str] | None = None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a function a step; one that is several has `kinds`, and `kind` tells by its arguments which it is.
+    """Make a function a step.  With `kinds` it is several steps, and `kind` selects one by the arguments.
 
-    Taken with nothing, an empty first argument or a kind of "", it is none.
+    A call with an empty first argument, or of kind "", does not count as a step.
     """
     for one in kinds or ("",):
         full = f"{name}.{one}" if one else name
@@ -93,6 +94,6 @@ def step(
 
 
 def reach(name: str, moment: Moment) -> None:
-    """Do what is armed here."""
+    """Run the action armed for this step and moment, if any."""
     if act := armed.get((name, moment)):
         act()

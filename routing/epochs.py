@@ -1,18 +1,18 @@
-"""Epochs: stretches of time in which Redis lost nothing.  Owner of the `store:` keys.
+"""Epochs: periods in which Redis lost no data.  Owner of the `store:` keys.
 
 | key | type | holds |
 |---|---|---|
-| `store:epoch` | string | number of the epoch; absent until one has begun |
-| `store:run` | string | run id of the server it began on |
-| `store:comparing` | string | present while that server is compared with Postgres; names the comparison |
+| `store:epoch` | string | number of the current epoch; absent until one has begun |
+| `store:run` | string | run id of the server on which it began |
+| `store:comparing` | string | id of the comparison; present while that server is compared with Postgres |
 
-Redis forgets: it is emptied, comes back from a file that is a second old, or a replica takes its place.  Every such
-loss ends the epoch, and the next one gets a number from Postgres, higher than any before.  Events carry the number, so
-an event that was made anew is told apart from the one that was lost; and scripts that move orders name it, so none of
-them runs between a loss and its discovery.
+Redis can lose data: it is emptied, it restarts from a file that is a second old, or a replica takes over.  Every such
+loss ends the epoch, and the next one gets a higher number from Postgres.  Events carry the number, so that an event
+written again is distinct from the one that was lost.  Scripts that move orders check it, so that none of them runs
+between a loss and its detection.
 
-An emptied Redis has nothing left to contradict: whoever notices begins the next epoch.  One that was started again may
-hold orders as they once were: the order worker compares them with Postgres first (orders/flow/recovery.py).
+An emptied Redis holds no stale data: any process that notices begins the next epoch.  A restarted Redis may hold old
+versions of orders: the order worker compares them with Postgres first (orders/flow/recovery.py).
 """
 
 from collections.abc import Callable, Iterator
@@ -40,17 +40,17 @@ RECENT_S = 1.0
 CHECK = f"""
 if redis.call('GET', '{EPOCH}') ~= ARGV[1] then return redis.error_reply('EPOCH is over') end
 """
-"""How a script begins that must not run in another epoch than the caller's; ARGV[1] is that one's number."""
+"""The beginning of scripts that must run only in the caller's epoch; ARGV[1] is the number of that epoch."""
 OVER = "EPOCH"
 
 LOCK = int.from_bytes(b"epoch", "big")
-"""Number of the advisory lock in Postgres under which an epoch begins."""
+"""Number of the Postgres advisory lock that is held while an epoch begins."""
 LOCKED_MAX_MS = 10_000
 
-# From here on a server other than this one ends the comparison: see DISTRUST in routing/store.py.
+# Once this has run, a server with another run id ends the comparison: see DISTRUST in routing/store.py.
 COMPARE = script(f"redis.call('SET', '{RUN}', ARGV[1]) redis.call('SET', '{COMPARING}', ARGV[2])")
 
-# ARGV[3] names the comparison that has been made; '' where there was nothing to compare.
+# ARGV[3] is the id of the completed comparison, or '' if there was nothing to compare.
 BEGIN = script(
     f"""
 if not redis.call('GET', '{EPOCH}') then
@@ -64,8 +64,9 @@ return redis.call('GET', '{EPOCH}')
 )
 
 
-# Only where one runs.  While a Redis that was started again is compared, the epoch that begins then is later still.
-# A caller that was frozen, and whose lock Postgres has let go, must not put an earlier one in the place of a later.
+# Advances the epoch only if one has begun.  While a restarted Redis is being compared, nothing is needed: the epoch
+# that begins afterwards is later still.  A caller that was frozen until Postgres released its lock must not replace a
+# later epoch with an earlier one.
 NEXT = script(
     f"""
 local runs = redis.call('GET', '{EPOCH}')
@@ -77,16 +78,16 @@ return 1
 
 
 class Recall(Enum):
-    """How much Redis remembers."""
+    """Whether Redis still has its data."""
 
     WHOLE = "whole"
     EMPTY = "empty"
     DOUBTFUL = "doubtful"
-    """It was started again, and may be as it was some time ago."""
+    """Redis was restarted and may hold an earlier state."""
 
 
 class Unverified(StoreError):
-    """Redis was started again and the order worker has not yet compared it with Postgres; try again in a moment."""
+    """Redis was restarted and the order worker has not yet compared it with Postgres; a retry soon succeeds."""
 
     def __init__(self) -> None:
         super().__init__("Redis was started again and is being compared with Postgres; try again in a moment")
@@ -96,7 +97,7 @@ _known: int | None = None
 
 
 def current() -> int:
-    """Return the number of the epoch, as this process knows it; begin one in an emptied Redis.
+    """Return the number of the epoch as known to this process; begin one if Redis was emptied.
 
     Raises Unverified, StoreError, DatabaseError.
     """
@@ -107,28 +108,28 @@ def current() -> int:
 
 
 def known() -> int:
-    """Return the number this process has last heard of, without asking anybody; 0 for none."""
+    """Return the last number known to this process, without a query; 0 for none."""
     return _known or 0
 
 
 def forget() -> None:
-    """Ask again next time."""
+    """Query the number again on the next use."""
     global _known  # noqa: PLW0603
     _known = None
 
 
 def read() -> int | None:
-    """Return the number of the epoch that has begun."""
+    """Return the number of the current epoch from Redis; None if no epoch has begun."""
     found = redis().get(EPOCH)
     return int(str(found)) if found else None
 
 
 recent = Memory("epoch", lambda: read() or begin_if_empty(), 0, (StoreError, DatabaseError), RECENT_S)
-"""The number as it was RECENT_S ago at the latest, for an event that is the first of its order; 0 for none."""
+"""The number, at most RECENT_S old, for the first event of an order; 0 for none."""
 
 
 def newest() -> int:
-    """Return the highest number that Postgres has given to an epoch; 0 for none.
+    """Return the highest epoch number assigned by Postgres; 0 for none.
 
     Raises DatabaseError.
     """
@@ -137,7 +138,7 @@ def newest() -> int:
 
 
 def recall() -> Recall:
-    """Tell how much Redis remembers; of no use to a caller who goes by it after a while."""
+    """Tell whether Redis still has its data.  The answer is valid only at the moment of the call."""
     epoch, run = redis().mget(EPOCH, RUN)
     if epoch:
         return Recall.WHOLE
@@ -145,7 +146,7 @@ def recall() -> Recall:
 
 
 def begin_if_empty() -> int:
-    """Begin an epoch in an emptied Redis.
+    """Begin an epoch if Redis was emptied; return the number of the current epoch.
 
     Raises Unverified.
     """
@@ -159,7 +160,7 @@ def begin_if_empty() -> int:
 
 @step("compare", Store.REDIS, "Redis is being compared with Postgres")
 def compare() -> str:
-    """Note that a server that was started again is compared with Postgres from now on; return the comparison's name."""
+    """Record that a comparison of the restarted server with Postgres begins; return the id of the comparison."""
     name = uuid4().hex
     COMPARE()([], [run_id(), name])
     return name
@@ -167,10 +168,10 @@ def compare() -> str:
 
 @step("epoch", Store.REDIS, "the next epoch has begun")
 def begin(reason: str, compared: str = "") -> int:
-    """Begin an epoch, unless another has just done so; return its number.
+    """Begin an epoch, unless another process has just done so; return its number.
 
-    Its row is committed before Redis has it: from then on nothing of an earlier epoch is committed (`newest`).
-    Raises Unverified when Redis has been lost again since it was `compared`.
+    Its row is committed before Redis gets the number: from then on nothing of an earlier epoch is committed (`newest`).
+    Raises Unverified if Redis has lost data again since the comparison `compared`.
     """
     forget()
     with one_at_a_time():
@@ -182,20 +183,20 @@ def begin(reason: str, compared: str = "") -> int:
     if not number:
         raise Unverified
     log.warning("epoch began", epoch=number, reason=reason)
-    # One that stood still until its lock was gone may have come after a later one, and Redis have been lost again.
+    # A process that was frozen until its lock expired may set its number after a later one, if Redis was lost again.
     return number if number >= newest() else advance("an earlier epoch had taken a later one's place")
 
 
 def run_id() -> str:
-    """Return the name of the server's life: another after each start."""
+    """Return the server's run id, which changes with every start."""
     return str(redis().info("server")["run_id"])
 
 
 @step("epoch-next", Store.REDIS, "the next epoch has begun, although nothing was lost")
 def advance(reason: str) -> int:
-    """Begin the next epoch although Redis has lost nothing: some of what it has told since must be told to be wrong.
+    """Begin the next epoch although Redis has lost nothing, because events it published in this one must be withdrawn.
 
-    Raises Unverified when Redis has been lost, and is not being compared with Postgres.
+    Raises Unverified if Redis has lost data and is not being compared with Postgres.
     """
     forget()
     with one_at_a_time():
@@ -208,9 +209,9 @@ def advance(reason: str) -> int:
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Let nobody else begin an epoch meanwhile: of two rows only one could become Redis' epoch.
+    """Hold the lock under which epochs begin: of two concurrent rows, only one could become Redis' epoch.
 
-    Whoever stands still in here for LOCKED_MAX_MS loses lock and session, so that the others can go on.
+    A process that is frozen in here for LOCKED_MAX_MS loses its lock and session, so that others can proceed.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -223,7 +224,7 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def within(act: Callable[[int], T]) -> T:
-    """Do something that needs the number of the epoch, again if that one is over.
+    """Call `act` with the number of the epoch; retry with the new number if that epoch is over.
 
     Raises Unverified, StoreError, DatabaseError.
     """

@@ -1,4 +1,4 @@
-"""What is known of tokens before they are bought: their rows, and what the tape last said their pools are worth."""
+"""The facts that token checks use: from the tokens' rows, and the liquidity last reported on the tape."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -13,9 +13,9 @@ from routing.models import Token
 
 
 def facts(states: Mapping[str, TokenState]) -> dict[str, TokenFacts]:
-    """Return the facts of tokens by mint, given how they stand; of one that is not listed nothing is known.
+    """Return the facts of tokens by mint, given their market states; all facts of an unlisted token are unknown.
 
-    What was looked up longer than SNIPE_FACTS_AGE_DAYS ago is unknown.  Raises DatabaseError.
+    Facts looked up more than SNIPE_FACTS_AGE_DAYS ago are unknown.  Raises DatabaseError.
     """
     rows = Token.objects.filter(mint__in=states).annotate(believed=believed())
     known = {row.mint: looked_up(row, states[row.mint]) for row in rows}
@@ -23,13 +23,13 @@ def facts(states: Mapping[str, TokenState]) -> dict[str, TokenFacts]:
 
 
 def believed() -> "ExpressionWrapper[Q]":
-    """Tell, in a query, whether a token was looked up lately: both times are by Postgres' clock."""
+    """Return a query expression for whether a token's facts are recent; both times are by Postgres' clock."""
     lately = Q(facts_at__gte=Now() - timedelta(days=guards.SNIPE_FACTS_AGE_DAYS))
     return ExpressionWrapper(lately, output_field=BooleanField())
 
 
 def looked_up(row: Token, state: TokenState) -> TokenFacts:
-    """Return what one token's row says, as far as it is believed, and what its pools are worth."""
+    """Return one token's facts: those of its row if they are recent, and its liquidity."""
     if not row.believed:  # type: ignore[attr-defined]
         return TokenFacts(liquidity=state.liquidity)
     return TokenFacts(row.mint_authority, row.freeze_authority, state.liquidity, row.top_holder_bps)

@@ -1,4 +1,4 @@
-"""Reading a Redis stream through a consumer group: each entry at least once, whichever reader or store dies."""
+"""Read a Redis stream through a consumer group: at-least-once delivery, even if a reader or Redis fails."""
 
 import os
 import socket
@@ -14,28 +14,28 @@ from routing.store import redis
 log = structlog.get_logger(__name__)
 
 ENTRIES = 200
-"""Entries of one round."""
+"""Entries per read."""
 TAKE_OVER_MS = 10_000
-"""How long an entry may stay with a reader that does not finish it."""
+"""How long an entry may stay unacknowledged before another reader takes it over."""
 
 Entry = tuple[str, dict[str, str]]
 """One entry of a stream: its id and its fields."""
 
 
 def me() -> str:
-    """Name this process as a reader; asked at each use, since modules are loaded before processes fork."""
+    """Return this process's reader name; computed at each use, because modules are loaded before processes fork."""
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The group `name` of readers of `stream`, who share its entries from the first one on."""
+    """The consumer group `name` of `stream`; its readers share the entries from the first one on."""
 
     stream: str
     name: str
 
     def take_over(self, reader: str) -> None:
-        """Make the entries of readers that do not finish them this one's."""
+        """Take over entries that other readers have left unacknowledged for TAKE_OVER_MS."""
         start = "0-0"
         while True:
             self.ensure()
@@ -52,7 +52,7 @@ class Group:
                 return
 
     def read(self, reader: str, after: str) -> list[Entry]:
-        """Return entries: the reader's own unacknowledged ones after that id, or new ones for `>`."""
+        """Return the reader's own unacknowledged entries after this id, or new entries for `>`."""
         while True:
             try:
                 answer = redis().xreadgroup(self.name, reader, {self.stream: after}, count=ENTRIES)
@@ -65,12 +65,12 @@ class Group:
 
     @step("acknowledge", Store.REDIS, "the stream's entries are done with")
     def ack(self, entry_ids: Sequence[str]) -> None:
-        """Note that these entries are done with; harmless twice."""
+        """Acknowledge these entries.  Idempotent."""
         if entry_ids:
             redis().xack(self.stream, self.name, *entry_ids)
 
     def ensure(self) -> None:
-        """Create the group, at the stream's beginning, when the stream is new or was emptied."""
+        """Create the group at the beginning of the stream, if the stream is new or Redis was emptied."""
         try:
             redis().xgroup_create(self.stream, self.name, id="0", mkstream=True)
         except ResponseError as reason:
@@ -79,6 +79,6 @@ class Group:
 
 
 def refuse_unless_emptied(reason: ResponseError) -> None:
-    """Let the absence of the group pass: Redis was emptied under us.  Raises any other reason."""
+    """Ignore a missing group, which means that Redis was emptied.  Raises any other error."""
     if "NOGROUP" not in str(reason) and "no such key" not in str(reason):
         raise reason

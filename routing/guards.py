@@ -1,7 +1,7 @@
-"""The guards as they stand: what operators have moved, and the environment's values for the rest.
+"""The current risk limits: the values that operators changed, and the environment's for the others.
 
-Owner of the key `guards`, the mirror of the rows in Postgres (orders/stores/risk_limit_rows.py).  A process reads it
-once in REMEMBER_S, on any thread, so that what an order costs does not change by it.
+Owner of the key `guards`, the mirror of the rows in Postgres (orders/stores/risk_limit_rows.py).  Each process reads it
+once per REMEMBER_S, on any thread, so it adds no cost per order.
 """
 
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ from routing.store import StoreError, redis
 
 KEY = "guards"
 MIRRORED = "mirrored"
-"""A field that is always there: without it Redis was emptied, and nobody has moved a guard *as far as Redis knows*."""
+"""A field that is always present.  If it is missing, Redis was emptied and no longer knows the operators' changes."""
 REMEMBER_S = 1.0
 
 
 class NotMirrored(Exception):
-    """Redis was emptied and has not been told of the guards again."""
+    """Redis was emptied, and the risk limits have not been mirrored again."""
 
 
 def mirror(moves: Mapping[str, int]) -> None:
-    """Have every process know these values, and the environment's for the others, within REMEMBER_S."""
+    """Apply these values, and the environment's for the others, in every process within REMEMBER_S."""
     pipe = redis().pipeline(transaction=True)
     pipe.delete(KEY)
     pipe.hset(KEY, mapping=dict(moves) | {MIRRORED: 1})  # type: ignore[arg-type]
@@ -33,7 +33,7 @@ def mirror(moves: Mapping[str, int]) -> None:
 
 
 def read() -> Mapping[str, int]:
-    """Read what operators have moved, as far as the environment allows it.
+    """Read the operators' changes that are valid with the environment's values.
 
     Raises StoreError, NotMirrored.
     """
@@ -46,16 +46,16 @@ def read() -> Mapping[str, int]:
 
 
 def defaults() -> dict[str, int]:
-    """Return the environment's values."""
+    """Return the environment's values of all risk limits."""
     return {name: getattr(settings, name) for name in known.TABLE}
 
 
 moved: Memory[Mapping[str, int]] = Memory("guards", read, MappingProxyType({}), (StoreError, NotMirrored), REMEMBER_S)
-"""What operators have moved."""
+"""The operators' changes, cached."""
 
 
 class Standing:
-    """One guard's value at the moment it is asked for."""
+    """Descriptor that returns the current value of one risk limit."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -67,7 +67,7 @@ class Standing:
 
 
 class Guards:
-    """The guards by name, each as it stands now."""
+    """The current values of the risk limits, by name."""
 
     ORDER_MAX_IMPACT_BPS = Standing()
     MAX_ATTEMPTS = Standing()

@@ -1,6 +1,6 @@
-"""What tokens' markets last showed, in Postgres: what a lost Redis is told again.  Owner of the table of TokenMarket.
+"""The last known market data of tokens in Postgres, from which a Redis that lost it is restored.
 
-Trades are not among it: what was traded in a window is of no use soon after.
+Owner of the TokenMarket table.  Trades are not stored: the volume of a window is soon useless.
 """
 
 import time
@@ -16,13 +16,13 @@ from engine.quotes import AHEAD_MAX_MS
 from routing.models import TokenMarket
 
 KEEP_S = 7 * 86_400
-"""How long what is known of a token outlives its last event."""
+"""How long a token's market data is kept after its last event."""
 TIDY_EVERY_S = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a token's market showed: its pools and their worth in US cents, `at` in epoch ms by the store's clock."""
+    """A token's market data: pools and their liquidity in US cents, `at` in epoch ms by the store's clock."""
 
     mint: str
     pools: int
@@ -30,8 +30,8 @@ class Shown:
     at: int
 
 
-# In one order everywhere: two batches of the same tokens would otherwise wait for each other.  A row from the future,
-# by a clock that has stepped back since, gives way like an old one.
+# Rows are always locked in mint order: otherwise two batches with the same tokens could deadlock.  A row from the
+# future, made by a clock that has since stepped back, is replaced like an old one.
 SAVE = """
     INSERT INTO routing_tokenmarket AS kept (mint, pools, liquidity, observed_at)
     SELECT mint, pools, liquidity, observed_at
@@ -44,7 +44,7 @@ SAVE = """
 
 
 def save(shown: Sequence[Shown], now: int) -> None:
-    """Keep what these tokens showed, in one statement, unless something newer is kept; `now` in epoch ms.
+    """Save the market data of these tokens in one statement, unless newer data is stored; `now` is in epoch ms.
 
     Raises DatabaseError.
     """
@@ -58,7 +58,7 @@ def save(shown: Sequence[Shown], now: int) -> None:
 
 
 def load(mints: Collection[str]) -> list[Shown]:
-    """Return what is kept of these tokens.
+    """Return the stored market data of these tokens.
 
     Raises DatabaseError.
     """
@@ -67,18 +67,18 @@ def load(mints: Collection[str]) -> list[Shown]:
 
 
 def epoch_ms(at: datetime) -> int:
-    """Return a moment in epoch milliseconds, exactly."""
+    """Convert a time to epoch milliseconds, without float rounding."""
     return (at - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1)
 
 
 @dataclass
 class Tidying:
-    """Drops what nobody has seen for KEEP_S, as Redis does: once in TIDY_EVERY_S, by whoever saves."""
+    """Deletes rows older than KEEP_S, the TTL in Redis; runs as part of `save`, once per TIDY_EVERY_S and process."""
 
     due_at: float = 0.0
 
     def __call__(self, now: int) -> None:
-        """Drop it, if it is time; `now` in epoch milliseconds."""
+        """Delete old rows if TIDY_EVERY_S has passed; `now` is in epoch milliseconds."""
         if time.monotonic() >= self.due_at:
             self.due_at = time.monotonic() + TIDY_EVERY_S
             oldest = datetime.fromtimestamp(now / 1000 - KEEP_S, UTC)

@@ -1,4 +1,4 @@
-"""What a process remembers of a store, so that nobody asks it again for each order."""
+"""A per-process cache of values from a store, so that orders do not each query it."""
 
 import threading
 import time
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class Memory(Generic[T]):
-    """The process's last reading of one thing, at most about `for_s` seconds old; older while its store is away.
+    """A cached value, at most about `for_s` seconds old; older while its store is unavailable.
 
-    A call costs a look at the clock.  While one thread reads anew, the others go on with what there is, and nobody
-    waits for a store that is away more than once in `for_s`.
+    A call costs one clock read.  While one thread refreshes the value, the others use the cached one.  An unavailable
+    store is tried at most once per `for_s`.
     """
 
     def __init__(
@@ -27,19 +27,19 @@ class Memory(Generic[T]):
         self.away = away
         self.for_s = for_s
         self.reading = before
-        """What holds until it is read for the first time."""
+        """The cached value; before the first read, the default `before`."""
         self.read_at = float("-inf")
         self.reader = threading.Lock()
         self.has_read = self.failing = False
 
     def __call__(self) -> T:
-        """Return what was read last, or read anew."""
+        """Return the cached value, refreshed if it is too old."""
         if time.monotonic() - self.read_at > self.for_s:
             self.read_anew()
         return self.reading
 
     def read_anew(self) -> None:
-        """Read, unless another thread does just now; the very first reading everybody waits for."""
+        """Refresh, unless another thread is doing so; all threads wait for the very first read."""
         if not self.reader.acquire(blocking=not self.has_read):
             return
         try:
@@ -49,8 +49,8 @@ class Memory(Generic[T]):
             self.reader.release()
 
     def renew(self) -> None:
-        """Read, or keep what there is for another while."""
-        # The time before the reading, so that what changes meanwhile is not missed for longer than for_s.
+        """Read the value, or keep the cached one for another `for_s`."""
+        # The time before the read, so that a change during it is not missed for longer than for_s.
         read_at = time.monotonic()
         try:
             self.reading = self.read()
@@ -62,5 +62,5 @@ class Memory(Generic[T]):
         self.read_at, self.has_read = read_at, True
 
     def forget(self) -> None:
-        """Read again on the next use."""
+        """Refresh on the next use."""
         self.read_at = float("-inf")

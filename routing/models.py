@@ -1,4 +1,4 @@
-"""Which tokens and pairs are traded, what their market showed, what the sandbox chain executed, and Redis' epochs."""
+"""Tables of traded tokens and pairs, market data, the sandbox chain's ledger, and the epochs of Redis."""
 
 from decimal import Decimal
 
@@ -9,22 +9,22 @@ from django.db.models.functions import Now
 from engine.quotes import TICK_DEFAULT
 
 MINT_MAX = 44
-"""Base58 characters of a 32-byte public key, at most."""
+"""Maximum base58 characters of a 32-byte public key."""
 
 DECIMALS_MAX = 12
-"""Mints in use have 0 to 9; a Q64.64 price needs the two tokens of a pair not too far apart."""
+"""Mints in use have 0 to 9; a Q64.64 price needs the decimals of a pair's two tokens to be close enough."""
 
 
 TICK_MIN = Decimal("1e-18")
 
 
 class Token(models.Model):
-    """A token by its mint."""
+    """A token, identified by its mint."""
 
     mint = models.CharField(max_length=MINT_MAX, primary_key=True)
     symbol = models.CharField(max_length=16, unique=True)
     decimals = models.PositiveSmallIntegerField(validators=[MaxValueValidator(DECIMALS_MAX)])
-    # What a sniper order's gates ask; null is unknown.
+    # Facts for the token checks of sniper orders; null is unknown.
     mint_authority = models.CharField(  # noqa: DJ001 - unknown is not empty
         max_length=MINT_MAX, null=True, blank=True, help_text="Who may mint more; empty when nobody can, null: unknown."
     )
@@ -75,22 +75,22 @@ class Pair(models.Model):
 
 
 class LedgerEntry(models.Model):
-    """One transaction the sandbox chain executed, known by its signature alone, as a chain knows it.
+    """One transaction that the sandbox chain executed, identified only by its signature, as on a real chain.
 
-    It is unknown to everybody until `lands_at`.  Amounts in base units, the fee in lamports.
+    Lookups do not find it before `lands_at`.  Amounts are in base units, the fee in lamports.
     """
 
-    # Collation C: signatures are compared for equality only, and bytes compare faster than language.
+    # Collation C: signatures are compared for equality only, and byte comparison is faster than a language collation.
     signature = models.CharField(max_length=88, primary_key=True, db_collation="C")
     slot = models.BigIntegerField()
     lands_at = models.DateTimeField()
     landing = models.CharField(max_length=8, choices=[("landed", "landed"), ("rejected", "rejected")])
-    # Numeric because an u64 does not fit a bigint.
+    # Numeric because a u64 does not fit a bigint.
     amount_out = models.DecimalField(max_digits=20, decimal_places=0, default=0)
     fee_lamports = models.BigIntegerField()
     error_code = models.CharField(max_length=64, blank=True, default="")
     error = models.TextField(blank=True, default="")
-    # What a chain's public record shows of the transaction itself; empty for entries of earlier versions.
+    # Public data of the transaction, as a chain explorer shows it; empty for entries of earlier versions.
     memo = models.CharField(max_length=64, blank=True, db_default="")
     venue = models.CharField(max_length=16, blank=True, db_default="")
     amount_in = models.DecimalField(max_digits=20, decimal_places=0, null=True)
@@ -104,7 +104,7 @@ class LedgerEntry(models.Model):
 
 
 class TokenMarket(models.Model):
-    """The last that a token's market showed: what a lost Redis is told again.  `liquidity` in US cents."""
+    """A token's last known market data, from which Redis is restored after a loss.  `liquidity` is in US cents."""
 
     mint = models.CharField(max_length=MINT_MAX, primary_key=True)
     pools = models.PositiveIntegerField()
@@ -116,7 +116,7 @@ class TokenMarket(models.Model):
 
 
 class StoreEpoch(models.Model):
-    """One stretch of time in which Redis lost nothing; a new one begins when it was emptied or started again."""
+    """One epoch: a period in which Redis lost no data; a new one begins after it was emptied or restarted."""
 
     run = models.CharField(max_length=64, help_text="The run id of the Redis server it began on.")
     reason = models.CharField(max_length=200)

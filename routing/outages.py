@@ -1,4 +1,4 @@
-"""Which venues are not to be used: sandbox venues that are down, and venues that operators have paused.
+"""Venues that must not be used: sandbox venues that are down, and venues that operators have paused.
 
 Owner of the keys `sandbox:venues` and `venues:paused`.
 """
@@ -22,7 +22,7 @@ class UnknownVenue(ValueError):
 
 
 def put(venue: str, state: str) -> None:
-    """Take a venue `down` or bring it `up`, for every process, until the next order to the contrary.
+    """Set a venue `down` or `up` for every process, until it is set again.
 
     Raises UnknownVenue.
     """
@@ -32,7 +32,7 @@ def put(venue: str, state: str) -> None:
 
 
 class Outages:
-    """The process's view, at most REMEMBER_S old; settings say how things stand before anybody intervened."""
+    """The venues' states as cached by this process, at most REMEMBER_S old; settings give the initial states."""
 
     def __init__(self) -> None:
         self.states: dict[str, str] = {}
@@ -47,7 +47,7 @@ class Outages:
         return self.states.get(venue, default) == "down"
 
     def refresh(self) -> None:
-        """Read the states; an unreachable store leaves them as they were."""
+        """Read the states; keep the old ones if Redis is unreachable."""
         try:
             self.states = dict(redis().hgetall(KEY))  # type: ignore[arg-type]
         except StoreError:
@@ -58,7 +58,7 @@ is_down = Outages()
 
 
 def withhold(reasons: Mapping[str, str]) -> None:
-    """Have no process ask these venues or route to them, for the reasons given, and every process use the others."""
+    """Replace the set of paused venues: no process queries them or routes to them.  `reasons` is by venue."""
     pipe = redis().pipeline(transaction=True)
     pipe.delete(PAUSED)
     if reasons:

@@ -1,4 +1,4 @@
-"""Keeping quotes current: a poll whenever beat says so, and a watchdog for when nobody asks for one.
+"""Keep quotes current: poll when Celery beat requests it, with a watchdog that polls when no requests arrive.
 
 Owner of the keys `stream:…`.
 """
@@ -20,27 +20,27 @@ TICK = "stream:tick"
 ASKED_AT = "stream:asked_at"
 EVERY_MS = "stream:every_ms"
 WATCHDOG_S = 2.0
-"""Silence after which quotes are polled directly, whoever is at fault; two polls' time, where that is longer."""
+"""Time without a poll request after which quotes are polled directly; two polling intervals, if that is longer."""
 
 
 Names = Callable[[], Iterable[str]]
-"""Returns the names of pairs somebody waits for, whether or not they still take new orders."""
+"""Returns the names of pairs that orders wait on, whether or not they still accept new orders."""
 
 
 def nobody() -> Iterable[str]:
-    """Return no pair."""
+    """Return no pairs."""
     return ()
 
 
 def poll(awaited: Names = nobody, every_ms: int = POLL_MS) -> bool:
-    """Poll because beat says so, as it does every so often; False when another worker has just done so."""
+    """Poll on request of beat, which asks every `every_ms`; False if another worker has just polled."""
     redis().mset({ASKED_AT: now_ms(), EVERY_MS: every_ms})
     return start(awaited, every_ms)
 
 
 def start(awaited: Names, every_ms: int) -> bool:
-    """Start one poll of all venues, active pairs and those awaited, unless another worker has just done so."""
-    # Half the interval: a message that comes twice polls once, and one that comes late does not swallow the next.
+    """Start one poll of all venues for active and awaited pairs, unless another worker has just done so."""
+    # Half the interval: a duplicate message polls once, and a late message does not suppress the next one.
     if not redis().set(TICK, "1", nx=True, px=every_ms // 2):
         return False
     known = catalogue()
@@ -52,7 +52,7 @@ def start(awaited: Names, every_ms: int) -> bool:
 
 
 def let_the_market_act() -> None:
-    """Have the sandbox tell what happened since the last poll; whatever fails there must not stop the quotes."""
+    """Publish the sandbox's market events since the last poll; a failure there must not stop the quotes."""
     try:
         stage.emit(now_ms())
     except Exception as reason:
@@ -60,7 +60,7 @@ def let_the_market_act() -> None:
 
 
 class Watchdog(threading.Thread):
-    """Polls when no poll came for WATCHDOG_S: beat, the broker or the queue is stuck, and orders need prices."""
+    """Polls if no request came for WATCHDOG_S: beat, the broker or the queue is stuck, and orders need prices."""
 
     def __init__(self, awaited: Names = nobody) -> None:
         super().__init__(name="quote watchdog", daemon=True)
@@ -68,34 +68,34 @@ class Watchdog(threading.Thread):
         self.stopping = threading.Event()
 
     def run(self) -> None:
-        """Look now and then whether polls are still asked for."""
+        """Check every WATCHDOG_S whether poll requests still arrive."""
         while not self.stopping.wait(WATCHDOG_S):
             try:
                 self.stand_in()
             except Exception as reason:
-                # It watches over everything else, so it must outlive any store's outage.
+                # The watchdog must survive an outage of any store.
                 log.warning("watchdog failed, will look again", reason=repr(reason))
             finally:
                 close_old_connections()
 
     def stand_in(self) -> None:
-        """Poll at the usual pace until somebody asks for polls again."""
+        """Poll at the usual interval until poll requests arrive again."""
         if silent():
             log.warning("no poll was asked for, polling directly", silent_s=WATCHDOG_S)
         while silent() and not self.stopping.wait(pace() / 1000):
             start(self.awaited, pace())
 
     def stop(self) -> None:
-        """End at the next look."""
+        """Stop the thread; takes effect at once if it is waiting."""
         self.stopping.set()
 
 
 def pace() -> int:
-    """Return how often beat last said it would ask for polls, in milliseconds."""
+    """Return the polling interval that beat last announced, in milliseconds."""
     return int(redis().get(EVERY_MS) or POLL_MS)
 
 
 def silent() -> bool:
-    """Tell whether no poll was asked for when one, or for long two, should have been."""
+    """Tell whether no poll was requested for WATCHDOG_S, or for two polling intervals if that is longer."""
     asked_at = redis().get(ASKED_AT)
     return asked_at is None or now_ms() - int(asked_at) > max(WATCHDOG_S * 1000, 2 * pace())

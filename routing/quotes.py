@@ -1,7 +1,7 @@
 """The quote cache: owner of every `quotes:` key.
 
-`quotes:{SOL-USDC}:RAYDIUM`, `:METEORA` and `:BEST` are hashes, each with the time it was observed.  BEST is the venue
-quote with the highest price less fee among the fresh ones.
+`quotes:{SOL-USDC}:RAYDIUM`, `:METEORA` and `:BEST` are hashes, each with its observation time.  BEST is the fresh venue
+quote with the highest price less fee.
 """
 
 import json
@@ -26,29 +26,29 @@ log = structlog.get_logger(__name__)
 TTL_MS = 600_000
 SCALE = 30
 WIDTH = 56
-"""Prices are compared in Lua as zero-padded integers: exact, where Lua's own numbers are not."""
+"""Lua compares prices as zero-padded integer strings, which is exact; Lua's own numbers are doubles."""
 
 STORE = script(CLOCK + lua(Path(__file__).parent / "lua" / "store_quote.lua"))
 pack = msgspec.msgpack.Encoder().encode
 NOTHING = f"{0:0{WIDTH}d}"
-"""The rank that only a price above nothing is above."""
+"""The rank of price 0; only a price above 0 ranks higher."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """What the cache holds of one pair: the venues' last quotes, and BEST."""
+    """The cache entry of one pair: the venues' last quotes, and BEST."""
 
     quotes: tuple[Quote, ...]
     best: Quote | None
 
 
 def key(pair: str, name: str) -> str:
-    """Spell a quote's key; the braces are literal and keep a pair in one cluster slot."""
+    """Return a quote's key; the braces are literal and keep a pair in one cluster slot."""
     return f"quotes:{{{pair}}}:{name}"
 
 
 def store(quote: Quote) -> bool:
-    """Keep a quote and choose BEST anew; False when a later observation is already there, or its time has not come."""
+    """Store a quote and choose BEST again; False if a later observation is stored, or its time is in the future."""
     keys = [key(quote.pair, quote.venue), key(quote.pair, "BEST"), *(key(quote.pair, name) for name in VENUES)]
     bounds = [quote.observed_at, TTL_MS, guards.QUOTE_FRESH_MS, AHEAD_MAX_MS, NOTHING]
     kept = int(STORE()(keys, [pack(fields(quote)), *bounds]))
@@ -59,12 +59,12 @@ def store(quote: Quote) -> bool:
 
 
 def rank(price: Decimal) -> str:
-    """Write a price so that texts compare as prices do."""
+    """Format a price as a string that sorts like the price."""
     return f"{int(price.scaleb(SCALE)):0{WIDTH}d}"
 
 
 def fields(quote: Quote) -> dict[str, str]:
-    """Write a quote as a hash."""
+    """Serialize a quote into the fields of its hash."""
     return {
         "venue": quote.venue,
         "price": str(quote.price),
@@ -78,7 +78,7 @@ def fields(quote: Quote) -> dict[str, str]:
 
 
 def quote_from(pair: str, found: Mapping[str, str]) -> Quote:
-    """Read a quote back."""
+    """Deserialize a quote written by `fields`."""
     return Quote(
         venue=found["venue"],
         pair=pair,
@@ -91,7 +91,7 @@ def quote_from(pair: str, found: Mapping[str, str]) -> Quote:
 
 
 def cached(pairs: Iterable[str]) -> dict[str, Cached]:
-    """Read what is known of these pairs, in one round trip, whatever its age; paused venues are as good as silent."""
+    """Return the cache entries of these pairs, of any age, in one round trip; paused venues are left out."""
     names = list(dict.fromkeys(pairs))
     pipe = redis().pipeline(transaction=False)
     for name in names:
@@ -106,7 +106,7 @@ def cached(pairs: Iterable[str]) -> dict[str, Cached]:
 
 
 def without(names: Collection[str], cached: Cached) -> Cached:
-    """Leave out some venues' quotes; where BEST was one of them, it is the best fresh one of the others."""
+    """Remove the quotes of these venues; BEST is then the best fresh quote of the others."""
     if not any(quote.venue in names for quote in cached.quotes):
         return cached
     left = tuple(quote for quote in cached.quotes if quote.venue not in names)

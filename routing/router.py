@@ -1,4 +1,4 @@
-"""Choosing a venue: from the cache when it is good enough, otherwise by asking."""
+"""Choose a venue: by cached quotes if they are recent enough, otherwise by asking the venues."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,41 +12,41 @@ from routing.venues import Answer, Silence
 
 
 class Source(StrEnum):
-    """Where the quotes came from."""
+    """The source of the quotes an order is routed on."""
 
     BEST = "best"
     """BEST was fresh."""
     LAST = "last"
-    """The last quotes, older than fresh but within the stated age."""
+    """The last quotes, no longer fresh but not yet stale."""
     ASKED = "asked"
     """The venues were asked for this order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """The quotes an order may be routed on, and how they came to hand."""
+    """The quotes an order may be routed on, and their source."""
 
     source: Source
     quotes: tuple[Quote, ...]
     silences: tuple[Silence, ...] = ()
-    """Venues that were asked and had no answer."""
+    """Venues that were asked and gave no quote."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The venue chosen for one order, with all it was chosen from; the winner first."""
+    """The routing decision for one order: all offers compared, the winner first."""
 
     source: Source
     offers: tuple[Offer, ...]
 
     @property
     def winner(self) -> Offer:
-        """The offer that pays most."""
+        """The offer with the highest output."""
         return self.offers[0]
 
     @property
     def reason(self) -> str:
-        """Say in a few words why the winner won."""
+        """Explain briefly why the winner was chosen."""
         if len(self.offers) == 1:
             return f"only {self.winner.quote.venue} has a quote young enough that fills this amount"
         second = self.offers[1]
@@ -57,15 +57,15 @@ class Route:
 
 
 def from_cache(pairs: Iterable[str], now: int, fresh_ms: int, stale_ms: int) -> dict[str, Basis]:
-    """Return a basis for each of these pairs that the cache can serve; the others must be asked for."""
+    """Return a basis for each pair that the cache can serve; for the others the venues must be asked."""
     found = {name: basis(cached, now, fresh_ms, stale_ms) for name, cached in quotes.cached(pairs).items()}
     return {name: usable for name, usable in found.items() if usable}
 
 
 def basis(cached: Cached, now: int, fresh_ms: int, stale_ms: int) -> Basis | None:
-    """Judge one pair's cache: the fresh quotes, BEST the best of them; else the last within `stale_ms`; else nothing.
+    """Choose one pair's usable quotes: the fresh ones; else the last ones within `stale_ms`; else None.
 
-    A fresh quote excludes older ones: a venue that stopped answering must not win on what it once said.
+    Fresh quotes exclude older ones: a venue that stopped answering must not win with an old quote.
     """
     fresh = tuple(quote for quote in cached.quotes if quote.age(now) <= fresh_ms)
     if best(fresh):
@@ -75,9 +75,9 @@ def basis(cached: Cached, now: int, fresh_ms: int, stale_ms: int) -> Basis | Non
 
 
 def choose(usable: Basis, amount_in: int) -> Route:
-    """Choose the venue that pays most for this amount.
+    """Choose the venue with the highest output for this amount.
 
-    Raises engine.quotes.NoQuote when none quotes, CannotFill when none can pay for the amount.
+    Raises engine.quotes.NoQuote when no venue quotes, CannotFill when none can fill the amount.
     """
     if usable.silences and not usable.quotes:
         raise NoQuote("; ".join(silence.reason for silence in usable.silences))
@@ -85,7 +85,7 @@ def choose(usable: Basis, amount_in: int) -> Route:
 
 
 def asked(answers: Sequence[Answer]) -> Basis:
-    """Make a basis of what the venues just said."""
+    """Build a basis from the venues' answers."""
     return Basis(
         Source.ASKED,
         tuple(answer for answer in answers if isinstance(answer, Quote)),

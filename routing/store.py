@@ -12,15 +12,15 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 StoreError = RedisError
-"""Redis is unreachable or refused; what was sent may or may not have happened."""
+"""Redis is unreachable or returned an error; whether the command took effect is unknown."""
 
 
 @cache
 def redis() -> Redis:
     r"""Return the process's client: strings in and out, every call limited to 2 s.
 
-    One retry, on a fresh connection: every script sent through it is idempotent.  Bytes that are no text come in as
-    `\xff`, so that one bad record cannot make a whole reply unreadable.
+    It retries once, on a new connection, which is safe because every script sent through it is idempotent.  Bytes that
+    are not valid text are read as `\xff`, so that one bad record cannot make a whole reply unreadable.
     """
     return Redis.from_url(
         settings.REDIS_URL,
@@ -43,13 +43,13 @@ COMPARING = "store:comparing"
 DISTRUST = (
     f"if redis.call('GET', '{RUN}') ~= ARGV[1] then return redis.call('DEL', '{EPOCH}', '{COMPARING}') end return 0"
 )
-"""A server other than the one on which the epoch began may have forgotten something: see routing/epochs.py."""
+"""Ends the epoch on a server with another run id, because that server may have lost data: see routing/epochs.py."""
 
 
 def introduce(connection: Any) -> None:
-    """Set up a new connection, and end the epoch if the server is not the one it began on.
+    """Set up a new connection, and end the epoch if it did not begin on this server.
 
-    This comes before any other command on the connection, so no script of ours runs in an epoch that is over.
+    This precedes every other command on the connection, so no script of ours runs in an epoch that is over.
     """
     connection.on_connect()
     connection.send_command("INFO", "server")
@@ -59,9 +59,9 @@ def introduce(connection: Any) -> None:
 
 
 def run_id(info: bytes | str) -> str:
-    """Find a server's run id in what INFO says of it.
+    """Extract the server's run id from the answer to INFO.
 
-    Raises StoreError for a server that has none.
+    Raises StoreError if it has none.
     """
     text = info.decode() if isinstance(info, bytes) else info
     for line in text.splitlines():
@@ -73,15 +73,15 @@ def run_id(info: bytes | str) -> str:
 
 READINGS = 5
 QUICK_S = 0.001
-"""How often the store's clock is read at most, and how short a call makes one reading enough."""
+"""Maximum clock reads per resync, and the round-trip time in seconds at which one read is good enough."""
 DOUBTED_S = 1.0
-"""How soon it is read again while somebody doubts it: a venue whose own clock is ahead may do so all the time."""
+"""Resync interval while the clock is in doubt: a venue whose own clock is ahead may raise doubts all the time."""
 
 
 class StoreClock:
-    """Epoch milliseconds by Redis' clock, so that no two machines' clocks are ever compared.
+    """Epoch milliseconds by Redis' clock, so that the clocks of two machines are never compared.
 
-    Between two readings of the store the local monotonic clock carries on.
+    Between two reads of Redis' clock, the local monotonic clock is used.
     """
 
     def __init__(self, resync_s: float = 10.0) -> None:
@@ -90,7 +90,7 @@ class StoreClock:
         self.synced_at = float("-inf")
 
     def __call__(self) -> int:
-        """Return the store's time now; the last known offset serves while the store is away."""
+        """Return the store's current time; while the store is down, it is computed with the last known offset."""
         local = time.monotonic()
         if local - self.synced_at > self.due_s:
             self.synced_at, self.due_s = local, self.resync_s
@@ -98,14 +98,14 @@ class StoreClock:
         return int(time.monotonic() * 1000 + self.offset_ms)
 
     def doubt(self) -> None:
-        """Read the store's clock sooner than usual: it has stepped back, as far as somebody can tell."""
+        """Read the store's clock sooner than usual, because it may have stepped back."""
         self.due_s = DOUBTED_S
 
     def resync(self) -> None:
         """Read the store's clock.
 
-        The reading is taken for that of the moment its answer came, so this clock is never ahead of the store's, and
-        behind by no more than the call took: of several calls the shortest counts, on a machine that is busy.
+        A read is assigned to the moment its answer arrived, so this clock is never ahead of the store's, and behind it
+        by at most the duration of the call.  On a busy machine several calls are made, and the shortest counts.
         """
         readings: list[tuple[float, float]] = []
         while len(readings) < READINGS and (not readings or min(readings)[0] > QUICK_S):
@@ -124,14 +124,14 @@ now_ms = StoreClock()
 
 
 CLOCK = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
-"""How a script begins that needs the time: `now`, the store's own, in epoch milliseconds."""
+"""The beginning of scripts that need the time: `now` is Redis' clock in epoch milliseconds."""
 
 
 def script(source: str) -> Any:
-    """Register a Lua script; calling the result runs it by hash and loads it when the store forgot it."""
+    """Return a function that returns the Lua script; it runs by hash, and is loaded again if Redis lost it."""
     return cache(lambda: redis().register_script(source))
 
 
 def lua(path: Path) -> str:
-    """Read a file of Lua, to be a script or the beginning of one."""
+    """Read a Lua file, to be used as a script or as the prefix of one."""
     return path.read_text("utf-8") + "\n"

@@ -1,9 +1,9 @@
-"""The tape, the market's record of events: owner of every `market:` key.
+"""The tape, the record of market events: owner of every `market:` key.
 
-`market:events` is the stream of all events; whoever acts on them reads it through the consumer group `sniper`.
-`market:{mint}` is a hash of the token's pools and their worth, `market:{mint}:trades` a sorted set of what was traded,
-by time; the braces are literal, and the scripts in routing/lua/ tell the rest.  Postgres keeps the former
-(routing/markets.py), so that a Redis that was emptied, or came back older than it was, knows it again when it is asked.
+`market:events` is the stream of all events, read through the consumer group `sniper`.  `market:{mint}` is a hash of the
+token's pools and their liquidity, `market:{mint}:trades` a sorted set of its trades by time; the braces are literal,
+and the scripts in routing/lua/ document the details.  Postgres keeps a copy of the hash (routing/markets.py), so that
+its data is restored on the next read after Redis was emptied or came back in an older state.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,15 +30,15 @@ GROUP = "sniper"
 group = Group(EVENTS, GROUP)
 
 EVENTS_MAX = 50_000
-"""Entries the stream keeps, about; older ones are forgotten, read or not."""
+"""Approximate maximum entries of the stream; older ones are dropped, read or not."""
 TRADES_MAX = 50_000
-"""Trades kept of one token; of more, the newest."""
+"""Maximum trades kept per token: the newest ones."""
 POOLS_MAX = 200
-"""Pools counted of one token; the worth of further ones comes with the next reading."""
+"""Maximum pools counted per token; the next liquidity reading includes the liquidity of further ones."""
 
 
 Entry = tuple[str, MarketEvent]
-"""An event under the id it has in the stream, by which it is acknowledged."""
+"""An event with its id in the stream, by which it is acknowledged."""
 
 LUA = Path(__file__).parent / "lua"
 PREFIX = CLOCK + lua(LUA / "market.lua")
@@ -49,16 +49,16 @@ pack = msgspec.msgpack.Encoder().encode
 
 
 def limits(**more: int) -> bytes:
-    """Write what bounds a script."""
+    """Encode the limits argument of the scripts."""
     return pack({"keep": KEEP_S, "pools": POOLS_MAX, "ahead": AHEAD_MAX_MS, **more})
 
 
 def publish(events: Iterable[MarketEvent]) -> None:
-    """Tell the market's readers of these events and bring what is known of the tokens up to date, in one step.
+    """Publish these events to the stream and update the tokens' market data, atomically.
 
-    Repeated after a lost reply it changes nothing; readers get the events again.  Postgres hears of it afterwards, once
-    for the whole batch: here all that it needs is at hand, the event is out by then, and the sniper worker, whose time
-    counts, has nothing to do with it.  Trades change nothing that Postgres keeps.
+    Repeated after a lost reply it changes no market data; readers get the events again.  Postgres is updated
+    afterwards, once for the whole batch.  That is done here because the data is available, the events are already out,
+    and the latency-critical sniper worker does not have to do it.  Trades change nothing that Postgres keeps.
     """
     batch = [pack(event) for event in events]
     if not batch:
@@ -72,15 +72,15 @@ def publish(events: Iterable[MarketEvent]) -> None:
 
 
 Summary = list[Any]
-"""What a script says of a token: its mint, whether Redis has all that Postgres has, pools, liquidity, its time."""
+"""A script's answer for a token: mint, whether Redis has all that Postgres has, pools, liquidity and its time."""
 
 
 def keep(touched: Sequence[Summary]) -> None:
-    """Have Postgres keep what these tokens show; what it cannot take now it gets with the token's next event."""
+    """Save the market data of these tokens in Postgres; if that fails, the token's next event saves it."""
     if not touched:
         return
     try:
-        # What was lost comes first: a pool told of since would otherwise stand for all there is.
+        # Restore lost data first: otherwise a pool reported since the loss would pass for all pools of the token.
         lost = restore([mint for mint, compared, *_ in touched if not compared])
         shown = [shown_by(one) for one in (*(one for one in touched if one[1]), *lost) if one[3]]
         if shown:
@@ -90,13 +90,13 @@ def keep(touched: Sequence[Summary]) -> None:
 
 
 def shown_by(summary: Summary) -> Shown:
-    """Read what a token of known worth shows."""
+    """Parse the summary of a token with known liquidity."""
     mint, _, pools, liquidity, at = summary
     return Shown(mint, int(pools), int(liquidity), int(at))
 
 
 def restore(mints: Collection[str]) -> list[Summary]:
-    """Bring what Redis knows of these tokens up to what Postgres has kept, and return what they show then.
+    """Merge the market data that Postgres keeps of these tokens into Redis; return the resulting summaries.
 
     Raises DatabaseError.
     """
@@ -110,7 +110,7 @@ def restore(mints: Collection[str]) -> list[Summary]:
 
 
 def told(mint: str, kept: Shown | None) -> dict[str, Any]:
-    """Write what Postgres has of a token for restore.lua."""
+    """Return a token's data from Postgres in the format of restore.lua."""
     if kept is None:
         return {"mint": mint}
     worth = {} if kept.liquidity is None else {"liquidity": str(kept.liquidity)}
@@ -118,10 +118,10 @@ def told(mint: str, kept: Shown | None) -> dict[str, Any]:
 
 
 def states(asked: Mapping[str, Iterable[int]], now: int) -> dict[str, TokenState]:
-    """Return each token's state, by mint, with what was traded in the windows asked for, in one round trip.
+    """Return each token's state, by mint, with the volumes in the requested windows, in one round trip.
 
-    A window of so many milliseconds is (now - window, now].  What Redis has lost it is told again first, by Postgres:
-    only then, DatabaseError may be raised.  What was read of liquidity longer than SNIPE_MARKET_AGE_S ago is unknown.
+    A window in milliseconds covers (now - window, now].  Data that Redis has lost is restored from Postgres first; only
+    in that case can DatabaseError be raised.  Liquidity older than SNIPE_MARKET_AGE_S is unknown.
     """
     windows = {mint: list(dict.fromkeys(lengths)) for mint, lengths in asked.items()}
     found = look(windows, now)
@@ -137,7 +137,7 @@ def states(asked: Mapping[str, Iterable[int]], now: int) -> dict[str, TokenState
 
 
 def look(windows: Mapping[str, list[int]], now: int) -> dict[str, list[Any]]:
-    """Read what Redis knows of these tokens."""
+    """Read the market data of these tokens from Redis."""
     if not windows:
         return {}
     bounds = limits(at=now, age=guards.SNIPE_MARKET_AGE_S * 1000)
@@ -146,10 +146,10 @@ def look(windows: Mapping[str, list[int]], now: int) -> dict[str, list[Any]]:
 
 
 def rounds(reader: str) -> Iterator[list[Entry]]:
-    """Yield batches of events: those a dead reader left, those this one has not acknowledged, then new ones.
+    """Yield batches of events: those left by dead readers, this reader's unacknowledged ones, then new ones.
 
-    Each entry comes once; one that is not acknowledged comes again with the next call, here or, after a while, to
-    another reader.
+    Each entry is delivered once per call.  An unacknowledged entry is delivered again by the next call or, after a
+    timeout, to another reader.
     """
     group.take_over(reader)
     after = "0"
@@ -163,22 +163,22 @@ def rounds(reader: str) -> Iterator[list[Entry]]:
 
 
 def readable(entries: Iterable[tuple[str, dict[str, str]]]) -> list[Entry]:
-    """Read entries; one that cannot be read is logged and acknowledged, so that it comes to nobody again."""
+    """Parse entries; an unreadable one is logged and acknowledged, so that it is not delivered again."""
     events: list[Entry] = []
     for entry_id, fields in entries:
         try:
             events.append((entry_id, event_from(fields)))
         except (KeyError, ValueError) as reason:
-            # One that was trimmed away before it was read comes without fields.
+            # An entry that was trimmed before it was read has no fields.
             log.error("market event cannot be read", entry=entry_id, content=str(fields)[:500], reason=repr(reason))
             group.ack([entry_id])
     return events
 
 
 def event_from(fields: Mapping[str, str]) -> MarketEvent:
-    """Read an event written by `publish`.
+    """Parse an event written by `publish`.
 
-    Raises KeyError or ValueError for what is none.
+    Raises KeyError or ValueError if it is not an event.
     """
     return MarketEvent(
         id=fields["id"],

@@ -1,4 +1,4 @@
-"""Swaps as signed Solana transactions: one venue instruction, and a memo that tells like orders apart."""
+"""Swaps as signed Solana transactions: one venue instruction, and a memo that keeps identical orders distinct."""
 
 import struct
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from solders.pubkey import Pubkey
 from solders.transaction import Transaction
 
 PACKET_MAX = 1232
-"""Bytes of one transaction, at most (Solana: IPv6 MTU less headers)."""
+"""Maximum bytes of one transaction (Solana: IPv6 MTU less headers)."""
 
 MEMO_PROGRAM = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
-"""SPL Memo v2: any UTF-8 text, kept in the ledger."""
+"""SPL Memo v2: any UTF-8 text, recorded in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a venue's swap instruction goes, and the bytes that name it there."""
+    """The program of a venue's swap instruction, and the tag bytes that identify the instruction."""
 
     program: Pubkey
     tag: bytes
@@ -29,23 +29,23 @@ class Route:
 ROUTES = {
     # Raydium AMM v4, instruction 9 `SwapBaseIn`: raydium-io/raydium-amm, program/src/instruction.rs.
     "RAYDIUM": Route(Pubkey.from_string("675kPX9MHTjS2zt1qfr1NYHuzeLXfQM9H24wFSUt1Mp8"), b"\x09"),
-    # Meteora DLMM, Anchor's discriminator of `swap`: the first eight bytes of sha256("global:swap").
+    # Meteora DLMM, the Anchor discriminator of `swap`: the first eight bytes of sha256("global:swap").
     "METEORA": Route(
         Pubkey.from_string("LBUZKhRxPF3XUpBCjp4YzTKgLccjZhTSDM9YuVaPwxo"), bytes.fromhex("f8c69e91e17587c8")
     ),
 }
 
 AMOUNTS = struct.Struct("<QQ")
-"""Both venues' arguments: amount in and least amount out, base units, little-endian u64."""
+"""The arguments, the same for both venues: amount in and minimum amount out, base units, little-endian u64."""
 
 
 class BadTransaction(Exception):
-    """The bytes are not a swap this engine could have signed; no retry helps."""
+    """The bytes are not a swap that this engine could have signed; a retry does not help."""
 
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """One order's swap at one venue: mints in base58, amounts in base units."""
+    """One order's swap at one venue; mints are in base58, amounts in base units."""
 
     order_id: str
     attempt: int
@@ -57,26 +57,26 @@ class Swap:
 
     @property
     def memo(self) -> str:
-        """What its transaction says in the open: `<orderId>:<attempt>`."""
+        """The public memo of its transaction: `<orderId>:<attempt>`."""
         return f"{self.order_id}:{self.attempt}"
 
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """A key that signs, with its public half: to derive that costs half as much as to sign."""
+    """A signing key with its public key, which is stored because deriving it costs half as much as signing."""
 
     key: Keypair
     payer: Pubkey
 
     @classmethod
     def of(cls, key: Keypair) -> "Wallet":
-        """Make a wallet of its key."""
+        """Build the wallet of a key."""
         return cls(key, key.pubkey())
 
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A transaction as it is sent; its base58 signature is its name for ever."""
+    """A signed transaction; its base58 signature identifies it permanently."""
 
     signature: str
     raw: bytes
@@ -84,7 +84,7 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A transaction as a chain reads it."""
+    """A transaction as parsed by a chain."""
 
     signature: str
     blockhash: str
@@ -92,7 +92,7 @@ class Received:
 
 
 def sign(swap: Swap, blockhash: str, wallet: Wallet) -> Signed:
-    """Build and sign the transaction of this swap, payable from `wallet`.
+    """Build and sign the transaction of this swap, with `wallet` as the payer.
 
     The same arguments give the same bytes: ed25519 signatures are deterministic.
     """
@@ -102,7 +102,7 @@ def sign(swap: Swap, blockhash: str, wallet: Wallet) -> Signed:
 
 
 def read(raw: bytes) -> Swap:
-    """Return the swap in a transaction; the signature is not checked.
+    """Parse the swap from a transaction, without checking the signature.
 
     Raises BadTransaction.
     """
@@ -110,9 +110,9 @@ def read(raw: bytes) -> Swap:
 
 
 def receive(raw: bytes) -> Received:
-    """Return what a chain takes from a transaction, its one signature checked.
+    """Parse a transaction as a chain does, and check its one signature.
 
-    Raises BadTransaction, also when the signature is not the payer's over these bytes.
+    Raises BadTransaction, also if the signature is not the payer's signature of these bytes.
     """
     transaction = _parsed(raw)
     message, signature = transaction.message, transaction.signatures[0]
@@ -121,7 +121,7 @@ def receive(raw: bytes) -> Received:
     return Received(str(signature), str(message.recent_blockhash), _swap(message))
 
 
-# Two mints stand for the 15 to 18 pool and vault accounts the venues' programs ask for on mainnet.
+# The two mints replace the 15 to 18 pool and vault accounts that the venues' programs require on mainnet.
 def _instructions(swap: Swap, payer: Pubkey) -> list[Instruction]:
     route = ROUTES[swap.venue]
     accounts = [AccountMeta(payer, True, True), _readonly(swap.mint_in), _readonly(swap.mint_out)]
@@ -135,7 +135,7 @@ def _readonly(mint: str) -> AccountMeta:
 
 
 def _parsed(raw: bytes) -> Transaction:
-    """Parse bytes nobody vouches for."""
+    """Parse untrusted bytes."""
     if len(raw) > PACKET_MAX:
         raise BadTransaction(f"{len(raw)} bytes are more than the {PACKET_MAX} of one packet")
     try:
@@ -144,11 +144,11 @@ def _parsed(raw: bytes) -> Transaction:
     except Exception as reason:
         raise BadTransaction(f"not a transaction: {reason}") from None
     except BaseException as panic:
-        # A panic in Rust arrives as pyo3's PanicException, which has no importable name and is no Exception.
+        # A Rust panic is raised as pyo3's PanicException, which cannot be imported and is not a subclass of Exception.
         if type(panic).__name__ != "PanicException":
             raise
         raise BadTransaction(f"not a transaction: {panic}") from None
-    # An unsigned message would pass every check of its zero signatures.
+    # An unsigned message would pass every check, because it has no signatures to check.
     if len(transaction.signatures) != 1 or transaction.message.header.num_required_signatures != 1:
         raise BadTransaction("a swap has exactly one signature")
     return transaction
@@ -169,7 +169,7 @@ def _swap(message: Message) -> Swap:
 
 
 def _venue(program: Pubkey, instruction: CompiledInstruction) -> tuple[str, bytes]:
-    """Return whose instruction this is and what follows its tag."""
+    """Return the venue of an instruction, and the data after its tag."""
     for venue, route in ROUTES.items():
         if program == route.program and instruction.data.startswith(route.tag):
             return venue, instruction.data[len(route.tag) :]

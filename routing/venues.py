@@ -1,4 +1,4 @@
-"""The seam to the exchanges: what a venue answers."""
+"""The interface to the exchanges."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,19 +6,19 @@ from typing import Protocol
 from engine.quotes import Pair, Quote
 
 VENUES = ("RAYDIUM", "METEORA")
-"""Every venue this engine knows, by the name clients see."""
+"""All venues this engine supports, by the names clients see."""
 
 FEE_BPS = {"RAYDIUM": 25, "METEORA": 20}
 """Swap fee taken from the input: Raydium standard pools 0.25 %; a common Meteora DLMM pool 0.20 %."""
 
 
 class VenueDown(Exception):
-    """The venue did not answer or refused; another try may find it well."""
+    """The venue refused the request or did not answer; a retry may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A venue that was asked and has no quote to give; the reason names it."""
+    """A venue that was asked and gave no quote; the reason includes its name."""
 
     venue: str
     reason: str
@@ -36,7 +36,7 @@ class Venue(Protocol):
         ...
 
     async def quote(self, pair: Pair) -> Quote:
-        """Ask what the pair is worth now.
+        """Request the venue's current quote for the pair.
 
         Raises VenueDown.
         """

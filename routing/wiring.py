@@ -1,4 +1,4 @@
-"""Which venues, chain and wallet this process uses: the sandbox's, until live adapters stand beside them."""
+"""The venues, chain and wallet of this process: those of the sandbox, until there are live adapters."""
 
 import random
 from collections.abc import Callable
@@ -21,18 +21,18 @@ from routing.transactions import Wallet
 from routing.venues import VENUES, Venue
 
 EXECUTION_NOISE_BPS = 8
-"""The most a sandbox execution falls short of the pool it was quoted on."""
+"""The most by which a sandbox execution falls short of the pool's output."""
 
 
 @cache
 def misbehaviour() -> Callable[[], faults.Faults]:
-    """Return what tells how the sandbox misbehaves at this moment."""
+    """Return a function that returns the sandbox's current faults."""
     return faults.following(settings.MOCK_FAULTS)
 
 
 @cache
 def market() -> Market:
-    """Return the sandbox market; every process builds the same one from the same settings."""
+    """Return the sandbox market; the same settings give the same market in every process."""
     low, high = settings.MOCK_PRICE_VARIATION_PCT
     replay = None
     if settings.MARKET_REPLAY:
@@ -56,7 +56,7 @@ def chain() -> Chain:
     behaviour = Behaviour(
         confirm_delay_ms=settings.MOCK_CONFIRM_DELAY_MS,
         reject_rate=settings.MOCK_REJECT_RATE,
-        # With no variation at all the sandbox is exact, so that the engine's own arithmetic shows.
+        # Without price variation the sandbox is exact, so that the engine's own arithmetic can be verified.
         noise_bps=EXECUTION_NOISE_BPS if settings.MOCK_PRICE_VARIATION_PCT[1] else 0,
         valid_ms=settings.MOCK_BLOCKHASH_VALID_MS,
     )
@@ -66,5 +66,5 @@ def chain() -> Chain:
 
 @cache
 def wallet() -> Wallet:
-    """Return the key that signs; the sandbox's is made from its seed and holds nothing."""
+    """Return the signing wallet; the sandbox's is derived from its seed and holds no funds."""
     return Wallet.of(Keypair.from_seed(settings.MOCK_SEED.to_bytes(8, "big").rjust(32, b"\0")))

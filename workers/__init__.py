@@ -1,1 +1,4 @@
-"""One file per worker: file = queue = process.  A task is a door: ids in, one call, nothing returned."""
+"""One file per worker: file = queue = process.
+
+A task is an entry point: it takes ids, makes one call and returns nothing.
+"""

@@ -1,4 +1,4 @@
-"""What workers have in common: tasks with a log context, and threads that live beside the tasks."""
+"""Shared worker code: tasks with a log context, and background threads that run beside the tasks."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +20,10 @@ class EngineTask(Task):  # type: ignore[type-arg]
     """Binds the task's id to every log line written while it runs, and traces it."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the task within its log context; the id of a single order is part of that."""
+        """Run the task in its log context, which includes the order id if there is only one.
+
+        A message older than its lifetime is dropped.
+        """
         order_ids, sent_at = kwargs.get("order_ids") or [], self.request.get(SENT_AT)
         waited_ms = None if sent_at is None else max(0, now_ms() - sent_at)
         life_ms = self.request.get(LIFE)
@@ -33,51 +36,54 @@ class EngineTask(Task):  # type: ignore[type-arg]
             traces.processing(self.name, str(self.request.id), order_ids, waited_ms),
         ):
             if order_ids:
-                # From here an order's id leads to its batch's task id, and that to every line of the batch.
+                # This line links an order's id to its batch's task id, which every line of the batch carries.
                 log.info("orders taken up", waited_ms=waited_ms, **about(order_ids))
             return super().__call__(*args, **kwargs)
 
 
 class Companion(Protocol):
-    """A thread that ends when it is told to."""
+    """A background thread that can be stopped."""
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         ...
 
     def stop(self) -> None:
-        """End after what is in hand."""
+        """Stop once the work in progress is finished."""
         ...
 
 
 class Beside:
-    """Keeps a thread beside the worker that consumes a queue: from when it is ready until after its last task."""
+    """Runs a background thread in the worker of a queue, from when the worker is ready until after its last task."""
 
     def __init__(self, queue: str, make: Callable[[], Companion]) -> None:
         self.queue = queue
         self.make = make
         self.thread: Companion | None = None
-        # Celery tells receivers apart by their function, which all of these share: each needs a name of its own.
+        # Celery identifies a receiver by its function, which all instances share, so each needs its own dispatch_uid.
         signals.worker_ready.connect(self.start, weak=False, dispatch_uid=f"{id(self)} start")
         signals.worker_shutdown.connect(self.stop, weak=False, dispatch_uid=f"{id(self)} stop")
 
     def start(self, sender: Any, **_: object) -> None:
-        """Start the thread where its queue is consumed."""
+        """Start the thread if this worker consumes its queue."""
         if self.queue in sender.app.amqp.queues.consume_from:
             self.thread = self.make()
             self.thread.start()
 
     def stop(self, **_: object) -> None:
-        """End the thread before the process takes its connections away."""
+        """Stop the thread before the process closes its connections."""
         if self.thread:
             self.thread.stop()
 
 
 hearts = [Beside(queue, partial(Heart, queue)) for queue in QUEUES]
-"""Every worker process says that it lives, for each queue it consumes."""
+"""Heartbeats: every worker process reports that it is alive, for each queue it consumes."""
 
 
 @signals.worker_ready.connect
 def flush_at_the_end(**_: object) -> None:
-    """Have the last spans sent when the worker ends: after every thread beside it has, hence connected last."""
+    """Flush the last spans when the worker shuts down.
+
+    The handler is connected last, so that it runs after every background thread has stopped.
+    """
     signals.worker_shutdown.connect(traces.flush)

@@ -1,4 +1,4 @@
-"""The DBSync worker: takes every event from Redis to Postgres."""
+"""The DBSync worker: writes every event from Redis to Postgres."""
 
 from celery import shared_task
 

@@ -1,4 +1,4 @@
-"""The dead-letter worker: keeps what failed for good, and archives what ended long ago."""
+"""The dead-letter worker: stores dead letters of failed orders, and retires orders that ended long ago."""
 
 from celery import shared_task
 
@@ -9,11 +9,11 @@ from workers.base import EngineTask
 
 @shared_task(name=dispatch.KEEP, base=EngineTask)
 def keep(*, order_ids: list[str] | None = None, **_: object) -> None:
-    """Keep the dead letters of these orders; without ids, of all failed orders that lack one."""
+    """Store the dead letters of these orders; without ids, of all failed orders that lack one."""
     dead_letters.keep(order_ids or dead_letters.missing())
 
 
 @shared_task(name=dispatch.RETIRE, base=EngineTask)
 def retire(**_: object) -> None:
-    """Archive a batch of the orders that ended long ago."""
+    """Retire a batch of the orders that ended long ago."""
     retention.retire()

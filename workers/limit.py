@@ -1,4 +1,4 @@
-"""The limit worker: fires limit orders whose price is reached; its duties end expired ones."""
+"""The limit worker: fires limit orders whose price is reached; its duties end expired orders."""
 
 from celery import shared_task
 
@@ -10,7 +10,7 @@ from workers.base import Beside, EngineTask
 
 @shared_task(name=dispatch.FIRE, base=EngineTask)
 def fire(*, pairs: list[str] | None = None, order_ids: list[str] | None = None, **_: object) -> None:
-    """Fire what the price of these pairs has reached, and these orders now or never."""
+    """Fire the orders that these pairs' prices have reached; fire or cancel these IOC orders."""
     for pair in pairs or []:
         limits.fire(pair)
     limits.fire_or_cancel(order_ids or [])
@@ -25,7 +25,7 @@ def check(**_: object) -> None:
 
 @shared_task(name=dispatch.AUDIT, base=EngineTask)
 def audit(**_: object) -> None:
-    """Compare the book with Postgres."""
+    """Reconcile the book with Postgres."""
     reconciliation.take()
 
 

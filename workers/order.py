@@ -1,4 +1,4 @@
-"""The order worker: carries orders from a wake-up to `submitted`; its duties settle and recover them."""
+"""The order worker: executes orders from a wake-up to `submitted`; its duties settle and recover them."""
 
 from celery import shared_task
 
@@ -9,7 +9,7 @@ from workers.base import Beside, EngineTask
 
 @shared_task(name=dispatch.EXECUTE, base=EngineTask)
 def execute(*, order_ids: list[str], **_: object) -> None:
-    """Carry these orders as far as submitted."""
+    """Execute these orders up to `submitted`."""
     execution.carry(order_ids)
 
 

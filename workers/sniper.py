@@ -9,13 +9,13 @@ from workers.base import Beside, EngineTask
 
 @shared_task(name=dispatch.MATCH, base=EngineTask)
 def match(**_: object) -> None:
-    """Look at the market events nobody has looked at yet."""
+    """Process all unprocessed market events."""
     sniping.match()
 
 
 @shared_task(name=dispatch.EVALUATE, base=EngineTask)
 def evaluate(*, order_ids: list[str], **_: object) -> None:
-    """Look at orders just armed: what they wait for may be there already."""
+    """Check orders that were just armed: what they wait for may be there already."""
     sniping.evaluate(order_ids)
 
 

@@ -1,4 +1,4 @@
-"""The stream worker: keeps quotes and BEST current, and wakes the limit worker for the orders they reach."""
+"""The stream worker: keeps quotes and BEST current, and wakes the limit worker for orders they reach."""
 
 from celery import shared_task
 
@@ -12,12 +12,12 @@ from workers.base import Beside, EngineTask
 
 @shared_task(name=dispatch.POLL, base=EngineTask)
 def poll(*, every_ms: int = POLL_MS, **_: object) -> None:
-    """Ask every venue for every active pair; the answers go into the cache when they come."""
+    """Ask every venue for every active pair. Answers are cached as they arrive."""
     polling.poll(book.pairs, every_ms)
 
 
 def price_watch() -> PriceWatch:
-    """Make the price watch, called with each quote that is stored."""
+    """Make the price watch; it is called with each quote that is stored."""
     made = PriceWatch()
     asker().stored = made.price_changed
     return made

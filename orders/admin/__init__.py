@@ -1,6 +1,6 @@
-"""The admin: how the engine does, what happened to which order, what failed for good, and what is traded.
+"""The admin: dashboard, orders and their history, dead letters, catalogue, and operators' controls.
 
-It may be looked at only, wherever the engine owns the truth; orders.flow.dead_letters replays a dead letter.
+Everything that the engine owns is read-only here; dead letters are replayed by orders.flow.dead_letters.
 """
 
 from django.contrib import admin

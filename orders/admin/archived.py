@@ -1,4 +1,4 @@
-"""The archive: orders that ended long ago, each with the story it had."""
+"""The archive: orders that ended long ago, each with its timeline."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from orders.stores import history, retired
 
 @admin.register(ArchivedOrder)
 class ArchivedOrderAdmin(ReadOnly):
-    """What was asked long ago, and what became of it."""
+    """Archived orders: their terms, attempts and outcome."""
 
     list_display = ("id", "client_order_id", "tx_hash", "archived")
     search_fields = ("id",)
@@ -32,14 +32,14 @@ class ArchivedOrderAdmin(ReadOnly):
     readonly_fields = (*(name for row in fields[:3] for name in row), "transactions")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ArchivedOrder]:
-        """Leave the documents where they are: a list shows none of them."""
+        """Defer the JSON documents: a list shows none of them."""
         rows: QuerySet[ArchivedOrder] = super().get_queryset(request)
         return rows.defer("columns", "events", "attempts", "letter")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[ArchivedOrder], search_term: str
     ) -> tuple[QuerySet[ArchivedOrder], bool]:
-        """Find orders by the beginning of one of their ids."""
+        """Find orders by a prefix of one of their ids."""
         return (queryset.filter(pk__in=search.archived(search_term)) if search_term else queryset), False
 
     def render_change_form(
@@ -52,13 +52,13 @@ class ArchivedOrderAdmin(ReadOnly):
 
     @admin.display
     def asked(self, kept: ArchivedOrder) -> str:
-        """Show what it was, and how much it sold."""
+        """Show its type, pair and amount sold."""
         order = retired.order(kept)
         return f"{order.type} {order.pair}, {sold(order.amount_in, order.pair)}"
 
     @admin.display(description="status")
     def standing(self, kept: ArchivedOrder) -> SafeString:
-        """Show how it ended."""
+        """Show its final status."""
         return badge(retired.order(kept).status)
 
     @admin.display(description="created (UTC)")
@@ -68,7 +68,6 @@ class ArchivedOrderAdmin(ReadOnly):
 
     @admin.display(description="archived (UTC)")
     def archived(self, kept: ArchivedOrder) -> str:
-        """Show when it came here."""
         return moment(kept.archived_at)
 
     @admin.display(description="dead letter")
@@ -82,14 +81,13 @@ class ArchivedOrderAdmin(ReadOnly):
 
     @admin.display
     def transactions(self, kept: ArchivedOrder) -> SafeString | str:
-        """Show its attempts, a line each."""
+        """Show its attempts, one per line."""
         pair = retired.order(kept).pair
         lines = ((line(attempt, pair),) for attempt in retired.attempts(kept))
         return format_html_join("", "<div>{}</div>", lines) or NOTHING
 
 
 def line(attempt: Attempt, pair: str) -> str:
-    """Write one attempt."""
     out = f", paid {bought(attempt.amount_out, pair)}" if attempt.amount_out else ""
     why = f", {attempt.error_code}: {attempt.error}" if attempt.error_code else ""
     return f"{attempt.number}. {attempt.state} at {attempt.venue}: {attempt.signature}{out}{why}"

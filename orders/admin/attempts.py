@@ -18,7 +18,7 @@ OUTCOME = ("expected", "minimum", "out", "sends")
 
 
 class Shown:
-    """An attempt's columns, for its own list and for its order's page."""
+    """The columns of an attempt, shared by its list and its order's page."""
 
     @admin.display(description="order")
     def of(self, attempt: Attempt) -> SafeString | str:
@@ -32,7 +32,7 @@ class Shown:
 
     @admin.display
     def minimum(self, attempt: Attempt) -> str:
-        """Show the least amount out that was accepted."""
+        """Show the minimum amount out that was accepted."""
         return bought(attempt.minimum_out, attempt.order.pair)
 
     @admin.display
@@ -52,7 +52,7 @@ class Shown:
 
     @admin.display(description="settled (UTC)")
     def settled(self, attempt: Attempt) -> str:
-        """Show when the chain's verdict was learnt."""
+        """Show when the result on chain was learned."""
         return moment(attempt.settled_at)
 
 
@@ -69,17 +69,15 @@ class AttemptRows(Shown, TabularInline):  # type: ignore[misc]
     extra = 0
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse."""
         return False
 
 
 @admin.register(Attempt)
 class AttemptAdmin(Shown, ReadOnly):
-    """What was signed and sent, and what the chain made of it."""
+    """Signed transactions, and their results on chain."""
 
     list_display = ("signature", "of", "number", "state", "venue", *OUTCOME, "created", "error")
     list_filter = ("state", ByVenue)
@@ -95,5 +93,5 @@ class AttemptAdmin(Shown, ReadOnly):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Attempt], search_term: str
     ) -> tuple[QuerySet[Attempt], bool]:
-        """Find the attempts of orders by the beginning of one of their ids."""
+        """Find the attempts of orders by a prefix of one of the orders' ids."""
         return (queryset.filter(order__in=search.orders(search_term)) if search_term else queryset), False

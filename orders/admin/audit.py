@@ -1,4 +1,4 @@
-"""Who did what in the admin: Django's own log, to be read."""
+"""The audit log of the admin: Django's own log, read-only."""
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
@@ -21,17 +21,16 @@ class AuditAdmin(ReadOnly):
 
     @admin.display(description="at (UTC)")
     def at(self, entry: LogEntry) -> str:
-        """Show when it was done."""
         return moment(entry.action_time)
 
     @admin.display(description="what")
     def kind(self, entry: LogEntry) -> str:
-        """Show what kind of thing it was done to."""
+        """Show the kind of object it was done to."""
         return str(entry.content_type.name) if entry.content_type else ""
 
     @admin.display(description="which")
     def object_link(self, entry: LogEntry) -> SafeString | str:
-        """Show which, with a link where it has a page still."""
+        """Show the object, with a link if it still has a page."""
         address = None if entry.is_deletion() else entry.get_admin_url()
         if not address or not entry.content_type or entry.content_type.model == "pause":
             return entry.object_repr

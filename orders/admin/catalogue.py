@@ -1,4 +1,4 @@
-"""Tokens and pairs: what is traded.  They belong to routing, but a change is announced by orders.flow.pauses."""
+"""Tokens and pairs that are traded. They belong to routing, but orders.flow.pauses announces their changes."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -33,14 +33,14 @@ from routing.store import StoreError, now_ms
 SYMBOL = RegexValidator(r"^[A-Za-z0-9]+\Z", "A symbol is letters and digits.")
 
 UNKNOWN, NOBODY = "unknown", "nobody"
-"""How the forms write an authority that has been given up: their empty field is one that nobody knows."""
+"""How the admin shows an authority: `nobody` if it was given up. In the forms, an empty field means unknown."""
 
 SHOWN = ("looked_up", "worth")
-"""What a token's page shows and nobody types."""
+"""The read-only fields of a token's page."""
 
 TRADE_CENTS = 25_000_00
 LIQUIDITY_CENTS = 100_000_00
-"""What the actions have a token be traded for and be worth, in US cents."""
+"""The trade and the liquidity that the actions emit for a token, in US cents."""
 
 
 class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -64,36 +64,34 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
                 self.initial[name] = NOBODY
 
     def clean_mint(self) -> str:
-        """Let a public key pass."""
+        """Accept only a Solana address."""
         mint = str(self.cleaned_data["mint"])
         if not is_mint(mint):
             raise forms.ValidationError("A mint is a Solana address: 32 bytes in base58.")
         return mint
 
     def clean_mint_authority(self) -> str | None:
-        """Read who may mint more."""
         return self.authority("mint_authority")
 
     def clean_freeze_authority(self) -> str | None:
-        """Read who may freeze holdings."""
         return self.authority("freeze_authority")
 
     def authority(self, name: str) -> str | None:
-        """Read an authority: None is unknown, empty is given up."""
+        """Parse an authority: None is unknown, empty is given up."""
         said = str(self.cleaned_data[name])
         if said and said != NOBODY and not is_mint(said):
             raise forms.ValidationError(f"An authority is a Solana address, or {NOBODY}; empty when it is unknown.")
         return "" if said == NOBODY else said or None
 
     def clean_symbol(self) -> str:
-        """Let a symbol pass that can stand in a pair's name."""
+        """Accept only a symbol that can be part of a pair's name."""
         symbol = str(self.cleaned_data["symbol"])
         SYMBOL(symbol)
         return symbol
 
 
 class PairForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A pair whose tick is chosen when none is given."""
+    """A pair; its tick is chosen if none is given."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -103,7 +101,7 @@ class PairForm(forms.ModelForm):  # type: ignore[type-arg]
             self.fields["tick"].help_text += "  Left empty: a power of ten, about a ten-thousandth of the price."
 
     def clean(self) -> dict[str, Any]:
-        """Choose a tick."""
+        """Choose a tick if none is given."""
         given = super().clean() or self.cleaned_data
         sold, bought = given.get("token_in"), given.get("token_out")
         if sold and bought and sold != bought and "tick" in given and given["tick"] is None:
@@ -112,27 +110,24 @@ class PairForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class Announced(ModelAdmin):  # type: ignore[misc]
-    """Rows of the catalogue: every change is announced once it is committed."""
+    """Rows of the catalogue; every change is announced after it is committed."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Save, and announce."""
         super().save_model(request, obj, form, change)
         transaction.on_commit(pauses.catalogue_changed)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Delete, and announce."""
         super().delete_model(request, obj)
         transaction.on_commit(pauses.catalogue_changed)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Delete several, and announce."""
         super().delete_queryset(request, queryset)
         transaction.on_commit(pauses.catalogue_changed)
 
 
 @admin.register(Token)
 class TokenAdmin(Announced):
-    """Tokens by mint; one that a pair trades stays as it is and cannot be deleted."""
+    """Tokens by mint; one that a pair trades keeps its symbol and decimals and cannot be deleted."""
 
     form = TokenForm
     list_display = ("symbol", "mint", "decimals", "minted_by", "frozen_by", "top_holder", "looked_up")
@@ -141,28 +136,28 @@ class TokenAdmin(Announced):
     actions = ("trade", "read_liquidity")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Token]:
-        """Tell of each token whether what was looked up of it is still believed."""
+        """Annotate each token with whether its facts are recent enough to be believed."""
         return super().get_queryset(request).annotate(believed=believed())  # type: ignore[no-any-return]
 
     def save_model(self, request: HttpRequest, obj: Token, form: Any, change: bool) -> None:
-        """Save what somebody has just looked up."""
+        """Save the token and date its facts: saving means that they have just been looked up."""
         obj.facts_at = Now()
         super().save_model(request, obj, form, change)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Token | None = None) -> tuple[str, ...]:
-        """Fix the mint for good; symbol and decimals too, once orders may be kept under them."""
+        """Fix the mint once the token exists, and symbol and decimals once orders may be stored under them."""
         if obj is None:
             return SHOWN
         traded = Pair.objects.filter(Q(token_in=obj) | Q(token_out=obj)).exists()
         return ("mint", "symbol", "decimals", *SHOWN) if traded else ("mint", *SHOWN)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the address the button above the list posts to."""
+        """Add the URL that the button above the list posts to."""
         view = self.admin_site.admin_view(self.launch_view)
         return [path("launch/", view, name="routing_token_launch"), *super().get_urls()]
 
     def launch_view(self, request: HttpRequest) -> HttpResponse:
-        """Launch a token made up here, announce it, and return to the list."""
+        """Launch a new sandbox token, announce it, and return to the list."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         if not self.has_add_permission(request):
@@ -182,12 +177,12 @@ class TokenAdmin(Announced):
 
     @admin.action(description=f"Emit a trade of {TRADE_CENTS // 100:,} USD", permissions=["change"])
     def trade(self, request: HttpRequest, queryset: QuerySet[Token]) -> None:
-        """Have so much of these tokens be traded."""
+        """Emit a trade of TRADE_CENTS of each of these tokens."""
         self.tell(request, queryset, stage.volume, TRADE_CENTS, "A trade of {} USD was emitted.")
 
     @admin.action(description=f"Emit liquidity {LIQUIDITY_CENTS // 100:,} USD", permissions=["change"])
     def read_liquidity(self, request: HttpRequest, queryset: QuerySet[Token]) -> None:
-        """Have the pools of each of these tokens be worth so much."""
+        """Emit a liquidity of LIQUIDITY_CENTS for each of these tokens."""
         self.tell(request, queryset, stage.liquidity, LIQUIDITY_CENTS, "A liquidity of {} USD was emitted.")
 
     def tell(
@@ -198,9 +193,9 @@ class TokenAdmin(Announced):
         cents: int,
         sentence: str,
     ) -> None:
-        """Put an event of each token on the tape, and on record."""
+        """Put an event of each token on the tape, and in the log."""
         said = sentence.format(usd(cents))
-        # The list offers "select all": a market has seldom that much to say at once.
+        # The list offers "select all", but a market seldom emits that many events at once.
         for token in queryset[: self.list_per_page]:
             try:
                 event(token.mint, cents)
@@ -222,19 +217,19 @@ class TokenAdmin(Announced):
 
     @admin.display(description="top holder", ordering="top_holder_bps")
     def top_holder(self, token: Token) -> str:
-        """Show what the largest holder has."""
+        """Show the largest holder's share."""
         return UNKNOWN if token.top_holder_bps is None else f"{plain(Decimal(token.top_holder_bps).scaleb(-2))} %"
 
     @admin.display(description="looked up", ordering="facts_at")
     def looked_up(self, token: Any) -> str:
-        """Show when the authorities and the top holder were last looked up, which saving the token does."""
+        """Show when the authorities and the top holder were last looked up; saving the token sets this time."""
         if token._state.adding:
             return NOTHING
         return moment(token.facts_at) + ("" if token.believed else ", too long ago to be believed")
 
     @admin.display(description="liquidity")
     def worth(self, token: Token) -> str:
-        """Show what the market last said the token's pools are worth."""
+        """Show the last known value of the token's pools."""
         try:
             liquidity = tape.states({token.mint: ()}, now_ms())[token.mint].liquidity
         except StoreError:
@@ -243,13 +238,13 @@ class TokenAdmin(Announced):
 
 
 def authority(holder: str | None) -> str:
-    """Write an authority."""
+    """Format an authority."""
     return UNKNOWN if holder is None else holder or NOBODY
 
 
 @admin.register(Pair)
 class PairAdmin(Announced):
-    """Directed pairs, traded while active; orders are kept under a pair's name, so none is deleted or renamed."""
+    """Directed pairs, traded while active. Orders are stored under a pair's name, so none is deleted or renamed."""
 
     form = PairForm
     list_display = ("name", "active", "price_tick")
@@ -259,15 +254,15 @@ class PairAdmin(Announced):
     actions = ("activate", "deactivate")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Pair | None = None) -> tuple[str, ...]:
-        """Fix the tokens once the pair exists, and the tick that resting limit orders sit on."""
+        """Make the tokens and the tick read-only once the pair exists: resting limit orders sit on the tick."""
         return ("token_in", "token_out", "price_tick") if obj else ()
 
     def get_fields(self, request: HttpRequest, obj: Pair | None = None) -> tuple[str, ...]:
-        """Ask for a tick once."""
+        """Ask for a tick only when the pair is created."""
         return ("token_in", "token_out", "price_tick" if obj else "tick", "active")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: an order may outlive its pair's activity, not its pair."""
+        """Refuse: a pair may become inactive while it has orders, but it must exist."""
         return False
 
     @admin.display(ordering="token_in__symbol")
@@ -277,21 +272,21 @@ class PairAdmin(Announced):
 
     @admin.display(description="tick", ordering="tick")
     def price_tick(self, pair: Pair) -> str:
-        """Show what a limit price is a whole number of."""
+        """Show the tick, of which limit prices are whole multiples."""
         return plain(pair.tick)
 
     @admin.action(description="Activate", permissions=["change"])
     def activate(self, request: HttpRequest, queryset: QuerySet[Pair]) -> None:
-        """Have these pairs traded from now on."""
+        """Trade these pairs from now on."""
         self.switch(request, queryset, active=True)
 
     @admin.action(description="Deactivate: accept no more orders", permissions=["change"])
     def deactivate(self, request: HttpRequest, queryset: QuerySet[Pair]) -> None:
-        """Accept no more orders for these pairs; those accepted go on."""
+        """Accept no more orders for these pairs; accepted orders continue."""
         self.switch(request, queryset, active=False)
 
     def switch(self, request: HttpRequest, queryset: QuerySet[Pair], *, active: bool) -> None:
-        """Set whether these pairs are traded, announce it, and put it on record."""
+        """Set whether these pairs are traded, announce it, and log it."""
         with transaction.atomic():
             for pair in queryset.exclude(active=active):
                 pair.active = active

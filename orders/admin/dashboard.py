@@ -1,4 +1,4 @@
-"""The dashboard: the admin's first page, and the address its figures come from while it is open."""
+"""The dashboard: the admin's index page, and the URL that serves its figures while it is open."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ from orders.operations.figures import figures
 
 
 def may_look(request: HttpRequest) -> bool:
-    """Tell whether this person may see what orders there are."""
+    """Tell whether this user may view orders."""
     return request.user.has_perm("orders.view_order")
 
 
 def shown(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add the figures to the page: it is complete before its first poll."""
+    """Add the figures to the page, so that it is complete before its first poll."""
     return {**context, "figures": now()} if may_look(request) else context
 
 
 def now() -> dict[str, Any]:
-    """Return the figures with links to what they are about."""
+    """Return the figures, with links to the pages they refer to."""
     letters, pauses = reverse("admin:orders_deadletter_changelist"), reverse("admin:orders_pause_changelist")
     found = figures() | {"links": {"letters": f"{letters}?replay=safe", "controls": pauses}}
     oldest = found.get("oldest")
@@ -40,9 +40,9 @@ def figures_view(request: HttpRequest) -> JsonResponse:
 
 
 def addresses() -> list[URLPattern]:
-    """Return the addresses the admin has beside its lists."""
+    """Return the admin's URLs in addition to its lists."""
     return [path("figures/", admin.site.admin_view(figures_view), name="figures")]
 
 
-# The theme's site asks for these; the type stubs know Django's own only.
+# The theme's admin site reads this attribute; the type stubs only know Django's own.
 admin.site.extra_urls = addresses  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Dead letters: what failed for good, and the one thing that may be done about it."""
+"""Dead letters: orders that failed for good, and their replay."""
 
 from typing import Any
 
@@ -20,16 +20,14 @@ from orders.models import ArchivedOrder, DeadLetter, Order
 
 
 class ByOutlook(admin.SimpleListFilter):
-    """Letters by what a replay would come to."""
+    """Letters by the outlook of a replay."""
 
     title = parameter_name = "replay"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Name the outlooks."""
         return [(one.value, str(one.label)) for one in dead_letters.Outlook]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> QuerySet[DeadLetter]:
-        """Keep letters of the outlook."""
         asked = self.value()
         if asked not in dead_letters.Outlook.values:
             return queryset
@@ -37,7 +35,7 @@ class ByOutlook(admin.SimpleListFilter):
 
 
 def may_be_asked(letter: DeadLetter) -> bool:
-    """Tell whether to offer a replay: an open attempt may have ended since, what cannot help never will."""
+    """Tell whether to offer a replay: an open attempt may have ended since, but what cannot help never will."""
     return letter.replayed_at is None and letter.replay_may_help
 
 
@@ -55,29 +53,29 @@ class DeadLetterAdmin(ReadOnly):
     actions = ("replay_selected",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
-        """Read the orders that replay them in one query, not in one each."""
+        """Read the replaying orders in one query instead of one per letter."""
         letters: QuerySet[DeadLetter] = super().get_queryset(request)
         return letters.prefetch_related("order__replayed_as")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[DeadLetter], search_term: str
     ) -> tuple[QuerySet[DeadLetter], bool]:
-        """Find the letters of orders by the beginning of one of their ids."""
+        """Find the letters of orders by a prefix of one of the orders' ids."""
         return (queryset.filter(order__in=search.orders(search_term)) if search_term else queryset), False
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the address the button on a letter's page posts to."""
+        """Add the URL that the button on a letter's page posts to."""
         view = self.admin_site.admin_view(self.replay_view)
         return [path("<int:pk>/replay/", view, name="orders_deadletter_replay"), *super().get_urls()]
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
-        """Let those replay who may change dead letters; looking at them is a lesser right."""
+        """Require permission to change dead letters; permission to view them is not enough."""
         return request.user.has_perm("orders.change_deadletter")
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Add the history to the page, and the button."""
+        """Add the history and the replay button to the page."""
         letter: DeadLetter = context["original"]
         context["timeline"] = told(letter.history)
         context["may_replay"] = self.has_replay_permission(request) and may_be_asked(letter)
@@ -86,8 +84,8 @@ class DeadLetterAdmin(ReadOnly):
 
     @admin.action(description="Replay", permissions=["replay"])
     def replay_selected(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
-        """Replay the letters of this page that were ticked."""
-        # The list offers no "select all": a crafted request for all gets a page of them.
+        """Replay the selected letters of this page."""
+        # The list offers no "select all"; a crafted request for all is limited to one page.
         for letter in queryset[: self.list_per_page]:
             self.replay(request, letter)
 
@@ -101,7 +99,7 @@ class DeadLetterAdmin(ReadOnly):
         return HttpResponseRedirect(reverse("admin:orders_deadletter_change", args=[pk]))
 
     def replay(self, request: HttpRequest, letter: DeadLetter) -> None:
-        """Replay one letter: tell where it went, or why it did not, and put either on record."""
+        """Replay one letter; report the new order or the refusal, and log either."""
         try:
             placed = dead_letters.replay(str(letter.order_id), by=request.user.get_username())
         except dead_letters.NotSafe as reason:
@@ -117,7 +115,7 @@ class DeadLetterAdmin(ReadOnly):
 
     @admin.display(description="replay")
     def replay_is(self, letter: DeadLetter) -> str:
-        """Say whether to replay it."""
+        """Show whether a replay is safe."""
         return str(dead_letters.outlook(letter).label)
 
     @admin.display(description="order")
@@ -127,12 +125,11 @@ class DeadLetterAdmin(ReadOnly):
 
     @admin.display(description="created (UTC)")
     def created(self, letter: DeadLetter) -> str:
-        """Show when it was kept."""
         return moment(letter.created_at)
 
     @admin.display(description="replayed as")
     def replayed(self, letter: DeadLetter) -> SafeString | str:
-        """Link to the order that replays it, with the moment."""
+        """Link to the order that replays it, with the time of the replay."""
         again: Order | ArchivedOrder | None = next(iter(letter.order.replayed_as.all()), None)
         if again is None and letter.replayed_at:
             again = ArchivedOrder.objects.filter(replay_of=letter.order_id).first()

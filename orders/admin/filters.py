@@ -20,26 +20,23 @@ class ByPair(admin.SimpleListFilter):
     title = parameter_name = "pair"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Name the pairs, active or not."""
+        """Return all pairs, active or not."""
         return [(name, name) for name in sorted(catalogue().pairs)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep orders of the pair."""
         return queryset.filter(pair=self.value()) if self.value() else queryset
 
 
 class ByStatus(admin.SimpleListFilter):
-    """Orders that stand so, as far as the archive knows."""
+    """Orders by status, as stored in Postgres."""
 
     title = "status"
     parameter_name = "status__exact"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Name the statuses."""
         return [(status.value, status.value) for status in Status]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep orders of the status."""
         asked = [status for status in Status if status == self.value()]
         return queryset.filter(standing_at(asked)) if asked else queryset
 
@@ -50,16 +47,14 @@ class ByVenue(admin.SimpleListFilter):
     title = parameter_name = "venue"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Name the venues."""
         return [(name, name) for name in VENUES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep rows of the venue."""
         return queryset.filter(venue=self.value()) if self.value() else queryset
 
 
 class ByAge(admin.SimpleListFilter):
-    """Orders created lately."""
+    """Orders created recently."""
 
     title = parameter_name = "created"
     spans = {"15m": ("Last 15 minutes", 900), "1h": ("Last hour", 3_600), "1d": ("Last day", 86_400)} | {
@@ -67,11 +62,9 @@ class ByAge(admin.SimpleListFilter):
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Name the spans."""
         return [(name, text) for name, (text, _) in self.spans.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Keep orders younger than the span."""
         if self.value() not in self.spans:
             return queryset
         since_ms = int((time.time() - self.spans[str(self.value())][1]) * 1000)

@@ -1,4 +1,4 @@
-"""Guards: what each limit is now, who moved it and why; moving one, and back to the environment's value, on record."""
+"""Risk limits: their values, who changed them and why; changing one, or resetting it to the environment's, logged."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ LIST = "admin:orders_guard_changelist"
 
 
 class GuardForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Another value, and why."""
+    """The new value, and the reason."""
 
     value = forms.IntegerField(required=False, widget=UnfoldAdminTextInputWidget({"inputmode": "numeric"}))
     reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget({"placeholder": "why, for the record"}))
@@ -36,7 +36,7 @@ class GuardForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.initial["reason"] = ""
         known, default = TABLE[self.instance.name], defaults()[self.instance.name]
-        # Who may only look has no field to fill in.
+        # A user who may only view has no `value` field.
         if "value" in self.fields:
             self.fields["value"].label = f"{self.instance.name} ({known.unit})"
             self.fields[
@@ -44,7 +44,7 @@ class GuardForm(forms.ModelForm):  # type: ignore[type-arg]
             ].help_text = f"A whole number from {known.low} to {known.high}. Left empty: the default, {default}."
 
     def clean(self) -> dict[str, Any]:
-        """Let pass what the guard can be moved to."""
+        """Accept only a value that the risk limit can take."""
         given = super().clean() or self.cleaned_data
         if "value" in given:
             try:
@@ -55,10 +55,10 @@ class GuardForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class All(ChangeList):  # type: ignore[misc]
-    """A list of every guard there is, moved or not."""
+    """A list of every risk limit, changed or not."""
 
     def get_results(self, request: HttpRequest) -> None:
-        """Read the rows, and stand in for those that are not there."""
+        """Read the rows, and add unsaved ones for the limits that have none."""
         rows, given = Guard.objects.in_bulk(), defaults()
         self.result_list = [rows.get(name) or Guard(name=name, value=given[name]) for name in TABLE]
         self.result_count = self.full_result_count = len(self.result_list)
@@ -67,13 +67,13 @@ class All(ChangeList):  # type: ignore[misc]
 
 
 def is_moved(guard: Guard) -> bool:
-    """Tell whether operators have moved it: then it has a row."""
+    """Tell whether an operator has changed it: only then does it have a row."""
     return not guard._state.adding
 
 
 @admin.register(Guard)
 class GuardAdmin(ReadOnly):
-    """The limits an operator may move while the engine runs."""
+    """The risk limits that an operator may change while the engine runs."""
 
     form = GuardForm
     list_display = ("name", "now", "default", "bounds", "about", "by", "since", "reason", "back")
@@ -82,30 +82,29 @@ class GuardAdmin(ReadOnly):
     readonly_fields = ("about", "effect", "default")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let those move guards who may change them."""
+        """Require the `change_guard` permission."""
         return request.user.has_perm("orders.change_guard")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return the list of all guards."""
         return All
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Guard | None:
-        """Return a guard, moved or not."""
+        """Return a risk limit, changed or not."""
         if object_id not in TABLE:
             return None
         return Guard.objects.filter(pk=object_id).first() or Guard(name=object_id, value=defaults()[object_id])
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the address the buttons in the list post to."""
+        """Add the URL that the buttons in the list post to."""
         view = self.admin_site.admin_view(self.back_view)
         return [path("<str:name>/default/", view, name="orders_guard_default"), *super().get_urls()]
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        """Offer the way back to those who may take it."""
+        """Show the reset button only to users who may change limits."""
         return self.list_display if self.has_change_permission(request) else self.list_display[:-1]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the guards; say which of them do not stand."""
+        """Show the risk limits; warn of stored changes that are not applied."""
         if idle := risk_limits.idle():
             messages.warning(
                 request,
@@ -116,7 +115,7 @@ class GuardAdmin(ReadOnly):
         return page
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Show the form, or take it; say so when somebody else was quicker and it cannot be any more."""
+        """Show or process the form; report a change that another user's change has made impossible."""
         try:
             page: HttpResponse = super().changeform_view(request, *args, **kwargs)
         except risk_limits.CannotMove as reason:
@@ -125,21 +124,19 @@ class GuardAdmin(ReadOnly):
         return page
 
     def save_model(self, request: HttpRequest, obj: Guard, form: Any, change: bool) -> None:
-        """Move the guard."""
         given = form.cleaned_data
         form.made = risk_limits.move(obj.name, given["value"], given["reason"], request.user.get_username())
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> str:
-        """Put on record from what to what, and why."""
+        """Log the old value, the new value and the reason."""
         return f"Moved {form.made}: {form.cleaned_data['reason']}"
 
     def response_change(self, request: HttpRequest, obj: Guard) -> HttpResponse:
-        """Return to the list."""
         messages.success(request, f"{obj} is moved; every process knows within about a second.")
         return HttpResponseRedirect(reverse(LIST))
 
     def back_view(self, request: HttpRequest, name: str) -> HttpResponse:
-        """Move one back to the environment's value, and return to the list."""
+        """Reset one to the environment's value, and return to the list."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         if not self.has_change_permission(request):
@@ -150,7 +147,7 @@ class GuardAdmin(ReadOnly):
         return HttpResponseRedirect(reverse(LIST))
 
     def move_back(self, request: HttpRequest, row: Guard) -> None:
-        """Move a guard back and put it on record; or say that there is nothing to do."""
+        """Reset a risk limit and log it, or report why it cannot be reset."""
         try:
             made = risk_limits.move(row.name, None, "back to the default", request.user.get_username())
         except risk_limits.CannotMove as reason:
@@ -161,7 +158,7 @@ class GuardAdmin(ReadOnly):
 
     @admin.display
     def now(self, guard: Guard) -> SafeString | str:
-        """Show what it is, and whether operators made it so."""
+        """Show the current value, and whether an operator set it."""
         text = f"{guard.value:,} {TABLE[guard.name].unit}"
         return format_html('{} <span class="badge pending">moved</span>', text) if is_moved(guard) else text
 
@@ -172,27 +169,24 @@ class GuardAdmin(ReadOnly):
 
     @admin.display
     def bounds(self, guard: Guard) -> str:
-        """Show what it can be."""
         return f"{TABLE[guard.name].low:,} to {TABLE[guard.name].high:,}"
 
     @admin.display(description="what it is")
     def about(self, guard: Guard) -> str:
-        """Show what it is."""
         return TABLE[guard.name].about
 
     @admin.display(description="what moving it does")
     def effect(self, guard: Guard) -> str:
-        """Show what an operator ought to know."""
+        """Show what an operator should know before changing it."""
         return TABLE[guard.name].effect
 
     @admin.display(description="since (UTC)")
     def since(self, guard: Guard) -> str:
-        """Show when it was moved."""
         return moment(guard.moved_at) if is_moved(guard) else NOTHING
 
     @admin.display(description="")
     def back(self, guard: Guard) -> SafeString | str:
-        """Offer the way back: the list is a form, whose token the button sends along."""
+        """Show the reset button. The list is a form, whose CSRF token the button sends along."""
         if not is_moved(guard):
             return ""
         address = reverse("admin:orders_guard_default", args=[guard.name])

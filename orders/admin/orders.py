@@ -1,4 +1,4 @@
-"""Orders: the list, and the page that tells one order's story."""
+"""Orders: the list, and the page with one order's history."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,12 +28,12 @@ from orders.stores.order_view import uuid_or_none
 from routing.store import StoreError
 
 POINTED_TO = 5
-"""Archived orders a search names."""
+"""Maximum number of archived orders that a search names."""
 
 
 @admin.register(Order)
 class OrderAdmin(ReadOnly):
-    """What was asked, and what became of it."""
+    """Orders: their terms, attempts and history."""
 
     list_display = ("id", "type", "pair", "amount", "standing", "venue", "created", "duration")
     list_filter = (ByStatus, "type", ByAge, ByPair)
@@ -46,7 +46,7 @@ class OrderAdmin(ReadOnly):
         ("client_order_id", "created"),
         ("replays", "replayed", "dead"),
     )
-    # Several fields in a row have no room for their names beside them.
+    # With several fields in a row there is no room for labels beside them.
     compressed_fields = False
     readonly_fields = tuple(name for row in fields for name in row)
     inlines = (AttemptRows,)
@@ -54,19 +54,19 @@ class OrderAdmin(ReadOnly):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
     ) -> tuple[QuerySet[Order], bool]:
-        """Find orders by the beginning of one of their ids; of archived ones, say where they are."""
+        """Find orders by a prefix of one of their ids, a token or a pair; link to archived matches."""
         if search_term and (kept := search.archived(search_term)):
             self.point_to(request, kept)
         return (queryset.filter(pk__in=search.orders(search_term)) if search_term else queryset), False
 
     def point_to(self, request: HttpRequest, archived: Sequence[UUID]) -> None:
-        """Name the first few archived orders, and the list that has all of them."""
+        """Show links to the first few archived orders, and say if there are more."""
         first = format_html_join(", ", "{}", ((link(ArchivedOrder(pk=pk)),) for pk in archived[:POINTED_TO]))
         more = " and more" if len(archived) > POINTED_TO else ""
         messages.info(request, format_html("In the archive: {}{}.", first, more))
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Show an order's page; of one that is archived, there."""
+        """Show an order's page; redirect to the archive if the order is there."""
         pk = uuid_or_none(object_id)
         if pk and not Order.objects.filter(pk=pk).exists() and retired.find(pk):
             return HttpResponseRedirect(reverse("admin:orders_archivedorder_change", args=[pk]))
@@ -83,18 +83,18 @@ class OrderAdmin(ReadOnly):
         return page
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
-        """Let those cancel who may change orders; looking at them is a lesser right."""
+        """Require permission to change orders; permission to view them is not enough."""
         return request.user.has_perm("orders.change_order")
 
     @admin.action(description="Cancel: resting orders, and market orders nobody has begun", permissions=["cancel"])
     def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
-        """Cancel the orders of this page that were ticked."""
-        # The list offers no "select all": a crafted request for all gets a page of them.
+        """Cancel the selected orders of this page."""
+        # The list offers no "select all"; a crafted request for all is limited to one page.
         for order in queryset[: self.list_per_page]:
             self.cancel(request, order)
 
     def cancel(self, request: HttpRequest, order: Order) -> None:
-        """Cancel one order and put it on record; or say why it goes on."""
+        """Cancel one order and log it, or report why it is not cancelled."""
         try:
             waiting.cancel(str(order.pk), f"cancelled by the operator {request.user.get_username()}")
         except waiting.NotResting as won:
@@ -107,7 +107,6 @@ class OrderAdmin(ReadOnly):
 
     @admin.display(description="status")
     def standing(self, order: Order) -> SafeString:
-        """Show where it stands."""
         return badge(order.status)
 
     @admin.display
@@ -126,7 +125,6 @@ class OrderAdmin(ReadOnly):
 
     @admin.display(description="expires (UTC)")
     def expires(self, order: Order) -> str:
-        """Show until when it waits."""
         return moment(order.expires_at)
 
     @admin.display(description="created (UTC)")
@@ -137,12 +135,12 @@ class OrderAdmin(ReadOnly):
     @admin.display
     def duration(self, order: Order) -> str:
         """Show how long a finished order took."""
-        # Two clocks, Postgres' and Redis': a few milliseconds may come out negative.
+        # The clocks of Postgres and Redis differ, so a short duration may come out negative.
         return seconds(max(0, ms_between(order.created_at, order.updated_at))) if order.status in FINAL else NOTHING
 
     @admin.display(description="replay of")
     def replays(self, order: Order) -> SafeString | str:
-        """Link to the dead order this one replays."""
+        """Link to the failed order that this one replays."""
         return link(order.replay_of)
 
     @admin.display(description="replayed as")

@@ -1,4 +1,4 @@
-"""Controls: what is paused, by whom and why; pausing and resuming, both on record."""
+"""Pauses: what is paused, by whom and why; pausing and resuming are both logged."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ LIST = "admin:orders_pause_changelist"
 
 
 def choices() -> list[tuple[str, Any]]:
-    """Name what can be paused."""
+    """Return what can be paused."""
     return [
         ("", "choose"),
         (f"{Scope.EVERYTHING}:", "everything"),
@@ -47,7 +47,7 @@ class PauseForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ("reason",)
 
     def clean_what(self) -> tuple[str, str]:
-        """Read scope and name; what cannot be paused is refused here."""
+        """Parse scope and name, and refuse what cannot be paused."""
         scope, _, name = str(self.cleaned_data["what"]).partition(":")
         try:
             pauses.refuse(scope, name)
@@ -58,7 +58,7 @@ class PauseForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Pause)
 class PauseAdmin(ReadOnly):
-    """What is paused now; the history of earlier pauses is in the audit."""
+    """Current pauses; earlier ones are in the audit log."""
 
     form = PauseForm
     list_display = ("what", "reason", "by", "since", "end")
@@ -68,21 +68,21 @@ class PauseAdmin(ReadOnly):
     actions = ("resume_selected",)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Let those pause who may add pauses."""
+        """Require permission to add pauses."""
         return request.user.has_perm("orders.add_pause")
 
     def has_resume_permission(self, request: HttpRequest) -> bool:
-        """Let those resume who may delete pauses."""
+        """Require permission to delete pauses."""
         return request.user.has_perm("orders.delete_pause")
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the address the buttons in the list post to."""
+        """Add the URL that the buttons in the list post to."""
         view = self.admin_site.admin_view(self.resume_view)
         urls: list[URLPattern] = super().get_urls()
         return [path("<int:pk>/resume/", view, name="orders_pause_resume"), *urls]
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        """Offer to resume to those who may."""
+        """Show the resume button only to users who may resume."""
         return self.list_display if self.has_resume_permission(request) else self.list_display[:-1]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -92,23 +92,21 @@ class PauseAdmin(ReadOnly):
         return page
 
     def save_model(self, request: HttpRequest, obj: Pause, form: Any, change: bool) -> None:
-        """Pause."""
         scope, name = form.cleaned_data["what"]
         row = pauses.pause(scope, name, form.cleaned_data["reason"], request.user.get_username())
         obj.pk, obj.scope, obj.name, obj.by = row.pk, row.scope, row.name, row.by
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> str:
-        """Put the reason on record."""
+        """Log the reason."""
         return f"Paused: {form.cleaned_data['reason']}"
 
     def response_add(self, request: HttpRequest, obj: Pause, post_url_continue: str | None = None) -> HttpResponse:
-        """Return to the list."""
         messages.success(request, f"{obj} is paused: {obj.reason}")
         return HttpResponseRedirect(reverse(LIST))
 
     @admin.action(description="Resume", permissions=["resume"])
     def resume_selected(self, request: HttpRequest, queryset: QuerySet[Pause]) -> None:
-        """Resume what was ticked."""
+        """Resume the selected pauses of this page."""
         for row in queryset[: self.list_per_page]:
             self.resume(request, row)
 
@@ -122,23 +120,21 @@ class PauseAdmin(ReadOnly):
         return HttpResponseRedirect(reverse(LIST))
 
     def resume(self, request: HttpRequest, row: Pause) -> None:
-        """End a pause, and put it on record."""
+        """End a pause, and log it."""
         self.log_change(request, row, f"Resumed; {row.by} had paused it: {row.reason}")
         pauses.resume(row, request.user.get_username())
         messages.success(request, f"{row} is traded again.")
 
     @admin.display(description="paused")
     def what(self, row: Pause) -> str:
-        """Name what is paused."""
         return str(row) if row.scope == Scope.EVERYTHING else f"{row.scope} {row.name}"
 
     @admin.display(description="")
     def end(self, row: Pause) -> SafeString:
-        """Offer to resume: the list is a form, whose token the button sends along."""
+        """Show the resume button. The list is a form, whose CSRF token the button sends along."""
         address = reverse("admin:orders_pause_resume", args=[row.pk])
         return format_html('<button type="submit" class="act quiet" formaction="{}">Resume</button>', address)
 
     @admin.display(description="since (UTC)")
     def since(self, row: Pause) -> str:
-        """Show since when."""
         return moment(row.created_at)

@@ -1,4 +1,4 @@
-"""Who may use the admin: Django's own users and groups, in the theme."""
+"""The admin's users and groups: Django's own, in the theme."""
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
@@ -21,4 +21,4 @@ class People(UserAdmin, ModelAdmin):  # type: ignore[type-arg, misc]
 
 @admin.register(Group)
 class Groups(GroupAdmin, ModelAdmin):  # type: ignore[misc]
-    """What operators may do, by role."""
+    """Operators' permissions, by role."""

@@ -1,4 +1,4 @@
-"""Lists and pages of what the engine alone writes: to be read, and never counted."""
+"""Read-only lists and pages, without row counts, of what only the engine writes."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
 PAGES_MAX = 200
-"""Pages one can leaf through; further back, a filter or the search is quicker for everybody."""
+"""Maximum number of pages; for older rows, a filter or the search is quicker."""
 
 
 class Pages(ChangeList):  # type: ignore[misc]
-    """A list that reads one row more than it shows, to know whether another page follows, and counts nothing."""
+    """A list that reads one row more than it shows, to know whether another page follows, and never counts."""
 
     newer = older = ""
-    """Addresses of the neighbouring pages; empty when there is none."""
+    """URLs of the neighbouring pages; empty when there is none."""
 
     def get_results(self, request: HttpRequest) -> None:
         """Read this page.
@@ -29,13 +29,13 @@ class Pages(ChangeList):  # type: ignore[misc]
         rows = list(self.queryset[start : start + self.list_per_page + 1])
         self.result_list = rows[: self.list_per_page]
         self.link_neighbours(more=len(rows) > self.list_per_page)
-        # The size of the page stands for both counts, so that no template offers to select or show what was not read.
+        # Both counts are the size of the page, so that no template offers to select or show rows that were not read.
         self.result_count = self.full_result_count = len(self.result_list)
         self.show_full_result_count, self.show_admin_actions = False, True
         self.can_show_all, self.multi_page = False, False
 
     def link_neighbours(self, *, more: bool) -> None:
-        """Note the addresses of the pages before and after."""
+        """Set the URLs of the pages before and after."""
         if self.page_num > 1:
             self.newer = self.get_query_string({PAGE_VAR: self.page_num - 1})
         if more and self.page_num < PAGES_MAX:
@@ -43,28 +43,24 @@ class Pages(ChangeList):  # type: ignore[misc]
 
 
 class ReadOnly(ModelAdmin):  # type: ignore[misc]
-    """A model that may be looked at and nothing else; newest first, in pages without counts."""
+    """A model that can only be viewed; newest first, in pages without counts."""
 
     show_full_result_count = False
     # Facets would count every choice of every filter.
     show_facets = ShowFacets.NEVER
     ordering = ("-pk",)
-    # Any other column would be sorted without an index.
+    # No other column has an index to sort by.
     sortable_by = ()
     list_per_page = 50
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return the list that does not count."""
         return Pages
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse."""
         return False

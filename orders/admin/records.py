@@ -1,4 +1,4 @@
-"""What is kept for looking into: records DBSync set aside, and the sandbox chain's ledger."""
+"""Records kept for investigation: those DBSync set aside, and the sandbox chain's ledger."""
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -12,7 +12,7 @@ from routing.models import LedgerEntry
 
 @admin.register(SetAside)
 class SetAsideAdmin(ReadOnly):
-    """What DBSync could not write."""
+    """Records of the feed that DBSync could not write."""
 
     list_display = ("id", "reason", "beginning", "created")
     fields = ("reason", "record", "created")
@@ -25,16 +25,15 @@ class SetAsideAdmin(ReadOnly):
 
     @admin.display(description="created (UTC)")
     def created(self, record: SetAside) -> str:
-        """Show when it was set aside."""
         return moment(record.created_at)
 
 
 @admin.register(LedgerEntry)
 class LedgerEntryAdmin(ReadOnly):
-    """What the sandbox chain executed."""
+    """Transactions the sandbox chain executed."""
 
     list_display = ("signature", "slot", "landing", "lands", "amount_out", "fee_lamports", "error_code")
-    # The ledger knows its entries by signature alone, as a chain does; no other order has an index.
+    # Like a chain, the ledger is keyed by signature only; no other sort order has an index.
     ordering = ("signature",)
     search_fields = ("signature",)
     search_help_text = "The beginning of a transaction hash."
@@ -44,10 +43,10 @@ class LedgerEntryAdmin(ReadOnly):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[LedgerEntry], search_term: str
     ) -> tuple[QuerySet[LedgerEntry], bool]:
-        """Find entries by the beginning of their signature."""
+        """Find entries by a prefix of their signature."""
         return queryset.filter(signature__startswith=search_term.strip()), False
 
     @admin.display(description="lands at (UTC)")
     def lands(self, entry: LedgerEntry) -> str:
-        """Show from when on the chain knows it."""
+        """Show from when the chain knows the transaction."""
         return moment(entry.lands_at)

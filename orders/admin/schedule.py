@@ -1,4 +1,4 @@
-"""Beat's schedule: how often venues are polled, what else is sent how often, and what may be off for a while."""
+"""Beat's schedule: the polling interval, the other tasks' intervals, and tasks that may be off for a while."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from orders.operations import schedule
 
 LIST = "admin:django_celery_beat_periodictask_changelist"
 
-# Tasks share rows of intervals: who edits one changes the pace of all its tasks.  Other kinds are not used at all.
+# Interval rows are shared: editing one would change all its tasks. The other kinds of schedule are not used.
 for known in (
     *(models.PeriodicTask, models.IntervalSchedule, models.CrontabSchedule),
     *(models.SolarSchedule, models.ClockedSchedule),
@@ -24,7 +24,7 @@ for known in (
 
 
 class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Another interval, or on and off, and why."""
+    """A new interval, or on and off, and the reason."""
 
     every_ms = forms.IntegerField(
         label="Interval (ms)",
@@ -48,7 +48,7 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
             del self.fields["every_ms"]
 
     def clean(self) -> dict[str, Any]:
-        """Let pass what the engine can work with."""
+        """Accept only a schedule that the engine can work with."""
         given = super().clean() or self.cleaned_data
         if self.errors:
             return given
@@ -62,7 +62,7 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(models.PeriodicTask)
 class Tasks(ReadOnly):
-    """What beat sends, and how often."""
+    """The tasks that beat sends, and how often."""
 
     form = TaskForm
     list_display = ("task_name", "state", "every", "role")
@@ -71,19 +71,19 @@ class Tasks(ReadOnly):
     readonly_fields = ("task_name", "role", "state", "every")
 
     def get_fields(self, request: HttpRequest, obj: models.PeriodicTask | None = None) -> tuple[str, ...]:
-        """Offer what can be changed of this task, and nothing to those who may not."""
+        """Offer the fields of this task that can be changed, and none to users who may not change it."""
         told = ("task_name", "role", "state", "every")
         if obj is None or not self.has_change_permission(request, obj):
             return told
         return (*told, "every_ms" if obj.name == dispatch.POLL else "enabled", "reason")
 
     def has_change_permission(self, request: HttpRequest, obj: models.PeriodicTask | None = None) -> bool:
-        """Let those change it who may, where there is something to change."""
+        """Require the permission, and a task that can be changed."""
         can = obj is None or obj.name == dispatch.POLL or schedule.may_rest(obj)
         return can and request.user.has_perm("django_celery_beat.change_periodictask")
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Show the form, or take it; say so when somebody else was quicker and it cannot be any more."""
+        """Show or process the form; report a change that another user's change has made impossible."""
         try:
             page: HttpResponse = super().changeform_view(request, *args, **kwargs)
         except schedule.CannotSchedule as reason:
@@ -92,7 +92,6 @@ class Tasks(ReadOnly):
         return page
 
     def save_model(self, request: HttpRequest, obj: models.PeriodicTask, form: Any, change: bool) -> None:
-        """Change the schedule."""
         given = form.cleaned_data
         form.made = schedule.change(
             obj.pk,
@@ -103,22 +102,19 @@ class Tasks(ReadOnly):
         )
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> str:
-        """Put on record from what to what, and why."""
+        """Log the old state, the new state and the reason."""
         return f"Changed {form.made}: {form.cleaned_data['reason']}"
 
     def response_change(self, request: HttpRequest, obj: models.PeriodicTask) -> HttpResponse:
-        """Return to the list."""
         messages.success(request, f"{obj.name} is changed; beat follows within about a second.")
         return HttpResponseRedirect(reverse(LIST))
 
     @admin.display(description="task")
     def task_name(self, task: models.PeriodicTask) -> str:
-        """Show which it is."""
         return str(task.name)
 
     @admin.display
     def state(self, task: models.PeriodicTask) -> str:
-        """Show whether it is sent."""
         return schedule.state(task.enabled)
 
     @admin.display(description="comes")
@@ -128,5 +124,5 @@ class Tasks(ReadOnly):
 
     @admin.display(description="what for")
     def role(self, task: models.PeriodicTask) -> str:
-        """Show what it does, and why it is as it is."""
+        """Show what it does, and why it may or may not be off."""
         return schedule.ROLES.get(task.name, "It is none of the engine's own.")

@@ -1,4 +1,4 @@
-"""Finding orders by the beginning of an id: every look-up goes through an index and brings a bounded number."""
+"""Find orders by a prefix of an id; every look-up goes through an index and returns a bounded number."""
 
 import re
 from uuid import UUID
@@ -9,25 +9,25 @@ from orders.models import ArchivedOrder, Attempt, Order
 from routing.catalogue import catalogue
 
 FOUND_MAX = 200
-"""Orders found per kind of id, the newest first where the index knows which those are."""
+"""Maximum number of orders per kind of id; newest first where the index allows it."""
 
 
 def orders(text: str) -> list[UUID]:
     """Return ids of orders whose id, client order id or transaction hash begins with this text, or that trade it.
 
-    What orders trade is a pair, or a token by symbol or mint.
+    For the latter, the text is a pair, or a token's symbol or mint.
     """
     text = text.strip()
     if names := pairs(text):
         return newest_of(names)
     by_client = Order.objects.filter(client_order_id__startswith=text).values_list("pk", flat=True)
-    # Attempts, not the order's own hash: they know the earlier transactions of an order that was retried, too.
+    # Attempts, not the order's own hash: they include the earlier transactions of an order that was retried.
     by_hash = Attempt.objects.filter(signature__startswith=text).values_list("order_id", flat=True)
     return [*by_id(text), *by_client[:FOUND_MAX], *by_hash[:FOUND_MAX]]
 
 
 def pairs(text: str) -> list[str]:
-    """Return the pairs that a text names, or in which the token trades that it names."""
+    """Return the pair that the text names, or all pairs that trade the token it names."""
     known = catalogue()
     token = known.tokens.get(text) or known.tokens.get(text.upper())
     if token:
@@ -37,7 +37,7 @@ def pairs(text: str) -> list[str]:
 
 def newest_of(names: list[str]) -> list[UUID]:
     """Return ids of the newest orders of each of these pairs."""
-    # A look into the index for each: of all the orders of several pairs Postgres would sort every one.
+    # One index look-up per pair: for several pairs in one query, Postgres would sort all of their orders.
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -59,7 +59,7 @@ def by_id(text: str) -> list[UUID]:
 
 def beginning(text: str) -> tuple[UUID, UUID] | None:
     """Return the lowest and the highest id that begin with this text; None if no id can."""
-    # A range and not LIKE: Postgres would have to turn every id into text first.
+    # A range and not LIKE, for which Postgres would have to convert every id to text.
     digits = text.replace("-", "").lower()
     if not re.fullmatch("[0-9a-f]{1,32}", digits):
         return None
@@ -73,6 +73,6 @@ def archived(text: str) -> list[UUID]:
     return [
         *(kept.filter(pk__range=within).order_by("-pk")[:FOUND_MAX] if within else ()),
         *kept.filter(client_order_id__startswith=text)[:FOUND_MAX],
-        # In the words of its index: for all it knows, the text might be empty.
+        # Repeats the condition of the partial index: the planner cannot tell that the text is not empty.
         *kept.filter(tx_hash__startswith=text).exclude(tx_hash="")[:FOUND_MAX],
     ]

@@ -1,4 +1,4 @@
-"""What every page of the admin has around it: the way to the others, and the style sheet."""
+"""What all pages of the admin share: the navigation, the style sheet and the icon."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ LISTS: tuple[tuple[str, Lists], ...] = (
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the side bar: only what this person may look at."""
+    """Return the sidebar, limited to what this user may view."""
     now = [
         {"title": "Dashboard", "icon": "monitoring", "link": reverse("admin:index")},
         *items(request, (("Pauses", "pause_circle", "orders", "pause"), ("Guards", "tune", "orders", "guard"))),
@@ -58,7 +58,7 @@ def group(request: HttpRequest, title: str, lists: Lists) -> dict[str, Any]:
 
 
 def items(request: HttpRequest, lists: Lists) -> list[dict[str, Any]]:
-    """Return links to those of the lists that this person may look at."""
+    """Return links to the lists that this user may view."""
     return [
         {"title": name, "icon": icon, "link": reverse(f"admin:{app}_{model}_changelist")}
         for name, icon, app, model in lists
@@ -67,10 +67,10 @@ def items(request: HttpRequest, lists: Lists) -> list[dict[str, Any]]:
 
 
 def style(request: HttpRequest) -> str:
-    """Return the address of our style sheet."""
+    """Return the URL of our style sheet."""
     return static("orders/admin/admin.css")
 
 
 def favicon(request: HttpRequest) -> str:
-    """Return the address of the tab's icon."""
+    """Return the URL of the favicon."""
     return static("orders/admin/favicon.svg")

@@ -1,4 +1,4 @@
-"""What became of an order and why, in one plain sentence made of its events."""
+"""An order's outcome and the reason for it, in one sentence made from its events."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from orders.operations import story as terminal
 Event = Mapping[str, Any]
 
 TONES = {Status.CONFIRMED: "good", Status.FAILED: "bad", Status.CANCELLED: "", Status.EXPIRED: ""}
-"""Colours of the ends; what is not ended has its own."""
+"""Colours of the final statuses; an unfinished order has its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """The sentence, what a waiting order fired on with the gates' verdicts, and the colour of it all."""
+    """The sentence, the evidence that triggered a waiting order with its token checks, and the colour."""
 
     sentence: str
     evidence: tuple[str, ...]
@@ -26,14 +26,14 @@ class Story:
 
 
 def of(history: Sequence[Event]) -> Story:
-    """Tell an order's story."""
+    """Summarise an order's history."""
     last = history[-1]
     sentence = f"{asked(history[0])} {became(history)}"
     return Story(sentence, tuple(fired(history)), TONES.get(last["status"], "warn"))
 
 
 def asked(first: Event) -> str:
-    """Tell what was asked, as the beginning of a sentence; what was amended since is told by the timeline."""
+    """Describe the order as placed, as the start of a sentence; later amendments are in the timeline."""
     if "pair" not in first:
         return "The order"
     sold, _, bought = first["pair"].partition("-")
@@ -43,14 +43,14 @@ def asked(first: Event) -> str:
 
 
 def became(history: Sequence[Event]) -> str:
-    """Tell what became of it, as the end of a sentence."""
+    """Describe the outcome so far, as the end of a sentence."""
     last = history[-1]
     teller = ENDS.get(last["status"], under_way)
     return teller(history, last)
 
 
 def confirmed(history: Sequence[Event], last: Event) -> str:
-    """Tell what was got, where, how fast, against which quote, and why there."""
+    """Describe the fill: amount, venue, price against the quote, duration, and why that venue won."""
     bought = history[0].get("pair", "-").partition("-")[2]
     bps = last["slippageBps"]
     against = f"{bps} bps below the quote" if not bps.startswith("-") else f"{bps[1:]} bps better than the quote"
@@ -61,18 +61,18 @@ def confirmed(history: Sequence[Event], last: Event) -> str:
 
 
 def failed(history: Sequence[Event], last: Event) -> str:
-    """Tell why it failed, how often it was tried, and whether a replay makes sense."""
+    """Say why it failed, how often it was tried, and whether a replay may help."""
     again = "a replay may help" if last["replayMayHelp"] else "a replay would fail again"
     return f"failed {took(history)}{tried(last)}: {last['message']} ({last['code']}); {again}."
 
 
 def given_up(history: Sequence[Event], last: Event) -> str:
-    """Tell who or what ended it."""
+    """Say who or what cancelled or expired it."""
     return f"was {last['status']} {took(history)}, unfilled: {last['reason']}."
 
 
 def pending(history: Sequence[Event], last: Event) -> str:
-    """Tell what it waits for."""
+    """Say what it waits for."""
     pause = pauses().of(history[0].get("pair", ""))
     held = f"; {pause[0]} is paused ({pause[1]}), so it does not fire" if pause else ""
     if returned := last.get("returned"):
@@ -84,7 +84,7 @@ def pending(history: Sequence[Event], last: Event) -> str:
 
 
 def under_way(history: Sequence[Event], last: Event) -> str:
-    """Tell which step it is at, and what went wrong before, if anything did."""
+    """Say which step it is at, and what went wrong before, if anything did."""
     if retry := last.get("retry"):
         wrong = f"{retry['message']} ({retry['code']})"
         return f"is tried again in {retry['inMs']} ms, after try {last['attempt']} failed: {wrong}."
@@ -103,18 +103,18 @@ ENDS = {
 
 
 def took(history: Sequence[Event]) -> str:
-    """Tell how long it took."""
+    """Say how long it took."""
     first, last = (datetime.fromisoformat(history[at]["at"]) for at in (0, -1))
     return f"{seconds(round((last - first).total_seconds() * 1000))} after it was accepted"
 
 
 def tried(last: Event) -> str:
-    """Tell how many tries it took, when that is worth a word."""
+    """Say how many tries it took, if more than one."""
     return f", at try {last['attempt']}" if last["attempt"] > 1 else ""
 
 
 def fired(history: Sequence[Event]) -> list[str]:
-    """Tell what the order last fired on, and what the gates said of its token."""
+    """Describe what last triggered the order, and the results of its token checks."""
     event = next((event for event in reversed(history) if event["status"] == Status.TRIGGERED), None)
     if event is None:
         return []
@@ -122,5 +122,5 @@ def fired(history: Sequence[Event]) -> list[str]:
 
 
 def gate(verdict: Event) -> str:
-    """Tell one gate's verdict."""
+    """Describe the result of one token check."""
     return f"Gate {' '.join(terminal.gate(verdict).split())}"

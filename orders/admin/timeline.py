@@ -1,4 +1,4 @@
-"""An order's events, laid out for reading: when, how long after the one before, and the facts."""
+"""An order's events laid out for reading: the time, the time since the previous one, and the facts."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,13 +14,13 @@ from orders.flow import dead_letters
 from orders.stores import history
 from routing.store import StoreError
 
-# Named here because jsonb does not keep the order of its keys.
+# Listed here because jsonb does not keep the order of its keys.
 QUOTED = ("venue", "price", "feeBps", "netPrice", "ageMs", "amountOut")
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One event; `since_ms` is the time since the one before, `quotes` a table whose first row is its head."""
+    """One event; `since_ms` is the time since the previous one, `quotes` a table whose first row is the header."""
 
     seq: int
     status: str
@@ -32,27 +32,26 @@ class Stage:
 
     @property
     def moment(self) -> str:
-        """Write when it was."""
         return moment(self.at)
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """All stages so far, where that leaves the order in a few words, and its story in a sentence."""
+    """All stages so far, the order's standing in a few words, and its story in a sentence."""
 
     stages: list[Stage]
     story: story.Story
 
     @property
     def standing(self) -> str:
-        """Say where the order stands and how long it took to get there."""
+        """Return the order's status, and how long it took to get there."""
         first, last = self.stages[0], self.stages[-1]
         word = "after" if last.status in FINAL else "since"
         return f"{last.status} {word} {seconds(ms_between(first.at, last.at))}"
 
 
 def of(row: models.Order) -> Timeline:
-    """Return an order's timeline: the live events, which may be ahead of Postgres, or else those in Postgres."""
+    """Return an order's timeline: from the live events, which may be ahead of Postgres, or else from Postgres."""
     try:
         return told(dead_letters.told(row))
     except StoreError:
@@ -72,7 +71,6 @@ def stages(events: Sequence[Mapping[str, Any]]) -> list[Stage]:
 
 
 def stage(event: Mapping[str, Any], at: datetime, earlier: datetime) -> Stage:
-    """Lay out one event."""
     facts = {name: value for name, value in history.facts_of(event).items() if name != "quotes"}
     return Stage(
         seq=event["seq"],
@@ -86,7 +84,7 @@ def stage(event: Mapping[str, Any], at: datetime, earlier: datetime) -> Stage:
 
 
 def readable(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield facts as label and text; whatever a later kind of event may state is shown without being known here."""
+    """Yield facts as label and text; facts that are not known here, of later kinds of event, are shown too."""
     for name, value in facts.items():
         if isinstance(value, Mapping):
             yield from ((f"{words(name)}: {label}", text) for label, text in readable(value))
@@ -95,14 +93,14 @@ def readable(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def table(quotes: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Turn quotes into rows under a head."""
+    """Turn quotes into rows under a header."""
     if not quotes:
         return []
     return [[words(name) for name in QUOTED], *([written(quote.get(name, "")) for name in QUOTED] for quote in quotes)]
 
 
 def written(value: Any) -> str:
-    """Write one value."""
+    """Format one value."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
@@ -116,5 +114,5 @@ def words(name: str) -> str:
 
 
 def ms_between(start: datetime, end: datetime) -> int:
-    """Return the milliseconds from one moment to the other."""
+    """Return the milliseconds from `start` to `end`."""
     return round((end - start).total_seconds() * 1000)

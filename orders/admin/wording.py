@@ -1,4 +1,4 @@
-"""How the admin writes amounts, moments, durations and links."""
+"""How the admin formats amounts, times, durations and links."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -17,17 +17,17 @@ NOTHING = "-"
 
 
 def sold(units: Any, pair: str) -> str:
-    """Write base units of the pair's first token as whole tokens."""
+    """Format base units of the pair's first token as whole tokens."""
     return whole(units, pair, lambda known: known.token_in)
 
 
 def bought(units: Any, pair: str) -> str:
-    """Write base units of the pair's second token as whole tokens."""
+    """Format base units of the pair's second token as whole tokens."""
     return whole(units, pair, lambda known: known.token_out)
 
 
 def whole(units: Any, pair: str, side: Callable[[Pair], Token]) -> str:
-    """Write base units as whole tokens; as base units, and saying so, when the pair is in no catalogue any more."""
+    """Format base units as whole tokens, or as base units if the pair is no longer in the catalogue."""
     if units is None:
         return NOTHING
     try:
@@ -38,12 +38,12 @@ def whole(units: Any, pair: str, side: Callable[[Pair], Token]) -> str:
 
 
 def moment(at: datetime | None) -> str:
-    """Write a moment in UTC to the millisecond: stages are milliseconds apart."""
+    """Format a time in UTC to the millisecond: stages are milliseconds apart."""
     return at.strftime("%Y-%m-%d %H:%M:%S.") + f"{at.microsecond // 1000:03}" if at else NOTHING
 
 
 def seconds(ms: int) -> str:
-    """Write milliseconds as seconds."""
+    """Format milliseconds as seconds."""
     return f"{ms / 1000:.3f} s"
 
 
@@ -56,5 +56,5 @@ def link(row: Model | None, text: str = "") -> SafeString | str:
 
 
 def badge(status: str) -> SafeString:
-    """Write a status, in its colour."""
+    """Format a status in its colour."""
     return format_html('<span class="badge {}">{}</span>', status, status)

@@ -1,1 +1,1 @@
-"""An order's way: accepted, routed, submitted, settled, ended; and back in order after a loss."""
+"""The order flow: accept, route, submit, settle and finish orders, and recover them after a loss."""

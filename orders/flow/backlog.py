@@ -1,6 +1,6 @@
-"""The backlog: orders that are accepted and not yet submitted to the chain.
+"""The backlog: accepted orders that are not yet submitted to the chain.
 
-Accepting more of them than can be executed in time would promise what cannot be kept.
+It is bounded by ORDER_BACKLOG_MAX, so that the engine does not accept more orders than it can execute in time.
 """
 
 import asyncio
@@ -21,26 +21,26 @@ READ_WITHIN_S = 5.0
 
 
 class Backlog:
-    """What this server process knows of it: the last reading of all there is, and what it has taken in since.
+    """This server process's estimate of the backlog: the last reading plus the orders it has accepted since.
 
-    Readings are taken beside the requests.  With Redis away the last one stands, so that what comes in meanwhile, which
-    nobody executes, is bounded too.
+    Readings run in the background, off the request path. While Redis is unreachable the last reading is kept, so orders
+    accepted during an outage, which no worker executes, are bounded too.
     """
 
     def __init__(self, thread: OwnThread) -> None:
         self.thread = thread
         self.read = self.taken = self.settled = self.counted = 0
-        """The reading; orders this process has taken in, those of them written or refused, those in the reading."""
+        """The last reading; orders this process took in; those already written or refused; those the reading covers."""
         self.asked = False
         self.reader: asyncio.Task[None] | None = None
 
     @property
     def depth(self) -> int:
-        """Return how many orders wait to be executed, as far as this process knows."""
+        """Return the number of orders waiting to be executed, as far as this process knows."""
         return self.read + self.taken - self.counted
 
     def is_full(self) -> bool:
-        """Tell whether another order would be one too many; never waits."""
+        """Return whether the backlog is at its limit. Never blocks."""
         if not settings.ORDER_BACKLOG_MAX:
             return False
         self.asked = True
@@ -49,14 +49,17 @@ class Backlog:
         return self.depth >= settings.ORDER_BACKLOG_MAX
 
     async def keep_reading(self) -> None:
-        """Read every READ_EVERY_S while somebody asks, and until nothing is left that would mislead the next."""
+        """Read every READ_EVERY_S while callers ask, and until the depth is 0.
+
+        Stopping earlier would leave a stale depth for the next caller.
+        """
         while self.asked or self.depth:
             self.asked = False
             await self.read_anew()
             await asyncio.sleep(READ_EVERY_S)
 
     async def read_anew(self) -> None:
-        """Read how many there are; those this process has not written yet come on top."""
+        """Refresh the reading. Orders this process has not written yet are added on top of it."""
         settled = self.settled
         try:
             self.read = await self.thread.run(READ_WITHIN_S, unsubmitted)
@@ -67,11 +70,11 @@ class Backlog:
 
 
 def unsubmitted() -> int:
-    """Count the orders that somebody must execute; those that rest are not among them."""
+    """Count the orders that a worker must execute. Resting orders are not counted."""
     load = live.load(now_ms())
     return max(0, load.orders - load.attempts)
 
 
 def adds(order: Order) -> bool:
-    """Tell whether an order is to be executed at once; one that rests has time."""
+    """Return whether an order must be executed at once and so adds to the backlog. Resting orders do not."""
     return not order.waits or order.time_in_force is TimeInForce.IOC

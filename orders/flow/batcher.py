@@ -1,6 +1,6 @@
-"""Group commit for orders that arrive together: while one group is being written, the next collects.
+"""Batcher: group commit for incoming orders. While one group is being written, the next one collects.
 
-The one way in for orders, whichever door they come through.
+Every order is accepted through it, whichever API it arrives on.
 """
 
 import asyncio
@@ -21,17 +21,19 @@ log = structlog.get_logger(__name__)
 
 GROUP_MAX = 128
 WAITING_MAX = 5 * GROUP_MAX
-"""Orders that may wait for their group, about a second on a small machine that is busy with others.
+"""Orders that may wait for a group: about one second of work on a small machine under other load.
 
-Past this the engine says it is overloaded: its clients would wait, and each keeps a connection and some memory."""
+Above this the engine answers that it is overloaded, because each waiting client holds a connection and memory.
+"""
 ANSWER_S = 10.0
-"""How long a client waits at most, and a group may take: a server that is gone is noticed connection by connection."""
+"""Longest time a client waits and a group may take. An unreachable database server is detected connection by
+connection."""
 LINGER_S = 0.005
-"""How long a group waits, at most, until it is as large as the one before: under load, groups stay large."""
+"""Longest time a group waits to reach the size of the previous one. This keeps groups large under load."""
 
 
 class Overloaded(Exception):
-    """More is asked for than can be done in time; nothing was done."""
+    """The engine cannot accept the order in time; nothing was done."""
 
 
 Answer = Accepted | Conflict | Paused
@@ -46,13 +48,13 @@ class Batcher:
         self.writer: asyncio.Task[None] | None = None
         self.thread = OwnThread("batcher")
         self.beside = OwnThread("beside the batcher")
-        """For what acceptance has to read; it must not wait behind the readers either."""
+        """Runs the reads that acceptance depends on, so that they never queue behind API reads."""
         self.backlog = Backlog(self.beside)
 
     async def accept(self, asked: NewOrder) -> Accepted:
         """Return once the order's row is committed.
 
-        Raises Conflict, Paused, Overloaded, Late, or what the database raised.
+        Raises Conflict, Paused, Overloaded, Late, or the database's error.
         """
         answer = self.queue(asked)
         try:
@@ -65,27 +67,27 @@ class Batcher:
         return result
 
     async def accept_all(self, asked: Sequence[NewOrder]) -> list[Verdict]:
-        """Return once each order's row is committed, or why not; of no two may the client order id be the same."""
+        """Return each order's verdict once its row is committed or refused. Client order ids must be distinct."""
         answers = [self.queued(one) for one in asked]
         futures = [answer for answer in answers if isinstance(answer, asyncio.Future)]
         if futures:
             try:
                 await asyncio.wait(futures, timeout=ANSWER_S)
             finally:
-                # Whoever has gone, or been answered, waits no longer.
+                # Cancel what is unanswered, so that the writer skips clients that left or timed out.
                 for future in futures:
                     future.cancel()
         return [verdict(answer) if isinstance(answer, asyncio.Future) else answer for answer in answers]
 
     def queued(self, asked: NewOrder) -> "asyncio.Future[Answer] | Overloaded":
-        """Have an order wait for its group, or say that there are too many."""
+        """Queue an order for the next group; return Overloaded instead of raising it."""
         try:
             return self.queue(asked)
         except Overloaded as reason:
             return reason
 
     def queue(self, asked: NewOrder) -> "asyncio.Future[Answer]":
-        """Have an order wait for its group.
+        """Queue an order for the next group.
 
         Raises Overloaded.
         """
@@ -97,12 +99,12 @@ class Batcher:
             self.backlog.taken += 1
         self.waiting.append((asked, answer))
         if self.writer is None or self.writer.done():
-            # Its lines are about many orders, and would else carry what was bound for the first of them.
+            # A fresh context: the writer logs about many orders and must not inherit the first order's log context.
             self.writer = asyncio.create_task(self.write_groups(), context=Context())
         return answer
 
     async def write_groups(self) -> None:
-        """Write groups until none waits."""
+        """Write groups until no order is waiting."""
         while self.waiting:
             group, self.waiting = self.waiting[:GROUP_MAX], self.waiting[GROUP_MAX:]
             try:
@@ -112,7 +114,7 @@ class Batcher:
             await self.linger(len(group))
 
     async def linger(self, size: int) -> None:
-        """Wait for as much company as the last group had, if it had any."""
+        """Wait until as many orders are queued as the last group had, at most LINGER_S. Skip after a group of 1."""
         deadline = time.monotonic() + LINGER_S
         while 1 < size > len(self.waiting) and time.monotonic() < deadline:
             await asyncio.sleep(LINGER_S / 5)
@@ -126,7 +128,7 @@ class Batcher:
             answers: Sequence[Accepted | Exception] = await self.thread.run(ANSWER_S, intake.place, orders)
             tell(orders, answers)
         except Exception as reason:
-            # Whatever it was, each client must hear of it; nothing may wait for ever.
+            # Report any error to every client: no client may wait for ever.
             answers = [reason] * len(group)
         for (_, future), answer in zip(group, answers, strict=True):
             if future.done():
@@ -138,9 +140,9 @@ class Batcher:
 
 
 def verdict(answer: "asyncio.Future[Answer]") -> Verdict:
-    """Say what became of an order.
+    """Return an order's result.
 
-    Raises what nobody expected.
+    Raises unexpected errors.
     """
     if answer.cancelled():
         return unanswered()
@@ -153,12 +155,15 @@ def verdict(answer: "asyncio.Future[Answer]") -> Verdict:
 
 
 def unanswered() -> Late:
-    """Say that it is not known whether an order is accepted: its clientOrderId, sent again, tells."""
+    """Return the error for an unknown outcome: the order may or may not be accepted.
+
+    The client finds out by sending the same clientOrderId again.
+    """
     return Late(f"no answer within {ANSWER_S:g} s")
 
 
 def tell(group: Sequence[NewOrder], answers: Sequence[Accepted | Exception]) -> None:
-    """Log a group in as few lines as may be: one for each order would cost more than accepting it."""
+    """Log a group in as few lines as possible: one line per order would cost more than accepting the order."""
     new = [
         one.order
         for one, answer in zip(group, answers, strict=True)
@@ -172,15 +177,14 @@ def tell(group: Sequence[NewOrder], answers: Sequence[Accepted | Exception]) -> 
 
 @one_per_loop
 def batcher() -> Batcher:
-    """Return this server's batcher."""
     return Batcher()
 
 
 async def accept(asked: NewOrder) -> Accepted:
-    """Accept an order at this server's batcher; for doors that are not on the event loop, by `async_to_sync`."""
+    """Accept an order through this server's batcher. Synchronous callers wrap it in `async_to_sync`."""
     return await batcher().accept(asked)
 
 
 async def accept_all(asked: Sequence[NewOrder]) -> list[Verdict]:
-    """Accept orders at this server's batcher, each with its own verdict."""
+    """Accept orders through this server's batcher, each with its own verdict."""
     return await batcher().accept_all(asked)

@@ -1,4 +1,4 @@
-"""Building transactions: the venue and amounts are told, then each order's swap is signed."""
+"""Build transactions: publish the chosen venue and amounts to the clients, then sign each order's swap."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,24 +25,27 @@ from routing.wiring import chain, wallet
 log = structlog.get_logger(__name__)
 
 Steps = tuple[tuple[Status, dict[str, Any]], ...]
-"""Statuses to go through, each with its facts."""
+"""Statuses to pass through, each with the facts of its event."""
 
 
 def routing_facts(routed: Routed, now: int) -> dict[str, Any]:
-    """State the choice for the client."""
+    """Return the facts of the `routing` event: the offers compared and the choice made."""
     chosen = routed.route
     missing = sorted(set(VENUES) - {offer.quote.venue for offer in chosen.offers})
     return events.routing(routed.claim.order, chosen.offers, missing, chosen.source, chosen.reason, now)
 
 
 def building_facts(routed: Routed) -> dict[str, Any]:
-    """State what the order expects."""
+    """Return the facts of the `building` event: the venue, the expected output and the minimum output."""
     offer = routed.route.winner
     return events.building(routed.claim.order, offer.quote.venue, offer.amount_out, routed.minimum_out)
 
 
 def build(routed: Sequence[Routed]) -> list[tuple[Claim, Prepared]]:
-    """Tell the clients venue and amounts, and sign; the choice and the amounts are one decision, told as two events."""
+    """Publish venue and amounts to the clients, then sign.
+
+    Venue and amounts are one decision, published as two events.
+    """
     now = now_ms()
     moved = advance(
         [(r.claim, ((Status.ROUTING, routing_facts(r, now)), (Status.BUILDING, building_facts(r)))) for r in routed]
@@ -60,7 +63,7 @@ def build(routed: Sequence[Routed]) -> list[tuple[Claim, Prepared]]:
 
 
 def sign_each(going: Sequence[Routed], blockhash: Blockhash) -> list[tuple[Claim, Prepared]]:
-    """Sign the transaction of each order; one that cannot be built fails alone."""
+    """Sign each order's transaction. An order that cannot be built fails alone."""
     signed, failed = [], []
     for one in going:
         try:
@@ -72,7 +75,7 @@ def sign_each(going: Sequence[Routed], blockhash: Blockhash) -> list[tuple[Claim
 
 
 def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
-    """Build and sign the one transaction of this attempt, and write the event that will name it."""
+    """Build and sign this attempt's only transaction, and encode the `submitted` event that names it."""
     claim, offer, order = routed.claim, routed.route.winner, routed.claim.order
     swap = transactions.Swap(
         order_id=order.id,
@@ -108,7 +111,7 @@ def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
 
 
 def advance(going: Sequence[tuple[Claim, Steps]]) -> dict[str, Claim]:
-    """Move claimed orders on and keep them; return those still ours."""
+    """Advance claimed orders and keep their claims; return the orders still held by this worker."""
     moves = [
         Move(c.order.id, c.order.type, c.status, c.seq, c.attempt, steps, fence=c.fence, keep=True)
         for c, steps in going

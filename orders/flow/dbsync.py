@@ -1,7 +1,7 @@
-"""DBSync: every event from the feed in Redis to rows in Postgres, in bulk, and the orders' rows with them.
+"""DBSync: write every event of the Redis feed to Postgres in bulk, and update the orders' rows with them.
 
-The feed is read through a consumer group, so an entry whose reader died is taken over by another.  Writing is harmless
-twice: an event row that exists is left, an order row never goes back to an earlier seq.
+The feed is read through a consumer group, so the entries of a dead reader are claimed by another one. Writes are
+idempotent: an existing event row is kept, and an order row never goes back to an earlier seq.
 """
 
 import threading
@@ -31,13 +31,14 @@ NUDGED = "dbsync:nudged"
 
 group = Group(live.FEED, GROUP)
 EVENTS = 2_000
-"""Event rows in one statement."""
+"""Event rows per statement."""
 KEEP_MS = 5_000
-"""How long written entries stay for the servers, which read the feed too; a slower one reads the orders' own events."""
+"""How long written entries stay in the feed for the API servers, which read it too. A server that lags further reads
+the orders' own event streams."""
 TRIM_EVERY_S = 0.5
 ROUND_EVERY_S = 0.1
-"""How often the worker reads the feed at most: an order that ends meanwhile has its row written once, and not at every
-stage."""
+"""Minimum interval between reads of the feed. An order that finishes within it has its row written once instead of once
+per status."""
 RECORD_MAX = 100_000
 """Characters kept of a record that is set aside."""
 
@@ -47,16 +48,16 @@ trimmed_at = float("-inf")
 
 
 def nudge() -> None:
-    """Wake DBSync, unless it has been woken and has not begun yet."""
+    """Wake DBSync, unless a wake-up is already pending."""
     if redis().set(NUDGED, "1", nx=True, px=1_000):
         dispatch.send(dispatch.DRAIN)
 
 
 def drain(every_s: float = 0.0) -> int:
-    """Write the feed to Postgres, a round every so often, until it is empty; return how many events were read."""
+    """Write the feed to Postgres until it is empty, one round every `every_s`; return the number of events read."""
     count = 0
     wanted.set()
-    # A second drain in this process would only contend with the first, which goes on when it finds another was wanted.
+    # One drain per process: a second would only contend. The running drain loops again if another was requested.
     while wanted.is_set() and draining.acquire(blocking=False):
         try:
             wanted.clear()
@@ -67,9 +68,9 @@ def drain(every_s: float = 0.0) -> int:
 
 
 def rounds(every_s: float) -> Iterator[list[Entry]]:
-    """Yield batches of feed entries: those a dead reader left, those this one could not write, then new ones.
+    """Yield batches of feed entries: first a dead reader's, then our own unacknowledged ones, then new ones.
 
-    A round must be acknowledged before the next is asked for.
+    The caller must acknowledge a batch before it takes the next.
     """
     group.take_over(me())
     for start in ("0", ">"):
@@ -82,14 +83,14 @@ def rounds(every_s: float) -> Iterator[list[Entry]]:
 
 def next_round(start: str) -> list[Entry]:
     """Read entries: our own unacknowledged ones from `0`, new ones from `>`."""
-    # Before reading: a nudge for what comes during this read must not be lost.
+    # Cleared before the read, so that a nudge for entries that arrive during the read is not lost.
     redis().delete(NUDGED)
     return group.read(me(), start)
 
 
 def drain_round(entries: Sequence[Entry]) -> int:
     """Write one round of entries, then acknowledge them."""
-    # One that was trimmed away before it was written comes without fields; the sweep feeds its orders again.
+    # An entry that was trimmed before it was written has no fields. The sweep puts its orders into the feed again.
     texts = [line for _, fields in entries if fields for line in fields.get("b", "").split("\n")]
     with traces.work("archive"):
         write(texts)
@@ -99,13 +100,13 @@ def drain_round(entries: Sequence[Entry]) -> int:
 
 
 def trim() -> None:
-    """Drop entries that are written and that every server has had KEEP_MS to read, at most every TRIM_EVERY_S."""
+    """Drop entries that are written and older than KEEP_MS, at most every TRIM_EVERY_S."""
     global trimmed_at  # noqa: PLW0603 - one feed, one drain at a time
     if time.monotonic() - trimmed_at < TRIM_EVERY_S:
         return
     trimmed_at = time.monotonic()
     try:
-        # In this order: what another reader takes between the two answers is waiting, and not yet among the delivered.
+        # This order matters: an entry another reader takes between the two calls is pending but not in `delivered`.
         delivered = [one["last-delivered-id"] for one in redis().xinfo_groups(live.FEED) if one["name"] == GROUP]
         waiting = redis().xpending(live.FEED, GROUP)
     except ResponseError as reason:
@@ -117,13 +118,13 @@ def trim() -> None:
 
 
 def position(entry_id: str) -> tuple[int, int]:
-    """Read an entry's id so that it compares as Redis compares it."""
+    """Parse an entry id into a tuple that sorts as Redis sorts ids."""
     ms, _, number = entry_id.partition("-")
     return int(ms), int(number)
 
 
 def write(lines: Iterable[str]) -> None:
-    """Write feed lines; one that cannot be read or stored is set aside with its reason and stops nothing."""
+    """Write feed lines. A line that cannot be read or stored is set aside with its reason; the rest are written."""
     rows, bad = [], []
     for line in lines:
         try:
@@ -131,7 +132,7 @@ def write(lines: Iterable[str]) -> None:
         except BadRecord as reason:
             bad.append((line, str(reason)))
     heard = [row.wire for row in rows]
-    # One order of writing for all readers: two that hold events of the same orders cannot deadlock.
+    # All readers write in the same order, so two readers with events of the same orders cannot deadlock.
     rows.sort(key=attrgetter("line"))
     for start in range(0, len(rows), EVENTS):
         stored = event_rows.store(rows[start : start + EVENTS])
@@ -149,9 +150,9 @@ def write(lines: Iterable[str]) -> None:
 
 
 def torn(rows: Iterable[Row], finished: Collection[str]) -> list[str]:
-    """Return those of these finished orders that lack an event: cut off the feed before anybody had read it.
+    """Return the finished orders that lack an event in Postgres because the feed was cut off before it was read.
 
-    One that has just been fed from its first event on has all that there is.
+    An order whose events were all just fed from seq 1 is complete and is not checked.
     """
     doubtful = set(finished) - {str(row.wire.order_id) for row in rows if row.wire.seq == 1}
     if not doubtful:
@@ -167,7 +168,7 @@ def torn(rows: Iterable[Row], finished: Collection[str]) -> list[str]:
 
 
 def set_aside(bad: Sequence[tuple[str, str]]) -> None:
-    """Keep records that could not be written, with the reason; each once, however often it is fed."""
+    """Store records that could not be written, with the reason; each only once, however often it is fed."""
     reasons = {line[:RECORD_MAX].replace("\0", "\\0"): reason for line, reason in bad}
     for record in SetAside.objects.filter(record__in=reasons).values_list("record", flat=True):
         reasons.pop(record, None)
@@ -177,13 +178,13 @@ def set_aside(bad: Sequence[tuple[str, str]]) -> None:
 
 
 def behind_ms() -> int:
-    """Return the age of the oldest feed entry not yet written; 0 when there is none."""
+    """Return the age of the oldest feed entry not yet written; 0 if there is none."""
     entry_id = oldest_unwritten()
     return max(0, now_ms() - position(entry_id)[0]) if entry_id else 0
 
 
 def oldest_unwritten() -> str | None:
-    """Return the id of the first entry that is not written: one in a reader's hands, or the first that none has had."""
+    """Return the id of the first unwritten entry: the oldest pending one, or else the first undelivered one."""
     try:
         waiting = redis().xpending(live.FEED, GROUP)
         if waiting["pending"]:
@@ -197,14 +198,14 @@ def oldest_unwritten() -> str | None:
 
 
 def backlog() -> int:
-    """Count feed entries not yet written; those of a feed nobody has begun to read included."""
+    """Count feed entries not yet written, including those of a feed that no reader has started on."""
     try:
         groups = redis().xinfo_groups(live.FEED)
     except ResponseError:
         return 0
     for one in groups:
         if one["name"] == GROUP:
-            # Redis cannot count after some kinds of trimming; whether anything is left it still knows.
+            # After some kinds of trimming Redis cannot count the lag, but it still knows whether any entry is unread.
             unread = redis().xinfo_stream(live.FEED)["last-generated-id"] != one["last-delivered-id"]
             return int(one["pending"] + (int(unread) if one["lag"] is None else one["lag"]))
     return int(redis().xlen(live.FEED))

@@ -1,4 +1,4 @@
-"""Dead letters: what failed for good, why, and whether it may be replayed."""
+"""Dead letters: orders that failed permanently, the reason, and whether they can be replayed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ class NotSafe(Exception):
 
 
 class Outlook(TextChoices):
-    """What a replay of a dead letter would come to, as far as is known."""
+    """The expected result of replaying a dead letter, as far as is known."""
 
     SAFE = "safe", "safe"
     CANNOT_HELP = "cannot-help", "cannot help"
@@ -40,18 +40,18 @@ LETTERS = {
     Outlook.LANDED: Q(verdict=Verdict.LANDED),
     Outlook.WAIT: Q(verdict=Verdict.WAIT),
 }
-"""The letters of each outlook."""
+"""The query that selects the letters of each outlook."""
 
 
 def outlook(one: DeadLetter) -> Outlook:
-    """Say what `replay` would make of a letter by its last verdict; replaying judges anew."""
+    """Return what a replay would do, by the letter's last verdict. `replay` itself judges again."""
     if one.verdict != Verdict.SAFE:
         return Outlook(one.verdict)
     return Outlook.SAFE if one.replay_may_help else Outlook.CANNOT_HELP
 
 
 def keep(order_ids: Sequence[str]) -> int:
-    """Write the dead letters of failed orders that have none yet; return how many were new."""
+    """Write dead letters for the failed orders that have none yet; return the number written."""
     rows = models.Order.objects.filter(pk__in=order_ids, dead_letter=None).prefetch_related("events", "attempts")
     told_of = [(row, told(row)) for row in rows]
     letters = [letter(row, events, end) for row, events in told_of if (end := failure(row, events))]
@@ -65,7 +65,7 @@ def keep(order_ids: Sequence[str]) -> int:
 
 @step("letter", Store.POSTGRES, "the dead letter is committed")
 def insert(letters: Sequence[dict[str, Any]]) -> set[str]:
-    """Write letters; return the orders whose letter is new."""
+    """Insert letters; return the orders whose letter is new."""
     rows = fetch(
         """
         INSERT INTO orders_deadletter (order_id, code, reason, replay_may_help, history, verdict)
@@ -81,15 +81,15 @@ def insert(letters: Sequence[dict[str, Any]]) -> set[str]:
 
 
 def told(row: models.Order) -> list[dict[str, Any]]:
-    """Return what the client was told, from the live state if it is still there and from Postgres otherwise."""
+    """Return the events published to the client, from the live state if it still exists, otherwise from Postgres."""
     texts = live.events([str(row.id)]).get(str(row.id))
     return [live.decode(text) for text in texts] if texts else history.of(row)
 
 
 def failure(row: models.Order, events: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the facts of an order's failure; None when it did not fail.
+    """Return the facts of an order's failure; None if the order did not fail.
 
-    The row knows them too: a history with a gap must not keep a letter from being written.
+    Falls back to the order's row, so that a gap in the history does not prevent a dead letter.
     """
     if events[-1]["status"] == Status.FAILED:
         return events[-1]
@@ -98,7 +98,6 @@ def failure(row: models.Order, events: Sequence[dict[str, Any]]) -> dict[str, An
 
 
 def letter(row: models.Order, events: Sequence[dict[str, Any]], end: dict[str, Any]) -> dict[str, Any]:
-    """Make the dead letter of a failed order."""
     return {
         "order_id": str(row.id),
         "code": end["code"],
@@ -110,7 +109,7 @@ def letter(row: models.Order, events: Sequence[dict[str, Any]], end: dict[str, A
 
 
 def verdict(order: models.Order, states: Sequence[str]) -> Verdict:
-    """Judge by the order's attempts: landed, still open or possible, or none that could ever settle."""
+    """Judge by the order's attempts: one landed, one may still land, or none can ever settle."""
     if AttemptState.LANDED in states:
         return Verdict.LANDED
     possible = order.closed_at is None or set(states) & set(OPEN_ATTEMPT)
@@ -118,14 +117,14 @@ def verdict(order: models.Order, states: Sequence[str]) -> Verdict:
 
 
 def missing(limit: int = 500) -> list[str]:
-    """Return failed orders in Postgres that have no dead letter: their wake-up was lost."""
+    """Return failed orders in Postgres that have no dead letter because their wake-up was lost."""
     rows = models.Order.objects.filter(status=Status.FAILED, dead_letter=None).order_by("pk")
     return [str(pk) for pk in rows.values_list("pk", flat=True)[:limit]]
 
 
 @step("replay", Store.POSTGRES, "the dead letter's order is placed anew")
 def replay(order_id: str, by: str) -> Accepted:
-    """Place the order of a dead letter anew and return the new order; a second replay returns it as a repeat.
+    """Place a dead letter's order again under a new id; a second replay returns the same new order as a repeat.
 
     Raises DeadLetter.DoesNotExist, or NotSafe with the reason.
     """
@@ -148,7 +147,7 @@ def replay(order_id: str, by: str) -> Accepted:
 
 
 def refuse_unsafe(one: DeadLetter) -> None:
-    """Let a letter pass whose replay can neither settle twice nor fail for certain.
+    """Refuse a letter whose replay could settle twice or would certainly fail.
 
     Raises NotSafe.
     """

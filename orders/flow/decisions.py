@@ -1,9 +1,10 @@
-"""What Postgres decides before anybody is told: ends that are no fill, and amendments.
+"""Decisions Postgres commits before clients are told: ends other than a fill, and amendments.
 
-Three steps.  The live order is *reserved*: it leaves the book, nobody can move it, and what is intended stands in its
-hash.  Postgres *commits* the end or the new terms, with every event so far, unless it knows better: a transaction that
-was sent may still land, the order has ended, Redis has forgotten something.  Then clients are *told*.  Whoever finds a
-reservation whose holder has gone takes the same steps again; Postgres recognises what it has committed.
+There are three steps. The live order is *reserved*: it leaves the book, nothing can move it, and the intended change is
+stored in its hash. Postgres *commits* the end or the new terms together with every event so far, unless it knows a
+reason not to: a sent transaction may still land, the order has ended, or Redis has lost data. Then clients are *told*:
+the events are published. Any worker that finds a reservation whose holder has gone repeats the same steps; Postgres
+recognises what it has already committed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,12 +30,12 @@ from routing.crashpoints import Store, step
 log = structlog.get_logger(__name__)
 
 SENT = [AttemptState.SENT.value, AttemptState.LANDED.value]
-"""States of an attempt that bars any other end."""
+"""Attempt states that rule out any other end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An end or an amendment: from where, to where, told by which events."""
+    """An end or an amendment: where the order stands, where it goes, and the events that tell clients."""
 
     where: Where
     becoming: Becoming
@@ -44,7 +45,7 @@ class Decision:
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """What an order is reserved for; `token` tells two reservations apart."""
+    """What an order is reserved for, as stored in its hash; `token` makes each reservation unique."""
 
     token: str
     epoch: int
@@ -55,12 +56,12 @@ class Intent(msgspec.Struct, frozen=True):
 
     @property
     def becoming(self) -> Becoming:
-        """Where the order goes once this is committed."""
+        """The order's state once this is committed."""
         return Becoming(self.to, self.look_in_ms, body=self.body)
 
 
 class Refusal(Enum):
-    """Why Postgres did not commit; the value completes "not committed: "."""
+    """Why Postgres did not commit; the value completes the phrase "not committed: "."""
 
     SENT = "a transaction of it may still land"
     ENDED = "it has ended otherwise"
@@ -70,9 +71,9 @@ class Refusal(Enum):
 
 
 def decide(asked_in: Callable[[int], Sequence[Decision]]) -> dict[str, tuple[str, ...]]:
-    """Reserve, commit and tell what is asked for in the present epoch; return the events of those that came to pass.
+    """Reserve, commit and publish decisions in the current epoch; return the events of those that succeeded.
 
-    Raises StoreError, DatabaseError: what was reserved is then brought to its end by whoever finds it.
+    Raises StoreError, DatabaseError. Reservations made before the error are completed by whichever worker finds them.
     """
 
     def reserve(epoch: int) -> list[Reservation]:
@@ -83,13 +84,13 @@ def decide(asked_in: Callable[[int], Sequence[Decision]]) -> dict[str, tuple[str
 
 
 def intent_of(one: Decision, epoch: int) -> str:
-    """Write what an order is reserved for."""
+    """Encode the intent stored with a reservation."""
     to, look_in_ms, body = one.becoming.to, one.becoming.look_in_ms, one.becoming.body
     return msgspec.json.encode(Intent(uuid4().hex, epoch, to, look_in_ms, body, one.terms_before)).decode()
 
 
 def complete(order_ids: Sequence[str]) -> None:
-    """Bring to its end what somebody reserved and left.
+    """Complete the reservations found on these orders, whoever made them.
 
     Raises StoreError, DatabaseError.
     """
@@ -97,7 +98,10 @@ def complete(order_ids: Sequence[str]) -> None:
 
 
 def carry_out(reserved: Sequence[Reservation]) -> dict[str, tuple[str, ...]]:
-    """Commit what orders are reserved for, and tell it; what Postgres refuses is given up, and the order restored."""
+    """Commit what orders are reserved for and publish it; return the events of the committed ones.
+
+    A reservation Postgres refuses is released, and its order is restored from Postgres.
+    """
     if not reserved:
         return {}
     intents = {one.order_id: msgspec.json.decode(one.intent, type=Intent) for one in reserved}
@@ -106,7 +110,7 @@ def carry_out(reserved: Sequence[Reservation]) -> dict[str, tuple[str, ...]]:
     try:
         epochs.within(lambda epoch: swaps.finish(epoch, done))
     except epochs.Unverified:
-        # Committed is committed: it is told by whoever compares Redis with Postgres now.
+        # The commit stands. The process that now compares Redis with Postgres publishes it.
         log.warning("ends are told once redis is verified", orders=len(done))
     for order_id, reason in refused.items():
         log.warning("order not ended or amended", order_id=order_id, reason=reason.value)
@@ -115,7 +119,7 @@ def carry_out(reserved: Sequence[Reservation]) -> dict[str, tuple[str, ...]]:
 
 
 def committed(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> dict[str, Refusal]:
-    """Write ends and amendments; return those refused.  One that cannot be written stops none of its neighbours."""
+    """Write ends and amendments; return those refused. One that cannot be written does not block the others."""
     try:
         return commit(reserved, intents)
     except (DataError, IntegrityError) as reason:
@@ -128,10 +132,10 @@ def committed(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) ->
 
 @step("decide", Store.POSTGRES, "an end or amendment is committed")
 def commit(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> dict[str, Refusal]:
-    """Write ends and amendments with all their events, in one transaction; return those refused.
+    """Write ends and amendments with all their events in one transaction; return those refused.
 
-    Rows are locked in the order of their ids, against `attempts.prepare`: either the attempt is committed first, and
-    bars the end once it is sent, or the end is, and bars the attempt.
+    Rows are locked in id order, which serialises this with `attempts.prepare`: either the attempt commits first and
+    bars the end once it is sent, or the end commits first and bars the attempt.
     """
     ids = sorted(one.order_id for one in reserved)
     with transaction.atomic():
@@ -155,7 +159,7 @@ def commit(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> di
 
 
 def already_committed(last: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Return the orders whose end or amendment Postgres has already: somebody else brought it to its end."""
+    """Return the orders whose end or amendment Postgres already has: another worker completed it."""
     rows = fetch(
         """
         SELECT e.order_id::text FROM orders_orderevent e
@@ -170,7 +174,7 @@ def already_committed(last: Mapping[str, Mapping[str, Any]]) -> set[str]:
 def refusal(
     row: Mapping[str, Any] | None, event: Mapping[str, Any], intent: Intent, newest_epoch: int
 ) -> Refusal | None:
-    """Say why an order may not end or be amended so, if there is a reason."""
+    """Return why an order may not end or be amended this way, or None if it may."""
     if row is None or row["status"] in models.FINALS:
         return Refusal.ENDED
     if intent.epoch != newest_epoch:
@@ -182,7 +186,7 @@ def refusal(
 
 
 def withdraw(order_ids: Sequence[str]) -> None:
-    """Give up attempts that were committed and never sent: whoever made them has lost the order."""
+    """Withdraw attempts that were committed and never sent: the worker that made them has lost the order."""
     fetch(
         """
         UPDATE orders_attempt SET state = 'withdrawn', settled_at = now()
@@ -193,7 +197,7 @@ def withdraw(order_ids: Sequence[str]) -> None:
 
 
 def sent(order_ids: Sequence[str]) -> list[str]:
-    """Return those of these orders that have a transaction on its way, or landed."""
+    """Return the orders that have a sent or landed transaction."""
     rows = fetch(
         "SELECT order_id::text FROM orders_attempt WHERE order_id = ANY(%s::uuid[]) AND state = ANY(%s)",
         list(order_ids),
@@ -203,7 +207,6 @@ def sent(order_ids: Sequence[str]) -> list[str]:
 
 
 def write(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> None:
-    """Write these ends and amendments."""
     if not reserved:
         return
     event_rows.write_history([*one.before, *one.events] for one in reserved)

@@ -1,6 +1,6 @@
-"""Waking workers: tasks are sent by name, so that no room needs to import the workers.
+"""Wake workers: tasks are sent by name, so that no other package has to import the workers.
 
-A message says "look at these orders" and nothing more; a lost or repeated one is harmless.
+A message only says "check these orders"; a lost or repeated one is harmless.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from routing.store import StoreError, now_ms, redis
 log = structlog.get_logger(__name__)
 
 QUEUES = ("order", "limit", "sniper", "stream", "dbsync", "dlq")
-"""Prefix of the task's name = queue = file in workers/ = process."""
+"""A queue name is also the prefix of its task names, a file in workers/ and a process."""
 
 EXECUTE = "order.execute"
 RECOVER = "order.recover"
@@ -37,32 +37,33 @@ KEEP = "dlq.keep"
 RETIRE = "dlq.retire"
 
 WAKES = (EXECUTE, FIRE, EVALUATE, DRAIN, KEEP)
-"""What the engine itself sends; beat sends the others."""
+"""Tasks the engine itself sends; beat sends the others."""
 
 ORDERS_PER_TASK = 100
 
 BROKER_ERRORS = (KombuError, AMQPError, OSError, StoreError)
-"""The broker is unreachable or refused; what was sent may or may not have arrived."""
+"""The broker is unreachable or refused the message; the message may have arrived all the same."""
 
 SENT_AT = "engine_sent_at"
 """Header of every message: when it was sent, in epoch milliseconds by the store's clock."""
 
 
 LIFE = "engine_life_ms"
-"""Header of beat's messages: for how long after that they are of use, in milliseconds."""
+"""Header of beat's messages: how long after that the message stays valid, in milliseconds."""
 
 LONG = 1_000
-"""Messages in a queue from which beat and prices add none: whoever takes so many up will look at everything anyway."""
+"""Queue length at which beat and the price watch stop adding messages: a worker that drains that many checks everything
+anyway."""
 
 
 class Headers(msgspec.Struct):
-    """The part of a message's headers that is read from outside."""
+    """The headers the engine reads from a queued message."""
 
     engine_sent_at: int
 
 
 class Message(msgspec.Struct):
-    """A message as it stands in its queue."""
+    """A message as it is stored in its queue."""
 
     headers: Headers
 
@@ -71,9 +72,9 @@ MESSAGE = msgspec.json.Decoder(Message)
 
 
 def send(task: str, order_ids: Sequence[str] = (), pairs: Sequence[str] = ()) -> bool:
-    """Wake the task's worker, with the orders or pairs to look at; False when the broker cannot be reached.
+    """Wake the task's worker with the orders or pairs to check; return False if the broker cannot be reached.
 
-    Failing is not an error for the caller: the sweep finds whatever was not announced.
+    The caller need not treat False as an error: the sweep finds orders whose wake-up was lost.
     """
     groups = [order_ids[i : i + ORDERS_PER_TASK] for i in range(0, len(order_ids), ORDERS_PER_TASK)] or [()]
     try:
@@ -87,7 +88,6 @@ def send(task: str, order_ids: Sequence[str] = (), pairs: Sequence[str] = ()) ->
 
 @step("wake", Store.BROKER, "a worker is woken by", *WAKES, kind=lambda task, order_ids, pairs: task)
 def wake(task: str, order_ids: Sequence[str], pairs: Sequence[str]) -> None:
-    """Publish one message."""
     named, task_id = {"order_ids": list(order_ids), "pairs": list(pairs)}, str(uuid4())
     with traces.publishing(task, task_id, order_ids):
         current_app.send_task(
@@ -101,22 +101,22 @@ def wake(task: str, order_ids: Sequence[str], pairs: Sequence[str]) -> None:
 
 
 def waiting(queue: str) -> int:
-    """Count the messages no worker has taken yet."""
+    """Count the messages in a queue that no worker has taken yet."""
     return depths([queue])[queue]
 
 
 def is_long(task: str) -> bool:
-    """Tell whether so many messages wait in a task's queue that another adds nothing; RabbitMQ is not asked that."""
+    """Return whether a task's queue has LONG messages, so that another adds nothing. Always False on RabbitMQ."""
     return not settings.BROKER_URL and waiting(task.partition(".")[0]) >= LONG
 
 
 def depths(queues: Sequence[str] = QUEUES) -> dict[str, int]:
-    """Count those of each queue."""
+    """Count the messages waiting in each queue."""
     return rabbitmq_depths(queues) if settings.BROKER_URL else redis_depths(queues)
 
 
 def redis_depths(queues: Sequence[str]) -> dict[str, int]:
-    """Ask for the lengths of the lists that queues are in Redis."""
+    """Return the lengths of the Redis lists behind the queues."""
     pipe = redis().pipeline(transaction=False)
     for queue in queues:
         pipe.llen(queue)
@@ -124,7 +124,7 @@ def redis_depths(queues: Sequence[str]) -> dict[str, int]:
 
 
 def rabbitmq_depths(queues: Sequence[str]) -> dict[str, int]:
-    """Declare each queue once more, which answers with its length; one that nobody has used yet is then there."""
+    """Redeclare each queue, which returns its length. A queue that does not exist yet is created."""
     with current_app.connection_or_acquire() as connection:
         channel: Any = connection.default_channel
         known: Any = current_app.amqp.queues
@@ -132,10 +132,10 @@ def rabbitmq_depths(queues: Sequence[str]) -> dict[str, int]:
 
 
 def ages_ms() -> dict[str, int | None]:
-    """Return how long each queue's oldest message has waited: 0 for an empty one, None where it does not say.
+    """Return how long each queue's oldest message has waited: 0 for an empty queue, None if unknown.
 
-    Only the one message at the end from which workers take is read, however long the queue.  RabbitMQ shows a message
-    to none but its consumer: there, any queue that is not empty is of unknown age.
+    Only the message at the consuming end of the list is read, however long the queue. RabbitMQ shows a message only to
+    its consumer, so on RabbitMQ the age of any non-empty queue is unknown.
     """
     if settings.BROKER_URL:
         return {queue: None if depth else 0 for queue, depth in depths().items()}
@@ -147,7 +147,7 @@ def ages_ms() -> dict[str, int | None]:
 
 
 def age_ms(message: str | None, now: int) -> int | None:
-    """Return how long ago a message was sent; None for one that is not ours, or no message at all."""
+    """Return how long ago a message was sent: 0 for no message, None for one that is not the engine's."""
     if message is None:
         return 0
     try:

@@ -1,6 +1,6 @@
-"""A worker's duties: what it does in the background, beside its tasks and without waiting for a message.
+"""Worker duties: periodic background work that runs beside the tasks, without waiting for a message.
 
-Each has a thread of its own, so that one that hangs, on a chain or a store, keeps none of the others from its turn.
+Each duty has its own thread, so one that hangs on a chain or a store does not delay the others.
 """
 
 import threading
@@ -24,18 +24,20 @@ COMPLAIN_EVERY_S = 5.0
 GOOD_MANY = 16
 REBUILD_AGAIN_S = 1.0
 ENDS_WITHIN_S = 2.0
-"""A duty in hand when the worker stops; longer ones are waiting for a store and may be cut off."""
+"""How long a running duty may take to finish when the worker stops; a longer one is waiting for a store and may be cut
+off."""
 RENEWALS = 4
-"""How often a lease in hand is renewed before it would run out; config/env.py reckons with it."""
+"""Renewals within one lease period; config/env.py assumes the same number."""
 TIDY_EVERY_S = 1.0
 """How long a thread may keep its database connection."""
 
 
 @dataclass
 class Duty:
-    """Something done every `every_s` seconds; one that found a full batch is due again at once.
+    """Work done every `every_s` seconds. A duty that found a full batch runs again at once.
 
-    One that found a good many waits longer, up to `busy_s`: under load, batches stay large and rounds few.
+    A duty that found at least GOOD_MANY items waits up to `busy_s` instead: under load, batches stay large and rounds
+    few.
     """
 
     name: str
@@ -45,20 +47,20 @@ class Duty:
     complained_at: float = float("-inf")
 
     def run(self) -> float:
-        """Act, and return the seconds until the next turn; a failure is logged, at most every COMPLAIN_EVERY_S."""
+        """Act and return the seconds until the next run. A failure is logged at most every COMPLAIN_EVERY_S."""
         found = 0
         try:
             with traces.work(self.name):
                 found = self.act()
         except Exception as reason:
-            # The thread must outlive any store's outage.
+            # The thread must survive the outage of any store.
             if time.monotonic() - self.complained_at > COMPLAIN_EVERY_S:
                 self.complained_at = time.monotonic()
                 log.warning("duty failed, will be tried again", duty=self.name, reason=repr(reason))
         return 0.0 if found >= LOOKUP_LIMIT else self.pause(found)
 
     def pause(self, found: int) -> float:
-        """Return the seconds to wait after a turn that found so many."""
+        """Return the seconds to wait after a run that found this many items."""
         return max(self.every_s, self.busy_s) if found >= GOOD_MANY else self.every_s
 
 
@@ -66,18 +68,21 @@ rebuilding = threading.Lock()
 
 
 def notice_loss() -> int:
-    """Rebuild the live state if Redis was emptied: beside the other duties, which settle meanwhile what is open."""
+    """Start a rebuild of the live state if Redis has lost data.
+
+    The rebuild has its own thread, so the other duties keep settling open attempts.
+    """
     if recovery.noticed() and rebuilding.acquire(blocking=False):
         threading.Thread(target=rebuild, name="rebuild", daemon=True).start()
     return 0
 
 
 def rebuild() -> None:
-    """Rebuild the live state, and let go of what it took."""
+    """Rebuild the live state, then release the lock and the database connection."""
     try:
         recovery.recover()
     except Exception as reason:
-        # Whatever it is, a later look begins anew.
+        # Catch any error: the next `notice_loss` starts the rebuild again.
         log.warning("rebuild failed, will be tried again", reason=repr(reason))
         time.sleep(REBUILD_AGAIN_S)
     finally:
@@ -86,13 +91,12 @@ def rebuild() -> None:
 
 
 def tell() -> int:
-    """Have every process know what operators paused or moved, should Redis have been away when they did."""
+    """Mirror pauses and risk limits again, in case Redis was unreachable when an operator changed them."""
     pauses.mirror()
     return 0
 
 
 def order_duties() -> list[Duty]:
-    """List what the order worker does in the background."""
     return [
         Duty("look", 0.02, settlement.look, busy_s=0.1),
         Duty("renew leases", settings.ORDER_LEASE_MS / 1000 / RENEWALS, hands.renew),
@@ -104,25 +108,26 @@ def order_duties() -> list[Duty]:
 
 
 def expiry() -> Duty:
-    """Make the duty that ends waiting orders on time.
+    """Make the duty that expires resting orders on time.
 
-    Workers of two kinds have it, and share what is due: one that is frozen, or is being started again, delays nobody.
+    Both the order and the limit worker run it and share the due orders, so a worker that is frozen or restarting delays
+    none.
     """
     return Duty("expire", 0.2, waiting.expire)
 
 
 def limit_duties() -> list[Duty]:
-    """List what the limit worker does in the background: waiting orders expire on time whatever becomes of beat."""
+    """List the limit worker's duties. Resting orders expire on time even if beat is down."""
     return [expiry(), Duty("tell", 5.0, tell)]
 
 
 def sniper_duties() -> list[Duty]:
-    """List what the sniper worker does in the background: beat's half second is too long for a launch."""
+    """List the sniper worker's duties. Beat's interval of half a second is too long for a token launch."""
     return [Duty("match", 0.05, sniping.match)]
 
 
 class DutyThreads:
-    """Runs duties until told to stop."""
+    """Runs duties until stopped."""
 
     def __init__(self, duties: Sequence[Duty]) -> None:
         self.stopping = threading.Event()
@@ -131,12 +136,11 @@ class DutyThreads:
         ]
 
     def start(self) -> None:
-        """Begin."""
         for thread in self.threads:
             thread.start()
 
     def keep_up(self, duty: Duty) -> None:
-        """Do one duty whenever it is due."""
+        """Run one duty whenever it is due."""
         tidied = time.monotonic()
         while not self.stopping.is_set():
             pause = duty.run()
@@ -147,7 +151,7 @@ class DutyThreads:
         close_old_connections()
 
     def stop(self, within_s: float = ENDS_WITHIN_S) -> None:
-        """End after the duties in hand; wait for those."""
+        """Stop after the running duties; wait up to `within_s` for them to finish."""
         self.stopping.set()
         deadline = time.monotonic() + within_s
         for thread in self.threads:

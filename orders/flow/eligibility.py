@@ -1,4 +1,4 @@
-"""Which claimed orders may be tried now; the others are restored, ended or left alone."""
+"""Decide which claimed orders may be tried now; the others are restored, ended or left alone."""
 
 from collections.abc import Sequence
 
@@ -17,16 +17,16 @@ log = structlog.get_logger(__name__)
 
 
 def without_attempt(taken: Sequence[Claim]) -> list[Claim]:
-    """Return orders that have no attempt in the way of another.
+    """Return the orders that have no attempt blocking a new one.
 
-    What an earlier worker committed and did not send is withdrawn.  An order whose attempt was sent is not where Redis
-    says it is: it is restored.
+    An attempt that an earlier worker committed and did not send is withdrawn. An order whose attempt was sent is
+    restored from Postgres, because its state in Redis is wrong.
     """
     return cleared(taken, [claim for claim in taken if claim.attempt > 1 or claim.seq > 1])
 
 
 def cleared(taken: Sequence[Claim], doubtful: Sequence[Claim]) -> list[Claim]:
-    """Do that for orders that may have one; the others are passed on unseen."""
+    """Do this check for `doubtful`, the orders that may have an attempt; the others pass unchecked."""
     held = attempts.holding([claim.order.id for claim in doubtful])
     left = [one for one in held if one.state is AttemptState.PREPARED]
     gone = attempts.withdraw([one.signature for one in left])
@@ -36,7 +36,7 @@ def cleared(taken: Sequence[Claim], doubtful: Sequence[Claim]) -> list[Claim]:
 
 
 def within_attempts(taken: Sequence[Claim]) -> list[Claim]:
-    """End orders that have used up their tries; crashes count, so a poisonous order ends too."""
+    """Fail orders that have used up their tries. Crashes count as tries, so a poison order ends too."""
     most = guards.MAX_ATTEMPTS
     spent = [claim for claim in taken if claim.tries > most]
     endings.fail((claim, AttemptsExhausted(f"not submitted in {most} attempts")) for claim in spent)
@@ -44,7 +44,7 @@ def within_attempts(taken: Sequence[Claim]) -> list[Claim]:
 
 
 def in_time(taken: Sequence[Claim]) -> list[Claim]:
-    """End orders whose deadline has passed before anything of theirs could be tried."""
+    """Fail orders whose deadline passed before their first try."""
     now = now_ms()
     late = {claim.order.id for claim in taken if claim.tries == 1 and is_late(claim.order, now)}
     endings.fail((claim, missed(claim)) for claim in taken if claim.order.id in late)
@@ -52,7 +52,7 @@ def in_time(taken: Sequence[Claim]) -> list[Claim]:
 
 
 def missed(claim: Claim) -> Failure:
-    """Say why an order missed its deadline: for what it last waited, if anybody told it."""
+    """Return why an order missed its deadline, naming what it last waited for if an event says so."""
     retry = live.decode(claim.trail[-1]).get("retry") if claim.trail else None
     if retry and retry["code"] in endings.AWAY:
         return AwayTooLong(f"until its deadline: {retry['message']}", retry["code"])
@@ -60,5 +60,4 @@ def missed(claim: Claim) -> Failure:
 
 
 def is_late(order: Order, now: int) -> bool:
-    """Tell whether an order's deadline has passed."""
     return order.deadline is not None and order.deadline <= now

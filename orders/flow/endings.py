@@ -1,4 +1,4 @@
-"""What becomes of an order whose try failed: another try, a return to the book, or the end."""
+"""Decide what follows a failed try: retry, return to the book, or fail the order."""
 
 import random
 from collections.abc import Iterable
@@ -22,19 +22,19 @@ log = structlog.get_logger(__name__)
 
 RETURN_MS = 500
 RETURN_MAX_MS = 30_000
-"""How long an order that fired in vain stays away from the book: twice as long each time, up to half a minute."""
+"""How long an order stays out of the book after firing in vain: doubled each time, at most half a minute."""
 
 AWAY = frozenset({NoVenueQuotes.CODE, ChainUnavailable.CODE})
-"""What says that something was away: nothing was tried, so no try is used up."""
+"""Failure codes of an outage: nothing was tried, so no try is used up."""
 NOT_NOW = AWAY | {"slippage_exceeded", "price_impact"}
-"""What sends a waiting order back: the market has not now what it had when the order fired."""
+"""Failure codes that send a resting order back to the book: the market no longer offers what it fired on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """An order one of whose tries has failed, as its mover knows it; `tries` counts since it last rested.
+    """An order whose try has failed, as the caller knows it; `tries` counts since it last rested.
 
-    It is in the claim `fence`, or submitted as `tx`.  `away` counts how often in a row it could not be tried.
+    It is either claimed under `fence` or submitted as `tx`. `away` counts how often in a row it could not be tried.
     """
 
     order_id: str
@@ -50,19 +50,18 @@ class Tried:
 
 
 def fail(failures: Iterable[tuple[Claim, Failure]]) -> None:
-    """Let each order be tried again after its backoff, or end it; one that waits for a price goes on waiting."""
+    """Retry each order after its backoff, or end it. An order that waits for a price may return to the book."""
     progress.advance([after(claim, failure) for claim, failure in failures])
 
 
 def after(claim: Claim, failure: Failure) -> Move:
-    """Decide what one failed try means."""
+    """Return the move that follows one failed try."""
     if claim.order.waits and failure.code in NOT_NOW:
         return back(tried(claim), claim.order, claim.returns, failure)
     return ending(tried(claim), failure)
 
 
 def tried(claim: Claim) -> Tried:
-    """Say which order it is whose try failed."""
     order = claim.order
     return Tried(
         order.id, order.type, claim.status, claim.seq, claim.attempt, claim.tries, claim.fence,
@@ -71,13 +70,13 @@ def tried(claim: Claim) -> Tried:
 
 
 def defect(order_id: str, reason: Exception) -> Failure:
-    """Describe what nobody expected of one order, so that it fails alone; the log has the details."""
+    """Return the failure for an unexpected error in one order, so that it fails alone; the log has the traceback."""
     log.error("order failed by a defect", order_id=order_id, exc_info=reason)
     return Defect(f"the engine failed on this order: {reason!r}"[:500])
 
 
 def ending(tried: Tried, failure: Failure) -> Move:
-    """Decide between another try after its backoff and `failed`; return the move for either."""
+    """Return the move of a failed try: a retry after its backoff, or `failed`."""
     away = failure.code in AWAY and failure.retryable
     wait = patience(tried) if away else retry.decide(failure, tried.tries, guards.MAX_ATTEMPTS, random.random)
     log.warning(
@@ -94,13 +93,13 @@ def ending(tried: Tried, failure: Failure) -> Move:
 
 
 def patience(tried: Tried) -> int | None:
-    """Return how long an order waits for what is away, in milliseconds; None once its deadline has passed."""
+    """Return how long an order waits out an outage, in milliseconds; None once its deadline has passed."""
     left = (tried.deadline or now_ms() + retry.AWAY_CAP_MS) - now_ms()
     return min(retry.away_ms(tried.away, random.random), left) if left > 0 else None
 
 
 def back(tried: Tried, order: Order, returns: int, failure: Failure, body: str | None = None) -> Move:
-    """Send an order that fired in vain back to the book after a pause; one that must not wait is cancelled instead."""
+    """Return the move of an order that fired in vain: back to the book after a pause, or cancelled if IOC."""
     if order.time_in_force is TimeInForce.IOC:
         return move(tried, (Status.CANCELLED, events.cancelled(f"ioc: {failure.message}")))
     wait = min(RETURN_MAX_MS, RETURN_MS * 2 ** min(returns, 10))
@@ -110,7 +109,7 @@ def back(tried: Tried, order: Order, returns: int, failure: Failure, body: str |
 
 
 def move(tried: Tried, step: tuple[Status, events.Facts], **more: Any) -> Move:
-    """Move the order one step."""
+    """Make a move of one step."""
     return Move(
         tried.order_id, tried.type, tried.status, tried.seq, tried.attempt, (step,), tried.fence, tried.tx, **more
     )

@@ -1,4 +1,4 @@
-"""Carrying orders from a wake-up to `submitted`, a batch at a time, one store round trip per stage."""
+"""Execute orders from a wake-up to `submitted`, a batch at a time, with one store round trip per stage."""
 
 from collections import defaultdict
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -33,26 +33,26 @@ log = structlog.get_logger(__name__)
 
 
 ASKING_THREADS = 8
-"""Batches that go on at once after their venues answered; more wait their turn without a slot."""
+"""Batches that resume at once after their venues answered; the others queue without holding a worker slot."""
 ASKED_MAX = 1_000
-"""Batches whose venues have been asked; past this orders are handed back instead."""
+"""Batches that may wait for venues at once; above this, orders are handed back instead."""
 
 OUTAGES = (StoreError, OperationalError, InterfaceError, InternalError, ChainUnreachable)
-"""A store or the chain does not answer, or takes nothing in, as a Postgres that is read-only for a while."""
+"""A store or the chain does not answer, or accepts no writes, such as a Postgres that is temporarily read-only."""
 
 
 asked = BoundedSemaphore(ASKED_MAX)
-"""Room for batches whose venues have been asked."""
+"""One permit per batch that is waiting for venues."""
 
 
 def carry(order_ids: Sequence[str]) -> None:
-    """Carry these orders as far as `submitted`.
+    """Execute these orders up to `submitted`.
 
-    Orders that are finished, held by another worker or not yet ready are passed over; one that lacks a fresh quote
-    goes on by itself when the venues have answered.
+    Orders that are finished, claimed by another worker or not yet ready are skipped. An order that lacks a fresh quote
+    resumes on its own once the venues have answered.
     """
     claimed = claims.claim(order_ids)
-    # What is in hand comes first: whatever the others raise, it is not let lie.
+    # Claimed orders come first, so that an error in the steps below cannot leave them unexecuted.
     work(claimed.claims, begin)
     if claimed.missing:
         restoring.restore(claimed.missing, "missing from Redis")
@@ -65,9 +65,10 @@ def carry(order_ids: Sequence[str]) -> None:
 
 
 def carry_alone(order_id: str) -> None:
-    """Carry an order that may be what killed its workers, with no other beside it anywhere.
+    """Execute a suspected poison order, one that may have killed its workers, in a batch of its own.
 
-    Where another such order is being carried it is left to the sweep.
+    Only one such order executes at a time across all workers. If another one is executing, this one is left to the
+    sweep.
     """
     with claims.alone() as free:
         if free:
@@ -75,10 +76,10 @@ def carry_alone(order_id: str) -> None:
 
 
 def work(taken: Sequence[Claim], act: Callable[[Sequence[Claim]], None]) -> None:
-    """Do something with claimed orders; what it leaves in hand when something is away, or goes wrong, is handed back.
+    """Run `act` on claimed orders; hand back what it has not finished if it raises.
 
-    An outage is nobody's fault and uses up no try.  Anything else counts like a worker's death, since it would come
-    again: after two of these an order is carried by itself, and no neighbour suffers from it.
+    An outage uses up no try. Any other error counts like a worker crash, since it would recur: after two of these an
+    order is executed by itself, so that it cannot affect others.
     """
     if not taken:
         return
@@ -94,7 +95,7 @@ def work(taken: Sequence[Claim], act: Callable[[Sequence[Claim]], None]) -> None
 
 
 def begin(taken: Sequence[Claim]) -> None:
-    """Begin a try of these orders."""
+    """Start a try of these orders."""
     fresh = eligibility.in_time(eligibility.within_attempts(eligibility.without_attempt(taken)))
     bases = router.from_cache(
         {claim.order.pair.name for claim in fresh}, now_ms(), guards.QUOTE_FRESH_MS, guards.QUOTE_STALE_MS
@@ -104,14 +105,14 @@ def begin(taken: Sequence[Claim]) -> None:
 
 
 def execute(taken: Sequence[Claim], bases: dict[str, Basis]) -> None:
-    """Route, build and submit: each stage takes what the one before let through."""
+    """Route, build and submit; each stage takes the orders the previous one passed."""
     routed, moves = routes.route(taken, bases)
     progress.advance(moves)
     submit(building.build(routed))
 
 
 def ask_for(waiting: Sequence[Claim]) -> None:
-    """Ask the venues for the pairs of these orders; the orders go on when the answers are in."""
+    """Ask the venues to quote these orders' pairs; the orders resume when the answers arrive."""
     by_pair: dict[Pair, list[Claim]] = defaultdict(list)
     for claim in waiting:
         by_pair[claim.order.pair].append(claim)
@@ -125,7 +126,7 @@ def ask_for(waiting: Sequence[Claim]) -> None:
 
 
 def going_on(waiting: Sequence[Claim]) -> "Callable[[Future[list[Answer]]], None]":
-    """Return what to do with these orders when the answers are in, as part of the task they came with."""
+    """Return the callback that resumes these orders when the answers arrive, in the context of their task."""
     context = copy_context()
 
     def go_on(answer: "Future[list[Answer]]") -> None:
@@ -136,12 +137,12 @@ def going_on(waiting: Sequence[Claim]) -> "Callable[[Future[list[Answer]]], None
 
 @cache
 def resumption() -> ThreadPoolExecutor:
-    """Return the threads on which orders go on after their venues answered; venue waits hold none of them."""
+    """Return the threads that resume orders after their venues answered; none is held while venues are waited for."""
     return ThreadPoolExecutor(ASKING_THREADS, thread_name_prefix="resume")
 
 
 def resume(waiting: Sequence[Claim], answer: "Future[list[Answer]]") -> None:
-    """Go on with orders whose venues have answered."""
+    """Resume orders whose venues have answered."""
 
     def act(taken: Sequence[Claim]) -> None:
         basis = router.asked(answer.result())
@@ -152,7 +153,7 @@ def resume(waiting: Sequence[Claim], answer: "Future[list[Answer]]") -> None:
         with traces.work("resume", ids):
             work(waiting, act)
     except Exception:
-        # Nobody waits for this thread's result: say it, and leave the orders to their leases and the sweep.
+        # No caller reads this thread's result, so log it. The leases lapse and the sweep retries the orders.
         log.exception("orders not resumed", **about(ids))
     finally:
         hands.drop(waiting)
@@ -161,10 +162,11 @@ def resume(waiting: Sequence[Claim], answer: "Future[list[Answer]]") -> None:
 
 
 def submit(built: Sequence[tuple[Claim, Prepared]]) -> None:
-    """Take signed transactions out of the house, in this order and no other.
+    """Submit signed transactions; the order of the steps must not change.
 
-    Commit them as prepared; swap their orders to `submitted` under the fence; commit them as sent, which only one
-    caller can; send.  Whoever loses the swap withdraws what it committed.
+    Commit the attempts as prepared; move their orders to `submitted` by compare-and-set under the fence; commit them as
+    sent, which only one caller wins; broadcast. A worker that loses the compare-and-set withdraws the attempt it
+    committed.
     """
     outcome = attempts.prepare([prepared for _, prepared in built])
     ours = [(claim, prepared) for claim, prepared in built if claim.order.id in outcome.stands]
@@ -178,7 +180,7 @@ def submit(built: Sequence[tuple[Claim, Prepared]]) -> None:
 
 
 def announce(prepared: Sequence[tuple[Claim, Prepared]]) -> Container[str]:
-    """Swap orders to `submitted` and tell their clients the signature; return those that were still ours."""
+    """Move orders to `submitted` and publish the signature to their clients; return those still held by this worker."""
     return progress.advance(
         [
             Move(
@@ -198,10 +200,10 @@ def announce(prepared: Sequence[tuple[Claim, Prepared]]) -> Container[str]:
 
 
 def refuse(refused: Sequence[Claim], faulty: Mapping[str, str]) -> None:
-    """Do with orders whose attempt Postgres did not take what it knows of them.
+    """Handle orders whose attempt Postgres did not accept.
 
-    They have an attempt, which another worker committed; or they have ended, or have other terms; or the attempt itself
-    cannot be written.
+    Either they have an attempt that another worker committed, or they have ended, or their terms changed, or the
+    attempt itself cannot be written.
     """
     failures = {i: Defect(f"its attempt cannot be written: {why}") for i, why in faulty.items()}
     endings.fail((claim, failures[claim.order.id]) for claim in refused if claim.order.id in failures)

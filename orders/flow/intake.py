@@ -1,6 +1,6 @@
-"""Accepting orders: one committed row each, then the live state, event 1 and the wake-up.
+"""Accept orders: commit one row each, then write the live state and event 1 and send the wake-up.
 
-Only the row decides; whatever fails after it is made good by the sweep.
+An order is accepted once its row is committed; whatever fails after that is repaired by the sweep.
 """
 
 import hashlib
@@ -34,21 +34,21 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class NewOrder:
-    """An order that asks to be accepted."""
+    """An order to be accepted."""
 
     order: Order
     replay_of: str | None = None
     door: traces.Door | None = field(default_factory=traces.door, compare=False, repr=False)
-    """The request it comes through, if that is traced: a group has orders of many."""
+    """The traced request it arrived with, if any: one group holds orders from many requests."""
 
     @classmethod
     def replay(cls, dead: Order) -> "NewOrder":
-        """Ask for a dead order anew, under a new id."""
+        """Return a replay of a dead order, under a new id."""
         return cls(replace(dead, id=new_id(), client_order_id=None), replay_of=dead.id)
 
     @property
     def fingerprint(self) -> str:
-        """Hash what was asked: equal for a repeat, different for another order under the same client id."""
+        """Hash the request: equal for a repeat, different for another order under the same client order id."""
         order = self.order
         asked = (order.type, order.pair.token_in.mint, order.pair.token_out.mint, order.amount_in, order.slippage_bps)
         stated = events.terms(order)
@@ -57,7 +57,7 @@ class NewOrder:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The answer to one client: the order as it stands."""
+    """The answer to one client: the order's current state."""
 
     order_id: str
     status: Status
@@ -66,7 +66,7 @@ class Accepted:
 
 
 class Paused(Exception):
-    """An operator has paused the pair, or everything; the message is the operator's reason."""
+    """An operator has paused the pair, or all trading; the message is the operator's reason."""
 
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(reason)
@@ -87,10 +87,10 @@ def new_id() -> str:
 
 
 def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict | Paused]:
-    """Accept a batch in one committed statement; one answer each, in order.
+    """Accept a batch in one committed statement; return one answer per order, in the batch's sequence.
 
-    A client order id that is taken yields the order it names, or Conflict when that is a different one, also during a
-    pause: who lost the answer to an accepted order must be able to get it.
+    A client order id that is taken returns the order it names, or Conflict if that order differs. This also works
+    during a pause, so that a client that lost the answer to an accepted order can still get it.
     """
     halted = refused(asked)
     with traces.work("accept"):
@@ -120,7 +120,7 @@ def accept(asked: Sequence[NewOrder]) -> list[Accepted]:
 
 
 def refused(asked: Sequence[NewOrder]) -> dict[str, Paused]:
-    """Return, by id, the orders that a pause keeps out."""
+    """Return the orders that a pause keeps out, by id."""
     now = pauses()
     if not now.any:
         return {}
@@ -129,11 +129,11 @@ def refused(asked: Sequence[NewOrder]) -> dict[str, Paused]:
 
 
 def insert(asked: Sequence[NewOrder]) -> dict[str, datetime]:
-    """Commit the rows; return when each new one was created, by the store's clock."""
+    """Commit the rows; return when each new one was created, by the database's clock."""
     try:
         return write(asked)
     except IntegrityError:
-        # The trigger `orders_once_for_good`.  Repeats of archived orders are rare: nobody else pays a look for them.
+        # Raised by the trigger `orders_once_for_good`. Repeats of retired orders are rare, so only they pay a look-up.
         names = retired.taken([one.order.client_order_id for one in asked], [one.replay_of for one in asked])
         new = [one for one in asked if names.isdisjoint({one.order.client_order_id, one.replay_of})]
         if len(new) == len(asked):
@@ -145,7 +145,7 @@ def insert(asked: Sequence[NewOrder]) -> dict[str, datetime]:
 def write(asked: Sequence[NewOrder]) -> dict[str, datetime]:
     """Commit the rows, all or none.
 
-    Raises IntegrityError if one of them repeats an order that is archived.
+    Raises IntegrityError if one of them repeats a retired order.
     """
     rows = fetch(
         """
@@ -173,7 +173,6 @@ def write(asked: Sequence[NewOrder]) -> dict[str, datetime]:
 
 
 def as_row(asked: NewOrder) -> dict[str, Any]:
-    """Write an order for its table."""
     order = asked.order
     row = {
         "id": order.id,
@@ -192,7 +191,7 @@ def as_row(asked: NewOrder) -> dict[str, Any]:
 
 
 def standing(repeats: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
-    """Answer those whose client order id, or replay, already has a row."""
+    """Answer the orders whose client order id, or replay, already has a row."""
     if not repeats:
         return {}
     rows = fetch(
@@ -204,7 +203,7 @@ def standing(repeats: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
         [one.replay_of for one in repeats],
     )
     if len(rows) < len(repeats):
-        # Looked for last: an order that leaves between the two is found here.
+        # Retired orders are searched last, so that an order retired between the two queries is found here.
         rows += retired.standing([one.order.client_order_id for one in repeats], [one.replay_of for one in repeats])
     found = {(row[4], row[5]): row for row in rows}
     named = {one.order.id: found.get((one.order.client_order_id, one.replay_of)) for one in repeats}
@@ -212,7 +211,7 @@ def standing(repeats: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
 
 
 def verdict(asked: NewOrder, row: tuple[str, str, datetime, str, str, str]) -> Accepted | Conflict:
-    """Tell a repeat from a conflict."""
+    """Distinguish a repeat from a conflict."""
     order_id, status, created_at, fingerprint, *_ = row
     if fingerprint != asked.fingerprint:
         return Conflict(asked.order.client_order_id or "", order_id)
@@ -220,7 +219,7 @@ def verdict(asked: NewOrder, row: tuple[str, str, datetime, str, str, str]) -> A
 
 
 def announce(new: Sequence[tuple[NewOrder, datetime]]) -> None:
-    """Give accepted orders their live state and event 1, and wake a worker; nothing here can undo the acceptance."""
+    """Write the live state and event 1 of accepted orders and wake a worker. A failure cannot undo the acceptance."""
     if not new:
         return
     metrics.accepted(one.order.type for one, _ in new)
@@ -238,7 +237,7 @@ def announce(new: Sequence[tuple[NewOrder, datetime]]) -> None:
 
 
 def wake(accepted: Sequence[Order]) -> None:
-    """Have somebody look at new orders: at once, or in the book if the market has something for them already."""
+    """Wake workers for new orders: market orders execute at once, the others are checked against the current market."""
     market = [order.id for order in accepted if not order.waits]
     if market:
         dispatch.send(dispatch.EXECUTE, market)
@@ -247,7 +246,7 @@ def wake(accepted: Sequence[Order]) -> None:
 
 
 def placement(order: Order, created_at: datetime) -> Placement:
-    """Make the live state of an order just accepted; one that only rests needs nobody's look."""
+    """Make the live state of an order just accepted. The sweep does not check an order that only rests."""
     at = terms.epoch_ms(created_at)
     if not order.waits:
         order = replace(order, deadline=at + settings.ORDER_DEADLINE_S * 1000)

@@ -1,8 +1,9 @@
-"""Limit orders: fired by a price that can be trusted, each once, the lowest price first, at a price the oldest.
+"""Limit orders: fire each order once, on a trusted price, lowest limit price first, then oldest first.
 
-Whoever stores a new BEST calls `price_changed`, which wakes the limit worker if the price has reached anything; beat's
-check every half second is the safety net.  Both lead to `fire`, which claims what is reached, moves it to `triggered`,
-and wakes the order worker.  A claim stays on record until its orders have moved: a worker that dies loses none.
+The process that stores a new BEST calls `price_changed`, which wakes the limit worker if the price has reached any
+order. Beat's check every half second is the safety net. Both lead to `fire`, which claims the orders that are reached,
+moves them to `triggered` and wakes the order worker. A claim stays on record until its orders have moved, so a worker
+that dies loses none.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,31 +35,31 @@ from routing.store import now_ms
 log = structlog.get_logger(__name__)
 
 MOVES = 250
-"""Orders that fire in one step: more would keep Redis from everybody else for too long."""
+"""Orders moved in one step: more would block Redis for its other clients for too long."""
 
 IOC_WITHIN_MS = 5_000
-"""How long after its acceptance an ioc order may be tried: one that was found later is cancelled, not fired."""
+"""How long after its acceptance an IOC order may be tried; later it is cancelled instead of fired."""
 TOO_LATE = f"ioc: not tried within {IOC_WITHIN_MS // 1000} s of its acceptance"
 
 doubted: dict[str, str] = {}
-"""Pairs whose price cannot be trusted, with the reason: to log it once, not at each look."""
+"""Pairs whose price cannot be trusted, with the reason. Kept so that it is logged once, not on each check."""
 
 
 def sight(pairs: Iterable[str]) -> dict[str, Sighting | Distrust]:
-    """Return what limit orders of each pair may fire on now, and note it as one poll."""
+    """Return each pair's trusted price, or why there is none, and record it as one poll."""
     names = [name for name in dict.fromkeys(pairs) if name in catalogue().pairs]
     cached, now = quotes.cached(names), now_ms()
     return {name: halted(name) or judged(name, cached[name].quotes, now) for name in names}
 
 
 def halted(pair: str) -> Distrust | None:
-    """Say that a pair's orders rest because an operator has paused it, if so."""
+    """Return the reason if an operator has paused the pair, so that its orders keep resting."""
     why = pauses().of(pair)
     return Distrust(f"{why[0]} is paused: {why[1]}") if why else None
 
 
 def judged(pair: str, known: Sequence[Quote], now: int) -> Sighting | Distrust:
-    """Judge one pair's quotes; a price that cannot be trusted ends the run of those that could."""
+    """Judge one pair's quotes. An untrusted price resets the run of polls over which a trusted price has held."""
     best = trusted(known, now, guards.LIMIT_QUOTE_AGE_MS, guards.QUOTE_STALE_MS, guards.LIMIT_VENUES_APART_MAX_BPS)
     if isinstance(best, Distrust):
         book.distrust(pair)
@@ -74,26 +75,26 @@ def judged(pair: str, known: Sequence[Quote], now: int) -> Sighting | Distrust:
 
 
 def doubt(pair: str, reason: str) -> None:
-    """Log why a pair fires nothing, when it begins to."""
+    """Log why a pair has stopped firing orders, once when that begins."""
     if pair not in doubted:
         log.warning("no price to trust, limit orders rest", pair=pair, reason=reason)
     doubted[pair] = reason
 
 
 def price_changed(pairs: Iterable[str]) -> None:
-    """Wake the limit worker for those of these pairs whose price has reached an order."""
+    """Wake the limit worker for the pairs whose price has reached an order."""
     resting = [pair for pair in pairs if book.has_levels(pair)]
     if not resting:
         return
     seen = sight(resting)
     reached = [pair for pair, one in seen.items() if isinstance(one, Sighting) and book.has_crossed(pair, one.level)]
-    # A price comes several times a second, also while nobody fires: that must not fill Redis.
+    # Prices arrive several times a second, even while no worker is firing. Their messages must not fill Redis.
     if reached and not dispatch.is_long(dispatch.FIRE):
         dispatch.send(dispatch.FIRE, pairs=reached)
 
 
 def check() -> None:
-    """Do for every pair with resting orders what a ring that was lost would have done."""
+    """Fire every pair with resting orders, in case a wake-up was lost, and take over abandoned claims."""
     for pair in book.pairs():
         for claim in book.abandoned(pair, now_ms()):
             log.warning("claim taken over", pair=pair, **about(claim.ids))
@@ -105,9 +106,9 @@ def check() -> None:
 
 
 def put_back(claim: Claim) -> None:
-    """Return claimed orders of a paused pair to the book, where its price finds them again after the pause.
+    """Return a paused pair's claimed orders to the book, to fire on a new price after the pause.
 
-    The price that reached them is no evidence any more by then.  One that must not wait is cancelled.
+    By then the price that reached them is no longer valid evidence. An IOC order is cancelled.
     """
     for start in range(0, len(claim.ids), MOVES):
         standing = live.standing(claim.ids[start : start + MOVES]).values()
@@ -118,11 +119,11 @@ def put_back(claim: Claim) -> None:
 
 
 def fire(pair: str) -> int:
-    """Fire what the pair's price has reached; return how many orders were claimed."""
+    """Fire the orders that the pair's price has reached; return how many orders were claimed."""
     seen = sight([pair]).get(pair)
     if not isinstance(seen, Sighting):
         return 0
-    # All that is reached is claimed first: what takes long to fire must not miss the price that reached it.
+    # Claim everything first: firing takes time, and later orders must not miss the price that reached them.
     claims: list[Claim] = []
     while now_ms() - seen.observed_at <= guards.LIMIT_QUOTE_AGE_MS:
         claim = book.claim(pair, seen, now_ms(), len(claims))
@@ -137,7 +138,8 @@ def fire(pair: str) -> int:
 def trigger(claim: Claim) -> None:
     """Move claimed orders to `triggered` and on to the order worker.
 
-    One that was amended, cancelled or expired meanwhile is not moved: that step has put it where it belongs.
+    An order that was amended, cancelled or expired meanwhile is skipped: that change has already put it where it
+    belongs.
     """
     for start in range(0, len(claim.ids), MOVES):
         with traces.work("fire"):
@@ -146,7 +148,7 @@ def trigger(claim: Claim) -> None:
 
 
 def set_off(ids: Sequence[str], claim: Claim) -> None:
-    """Move these of the claimed orders."""
+    """Fire these of the claimed orders."""
     standing = live.standing(ids)
     reached = [one for order_id in ids if (one := standing.get(order_id)) and is_reached(one, claim.sighting)]
     in_time = without_late(still_out(reached))
@@ -157,22 +159,22 @@ def set_off(ids: Sequence[str], claim: Claim) -> None:
 
 
 def is_reached(one: Standing, seen: Sighting) -> bool:
-    """Tell whether an order still rests, in time, and at a level the price has reached; one that pauses does not."""
+    """Return whether an order rests in the book (not in a pause), has not expired, and its level is reached."""
     rests = one.status is Status.PENDING and bool(one.place) and not is_over(one.order, now_ms())
     return rests and one.level is not None and one.level <= seen.level
 
 
 def still_out(claimed: Sequence[Standing]) -> list[Standing]:
-    """Return the orders that have not gone back into the book since they were claimed: to an amendment, say.
+    """Return the orders that have not returned to the book since they were claimed, such as by an amendment.
 
-    Those that have wait for a price of their own time; a step between this look and the next fails that one's swap.
+    Those that have wait for a price observed after that. If an order moves after this check, its compare-and-set fails.
     """
     back = book.where([one.order.id for one in claimed], [one.place for one in claimed])
     return [one for one, is_back in zip(claimed, back, strict=True) if not is_back]
 
 
 def without_late(tried: Sequence[Standing]) -> list[Standing]:
-    """Cancel the ioc orders that are tried too late; return the other orders."""
+    """Cancel the IOC orders that are tried too late; return the other orders."""
     late = late_among([one.order.id for one in tried if one.order.time_in_force is TimeInForce.IOC])
     if late:
         progress.advance([cancellation(one, TOO_LATE) for one in tried if one.order.id in late])
@@ -180,9 +182,9 @@ def without_late(tried: Sequence[Standing]) -> list[Standing]:
 
 
 def late_among(impatient: Sequence[str]) -> set[str]:
-    """Return those of these ioc orders that were accepted longer than IOC_WITHIN_MS ago.
+    """Return the IOC orders that were accepted more than IOC_WITHIN_MS ago.
 
-    By Postgres' clock, which stamped their acceptance: no two machines' clocks are compared.
+    This uses the clock of Postgres, which also stamped their acceptance, so clocks of two machines are never compared.
     """
     if not impatient:
         return set()
@@ -192,18 +194,17 @@ def late_among(impatient: Sequence[str]) -> set[str]:
 
 
 def is_over(order: Order, now: int) -> bool:
-    """Tell whether an order's time has passed."""
+    """Return whether an order has expired."""
     return order.expires_at is not None and order.expires_at <= now
 
 
 def triggered(one: Standing, seen: Sighting) -> Move:
-    """Make the move of an order that fires."""
     step = (Status.TRIGGERED, events.price_seen(one.order, seen))
     return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (step,), look_in_ms=live.GRACE_MS)
 
 
 def fire_or_cancel(order_ids: Sequence[str]) -> None:
-    """Fire these orders if their price is there, and cancel those of them that must not wait."""
+    """Fire these orders if their price is there; cancel the IOC orders that did not fire."""
     standing = live.standing(order_ids)
     for pair in sorted({one.order.pair.name for one in standing.values()}):
         fire(pair)
@@ -215,7 +216,7 @@ def fire_or_cancel(order_ids: Sequence[str]) -> None:
 
 
 def not_now(one: Standing, seen: Sighting | Distrust | None) -> Move:
-    """Make the move of an order that could not fire at once."""
+    """Return the cancellation of an IOC order that could not fire at once, with the reason."""
     order = one.order
     if isinstance(seen, Sighting):
         limit = plain(order.limit_price) if order.limit_price else "none"
@@ -226,11 +227,10 @@ def not_now(one: Standing, seen: Sighting | Distrust | None) -> Move:
 
 
 def cancellation(one: Standing, reason: str) -> Move:
-    """Make the move of an order that must not wait any longer."""
     step = (Status.CANCELLED, events.cancelled(reason))
     return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (step,))
 
 
 def since(order: Order, before: Order, at: int, now: int) -> int:
-    """Return an amended order's turn: asking for another price, or for more, sends it to the back of the queue."""
+    """Return an amended order's time priority: another price or a larger amount sends it to the back of the queue."""
     return now if order.limit_price != before.limit_price or order.amount_in > before.amount_in else at

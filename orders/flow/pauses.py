@@ -1,7 +1,8 @@
-"""What operators change while the engine runs: the catalogue's edits, announced, and pauses.
+"""Changes operators make while the engine runs: pauses, and the announcement of catalogue edits.
 
-A pause is a row in Postgres.  What accepts or fires orders knows the rows as they were PAUSES_S ago, at most; servers
-are told at once, over the channel layer.  Paused venues are mirrored in Redis, where those that quote and route look.
+A pause is a row in Postgres. Code that accepts or fires orders sees the rows at most PAUSES_S late; API servers are
+notified at once over the channel layer. Paused venues are mirrored in Redis, where the quoting and routing code reads
+them.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ log = structlog.get_logger(__name__)
 GROUP = "control"
 RETRY_S = 1.0
 PAUSES_S = 1.0
-"""How old a process's knowledge of the pauses may be."""
+"""Maximum age of a process's copy of the pauses."""
 
 
 class CannotPause(ValueError):
@@ -46,18 +47,17 @@ class Pauses:
 
     @property
     def any(self) -> bool:
-        """Tell whether any order could be kept out."""
+        """Return whether any order could be refused."""
         return self.everything is not None or bool(self.pairs)
 
     def of(self, pair: str) -> tuple[str, str] | None:
-        """Return what is paused of a pair's trade, and why; None when its orders come in and fire as ever."""
+        """Return what pauses trading on a pair, and why; None if its orders are accepted and fire as usual."""
         if self.everything is not None:
             return "trading", self.everything
         return (pair, self.pairs[pair]) if pair in self.pairs else None
 
 
 def read() -> Pauses:
-    """Read the rows."""
     rows = list(Pause.objects.values_list("scope", "name", "reason"))
     return Pauses(
         everything=next((reason for scope, _, reason in rows if scope == Scope.EVERYTHING), None),
@@ -67,11 +67,11 @@ def read() -> Pauses:
 
 
 pauses = Memory("pauses", read, Pauses(), (DatabaseError,), PAUSES_S)
-"""What is paused, as this process knows it."""
+"""The pauses, as this process knows them."""
 
 
 def pause(scope: str, name: str, reason: str, by: str) -> Pause:
-    """Pause a pair, a venue or everything; who pauses again gives a new reason.
+    """Pause a pair, a venue or all trading; pausing again replaces the reason.
 
     Raises CannotPause.
     """
@@ -83,7 +83,7 @@ def pause(scope: str, name: str, reason: str, by: str) -> Pause:
 
 
 def refuse(scope: str, name: str) -> None:
-    """Let pass what can be paused: what there is, except the last venue.
+    """Refuse to pause what does not exist, and the last venue that is not paused.
 
     Raises CannotPause.
     """
@@ -95,21 +95,21 @@ def refuse(scope: str, name: str) -> None:
 
 
 def resume(row: Pause, by: str) -> None:
-    """End a pause; what it held back fires with the next price."""
+    """End a pause; the orders it held back fire on the next price."""
     Pause.objects.filter(pk=row.pk).delete()
     log.warning("resumed", what=str(row), by=by)
     transaction.on_commit(pauses_changed)
 
 
 def pauses_changed() -> None:
-    """Have every process know what is paused now."""
+    """Notify every process that the pauses have changed."""
     pauses.forget()
     mirror()
     announce("pauses.changed")
 
 
 def mirror() -> None:
-    """Have every process know the paused venues and the guards; done again every few seconds by orders.flow.duties."""
+    """Mirror the paused venues and risk limits in Redis for every process; a duty repeats this every few seconds."""
     try:
         # One at a time, so that an older reading never replaces a newer one.
         with transaction.atomic():
@@ -121,13 +121,12 @@ def mirror() -> None:
 
 
 def catalogue_changed() -> None:
-    """Have every server process read tokens and pairs anew; one that misses this does so within seconds anyway."""
+    """Make every server process reload tokens and pairs; one that misses this does so within seconds anyway."""
     catalogue.forget()
     announce("catalogue.changed")
 
 
 def announce(what: str) -> None:
-    """Tell every server process."""
     try:
         async_to_sync(get_channel_layer().group_send)(GROUP, {"type": what})
     except (RedisError, OSError) as reason:
@@ -135,18 +134,18 @@ def announce(what: str) -> None:
 
 
 class Listener:
-    """This server process's ear on the channel layer."""
+    """This server process's subscription to control messages on the channel layer."""
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
 
     def ensure_listening(self) -> None:
-        """Start listening with the first request."""
+        """Start listening on the first request, and again if the listener has ended."""
         if self.task is None or self.task.done():
             self.task = asyncio.create_task(self.listen())
 
     async def listen(self) -> None:
-        """Obey what arrives; a lost layer is joined again."""
+        """Handle incoming messages; rejoin the channel layer after losing it."""
         layer = get_channel_layer()
         while True:
             try:
@@ -159,7 +158,6 @@ class Listener:
                 await asyncio.sleep(RETRY_S)
 
     def obey(self, message: dict[str, Any]) -> None:
-        """Do what the message says."""
         if message["type"] == "catalogue.changed":
             catalogue.forget()
         if message["type"] == "pauses.changed":
@@ -168,5 +166,4 @@ class Listener:
 
 @one_per_loop
 def listener() -> Listener:
-    """Return this server's listener."""
     return Listener()

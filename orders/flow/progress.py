@@ -1,4 +1,4 @@
-"""Moving orders: the one function through which a status changes."""
+"""Move orders: `advance` is the only function that changes an order's status."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -25,63 +25,63 @@ UNFILLED = FINAL - {Status.CONFIRMED}
 
 
 class Move(msgspec.Struct, frozen=True):
-    """One order from where it is believed to be to where it should go."""
+    """A move of one order: its expected current state and the statuses to pass through."""
 
     order_id: str
     type: OrderType
     status: Status
     seq: int | None
-    """Its last event; None for a move out of `submitted`, which goes by `tx`."""
+    """Its last event; None for a move out of `submitted`, which is matched by `tx`."""
     attempt: int
     steps: tuple[tuple[Status, Mapping[str, Any]], ...]
-    """The statuses to go through, each with the facts its event states."""
+    """The statuses to pass through, each with the facts of its event."""
     fence: str | None = None
-    """The claim it is in; None for an order that nobody holds, where status and seq decide alone."""
+    """The claim it is in; None for an unclaimed order, which is matched by status and seq alone."""
     tx: str | None = None
     """The transaction it is submitted as."""
     keep: bool = False
-    """Whether the mover goes on working on the order."""
+    """Whether the caller keeps its claim on the order."""
     look_in_ms: int = 0
-    """When it may be claimed again, if it is let go."""
+    """When it may be claimed again, if it is released."""
     unused: bool = False
-    """Whether the attempt does not count: nothing could be tried."""
+    """Whether the attempt does not count, because nothing could be tried."""
     body: str | None = None
-    """What `bodies.dumps` made of the order, if it goes back to `pending` with other terms or in another place."""
+    """The order encoded by `order_codec.dumps`, if it returns to `pending` with other terms or in another place."""
     amends: int | None = None
     """The version of the terms that an amendment changes."""
     at: int | None = None
-    """When it happened, epoch ms by the store's clock; None for now."""
+    """When it happened, in epoch ms by the store's clock; None for now."""
 
     @property
     def to(self) -> Status:
-        """Where it ends."""
+        """The status of the last step."""
         return self.steps[-1][0]
 
     @property
     def is_decision(self) -> bool:
-        """Tell whether Postgres must commit it before anybody is told."""
+        """Whether Postgres must commit the move before clients are told."""
         return self.to in UNFILLED or self.amends is not None
 
     @property
     def where(self) -> Where:
-        """Where the order is believed to stand."""
+        """The expected current state."""
         return Where(self.order_id, self.status, self.seq, self.fence, self.tx)
 
     @property
     def becoming(self) -> Becoming:
-        """Where it goes."""
+        """The new state."""
         look_in_ms = settings.ORDER_LEASE_MS if self.keep else self.look_in_ms
         sent = self.steps[-1][1]["txHash"] if self.to is Status.SUBMITTED else None
         return Becoming(self.to, look_in_ms, self.keep, self.unused, sent, self.body)
 
 
 def advance(moves: Sequence[Move]) -> dict[str, tuple[str, ...]]:
-    """Check each move against the table, swap the states atomically, append and publish their events.
+    """Check each move against the state machine, change the states atomically, append and publish the events.
 
-    Returns the JSON events of each order that moved; one that is missing was moved by somebody else, or its fence has
-    changed, or Postgres refused its end: whoever asked stops.  Of a move that goes by its transaction the seq in the
-    JSON is 0.  Raises IllegalStep for a move the table forbids, StoreError when Redis is away, DatabaseError when
-    Postgres is and an order was to end.
+    Returns the JSON events of each order that moved. An order that is not in the result was moved by another process,
+    or its fence has changed, or Postgres refused its end; the caller must then stop working on it. In a move matched by
+    its transaction the seq in the JSON is 0. Raises IllegalStep for a transition the state machine forbids, StoreError
+    when Redis is unreachable, and DatabaseError when Postgres is and an order was to end.
     """
     at = now_ms()
     won = swap([move for move in moves if not move.is_decision], at)
@@ -95,7 +95,7 @@ def advance(moves: Sequence[Move]) -> dict[str, tuple[str, ...]]:
 
 
 def swap(moves: Sequence[Move], now: int) -> dict[str, tuple[str, ...]]:
-    """Carry out moves that Redis decides."""
+    """Carry out the moves that Redis decides, by compare-and-set."""
 
     def attempt(epoch: int) -> dict[str, tuple[str, ...]]:
         asked = [Swap(move.where, move.becoming, tuple(told(move, epoch, now))) for move in moves]
@@ -125,7 +125,7 @@ def told(move: Move, epoch: int, now: int) -> Iterator[str]:
 
 
 def tell(done: Sequence[Move]) -> None:
-    """Log orders that moved: one line for all that came to the same status."""
+    """Log the orders that moved, grouped by their new status."""
     by_status: dict[Status, list[str]] = {}
     for move in done:
         by_status.setdefault(move.to, []).append(move.order_id)
@@ -135,7 +135,7 @@ def tell(done: Sequence[Move]) -> None:
 
 
 def wake_for_finals(finished: Sequence[Move]) -> None:
-    """Announce finished orders to DBSync, and failed ones to the dead-letter worker as well."""
+    """Wake DBSync for finished orders, and the dead-letter worker for failed ones."""
     if finished:
         try:
             dbsync.nudge()

@@ -1,9 +1,9 @@
-"""Noticing that Redis has forgotten something, and making it agree with Postgres again.
+"""Detect that Redis has lost data and make it agree with Postgres again.
 
-Emptied, it is filled anew: orders that move first, then those that rest.  Started again, it may hold orders as they
-once were: what Postgres learned of lately is compared before any order moves on, and the rest as after any other loss.
-And now and then orders are compared although nothing was noticed: the guarantee behind every lost write, as the sweep
-is behind every lost message.
+An emptied Redis is rebuilt: active orders first, then resting ones. A Redis that was restarted may hold outdated
+orders: everything that changed recently in Postgres is compared before any order moves on, and the rest is then rebuilt
+as after any other loss. Orders are also compared periodically without a detected loss: this covers lost writes, as the
+sweep covers lost messages.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,17 +28,17 @@ log = structlog.get_logger(__name__)
 PAGE = 500
 EVERY = Q()
 SETTLED_IN_S = 2
-"""Age from which an order open in Postgres ought to be in Redis."""
+"""Age from which an order that is open in Postgres should be in Redis."""
 LATELY_S = 60
-"""How long before a restart Redis may have forgotten what it was told; a file that is written every second and a
-replica that keeps up lose far less."""
+"""How far back before a restart Redis may have lost writes. A file written every second and a replica that keeps up
+lose far less."""
 
 
 def recover() -> None:
-    """Compare Postgres with Redis and repair Redis: everything after a loss, what is missing otherwise.
+    """Compare Postgres with Redis and repair Redis: everything after a loss, only what is missing otherwise.
 
-    There may be a million resting orders.  Without a loss orders/operations/reconciliation.py checks them, a few at a
-    time; after a loss one process rebuilds, and the others keep their threads for orders that move.
+    There may be a million resting orders. Without a loss orders/operations/reconciliation.py checks them, a few at a
+    time. After a loss one process rebuilds them, and the others keep their threads for active orders.
     """
     if noticed():
         if rebuild_marks.begin_rebuild():
@@ -53,12 +53,12 @@ def recover() -> None:
 
 
 def noticed() -> bool:
-    """Tell whether Redis has forgotten something, and not been made whole since."""
+    """Return whether Redis has lost data and has not been rebuilt since."""
     return epochs.recall() is not Recall.WHOLE or not rebuild_marks.is_rebuilt(epochs.current())
 
 
 def rebuild() -> None:
-    """Begin the next epoch, and put every unfinished order into Redis as Postgres knows it, those that move first."""
+    """Begin the next epoch and put every unfinished order into Redis from Postgres, active orders first."""
     if epochs.recall() is Recall.DOUBTFUL:
         comparison = epochs.compare()
         compare_lately()
@@ -74,7 +74,7 @@ def rebuild() -> None:
 
 
 def compare_lately() -> None:
-    """Restore the live orders that contradict what Postgres learned of them lately; no order moves meanwhile."""
+    """Restore live orders that contradict recent changes in Postgres; no order moves meanwhile."""
     restored = 0
     for order_ids in chain(moving(0), changed_lately()):
         restored += len(restoring.restore(order_ids, "Redis was started again"))
@@ -83,8 +83,8 @@ def compare_lately() -> None:
 
 
 def moving(older_than_s: int, which: Q = EVERY) -> Iterator[list[str]]:
-    """Yield pages of ids of orders that Postgres holds as unfinished and that do not rest."""
-    # In the order of the partial index on these orders, so that no plan walks through the others.
+    """Yield pages of ids of active orders: unfinished in Postgres and not resting."""
+    # Ordered like the partial index on these orders, so that no query plan scans the others.
     rows = models.Order.objects.filter(models.MOVING, which).order_by("created_at", "pk")
     rows = rows.filter(created_at__lt=Now() - timedelta(seconds=older_than_s))
     further = rows
@@ -97,7 +97,7 @@ def moving(older_than_s: int, which: Q = EVERY) -> Iterator[list[str]]:
 
 
 def waiting(which: Q = EVERY) -> Iterator[list[str]]:
-    """Yield pages of ids of orders that rest, as far as Postgres knows."""
+    """Yield pages of ids of orders that rest according to Postgres."""
     rows = models.Order.objects.filter(models.WAITING, which).order_by("pk").values_list("pk", flat=True)
     page = list(rows[:PAGE])
     while page:
@@ -106,14 +106,14 @@ def waiting(which: Q = EVERY) -> Iterator[list[str]]:
 
 
 def placed_lately() -> Iterator[list[str]]:
-    """Yield pages of ids of waiting orders accepted lately: whoever accepted one may have died before it was placed."""
+    """Yield pages of ids of recently accepted resting orders: their server may have died before placing them."""
     now = now_ms()
     first, last = first_at(now - LATELY_S * 1000), first_at(now - SETTLED_IN_S * 1000)
     return waiting(Q(pk__gt=first, pk__lt=last))
 
 
 def changed_lately() -> Iterator[list[str]]:
-    """Yield pages of ids of orders that ended unfilled or were tried within LATELY_S, or have been amended since."""
+    """Yield pages of ids of orders ended unfilled or tried within LATELY_S, or whose amendment Redis has lost."""
     ended = models.Order.objects.filter(closed_at__gt=Now() - timedelta(seconds=LATELY_S))
     found = [str(pk) for pk in ended.values_list("pk", flat=True)]
     yield from (found[start : start + PAGE] for start in range(0, len(found), PAGE))
@@ -122,9 +122,9 @@ def changed_lately() -> Iterator[list[str]]:
 
 
 def amended() -> Iterator[list[str]]:
-    """Yield pages of ids of resting orders whose amendment Redis has forgotten, however long ago that was.
+    """Yield pages of ids of resting orders whose amendment Redis has lost, however long ago it was made.
 
-    One that moved on with its old terms would be told things that no attempt can follow.
+    An order that moved on with its old terms would publish events for which no attempt can be committed.
     """
     rows = dict(models.Order.objects.filter(models.AMENDED).values_list("pk", "terms_seq"))
     ids = sorted(rows)
@@ -145,9 +145,9 @@ def tried_lately() -> Iterator[list[str]]:
 
 
 def repair(order_ids: Sequence[str]) -> int:
-    """Restore those that Redis lacks, or holds as if they had no attempt on its way; return how many were restored.
+    """Restore orders that Redis lacks or holds without their sent attempt; return how many were restored.
 
-    Finished ones are sent to DBSync again; those whose attempt has landed are brought to their end.
+    Finished orders are sent to DBSync again; orders whose attempt has landed are concluded.
     """
     here = live.statuses(order_ids)
     missing = [order_id for order_id in order_ids if order_id not in here]
@@ -163,7 +163,7 @@ def repair(order_ids: Sequence[str]) -> int:
 
 
 def rearchive(finished: Sequence[str]) -> None:
-    """Feed finished orders to DBSync again whose entries it never got; with a backlog they may yet come."""
+    """Feed finished orders to DBSync again if it never got their events. With a backlog they may still arrive."""
     if finished and dbsync.backlog() == 0:
         live.feed_again(finished)
         dbsync.nudge()

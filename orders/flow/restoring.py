@@ -1,7 +1,7 @@
-"""Restoring live orders from Postgres: those Redis has lost, and those that contradict what Postgres knows.
+"""Restore live orders from Postgres: those Redis has lost, and those that contradict Postgres.
 
-Redis is usually ahead: Postgres learns of an event moments later.  It is behind when it was emptied or came back as it
-was some time ago, and then Postgres has the word: an end stays an end, an attempt that was sent stays sent.
+Redis is usually ahead, since Postgres receives an event moments later. Redis is behind when it was emptied or came back
+in an earlier state. Then Postgres prevails: an end stays an end, and a sent attempt stays sent.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,14 +32,15 @@ log = structlog.get_logger(__name__)
 
 SOON_MS = 1
 MOVES_BACK = {"limitPrice", "amountIn"} & set(AMENDABLE)
-"""Amendments that send an order to the back of the queue at its price; less of the same at the same price is rare."""
+"""Amendments that send an order to the back of the queue at its price. A smaller amount does too here, although it
+should not: at an unchanged price it is rare."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A live order that must give way: how it stands, and how many events it has in common with Postgres' history.
+    """A live order that must be replaced: its state, and how many events it shares with Postgres' history.
 
-    `contradicts` when it has told others since.
+    `contradicts` is true if it has published other events after those.
     """
 
     stands: Live
@@ -48,16 +49,16 @@ class Conflict:
 
 
 def restore(order_ids: Sequence[str], reason: str) -> set[str]:
-    """Make live orders agree with Postgres; harmless for those that do.  Return the ids of those that were changed.
+    """Make live orders agree with Postgres; a no-op for those that do. Return the ids of the changed orders.
 
-    One that Postgres holds as finished is not put back into an emptied Redis: its events are read from Postgres.
+    An order that is finished in Postgres is not put back into an emptied Redis: its events are read from Postgres.
     Raises StoreError, DatabaseError.
     """
     if not order_ids:
         return set()
     rows = models.Order.objects.filter(pk__in=order_ids).prefetch_related("events", "attempts")
     here, told = live.statuses(order_ids), live.events(order_ids)
-    # Read last: an amendment that is told in between must not look as if it were not.
+    # Read last, so that an amendment published in between does not look as if Redis had lost it.
     versions = live.versions(order_ids)
     anew = cache(lambda: epochs.advance("orders had contradicted Postgres"))
     placements = []
@@ -73,7 +74,7 @@ def restore(order_ids: Sequence[str], reason: str) -> set[str]:
 
 
 def announce(done: Sequence[Placement], reason: str) -> None:
-    """Say which orders were restored, count them, and wake whoever goes on with them."""
+    """Log and count the restored orders, and wake the order worker for those that can continue."""
     for field in named([one.order.id for one in done]):
         log.warning("orders restored", reason=reason, **field)
     metrics.restored(reason, len(done))
@@ -83,17 +84,17 @@ def announce(done: Sequence[Placement], reason: str) -> None:
 
 
 def rests(one: Placement) -> bool:
-    """Tell whether a placed order waits, which is the book's business."""
+    """Return whether a placed order rests; it then belongs to the book, not the order worker."""
     return one.order.waits and one.status is Status.PENDING
 
 
 def placement(
     row: models.Order, stands: Live | None, told: Sequence[Event], anew: Callable[[], int], *, older: bool = False
 ) -> Placement | None:
-    """Make a live order of its row and its events, if Redis needs it; None when not, or when its pair is gone.
+    """Make a live order from its row and events; None if Redis does not need it, or its pair is gone.
 
-    One that cannot be restored must not stop the others.  `anew` begins an epoch later than any of its events; `older`
-    says that the live order has older terms than the row, on which no attempt of it would ever be committed.
+    An order that cannot be restored must not block the others. `anew` begins an epoch later than any of its events.
+    `older` means that the live order has older terms than the row, so no attempt of it could ever be committed.
     """
     final = row.status in models.FINALS
     if stands is None and final:
@@ -104,7 +105,7 @@ def placement(
             return placement_of(row, known)
         conflict = conflict_of(row, known, stands, told, older=older)
         if conflict is None:
-            # The archive took over what was told in place of the amendment: only the terms are to be mended.
+            # DBSync has written the events published in place of the amendment, so only the terms need repair.
             return replace(placement_of(row, told), instead=stands) if older else None
         if conflict.contradicts:
             known = tell_anew(row, known, conflict.in_common, anew())
@@ -117,30 +118,30 @@ def placement(
 def conflict_of(
     row: models.Order, known: Sequence[Event], stands: Live, told: Sequence[Event], *, older: bool = False
 ) -> Conflict | None:
-    """Compare a live order with Postgres; None when what Redis has told is right, or ahead."""
+    """Compare a live order with Postgres; None if what Redis has published is right or ahead."""
     shared = shared_by(known, told)
     if shared == len(known):
-        # Everything Postgres has is here.  Only an end leaves nothing to come.
+        # Redis has every event Postgres has. Being ahead is a conflict only if the order has ended in Postgres.
         behind_its_end = row.status in models.FINALS and len(told) > shared
         return Conflict(stands, shared, contradicts=True) if behind_its_end else None
     if shared == len(told):
         return Conflict(stands, shared, contradicts=False)
     if is_settled(row) or older or known[shared]["epoch"] > told[shared]["epoch"]:
-        # What is of a later epoch than all that was told since withdraws it as it is.
+        # Events of a later epoch than all that Redis has published already supersede it, without a new epoch.
         return Conflict(stands, shared, contradicts=known[shared]["epoch"] <= told[-1]["epoch"])
-    # Redis went on from where it was, before anybody knew that it had forgotten something; DBSync takes that over.
+    # Redis went on from its earlier state before the loss was detected. DBSync writes those events to Postgres.
     return None
 
 
 def shared_by(known: Sequence[Event], told: Sequence[Event]) -> int:
-    """Count the events, from the first, that two histories share; the first is the same in all."""
+    """Count the leading events that two histories share; event 1 is always the same."""
     pairs = zip(known[1:], told[1:], strict=False)
     differ = (at for at, (a, b) in enumerate(pairs, 1) if (a["epoch"], a["at"]) != (b["epoch"], b["at"]))
     return next(differ, min(len(known), len(told)))
 
 
 def is_settled(row: models.Order) -> bool:
-    """Tell whether Postgres has decided something that no live state can undo: an end, or a transaction on its way."""
+    """Return whether Postgres has something no live state can undo: an end, or a sent transaction."""
     return row.status in models.FINALS or any(
         attempt.state in HOLDING_ATTEMPT and attempt.state != AttemptState.PREPARED for attempt in row.attempts.all()
     )
@@ -148,9 +149,11 @@ def is_settled(row: models.Order) -> bool:
 
 @step("anew", Store.POSTGRES, "an order's last events have a new epoch")
 def tell_anew(row: models.Order, known: Sequence[Event], in_common: int, epoch: int) -> list[Event]:
-    """Give the events past those in common a new epoch, here and in Postgres; none if somebody else has done so.
+    """Give the events after `in_common` a new epoch, in Postgres and in the returned history.
 
-    Whoever saw the live order's own is told by that that they are withdrawn.  Raises StoreError when the epoch is over.
+    Returns an empty list if the order has changed in Postgres, because another process has done this already. The new
+    epoch tells clients that saw the live order's own events that these are withdrawn. Raises StoreError when the epoch
+    is over.
     """
     again = [*known[:in_common], *({**event, "epoch": epoch} for event in known[in_common:])]
     with transaction.atomic():
@@ -166,12 +169,11 @@ def tell_anew(row: models.Order, known: Sequence[Event], in_common: int, epoch: 
 
 
 def version(row: models.Order) -> tuple[int, int, list[tuple[int, int]]]:
-    """Tell one reading of an order and its events from another."""
+    """Return a value that changes whenever the order or its events change."""
     return row.epoch, row.seq, sorted((event.seq, event.epoch) for event in row.events.all())
 
 
 def as_row(event: Event) -> models.OrderEvent:
-    """Write an event as its row."""
     return models.OrderEvent(
         order_id=event["orderId"],
         seq=event["seq"],
@@ -184,17 +186,17 @@ def as_row(event: Event) -> models.OrderEvent:
 
 
 def placement_of(row: models.Order, known: Sequence[Event]) -> Placement:
-    """Make a live order of its row and the events it has."""
+    """Make a live order from its row and events."""
     last, order = known[-1], terms.order_of(row)
     status = Status(last["status"])
     made = list(row.attempts.all())
     return Placement(
         order=order,
         status=status,
-        # Numbers are not used twice, also when the claims that had them left no event.
+        # Attempt numbers are never reused, even if the claim that had one left no event.
         attempt=max([int(last["attempt"]), *(attempt.number for attempt in made)]),
         events=tuple(live.encode(event) for event in known),
-        # A limit order rests until its price comes; of the others somebody must look what has come already.
+        # A limit order rests until its price comes. Any other order must be checked: its condition may hold already.
         look_in_ms=0 if only_rests(order) else SOON_MS,
         since=turn(row, known),
         base=not_counted(known, made),
@@ -203,17 +205,17 @@ def placement_of(row: models.Order, known: Sequence[Event]) -> Placement:
 
 
 def not_counted(known: Sequence[Event], made: Sequence[models.Attempt]) -> int:
-    """Count the attempts that do not count: those before the order last rested, and those never sent since."""
+    """Count the attempts that use up no try: those before the order last rested, and later ones never sent."""
     rested = max(int(event["attempt"]) for event in known if event["status"] == Status.PENDING)
     return rested + sum(one.state == AttemptState.WITHDRAWN and one.number > rested for one in made)
 
 
 def only_rests(order: Order) -> bool:
-    """Tell whether an order may rest in the book with nobody looking at it before its price comes."""
+    """Return whether an order may rest in the book without any check before its price comes."""
     return order.type is OrderType.LIMIT and order.time_in_force is not TimeInForce.IOC
 
 
 def turn(row: models.Order, known: Sequence[Event]) -> int:
-    """Return an order's turn in the book: since when it has asked for this price and no less, in epoch milliseconds."""
+    """Return an order's time priority in epoch ms: its last price or amount amendment, otherwise its creation."""
     moved = [event["at"] for event in known if MOVES_BACK & event.get("amended", {}).keys()]
     return terms.epoch_ms(datetime.fromisoformat(moved[-1]) if moved else row.created_at)

@@ -1,4 +1,4 @@
-"""The decision of a try: which venue, for what least amount, or why not now."""
+"""Route a try: choose the venue and the minimum output, or return why the order cannot be tried now."""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -19,11 +19,11 @@ from routing.guards import guards
 from routing.router import Basis, Route
 
 U64_MAX = 2**64 - 1
-"""What an instruction's amount can hold."""
+"""Largest amount an instruction can hold."""
 
 
 class Routed(msgspec.Struct, frozen=True):
-    """A claimed order with its route and the least it accepts, in base units."""
+    """A claimed order with its route and the minimum output it accepts, in base units."""
 
     claim: Claim
     route: Route
@@ -31,9 +31,9 @@ class Routed(msgspec.Struct, frozen=True):
 
 
 def route(claims: Iterable[Claim], bases: Mapping[str, Basis]) -> tuple[list[Routed], list[Move]]:
-    """Choose a venue and the least amount out for each order; return, beside them, the moves of those without a route.
+    """Choose venue and minimum output of each order; also return the moves of the orders without a route.
 
-    Whatever goes wrong with one, the others are routed.
+    An error in one order does not affect the others.
     """
     routed, moves = [], []
     for claim in claims:
@@ -66,7 +66,7 @@ def chosen(claim: Claim, basis: Basis) -> Routed:
 
 
 class PriceGone(Exception):
-    """The best venue would not fill the order at the price it named; `needed` is the price, less fee, that would."""
+    """The best venue would not fill the order at its own price; `needed` is the price, net of fees, that would."""
 
     def __init__(self, message: str, needed: Decimal) -> None:
         super().__init__(message)
@@ -85,13 +85,13 @@ def good_enough(order: Order, chosen: Route) -> Route:
     raise PriceGone(
         f"{offer.quote.venue}, the best venue, would pay {shown(offer.amount_out, token)} {token.symbol}, "
         f"less than the {shown(order.floor_out, token)} of the order's own price",
-        # What the order's size costs at this depth, it will cost at the next price too.
+        # Assumes that the order's size costs as much at the next price as at the current depth.
         MATHS.divide(MATHS.multiply(offer.quote.net_price, order.floor_out), Decimal(offer.amount_out)),
     )
 
 
 def rest_again(claim: Claim, gone: PriceGone) -> Move:
-    """Send an order back to the book, to fire no earlier than at a price that can fill its size."""
+    """Return an order to the book, to fire only at a price that can fill its size."""
     order, failure = claim.order, BelowOwnPrice(str(gone))
     if order.limit_price is None:
         return endings.back(endings.tried(claim), order, claim.returns, failure)
@@ -101,7 +101,7 @@ def rest_again(claim: Claim, gone: PriceGone) -> Move:
 
 
 class PriceImpact(Exception):
-    """The order is so large for its pools, or so small for their rounding, that its own size spoils its price."""
+    """The order is so large for its pools, or so small for their rounding, that its size worsens its price too much."""
 
 
 def affordable(order: Order, chosen: Route) -> Route:

@@ -1,8 +1,8 @@
-"""From `submitted` to the end: all open attempts are looked up together, and nothing waits in a worker slot.
+"""Settle submitted orders: open attempts are looked up in batches, and no worker slot is held while waiting.
 
-Two rounds, run by the order worker.  `look` asks the chain about watched signatures, often.  `audit` goes through
-Postgres for attempts that have been open for a while: it sends the same bytes again, watches them anew if Redis lost
-them, proves dead those whose blockhash is past its last valid height, and decides about those a worker left unsent.
+The order worker runs two duties. `look` asks the chain about watched signatures, often. `audit` goes through Postgres
+for attempts that have been open for a while: it resends the same bytes, watches them again if Redis lost them, expires
+those whose blockhash is past its last valid height, and decides about those a worker left unsent.
 
 An order is moved by the signature of its attempt, whatever happened to it meanwhile.
 """
@@ -34,20 +34,20 @@ from routing.wiring import chain
 log = structlog.get_logger(__name__)
 
 LOOKS_PER_SECOND = 10_000
-"""Signatures looked up per second at most; with more of them open each is looked up less often."""
+"""Maximum signatures looked up per second; with more of them open, each is looked up less often."""
 
 
 def broadcast(sent: Sequence[Prepared]) -> None:
-    """Send the bytes of attempts committed as sent.  A chain that does not answer proves nothing: `audit` resends."""
+    """Send the bytes of attempts committed as sent. A missing answer proves nothing, so `audit` resends."""
     if sent:
         deliver([attempt.raw for attempt in sent])
 
 
 @step("send", Store.CHAIN, "the bytes have left")
 def deliver(raws: Sequence[bytes]) -> bool:
-    """Hand bytes to the chain; False when it did not answer.
+    """Send bytes to the chain; return False if it did not answer.
 
-    Bytes it refuses to take in stay open like any others until their blockhash has expired: that alone is proof.
+    Attempts the chain refuses stay open like any others until their blockhash has expired: only that proves them dead.
     """
     try:
         with traces.call("send transactions", **{"engine.batch.transactions": len(raws)}):
@@ -61,7 +61,7 @@ def deliver(raws: Sequence[bytes]) -> bool:
 
 
 def watch(signatures: Sequence[str]) -> None:
-    """Have these signatures looked up from now on."""
+    """Schedule look-ups of these signatures, starting now."""
     lookups.add(signatures, 0, now_ms())
 
 
@@ -76,7 +76,7 @@ def look() -> int:
 
 
 def audit() -> int:
-    """Take up to LOOKUP_LIMIT attempts open for longer than CONFIRM_RESEND_MS; return how many there were."""
+    """Audit up to LOOKUP_LIMIT attempts open for longer than CONFIRM_RESEND_MS; return how many there were."""
     decide_left()
     taken = attempts.unsettled(settings.CONFIRM_RESEND_MS, LOOKUP_LIMIT)
     if not taken:
@@ -91,10 +91,11 @@ def audit() -> int:
 
 
 def decide_left() -> None:
-    """Send or withdraw attempts whose worker has done neither for as long as its lease.
+    """Send or withdraw attempts whose worker has done neither for the length of a lease.
 
-    One whose order is submitted as it goes out: its worker was stopped between the swap and the send.  Any other is
-    withdrawn; should its worker wake and win the swap after all, it finds that the attempt is not its to send.
+    An attempt whose order is submitted with it is sent: its worker stopped between the compare-and-set and the send.
+    Any other is withdrawn. If its worker wakes up and wins the compare-and-set after all, it can no longer mark the
+    attempt as sent.
     """
     left = attempts.left_prepared(settings.ORDER_LEASE_MS, LOOKUP_LIMIT)
     here = live.statuses([order_id for order_id, _, _ in left])
@@ -114,12 +115,12 @@ def resend(unknown: Sequence[tuple[str, bytes, int]]) -> None:
 
 
 def expiry(signature: str) -> Finding:
-    """Say why an attempt is dead that the chain never executed."""
+    """Return the finding for an attempt whose blockhash expired before the chain executed it."""
     return Finding(signature, Landing.UNKNOWN, error_code="expired", error="its blockhash expired before it landed")
 
 
 def decided(seen: Look) -> list[Settled]:
-    """Record what the chain decided."""
+    """Record the attempts that landed or were rejected."""
     by_landing = {landing: [f for f in seen.findings.values() if f.landing is landing] for landing in Landing}
     now = now_ms()
     return [
@@ -129,7 +130,7 @@ def decided(seen: Look) -> list[Settled]:
 
 
 def conclude(settled: Sequence[Settled]) -> None:
-    """Move the orders of decided attempts: confirmed, another try, back to the book, or failed."""
+    """Move the orders of settled attempts: confirmed, retried, back to the book, or failed."""
     if not settled:
         return
     vain = [attempt.order_id for attempt in settled if fired_in_vain(attempt)]
@@ -144,24 +145,24 @@ def moves(attempt: Settled, waiting: Standing | None) -> Iterator[Move]:
     try:
         yield move(attempt, waiting)
     except UnknownPair as pair:
-        # Its neighbours must not suffer; it is tried again when the sweep comes by.
+        # It must not block the other orders. The sweep retries it.
         log.error("order not concluded, its pair is gone", order_id=attempt.order_id, pair=str(pair))
 
 
 def restore_unmoved(unmoved: Sequence[Settled]) -> None:
-    """Restore orders that Redis does not hold as submitted so, nor as ended: it has forgotten something."""
+    """Restore orders that Redis holds neither as submitted with this attempt nor as ended: it has lost data."""
     here = live.statuses([attempt.order_id for attempt in unmoved])
     stray = [order_id for order_id, one in here.items() if one.status not in FINAL]
     restoring.restore(stray, "its attempt is decided")
 
 
 def fired_in_vain(attempt: Settled) -> bool:
-    """Tell whether the price was gone when a waiting order's transaction came to be executed."""
+    """Return whether a resting order's transaction was rejected because the price was gone when it executed."""
     return attempt.state is AttemptState.REJECTED and attempt.error_code in NOT_NOW and waits(attempt.type)
 
 
 def move(attempt: Settled, waiting: Standing | None) -> Move:
-    """Decide what a settled attempt means for its order; `waiting` is given for one that fired in vain."""
+    """Return the move that follows a settled attempt; `waiting` is given for an order that fired in vain."""
     tried = Tried(
         attempt.order_id, attempt.type, Status.SUBMITTED, None, attempt.number, attempt.tries, tx=attempt.signature
     )
@@ -180,18 +181,18 @@ def move(attempt: Settled, waiting: Standing | None) -> Move:
 
 
 def confirmed_facts(attempt: Settled) -> events.Facts:
-    """State what was got, against what was quoted."""
+    """Return the facts of the fill, compared with the quote."""
     fill = Fill(attempt.venue, attempt.signature, attempt.slot, attempt.amount_out, attempt.fee_lamports)
     pair = catalogue().pair(attempt.pair)
     return events.confirmed(pair, attempt.amount_in, attempt.expected_out, attempt.fee_bps, fill)
 
 
 def revisit(order_ids: Sequence[str]) -> None:
-    """Go on with submitted orders nobody has settled: conclude what is decided, watch what is open."""
+    """Resume submitted orders that are not settled: conclude decided attempts, watch open ones."""
     submitted = {i: one for i, one in live.statuses(order_ids).items() if one.status is Status.SUBMITTED}
     unnamed = [order_id for order_id, one in submitted.items() if not one.tx]
     named = {one.order_id: one.signature for one in attempts.holding(unnamed)} if unnamed else {}
-    # Submitted by the version before this one, which did not say so in the live state.
+    # Orders submitted by the previous engine version, which did not store the transaction in the live state.
     live.name_transactions(named)
     found = chain_results.by_signature([*named.values(), *(one.tx for one in submitted.values() if one.tx)])
     conclude([attempt for attempt in found if attempt.state not in attempts.OPEN])

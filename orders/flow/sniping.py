@@ -1,9 +1,9 @@
-"""Sniper orders: armed until the market shows what they wait for, then judged by the gates, then fired or refused.
+"""Sniper orders: armed until their market conditions hold, then put through the token checks, then fired or refused.
 
-Every market event is looked at once, by the sniper worker, for the orders it can fire: those that watch its token for
-what is there now.  An order of several conditions watches one that is not met; when that is, it watches the next.  One
-whose conditions hold watches for its price, or for the market to show what a gate has to know.  An event is
-acknowledged after its orders have moved: a worker that dies loses none.
+The sniper worker processes every market event once, for the orders it can fire: those that watch the event's token for
+what the market shows now. An order with several conditions watches one that is not met; once that one is met, it
+watches the next. An order whose conditions all hold watches for its price, or for the market data that a token check
+needs. An event is acknowledged after its orders have moved, so a worker that dies loses none.
 """
 
 import threading
@@ -43,35 +43,35 @@ log = structlog.get_logger(__name__)
 matching = threading.Lock()
 
 ITS_WORTH = Condition(Kind.LIQUIDITY)
-"""What an order watches for whose token's worth nobody knows."""
+"""The watch of an order whose token's liquidity is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the market shows of the tokens that some orders wait for, at one moment (epoch ms)."""
+    """What the market shows of some orders' tokens at one moment (epoch ms)."""
 
     now: int
     states: Mapping[str, TokenState]
     facts: Mapping[str, TokenFacts]
     happened: Mapping[str, MarketEvent]
-    """The last event of each token, for those that have just had one."""
+    """The last event of each token that has just had one."""
     prices: Mapping[str, Decimal]
-    """The best fresh price, less fee, of each pair that has one: tokens out per token in."""
+    """The best fresh price of each pair that has one, net of fees: tokens out per token in."""
 
     def allows(self, one: Standing) -> bool:
-        """Tell whether the price is within what the order would pay; one that nobody knows yet is found out later."""
+        """Return whether the price is within the order's maximum. An unknown price passes: routing checks it later."""
         most, price = one.order.max_price, self.prices.get(one.order.pair.name)
         return most is None or price is None or affords(most, price)
 
     def verdicts(self, one: Standing) -> list[Verdict]:
-        """Put the token through the gates."""
+        """Run the token checks."""
         limits = Limits(guards.SNIPE_LIQUIDITY_MIN_USD * 100, guards.SNIPE_TOP_HOLDER_MAX_BPS)
         return gates.judge(self.facts[mint_of(one)], limits, allow_unknown=one.order.allow_unknown)
 
 
 def match() -> int:
-    """Look at the market events nobody has looked at yet; return how many there were."""
-    # One look in this process at a time: a second would only be given the same events.
+    """Process all unprocessed market events; return how many there were."""
+    # One at a time per process: a second call would only get the same events.
     if not matching.acquire(blocking=False):
         return 0
     try:
@@ -81,20 +81,20 @@ def match() -> int:
 
 
 def take(entries: Sequence[tape.Entry]) -> int:
-    """Look at a batch of events, then acknowledge them; return how many there were."""
+    """Process a batch of events, then acknowledge them; return how many there were."""
     try:
         react([event for _, event in entries])
     except (StoreError, DatabaseError):
         raise
     except Exception:
-        # A defect must not hold up every later event; its orders are looked at again with the next of their token.
+        # A bug must not block all later events. The next event of the same token checks its orders again.
         log.exception("market events not looked at", events=[event.id for _, event in entries])
     tape.group.ack([entry_id for entry_id, _ in entries])
     return len(entries)
 
 
 def react(happened: Sequence[MarketEvent]) -> None:
-    """Fire the orders that these events complete."""
+    """Fire the orders whose conditions these events complete."""
     latest, now = {event.mint: event for event in happened}, moment_of(happened)
     watched = book.watched(latest)
     states = tape.states({mint: one.windows for mint, one in watched.items()}, now)
@@ -103,10 +103,10 @@ def react(happened: Sequence[MarketEvent]) -> None:
 
 
 def moment_of(happened: Sequence[MarketEvent]) -> int:
-    """Return the moment at which these events are looked at.
+    """Return the moment at which these events are judged.
 
-    One may carry a time just ahead of this process's reading of the store's clock, and must count all the same; one far
-    ahead of it must not make everything else look old.
+    An event may be stamped slightly ahead of this process's reading of the store's clock and must still count. One
+    stamped far ahead must not make everything else look old.
     """
     now = now_ms()
     return max(now, min(now + AHEAD_MAX_MS, max(event.at for event in happened)))
@@ -115,7 +115,7 @@ def moment_of(happened: Sequence[MarketEvent]) -> int:
 def reached(
     states: Mapping[str, TokenState], watched: Mapping[str, Watched], now: int
 ) -> dict[str, dict[str, int | None]]:
-    """Return, by token, the indexes whose orders may fire, and up to which threshold they may."""
+    """Return, by token, the indexes whose orders may fire and the highest threshold reached in each."""
     levels = price_levels({pair for one in watched.values() for pair in one.pairs if not pauses().of(pair)}, now)
     found: dict[str, dict[str, int | None]] = {}
     for mint, state in states.items():
@@ -129,10 +129,10 @@ def reached(
 
 
 def price_levels(pairs: Collection[str], now: int) -> dict[str, int | None]:
-    """Return the level of each pair's best fresh price.
+    """Return the level of each pair's best fresh price; None lets every order be checked.
 
-    While the venues of a pair are silent, only orders that would pay anything may fire: the others have been kept by a
-    price before.  Where nobody asks for prices, since the pair is retired, each is to find out by itself.
+    While a pair's venues are silent, only orders without a maximum price may fire: the others were held back by a price
+    before. A retired pair is not quoted, so each of its orders is checked on its own.
     """
     if not pairs:
         return {}
@@ -143,12 +143,12 @@ def price_levels(pairs: Collection[str], now: int) -> dict[str, int | None]:
 
 
 def evaluate(order_ids: Sequence[str]) -> None:
-    """Look at orders just armed, or armed again: what they wait for may be there already."""
+    """Check orders that were just armed, or armed again: what they wait for may be there already."""
     judge(order_ids, {}, now_ms())
 
 
 def judge(order_ids: Sequence[str], happened: Mapping[str, MarketEvent], now: int) -> None:
-    """Fire, refuse, or leave armed each of these orders by what the market shows of its token."""
+    """Fire, refuse or leave armed each of these orders, by what the market shows of its token."""
     armed = armed_among(order_ids)
     seen = look_at(armed, happened, now)
     ready, left = [], []
@@ -170,18 +170,21 @@ def judge(order_ids: Sequence[str], happened: Mapping[str, MarketEvent], now: in
 
 
 def kept_by(one: Standing, seen: Seen) -> Watch | None:
-    """Return what keeps an armed order, for it to watch; None when nothing does, and it fires or is refused."""
+    """Return what an armed order must watch for next; None if nothing is missing and it fires or is refused."""
     order = one.order
     if unmet := first_unmet(order.trigger, seen.states[mint_of(one)]):
         return unmet
     if not seen.allows(one) or pauses().of(order.pair.name):
         return price_watch(order.pair, order.max_price)
-    # What the market showed may have been lost, or be too old; to fail for that would be for good.
+    # Market data may be lost or too old. Refusing the order for that would be permanent, so it waits instead.
     return ITS_WORTH if gates.awaits_market(seen.verdicts(one)) else None
 
 
 def armed_among(order_ids: Sequence[str]) -> list[Standing]:
-    """Return how those orders stand that are armed, with the pair of a token that was listed a moment ago."""
+    """Return the current state of those orders that are armed.
+
+    Reloads the catalogue if it lacks a pair, because the pair's token may have been listed a moment ago.
+    """
     standing = live.standing(order_ids)
     if not all(is_traded(one) for one in standing.values()):
         catalogue.forget()
@@ -190,23 +193,23 @@ def armed_among(order_ids: Sequence[str]) -> list[Standing]:
 
 
 def is_traded(one: Standing) -> bool:
-    """Tell whether the catalogue, as this process remembers it, has the order's pair."""
+    """Return whether the order's pair is in this process's copy of the catalogue."""
     return one.order.pair.name in catalogue().pairs
 
 
 def is_armed(one: Standing) -> bool:
-    """Tell whether an order is a sniper's that waits, and in time."""
+    """Return whether an order is a sniper order that waits and has not expired."""
     waits = one.order.type is OrderType.SNIPER and one.status is Status.PENDING
     return waits and not is_over(one.order, now_ms())
 
 
 def mint_of(one: Standing) -> str:
-    """Name the token an order would buy."""
+    """Return the mint of the token an order would buy."""
     return one.order.pair.token_out.mint
 
 
 def look_at(armed: Sequence[Standing], happened: Mapping[str, MarketEvent], now: int) -> Seen:
-    """Gather what the market shows of these orders' tokens."""
+    """Collect what the market shows of these orders' tokens."""
     windows: dict[str, set[int]] = defaultdict(set)
     for one in armed:
         windows[mint_of(one)] |= {condition.window_ms for condition in one.order.trigger if condition.window_ms}
@@ -216,7 +219,7 @@ def look_at(armed: Sequence[Standing], happened: Mapping[str, MarketEvent], now:
 
 
 def prices(pairs: Iterable[str], now: int) -> dict[str, Decimal]:
-    """Return the best fresh price of each pair that has one."""
+    """Return the best fresh price of each pair that has one, net of fees."""
     found = {}
     for name, cached in quotes.cached(pairs).items():
         if winner := best(quote for quote in cached.quotes if quote.age(now) <= guards.QUOTE_FRESH_MS):
@@ -225,7 +228,7 @@ def prices(pairs: Iterable[str], now: int) -> dict[str, Decimal]:
 
 
 def fired(one: Standing, seen: Seen) -> Move:
-    """Make the move of an order whose conditions hold: on its way, or refused by a gate."""
+    """Return the move of an order whose conditions hold: triggered, and then failed if it is refused."""
     mint = mint_of(one)
     verdicts = seen.verdicts(one)
     evidence = {
@@ -245,7 +248,7 @@ def fired(one: Standing, seen: Seen) -> Move:
 
 
 def refusal(one: Standing, verdicts: Sequence[Verdict]) -> Failure | None:
-    """Say why an order that would fire must not: a gate refuses its token, or nobody sells it for the order's."""
+    """Return why an order must not fire: a token check refuses its token, or its pair is not traded. None if it may."""
     if refused := gates.refusals(verdicts):
         return RefusedByTokenChecks(f"the token was refused: {refused}")
     if not is_traded(one):
@@ -254,7 +257,7 @@ def refusal(one: Standing, verdicts: Sequence[Verdict]) -> Failure | None:
 
 
 def event_facts(event: MarketEvent | None, now: int) -> dict[str, object] | None:
-    """State the event on which an order fired; none for one whose conditions held when it was armed."""
+    """Return the facts of the event that fired an order; None if its conditions held when it was armed."""
     if event is None:
         return None
     return {
@@ -268,7 +271,7 @@ def event_facts(event: MarketEvent | None, now: int) -> dict[str, object] | None
 
 
 def shown(condition: Condition, state: TokenState) -> str:
-    """Write what the market had of a condition: how many pools, or dollars."""
+    """Format the market's value for a condition: a number of pools, or US dollars."""
     match condition.kind:
         case Kind.LAUNCH:
             return str(state.pools)

@@ -1,6 +1,6 @@
-"""The sweep: finding orders that nobody was told of, or whose worker has gone.
+"""The sweep: find orders whose wake-up was lost or whose worker has died.
 
-It is the guarantee behind every lost message.
+It covers every lost message.
 """
 
 from orders.flow import decisions, dispatch, restoring, waiting
@@ -8,11 +8,11 @@ from orders.stores import live
 
 SWEEP_LIMIT = 500
 QUEUE_LONG = 200
-"""Messages in the order queue past which the sweep leaves orders that nobody has begun to them."""
+"""Queue length above which the sweep leaves orders no worker has started to the messages already queued."""
 
 
 def sweep() -> int:
-    """Wake workers for orders whose time has come: retries, lapsed leases, lost wake-ups, pauses.  Return how many."""
+    """Wake workers for due orders: retries, lapsed leases, lost wake-ups, ended pauses. Return how many there were."""
     due = live.due(SWEEP_LIMIT, queue_is_long=dispatch.waiting("order") > QUEUE_LONG)
     if due.hints:
         dispatch.send(dispatch.EXECUTE, due.hints)

@@ -1,7 +1,7 @@
-"""Orders that wait, and what a person does with them: change them, cancel them, let them expire.
+"""Resting orders: amend, cancel and expire them.
 
-Whatever happens to a resting order, its price reached, an amendment, a cancellation, its expiry, is one compare-and-set
-on its live state; of two in the same instant one wins, and the other is told what won.
+Every change to a resting order (its price is reached, an amendment, a cancellation, its expiry) is one compare-and-set
+on its live state. Of two at the same instant one wins, and the caller of the other learns which one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,13 +29,13 @@ log = structlog.get_logger(__name__)
 
 EXPIRED_MAX = 500
 TRIES = 5
-"""Times a cancellation meets an amendment before it gives up; each of them is somebody's deliberate act."""
+"""Tries of a cancellation that loses to amendments before it gives up; each amendment is a deliberate request."""
 ALL_WITHIN_S = 20.0
-"""How long cancelling all of a pair may take; what is left then is said, not done."""
+"""Time limit for cancelling all orders of a pair; after it, the result says that some are left."""
 
 
 class NotResting(Exception):
-    """The order does not wait any more, or never did; `status` is where it stands."""
+    """The order is no longer resting, or never was; `status` is its current status."""
 
     def __init__(self, order_id: str, status: Status, seq: int) -> None:
         super().__init__(order_id, status, seq)
@@ -43,7 +43,7 @@ class NotResting(Exception):
 
 
 class Changed(Exception):
-    """The order has moved on since the caller looked; `seq` is its last event now."""
+    """The order has moved on since the caller read it; `seq` is its last event now."""
 
     def __init__(self, order_id: str, seq: int) -> None:
         super().__init__(order_id, seq)
@@ -52,7 +52,7 @@ class Changed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The outcome of cancelling all: how many were, how many moved on first, and whether none is left."""
+    """The result of cancelling all: orders cancelled, orders that moved on first, and whether none is left."""
 
     cancelled: int
     lost: int
@@ -60,7 +60,7 @@ class Cancelled:
 
 
 def look(orders: Sequence[Order]) -> None:
-    """Have waiting orders that are new, or back in the book, fired if what they wait for is there already."""
+    """Wake workers for orders that are new or back in the book, in case what they wait for is there already."""
     limits.price_changed({order.pair.name for order in orders if only_rests(order)})
     impatient = [order.id for order in orders if order.time_in_force is TimeInForce.IOC]
     if impatient:
@@ -71,7 +71,7 @@ def look(orders: Sequence[Order]) -> None:
 
 
 def resume(order_ids: Sequence[str]) -> None:
-    """Put waiting orders whose pause is over back into the book, and look at them."""
+    """Return orders whose pause is over to the book and check them."""
     standing = live.standing(order_ids)
     live.rest([order_id for order_id, one in standing.items() if only_rests(one.order)])
     look([one.order for one in standing.values()])
@@ -89,20 +89,19 @@ def cancel(order_id: str, reason: str = "cancelled by the client") -> None:
         if progress.advance([cancellation(one, reason)]):
             log.info("order cancelled", order_id=order_id, reason=reason)
             return
-        # Somebody else may be at ending or amending it: what comes of that is what counts.
+        # Another process may be ending or amending the order. Complete that first: its result decides.
         decisions.complete([order_id])
     one = found(order_id)
     raise NotResting(order_id, one.status, one.seq)
 
 
 def cancellation(one: Standing, reason: str) -> Move:
-    """Make the move of a cancelled order."""
     step = (Status.CANCELLED, events.cancelled(reason))
     return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (step,))
 
 
 def found(order_id: str) -> Standing:
-    """Return how an order stands, restored from Postgres if Redis has lost it.
+    """Return an order's current state, restored from Postgres if Redis has lost it.
 
     Raises NotResting for one that is finished and gone from Redis.
     """
@@ -116,9 +115,10 @@ def found(order_id: str) -> Standing:
 
 
 def cancel_all(pair: str, kind: OrderType | None = None) -> Cancelled:
-    """Cancel every waiting order of a pair, for at most ALL_WITHIN_S; those that Redis has lost among them.
+    """Cancel every resting order of a pair within ALL_WITHIN_S, including those that Redis has lost.
 
-    One that has fired as far as the archive knows may be back in the book since; if not, it is not asked for.
+    An order that has fired according to Postgres may be back in the book since. If it is not, it does not count as
+    lost.
     """
     cancelled = lost = 0
     deadline = monotonic() + ALL_WITHIN_S
@@ -134,7 +134,7 @@ def cancel_all(pair: str, kind: OrderType | None = None) -> Cancelled:
 
 
 def all_standing(order_ids: Sequence[str]) -> dict[str, Standing]:
-    """Return how these orders stand, restored from Postgres where Redis has lost them."""
+    """Return the current state of these orders, restored from Postgres where Redis has lost them."""
     standing = live.standing(order_ids)
     gone = [order_id for order_id in order_ids if order_id not in standing]
     restoring.restore(gone, "missing from Redis")
@@ -142,7 +142,7 @@ def all_standing(order_ids: Sequence[str]) -> dict[str, Standing]:
 
 
 def known_of(pair: str, kind: OrderType | None) -> Iterator[tuple[list[str], bool]]:
-    """Yield ids of a pair's orders that may wait, a page at a time, and whether they do as far as the archive knows."""
+    """Yield pages of ids of a pair's orders that may be resting, each with whether they rest according to Postgres."""
     of = Q(pair__in=spellings(pair)) & ~Q(type=OrderType.MARKET)
     if kind is not None:
         of &= Q(type=kind)
@@ -153,15 +153,15 @@ def known_of(pair: str, kind: OrderType | None) -> Iterator[tuple[list[str], boo
 
 
 def spellings(pair: str) -> list[str]:
-    """Return the names under which a pair's orders are kept: those placed before its token was listed have its mint."""
+    """Return the names a pair's orders are stored under: those placed before its token was listed use its mint."""
     known = catalogue().pair(pair)
     return [known.name, f"{known.token_in.symbol}-{known.token_out.mint}"]
 
 
 def amend(order_id: str, seq: int, changes: Mapping[str, Any]) -> None:
-    """Change a resting order's terms, if its last event is `seq`; `changes` are fields of the engine's Order.
+    """Change a resting order's terms if its last event is `seq`; `changes` are fields of the engine's Order.
 
-    They are committed, with the event that tells them, before anybody is told.  Raises NotResting, Changed, StoreError,
+    The terms and the event are committed before clients are told. Raises NotResting, Changed, StoreError,
     DatabaseError.
     """
     one = found(order_id)
@@ -180,7 +180,7 @@ def amend(order_id: str, seq: int, changes: Mapping[str, Any]) -> None:
 
 
 def refuse_unless(one: Standing, seq: int) -> None:
-    """Let an order pass that waits, and whose last event is `seq`.
+    """Refuse an order that does not rest, or whose last event is not `seq`.
 
     Raises NotResting, Changed.
     """
@@ -191,7 +191,7 @@ def refuse_unless(one: Standing, seq: int) -> None:
 
 
 def amendment(one: Standing, after: Order) -> Move:
-    """Make the move of an amended order: to the place in the book that its new terms have."""
+    """Make the move of an amended order to its new place in the book."""
     turn = limits.since(after, one.order, one.since, now_ms())
     step = (Status.PENDING, events.amended(one.order, after))
     return Move(
@@ -207,7 +207,7 @@ def amendment(one: Standing, after: Order) -> Move:
 
 
 def expire() -> int:
-    """End orders whose time has passed, by the store's clock; return how many were due."""
+    """End orders that have expired, by the store's clock; return how many were due."""
     now = now_ms()
     due = book.expired(now, EXPIRED_MAX)
     if not due:
@@ -217,15 +217,14 @@ def expire() -> int:
     won = progress.advance([expiry(one) for one in over])
     if won:
         log.info("orders expired", **about(won))
-    # Of the others some may be reserved, for their expiry or whatever else, by a worker that has gone.
+    # Some of the others may be reserved, for their expiry or another change, by a worker that has gone.
     decisions.complete([one.order.id for one in over if one.order.id not in won])
-    # By the bare status: an order whose pair this process does not know is not in `standing`, and waits all the same.
+    # By status alone: an order whose pair this process does not know is missing from `standing` but still rests.
     here = live.statuses(due)
     book.forget_expiry([i for i in due if i not in here or here[i].status is not Status.PENDING], now)
     return len(due)
 
 
 def expiry(one: Standing) -> Move:
-    """Make the move of an expired order."""
     step = (Status.EXPIRED, events.expired(one.order))
     return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (step,))

@@ -1,1 +1,1 @@
-"""Commands of `manage.py` that belong to this room."""
+"""The `manage.py` commands for orders."""

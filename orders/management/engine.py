@@ -1,4 +1,4 @@
-"""The engine a command talks to: where it is, and what a person is told when it cannot be asked."""
+"""How a command reaches the engine: its address, and the errors shown when it cannot be reached."""
 
 import argparse
 import asyncio
@@ -19,7 +19,7 @@ INTERRUPTED = 130
 """Exit code of a program ended by Ctrl-C."""
 
 NOT_RESTING, CHANGED = "not_resting", "changed"
-"""Codes of refusals after which an order is looked at again."""
+"""Refusal codes after which a command reads the order again."""
 
 DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -29,7 +29,7 @@ Answer = TypeVar("Answer")
 
 
 def own_url() -> str:
-    """Return the address of the engine on this machine: where it says that it runs, or where the settings have it."""
+    """Return the address of the engine on this machine: that of the running one, else the one in the settings."""
     if running := settings.ENV["RUNNING_URL"]:
         return str(running)
     host = settings.ENV["ENGINE_HOST"]
@@ -46,19 +46,19 @@ def add_url(parser: argparse.ArgumentParser) -> None:
 
 
 def base_url(text: str) -> str:
-    """Read --url."""
+    """Parse --url."""
     return text.rstrip("/")
 
 
 def at(url: str) -> list[str]:
-    """Return the words that make another command go to the same engine."""
+    """Return the arguments that direct another command to the same engine."""
     return [] if url == own_url() else ["--url", url]
 
 
 def expiry(text: str) -> timedelta | str:
-    """Read --expires: a duration from now, or a time, which the engine judges.
+    """Parse --expires: a duration from now, or a time, which the engine validates.
 
-    Raises ArgumentTypeError for what is neither.
+    Raises ArgumentTypeError if it is neither.
     """
     if found := DURATION.fullmatch(text):
         return timedelta(**{UNITS[found[2]]: int(found[1])})
@@ -70,19 +70,19 @@ def expiry(text: str) -> timedelta | str:
 
 
 def expires_at(asked: timedelta | str, now: datetime) -> str:
-    """Write an expiry as the API takes it."""
+    """Format an expiry for the API."""
     return asked if isinstance(asked, str) else moment(int((now + asked).timestamp() * 1000))
 
 
 def client(url: str) -> Client:
-    """Make a client for a person, who is told at once that nobody answers, and decides what to do."""
+    """Make a client for interactive use: it reports an unreachable engine at once, and the user decides what to do."""
     return Client(url, patience_s=0, backoff=BACKOFF)
 
 
 def ask(url: str, call: Callable[[Client], Awaitable[Answer]], *, doubt: str) -> Answer:
-    """Ask the engine for one thing; `doubt` says what may be the case when the answer is lost.
+    """Make one call to the engine; `doubt` says what may have happened if the answer is lost.
 
-    Raises Refused when the engine refuses it, CommandError when it cannot be asked.
+    Raises Refused if the engine refuses it, CommandError if there is no readable answer.
     """
     try:
         return asyncio.run(answer(url, call))
@@ -102,6 +102,5 @@ def ask(url: str, call: Callable[[Client], Awaitable[Answer]], *, doubt: str) ->
 
 
 async def answer(url: str, call: Callable[[Client], Awaitable[Answer]]) -> Answer:
-    """Connect, and make the call."""
     async with client(url) as connected:
         return await call(connected)

@@ -1,4 +1,4 @@
-"""What the commands that need Postgres say when it is away."""
+"""The errors of commands that need Postgres when it cannot be reached."""
 
 import psycopg
 from django.core.management import CommandError
@@ -8,7 +8,7 @@ PATIENCE_S = 2
 
 
 def reach() -> None:
-    """Connect once and directly: the pool would try for seconds and then not say why.
+    """Connect once, without the pool, which would retry for seconds and then not report the reason.
 
     Raises CommandError.
     """
@@ -19,5 +19,5 @@ def reach() -> None:
 
 
 def unreachable(reason: Exception) -> CommandError:
-    """Say that Postgres is away, why, and what to start."""
+    """Return the error that says why Postgres cannot be reached, and what to start."""
     return CommandError(f"Postgres cannot be reached; is `manage.py up` running?\n{reason}", returncode=2)

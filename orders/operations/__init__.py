@@ -1,1 +1,1 @@
-"""What operators see and change, and the housekeeping that no order waits for."""
+"""Operators' figures, metrics and controls, and housekeeping that no order waits for."""

@@ -1,7 +1,7 @@
-"""The numbers an operator looks at: how many orders became what, how long stages take, what waits, what is stale.
+"""Dashboard figures: order outcomes, stage times, queue depths, quote ages, dead letters and repairs.
 
-Every statement reads a bounded stretch through an index, so none grows with the orders there ever were: an order's id
-begins with its time, which makes a stretch of time a range of the primary key.
+Every statement reads a bounded range through an index, so none slows down as orders accumulate. An order's id begins
+with its creation time, so a time range is a range of the primary key.
 """
 
 import time
@@ -31,26 +31,26 @@ from routing.venues import VENUES
 log = structlog.get_logger(__name__)
 
 MINUTES = 60
-"""Minutes for which orders are counted one by one."""
+"""Minutes covered by the per-minute order counts."""
 COUNTED_MAX = 100_000
-"""Orders counted at most, the newest; under a long burst the older minutes show less than there was."""
+"""Maximum number of orders counted, newest first. In a long burst the older minutes are undercounted."""
 RECENT_MINUTES = 15
 RECENT_MAX = 5_000
-"""Orders whose stages, venues and retries are looked at: the newest of RECENT_MINUTES."""
+"""Maximum number of orders used for stage times, venues and retries: the newest of RECENT_MINUTES."""
 LETTERS_MAX = 10_000
 RESTING_MAX = 1_000
-"""Resting orders counted of one pair; where there are more, that is what is said."""
+"""Maximum number of resting orders counted per pair. Beyond it, the figure only says that there are more."""
 PAUSES_MAX = 100
 REMEMBER_S = 2.0
-"""How long figures serve everybody who looks."""
+"""How long figures are cached for all viewers."""
 
 OUTCOMES = (*sorted(FINAL), "unfinished")
-"""What became of an order, as the chart has it."""
+"""Order outcomes in the chart."""
 STAGES = ("pending", "triggered", "routing", "building", "submitted", "total")
 LIFE = "total"
 """From accepted to confirmed."""
 
-# The smallest of a stretch: Postgres has no min() of a uuid.
+# array_agg yields the smallest id of the range, because Postgres has no min(uuid).
 RECENT = """
     SELECT count(*), (array_agg(id ORDER BY id))[1] FROM (
         SELECT id FROM orders_order WHERE id >= %s ORDER BY id DESC LIMIT %s
@@ -61,7 +61,7 @@ PER_MINUTE = """
         SELECT created_at, status FROM orders_order WHERE id >= %s ORDER BY id DESC LIMIT %s
     ) AS newest GROUP BY 1, 2
 """
-# What a waiting order spends resting is the market's time, not the engine's.
+# The time a limit or sniper order rests is left out: it depends on the market, not on the engine.
 STAGE_TIMES = """
     WITH told AS (
         SELECT e.order_id, e.status, o.type, o.status AS ended,
@@ -93,7 +93,7 @@ OLDEST = """
       AND (type = 'market' OR NOT (status = 'pending'))
     ORDER BY created_at LIMIT 1
 """
-"""In the words of the partial index `orders_moving`, which serves it."""
+"""The condition repeats that of the partial index `orders_moving`, which serves this query."""
 RESTING = """
     SELECT name, (
         SELECT count(*) FROM (
@@ -105,20 +105,19 @@ RESTING = """
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """The stretch of newest orders that most figures are about: how many, and the first of them."""
+    """The newest orders, which most figures cover: their number, and the id of the first."""
 
     orders: int
     first: UUID | None
 
 
 def since(minutes: int) -> UUID:
-    """Return the least id of an order accepted in the last so many minutes."""
+    """Return the smallest id of an order accepted in the last `minutes`."""
     # A version 7 UUID begins with its 48 bits of milliseconds (RFC 9562, 5.7).
     return UUID(int=int((time.time() - minutes * 60) * 1000) << 80)
 
 
 def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    """Run one statement."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
@@ -126,13 +125,13 @@ def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
 
 
 def recent() -> Recent:
-    """Find the stretch of newest orders."""
+    """Find the newest orders: at most RECENT_MAX, of the last RECENT_MINUTES."""
     ((orders, first),) = ask(RECENT, since(RECENT_MINUTES), RECENT_MAX)
     return Recent(orders, first)
 
 
 def per_minute() -> list[dict[str, Any]]:
-    """Count the orders accepted in each of the last minutes by what became of them, the oldest minute first."""
+    """Count accepted orders per minute by outcome, oldest minute first."""
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     minutes = {now - timedelta(minutes=back): dict.fromkeys(OUTCOMES, 0) for back in range(MINUTES - 1, -1, -1)}
     for minute, status, count in ask(PER_MINUTE, since(MINUTES), COUNTED_MAX):
@@ -142,7 +141,7 @@ def per_minute() -> list[dict[str, Any]]:
 
 
 def stage_times(within: Recent) -> list[dict[str, Any]]:
-    """Return how long recent orders were in each stage, in milliseconds."""
+    """Return percentiles of the time recent orders spent in each stage, in milliseconds."""
     found = {stage: (count, times) for stage, count, times in ask(STAGE_TIMES, within.first)} if within.first else {}
     return [
         {"stage": stage, "count": found[stage][0], **dict(zip(("p50", "p95", "p99"), found[stage][1], strict=True))}
@@ -152,7 +151,7 @@ def stage_times(within: Recent) -> list[dict[str, Any]]:
 
 
 def by_venue(within: Recent) -> list[dict[str, Any]]:
-    """Count recent attempts by venue: how often it won an order, and what the chain made of it."""
+    """Count recent attempts by venue: how often it won an order, and the results on chain."""
     rows = ask(BY_VENUE, within.first) if within.first else []
     names = [*VENUES, *sorted({venue for venue, *_ in rows} - set(VENUES))]
     tally = {name: dict.fromkeys(("landed", "rejected", "expired", "open"), 0) for name in names}
@@ -162,13 +161,13 @@ def by_venue(within: Recent) -> list[dict[str, Any]]:
 
 
 def retries(within: Recent) -> list[dict[str, Any]]:
-    """Count how often recent orders were tried again, by what had gone wrong; the most frequent first."""
+    """Count the retries of recent orders by error code, most frequent first."""
     rows = ask(RETRIES, within.first) if within.first else []
     return [{"code": code, "count": count} for code, count in sorted(rows, key=lambda row: (-row[1], row[0]))]
 
 
 def letters() -> list[dict[str, Any]]:
-    """Count the newest dead letters by what a replay would come to."""
+    """Count the newest dead letters by the outlook of a replay."""
     tally = dict.fromkeys([*Outlook, "replayed"], 0)
     for verdict, may_help, replayed, count in ask(LETTERS, LETTERS_MAX):
         tally["replayed" if replayed else outlook(verdict, may_help=may_help)] += count
@@ -176,20 +175,20 @@ def letters() -> list[dict[str, Any]]:
 
 
 def outlook(verdict: str, *, may_help: bool) -> Outlook:
-    """Say what a replay would come to, as orders.flow.dead_letters.outlook says it of a letter."""
+    """Return the outlook of a replay, as orders.flow.dead_letters.outlook does for a letter."""
     if verdict != Verdict.SAFE:
         return Outlook(verdict)
     return Outlook.SAFE if may_help else Outlook.CANNOT_HELP
 
 
 def oldest() -> dict[str, Any] | None:
-    """Return the unfinished order that has moved for longest; those that rest do so rightly."""
+    """Return the oldest unfinished order. Resting orders are left out: they are supposed to wait."""
     rows = ask(OLDEST)
     return {"id": str(rows[0][0]), "status": rows[0][1], "age_s": round(float(rows[0][3]), 1)} if rows else None
 
 
 def resting() -> list[dict[str, Any]]:
-    """Count the orders that rest on each pair, up to RESTING_MAX each; pairs without any are left out."""
+    """Count the resting orders of each pair, up to RESTING_MAX each; pairs without any are left out."""
     names = sorted({*catalogue().active, *known_to_the_book()})
     rows = ask(RESTING, RESTING_MAX + 1, names)
     return [
@@ -198,7 +197,7 @@ def resting() -> list[dict[str, Any]]:
 
 
 def known_to_the_book() -> Sequence[str]:
-    """Name the pairs on which limit orders rest; none while Redis is away."""
+    """Return the pairs that have resting limit orders; none while Redis is down."""
     try:
         return book.pairs()
     except StoreError:
@@ -206,7 +205,7 @@ def known_to_the_book() -> Sequence[str]:
 
 
 def quote_ages() -> list[dict[str, Any]]:
-    """Return how old each venue's last quote of each active pair is, in milliseconds, and whether BEST is fresh."""
+    """Return the age of each venue's last quote of each active pair, in milliseconds, and whether BEST is fresh."""
     known, now = quotes.cached(sorted(catalogue().active)), now_ms()
     found = []
     for name, cached in known.items():
@@ -217,25 +216,25 @@ def quote_ages() -> list[dict[str, Any]]:
 
 
 def queues() -> list[dict[str, Any]]:
-    """Count the messages no worker has taken yet, by queue, and say how long the oldest has waited, if it says so."""
+    """Return, by queue, the number of messages no worker has taken and the age of the oldest (None if unknown)."""
     ages = dispatch.ages_ms()
     return [{"queue": name, "length": length, "age_ms": ages[name]} for name, length in dispatch.depths().items()]
 
 
 def repaired() -> dict[str, int]:
-    """Return how many orders were ever found missing from the book, misplaced in it, or behind."""
+    """Return the all-time counts of orders found missing from the book, misplaced in it, or behind."""
     found: Mapping[str, str] = redis().hgetall(reconciliation.REPAIRED)  # type: ignore[assignment]
     return {kind: int(found.get(kind, 0)) for kind in ("missing", "misplaced", "behind")}
 
 
 def paused() -> list[dict[str, Any]]:
-    """Return what operators have paused; it is seldom more than a few."""
+    """Return what operators have paused; usually only a few rows."""
     rows = Pause.objects.order_by("pk")[:PAUSES_MAX]
     return [{"scope": row.scope, "name": row.name, "what": str(row), "reason": row.reason} for row in rows]
 
 
 def from_postgres() -> dict[str, Any]:
-    """Gather what Postgres knows."""
+    """Gather the figures that Postgres holds."""
     within = recent()
     return {
         "recent": {"orders": within.orders, "minutes": RECENT_MINUTES, "capped": within.orders >= RECENT_MAX},
@@ -251,7 +250,7 @@ def from_postgres() -> dict[str, Any]:
 
 
 def from_redis() -> dict[str, Any]:
-    """Gather what Redis knows."""
+    """Gather the figures that Redis holds."""
     return {
         "quotes": quote_ages(),
         "freshMs": guards.QUOTE_FRESH_MS,
@@ -262,12 +261,12 @@ def from_redis() -> dict[str, Any]:
 
 
 def from_broker() -> dict[str, Any]:
-    """Gather what the broker knows, which is Redis unless it is RabbitMQ."""
+    """Gather the figures of the broker, which is Redis unless BROKER_URL names RabbitMQ."""
     return {"queues": queues()}
 
 
 def gather() -> dict[str, Any]:
-    """Gather all figures; a store that does not answer is named in `away`, and its figures are missing."""
+    """Gather all figures. A store that does not answer is named in `away`, and its figures are missing."""
     found: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "away": []}
     broker = "RabbitMQ" if settings.BROKER_URL else "Redis"
     for store, part in (("Postgres", from_postgres), ("Redis", from_redis), (broker, from_broker)):
@@ -281,7 +280,7 @@ def gather() -> dict[str, Any]:
 
 
 class Memory:
-    """The process's last figures: a dozen open dashboards cost what one does."""
+    """Cache of the process's last figures, so that a dozen open dashboards cost as much as one."""
 
     def __init__(self) -> None:
         self.figures: dict[str, Any] = {}
@@ -297,7 +296,7 @@ class Memory:
             return self.figures
 
     def forget(self) -> None:
-        """Gather anew on the next look."""
+        """Gather again on the next call."""
         self.gathered_at = float("-inf")
 
 

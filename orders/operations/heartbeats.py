@@ -1,8 +1,8 @@
-"""Which worker processes live: owner of the `workers:alive` key.
+"""Worker heartbeats: which worker processes are alive. Owner of the `workers:alive` key.
 
 | key | type | holds |
 |---|---|---|
-| `workers:alive` | sorted set | `<queue> <host>-<pid>` by when that process last said that it lives, epoch ms |
+| `workers:alive` | sorted set | `<queue> <host>-<pid>` by the time of that process's last heartbeat, epoch ms |
 """
 
 import os
@@ -22,14 +22,14 @@ log = structlog.get_logger(__name__)
 ALIVE = "workers:alive"
 EVERY_S = 2.0
 GONE_MS = 7_000
-"""Silence after which a process counts as gone: three heartbeats, and some."""
+"""Silence after which a process counts as gone: a little more than three heartbeats."""
 FORGET_MS = 600_000
-"""How long one that has gone is remembered; hosts and process ids must not pile up."""
+"""How long a dead process is remembered. Without a limit, hosts and process ids would pile up."""
 ENDS_WITHIN_S = 0.5
 
 
 def beat(queue: str) -> None:
-    """Say that this process works for a queue."""
+    """Record that this process works for a queue."""
     now = now_ms()
     with metrics.round_trip("redis"):
         redis().zadd(ALIVE, {name(queue): now})
@@ -37,24 +37,23 @@ def beat(queue: str) -> None:
 
 
 def stop(queue: str) -> None:
-    """Say that this process ends."""
+    """Remove this process: it is shutting down."""
     redis().zrem(ALIVE, name(queue))
 
 
 def name(queue: str) -> str:
-    """Name this process and its queue."""
     return f"{queue} {socket.gethostname()}-{os.getpid()}"
 
 
 def alive() -> dict[str, int]:
-    """Count the living processes of every queue."""
+    """Return the number of live processes per queue."""
     heard = redis().zrangebyscore(ALIVE, now_ms() - GONE_MS, "+inf")
     counts = Counter(str(one).partition(" ")[0] for one in heard)
     return {queue: counts[queue] for queue in QUEUES}
 
 
 class Heart(threading.Thread):
-    """Beats for a worker process until it is told to stop; a store that is away hears of it later."""
+    """Sends a worker process's heartbeats until it is stopped. One that fails is skipped; the next is sent on time."""
 
     def __init__(self, queue: str) -> None:
         super().__init__(name="heart", daemon=True)
@@ -62,20 +61,20 @@ class Heart(threading.Thread):
         self.stopping = threading.Event()
 
     def run(self) -> None:
-        """Beat at once, then every EVERY_S, and say goodbye."""
+        """Send a heartbeat at once, then every EVERY_S, and deregister at the end."""
         self.say(beat)
         while not self.stopping.wait(EVERY_S):
             self.say(beat)
         self.say(stop)
 
     def say(self, what: Callable[[str], None]) -> None:
-        """Tell the store; its absence is others' to complain about."""
+        """Write to Redis. A failure is logged at debug level only: an outage is reported elsewhere."""
         try:
             what(self.queue)
         except StoreError as reason:
             log.debug("heartbeat not heard", queue=self.queue, reason=str(reason))
 
     def stop(self) -> None:
-        """End; a store that does not answer is not waited for."""
+        """Stop, without waiting longer than ENDS_WITHIN_S for a store that does not answer."""
         self.stopping.set()
         self.join(ENDS_WITHIN_S)

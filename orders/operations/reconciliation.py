@@ -1,9 +1,9 @@
-"""Reconciliation: comparing what Postgres, Redis and the book say of orders, a stretch at a time, all the time.
+"""Reconciliation: continuously compare orders in Postgres, the live state and the book, one range at a time.
 
-The book follows from the live state, and the live state from Postgres; this finds what a lost write, a Redis that came
-back older than it was, or an operator's hand has put out of step, and repairs it.  Orders that move are compared every
-few seconds (recovery.repair); here it is the turn of those that rest, and of what Redis holds that it should not.  What
-was repaired is counted by kind in `book:repaired`, and logged.
+The book is derived from the live state, and the live state from Postgres. A lost write, a Redis that came back with
+older data, or a manual change puts them out of step; this module finds and repairs the differences. Orders that do not
+rest are compared every few seconds (recovery.repair). This module covers resting orders, and what Redis holds but
+should not. Repairs are counted by kind in `book:repaired`, and logged.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from routing.store import redis
 log = structlog.get_logger(__name__)
 
 STRETCH = 20_000
-"""Orders, or keys, compared in one go; the next goes on where this one ended."""
+"""Orders, or keys, compared per call; the next call continues where this one ended."""
 PAGE = 1_000
 REPAIRED = "book:repaired"
 BOOKMARK = "book:bookmark"
@@ -32,7 +32,7 @@ LIVE_CURSOR = "book:cursor:live"
 BOOK_CURSOR = "book:cursor:book"
 
 Repairs = Counter[str]
-"""How many of each kind: see KINDS."""
+"""Number of repairs by kind: see KINDS."""
 
 KINDS = {
     "missing": "an order rests in Postgres and is not in Redis",
@@ -46,7 +46,7 @@ KINDS = {
 
 
 def take() -> Repairs:
-    """Compare the next stretch of each kind and repair what differs; return how many of each kind were repaired."""
+    """Compare the next range of each kind and repair the differences; return the number of repairs by kind."""
     repaired = Counter(dict.fromkeys(KINDS, 0))
     repaired.update(resting())
     repaired.update(scanned(LIVE_CURSOR, live.ANY, "HASH", outlived))
@@ -57,7 +57,7 @@ def take() -> Repairs:
 
 
 def resting() -> Repairs:
-    """Compare a stretch of the orders that rest, as far as Postgres knows."""
+    """Compare a range of the orders that rest according to Postgres."""
     repaired: Repairs = Counter()
     after = UUID(str(redis().get(BOOKMARK) or UUID(int=0)))
     for _ in range(STRETCH // PAGE):
@@ -71,7 +71,7 @@ def resting() -> Repairs:
 
 
 def compare(page: Sequence[models.Order]) -> Repairs:
-    """Compare one page of rows with the live state and the book, and repair what differs."""
+    """Compare one page of rows with the live state and the book, and repair the differences."""
     rows = {str(row.pk): row for row in page}
     standing = live.standing(list(rows))
     at_rest = [one for one in standing.values() if one.status is Status.PENDING]
@@ -80,7 +80,7 @@ def compare(page: Sequence[models.Order]) -> Repairs:
     sent = with_transaction([one.order.id for one in at_rest])
     misplaced = strays(at_rest)
     behind = [one.order.id for one in standing.values() if one.status in FINAL]
-    # With a backlog, what the archive lacks may yet come.
+    # While DBSync has a backlog, the missing events may still arrive.
     unheard = behind if behind and dbsync.backlog() == 0 else []
     live.feed_again(unheard)
     restored = restoring.restore([*missing, *older, *sent], "found by reconciliation")
@@ -91,20 +91,20 @@ def compare(page: Sequence[models.Order]) -> Repairs:
 
 
 def is_older(one: Standing, row: models.Order) -> bool:
-    """Tell whether a live order is as it once was: Postgres knows later terms of it, or a later event."""
+    """Tell whether a live order is behind its row: Postgres has later terms or a later event."""
     return one.status not in FINAL and (one.order.terms_seq < row.terms_seq or one.seq < row.seq)
 
 
 def with_transaction(order_ids: Sequence[str]) -> list[str]:
-    """Return those of these orders that have a transaction on its way, or landed."""
+    """Return those of these orders that have a transaction in flight or landed."""
     return [one.order_id for one in attempts.holding(order_ids) if one.state is not AttemptState.PREPARED]
 
 
 def strays(at_rest: Sequence[Standing]) -> list[str]:
-    """Return the orders that nobody is firing and that are not where they rest.
+    """Return the orders that are not in their place in the book, although no claim on them is open.
 
-    One that is being fired is out of its bucket until it has moved; the claims are read last, since one that was
-    settled before that has moved its orders.
+    A claimed order is out of its bucket until it has been triggered. Claims are read last: a claim that was settled
+    before that has already moved its orders.
     """
     again = live.standing(out_of_place(at_rest))
     out = out_of_place(list(again.values()))
@@ -113,14 +113,14 @@ def strays(at_rest: Sequence[Standing]) -> list[str]:
 
 
 def out_of_place(at_rest: Sequence[Standing]) -> list[str]:
-    """Return the orders that are not where their live state says they rest; one that pauses is nowhere, and rightly."""
+    """Return the orders that are not where their live state says they rest. One in backoff has no place to check."""
     placed = [one for one in at_rest if one.place and one.status is Status.PENDING]
     there = book.where([one.order.id for one in placed], [one.place for one in placed])
     return [one.order.id for one, is_there in zip(placed, there, strict=True) if not is_there]
 
 
 def scanned(cursor_key: str, match: str, kind: str, look: Any) -> Repairs:
-    """Look at a stretch of Redis' keys, from where the last look ended."""
+    """Scan a range of Redis keys, from where the last scan ended."""
     repaired: Repairs = Counter()
     cursor = int(str(redis().get(cursor_key) or 0))
     for _ in range(STRETCH // PAGE):
@@ -133,7 +133,7 @@ def scanned(cursor_key: str, match: str, kind: str, look: Any) -> Repairs:
 
 
 def outlived(keys: Sequence[str]) -> Repairs:
-    """Restore live orders that go on although they have ended in Postgres."""
+    """Restore live orders that are still unfinished although they have ended in Postgres."""
     standing = live.statuses([live.id_of(key) for key in keys])
     going = [order_id for order_id, one in standing.items() if one.status not in FINAL]
     ended = models.Order.objects.filter(pk__in=going, status__in=models.FINALS).values_list("pk", flat=True)
@@ -141,12 +141,12 @@ def outlived(keys: Sequence[str]) -> Repairs:
 
 
 def strays_of(keys: Sequence[str]) -> Repairs:
-    """Take out of the book what does not rest where it is."""
+    """Remove from the book the orders that do not rest where they are."""
     return Counter(stray=sum(live.evict(book.place_of(key), book.members(key, PAGE)) for key in keys))
 
 
 def count_up(repaired: Repairs) -> None:
-    """Add to the counts of what was ever repaired."""
+    """Log the repairs, and add them to the all-time counts."""
     if any(repaired.values()):
         log.warning("book repaired", **repaired)
         metrics.repaired(repaired)

@@ -1,11 +1,11 @@
-"""Retention: finished orders leave the hot tables, in bulk, for the archive; the archive forgets in its turn.
+"""Retention: move finished orders from the hot tables to the archive in bulk, and delete old archived orders.
 
-A batch is one transaction: its orders' rows, with events, attempts and dead letters, are in the one place or the other.
-It takes the rows nobody holds and waits for none, so a live order never waits for it; and while the engine has enough
-to do, it does nothing.  Ids sort by time, so what is due is a stretch of the primary key: finding it reads no more.
+A batch is one transaction, so an order's row, events, attempts and dead letter are all in one place or the other. It
+takes only rows that are not locked and waits for none, so a live order never waits for it. While the engine is busy, it
+does nothing. Ids sort by time, so the due orders are a range of the primary key, and finding them reads nothing else.
 
-What stays, however old: an order that is not finished, has an open attempt, failed without its dead letter having been
-decided, or is replayed by an order that has not left.
+An order stays, however old, if it is unfinished, has an open attempt, failed and its dead letter is undecided, or was
+replayed by an order that is still in the hot tables.
 """
 
 from collections.abc import Sequence
@@ -29,15 +29,15 @@ from routing.store import now_ms, redis
 log = structlog.get_logger(__name__)
 
 BATCH = 500
-"""Orders in one transaction, which takes well below a second; beat asks for one a second."""
+"""Orders per transaction, which takes well under a second; beat requests one batch a second."""
 PAGES = 10
-"""Stretches of BATCH orders looked at in one go, until one has something to move."""
+"""Maximum number of pages of BATCH orders examined per call, until one has orders to move."""
 TRAIL_MS = 3_600_000
-"""How far the walk stays behind: what ended within this time of its creation is due when the walk comes by."""
+"""How far the walk stays behind: an order that ended within this time of its creation is due when it is reached."""
 ROUND_S = 86_400
-"""How often the walk begins again, for what has become due behind it."""
+"""How often the walk starts over, for orders that became due after it had passed them."""
 BUSY_MS = 250
-"""Age of a queue's oldest message, or of DBSync's oldest entry, from which live orders need the machine."""
+"""Age of a queue's oldest message, or of DBSync's oldest entry, above which the engine counts as busy."""
 BOOKMARK = "retention:bookmark"
 DAY_MS = 86_400_000
 
@@ -45,7 +45,7 @@ FINALS = sorted(status.value for status in FINAL)
 
 
 def retire() -> int:
-    """Move one batch of what is due to the archive, and forget one of what the archive no longer keeps.
+    """Move one batch of due orders to the archive, and delete one batch whose time in the archive is over.
 
     Return how many orders were moved.
     """
@@ -59,15 +59,15 @@ def retire() -> int:
 
 
 def busy() -> bool:
-    """Tell whether live orders need the machine."""
-    # A queue that nobody works through says nothing of those that are.
+    """Tell whether live orders need the capacity."""
+    # A queue without live workers is ignored: its age says nothing about the load on the others.
     worked = heartbeats.alive()
     ages = [age or 0 for queue, age in dispatch.ages_ms().items() if queue != "dlq" and worked[queue]]
     return max([*ages, dbsync.behind_ms()]) > BUSY_MS
 
 
 def next_batch(days: int) -> int:
-    """Walk on from where the last walk ended until something was moved; return how many orders."""
+    """Continue the walk from the bookmark until a page had orders to move; return how many were moved."""
     before = first_at(now_ms() - days * DAY_MS - TRAIL_MS)
     after = UUID(str(redis().get(BOOKMARK) or UUID(int=0)))
     for _ in range(PAGES):
@@ -83,13 +83,13 @@ def next_batch(days: int) -> int:
 
 
 def stretch(after: UUID, before: UUID) -> list[UUID]:
-    """Return the next ids of a range."""
+    """Return the next BATCH ids of a range."""
     rows = Order.objects.filter(pk__gt=after, pk__lt=before).order_by("pk")
     return list(rows.values_list("pk", flat=True)[:BATCH])
 
 
 def bookmark(after: UUID) -> None:
-    """Remember how far the walk has come; forgotten, with Redis or once a round, it only begins again."""
+    """Remember how far the walk has come. If that is lost with Redis or expires (ROUND_S), the walk starts over."""
     pipe = redis().pipeline(transaction=True)
     pipe.set(BOOKMARK, str(after), keepttl=True)
     pipe.expire(BOOKMARK, ROUND_S, nx=True)
@@ -97,7 +97,7 @@ def bookmark(after: UUID) -> None:
 
 
 def move(page: Sequence[UUID], days: int) -> int:
-    """Move those of these orders that are due, in one transaction; return how many."""
+    """Move the due orders of a page in one transaction; return how many."""
     with transaction.atomic():
         pin_plan()
         ids = due(page, days)
@@ -107,14 +107,14 @@ def move(page: Sequence[UUID], days: int) -> int:
 
 
 def pin_plan() -> None:
-    """Keep to index look-ups: on a table never analysed the planner would read all of it for every batch."""
-    # Joins are left to the planner, unlike DBSync's: here they are within the batch.
+    """Force index look-ups: on a table that was never analysed, the planner would scan all of it for every batch."""
+    # Joins are left to the planner, unlike in DBSync: here they only join rows of the batch.
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
 
 
 def due(page: Sequence[UUID], days: int) -> list[UUID]:
-    """Lock those of these orders that are due and that nobody else holds; return their ids."""
+    """Lock the due orders of a page, skipping rows that are locked already; return their ids."""
     rows = fetch(
         """
         SELECT o.id FROM orders_order o
@@ -137,9 +137,9 @@ def due(page: Sequence[UUID], days: int) -> list[UUID]:
 
 
 def take(ids: Sequence[UUID]) -> list[str]:
-    """Take these orders, with all that belongs to them, out of their tables and into the archive.
+    """Move these orders, with everything that belongs to them, from their tables into the archive.
 
-    Return their attempts' signatures.
+    Return the signatures of their attempts.
     """
     rows = fetch(
         """
@@ -171,9 +171,9 @@ def take(ids: Sequence[UUID]) -> list[str]:
 
 
 def forget(days: int) -> int:
-    """Delete one batch of what has been archived for so long, for good; return how many orders.
+    """Delete for good one batch of orders that were archived more than `days` ago; return how many.
 
-    What replays an order that is still here stays: it is what tells that the order has been replayed.
+    An archived replay stays while the order it replays is in the hot tables: it is the record of that replay.
     """
     rows = fetch(
         """

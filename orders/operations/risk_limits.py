@@ -1,4 +1,4 @@
-"""Moving a guard: a row in Postgres, mirrored in Redis, where every process looks once a second."""
+"""Change a risk limit: a row in Postgres, mirrored to Redis, which every process reads once a second."""
 
 from dataclasses import dataclass
 
@@ -17,12 +17,12 @@ log = structlog.get_logger(__name__)
 
 
 class CannotMove(ValueError):
-    """A guard cannot have this value; the message says why."""
+    """The risk limit cannot take this value; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A guard's way from one value to another; `row` is what keeps it there, None at the environment's value."""
+    """A risk limit's change of value; `row` is the row that stores it, None for the environment's value."""
 
     name: str
     before: int
@@ -36,19 +36,19 @@ class Move:
 
 
 def values() -> dict[str, int]:
-    """Return every guard as Postgres has it, which is how every process has it a second later."""
+    """Return every risk limit as stored in Postgres; every process applies it a second later."""
     defaults = standing.defaults()
     return {**defaults, **known.moved(defaults, risk_limit_rows.read())}
 
 
 def idle() -> list[str]:
-    """Name the guards whose move does not stand: the environment has changed under it since."""
+    """Return the risk limits whose stored change is not applied, because the environment has changed since."""
     found = risk_limit_rows.read()
     return sorted(found.keys() - known.moved(standing.defaults(), found).keys())
 
 
 def planned(name: str, value: int | None) -> Move:
-    """Return what moving a guard would come to; None is the environment's value.
+    """Return the change that setting a risk limit would make; None is the environment's value.
 
     Raises CannotMove.
     """
@@ -63,7 +63,7 @@ def planned(name: str, value: int | None) -> Move:
 
 
 def refuse(name: str, value: int, now: dict[str, int]) -> None:
-    """Let a value pass that is within bounds and goes with the other guards and with the pace of polling.
+    """Check that a value is within bounds and agrees with the other risk limits and the polling interval.
 
     Raises CannotMove.
     """
@@ -78,7 +78,7 @@ def refuse(name: str, value: int, now: dict[str, int]) -> None:
 
 
 def move(name: str, value: int | None, reason: str, by: str) -> Move:
-    """Give a guard another value, or with None the environment's again.
+    """Set a risk limit to a value, or with None back to the environment's.
 
     Raises CannotMove.
     """
@@ -96,7 +96,7 @@ def move(name: str, value: int | None, reason: str, by: str) -> Move:
 
 
 def moved() -> None:
-    """Have every process know."""
+    """Mirror the change to Redis for every process."""
     try:
         risk_limit_rows.mirror()
     except (StoreError, DatabaseError) as reason:

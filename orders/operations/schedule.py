@@ -1,6 +1,6 @@
-"""Beat's schedule, as far as an operator may change it: the pace of polling, and what may be off for a while.
+"""The part of beat's schedule an operator may change: the polling interval, and tasks that may be off for a while.
 
-The rows are django-celery-beat's; beat looks for changes with each of its steps and needs no restart.
+The rows are django-celery-beat's. Beat checks for changes on every tick and needs no restart.
 """
 
 import json
@@ -35,16 +35,16 @@ ROLES = {
 }
 """What each of the engine's periodic tasks is for."""
 MAY_REST = frozenset({dispatch.KEEP, dispatch.RETIRE, dispatch.AUDIT})
-"""Those that may be off for a while: no order waits for them."""
+"""Tasks that may be off for a while: no order waits for them."""
 
 
 class CannotSchedule(ValueError):
-    """The schedule cannot be changed so; the message says why."""
+    """The schedule cannot be changed this way; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was changed of a task's schedule, in words."""
+    """The changes made to a task's schedule, in words."""
 
     task: PeriodicTask
     said: tuple[str, ...]
@@ -54,19 +54,19 @@ class Change:
 
 
 def interval_ms(task: PeriodicTask) -> int | None:
-    """Return how often a task comes, in milliseconds; None for one that has no interval."""
+    """Return a task's interval in milliseconds; None if it has none."""
     return int(task.interval.schedule.run_every.total_seconds() * 1000) if task.interval else None
 
 
 def polling_ms() -> int:
-    """Return how often the venues are polled, and keep it so until the transaction ends."""
+    """Return the polling interval in milliseconds, and lock it until the transaction ends."""
     task = PeriodicTask.objects.select_for_update(of=("self",)).filter(name=dispatch.POLL).first()
     every = interval_ms(task) if task else None
     return POLL_MS if every is None else every
 
 
 def change(pk: int, every_ms: int | None, *, enabled: bool, reason: str, by: str) -> Change:
-    """Give a task another interval, or None for the one it has, and switch it; return from what to what.
+    """Set a task's interval (None keeps it) and switch it on or off; return the change.
 
     Raises CannotSchedule.
     """
@@ -81,12 +81,12 @@ def change(pk: int, every_ms: int | None, *, enabled: bool, reason: str, by: str
 
 
 def may_rest(task: PeriodicTask) -> bool:
-    """Tell whether a task may be off for a while; one that is not the engine's may."""
+    """Tell whether a task may be off for a while; tasks other than the engine's always may."""
     return task.name in MAY_REST or task.name not in ROLES
 
 
 def refuse(task: PeriodicTask, every_ms: int | None, *, enabled: bool) -> None:
-    """Let a change pass that leaves the engine able to work.
+    """Check that a change changes something and leaves the engine able to work.
 
     Raises CannotSchedule.
     """
@@ -99,7 +99,7 @@ def refuse(task: PeriodicTask, every_ms: int | None, *, enabled: bool) -> None:
 
 
 def refuse_pace(task: PeriodicTask, every_ms: int, fresh_ms: int) -> None:
-    """Let an interval pass that polling may have.
+    """Check a new interval: only the polling interval can change, within its bounds and QUOTE_FRESH_MS.
 
     Raises CannotSchedule.
     """
@@ -115,22 +115,22 @@ def refuse_pace(task: PeriodicTask, every_ms: int, fresh_ms: int) -> None:
 
 
 def pace(task: PeriodicTask) -> str:
-    """Write how often a task comes."""
+    """Describe how often a task is sent."""
     every = interval_ms(task)
     return f"every {every} ms" if every is not None else "on a schedule of its own"
 
 
 def paced(task: PeriodicTask, every_ms: int | None) -> str:
-    """Set a task's interval, and all that follows from it; return what was changed."""
+    """Set a task's interval, and the expiry and arguments derived from it; return what was changed."""
     before = pace(task)
     if every_ms in (None, interval_ms(task)):
         return ""
-    # A row of its own: intervals are shared, and the other tasks keep theirs.
+    # Use another interval row: rows are shared, and the other tasks keep theirs.
     task.interval = IntervalSchedule.objects.filter(
         every=every_ms * 1000, period=IntervalSchedule.MICROSECONDS
     ).first() or IntervalSchedule.objects.create(every=every_ms * 1000, period=IntervalSchedule.MICROSECONDS)
     task.expire_seconds = -(-every_ms // 1000)
-    # The worker that polls must know how soon the next poll comes.
+    # The polling worker must know when the next poll is due.
     task.kwargs = json.dumps({"every_ms": every_ms})
     return f"from {before} to {pace(task)}"
 
@@ -142,5 +142,4 @@ def switched(task: PeriodicTask, *, enabled: bool) -> str:
 
 
 def state(enabled: bool) -> str:
-    """Write whether a task is sent."""
     return "on" if enabled else "off"

@@ -1,6 +1,6 @@
-"""What the stores hold, looked up when somebody asks for metrics: each part on its own, within its time.
+"""Metrics of what the stores hold, read at each scrape: each part separately, within a time limit.
 
-A part that fails or takes too long is `engine_up{part} 0` and shows nothing else; the others are not kept waiting.
+A part that fails or takes too long reports `engine_up{part} 0` and nothing else; it does not delay the others.
 """
 
 import threading
@@ -33,14 +33,14 @@ log = structlog.get_logger(__name__)
 WITHIN_S = 1.0
 """How long a scrape waits for the stores."""
 KEEP_S = 60.0
-"""Age up to which an earlier reading stands in for one that takes longer."""
+"""Maximum age of an earlier reading that may stand in for one that takes longer."""
 COUNT_EVERY_S = 15.0
-"""Pause between two counts of what rests, which may be a million."""
+"""Minimum time between two counts of the resting orders, of which there may be a million."""
 
 
 @dataclass
 class Part:
-    """Something to look up: at most one look at a time, and not again within `every_s`."""
+    """A group of metrics that is read together: one read at a time, and not again within `every_s`."""
 
     name: str
     look: Callable[[], list[Sample]]
@@ -51,7 +51,7 @@ class Part:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self) -> "Future[None] | None":
-        """Begin a look, unless one is under way or the last one will do; return what to wait for."""
+        """Start a read, unless one is running or the last is recent enough; return the future to wait for."""
         with self.lock:
             idle = self.looking is None or self.looking.done()
             if idle and time.monotonic() - self.read_at >= self.every_s:
@@ -59,24 +59,24 @@ class Part:
             return self.looking
 
     def read(self) -> None:
-        """Look, and keep what was seen."""
+        """Read, and keep the result."""
         try:
             self.reading, self.read_at = self.look(), time.monotonic()
         except Exception as reason:
-            # Whatever it was, the part could not be read; the scrape says so.
+            # Any error means that the part could not be read; the scrape reports that.
             self.read_at = float("-inf")
             log.warning("part not read", part=self.name, reason=repr(reason))
         finally:
             close_old_connections()
 
     def said(self, asked_at: float) -> list[Sample]:
-        """Return what was seen since `asked_at`, or lately enough; nothing but `engine_up 0` otherwise."""
+        """Return the samples read since `asked_at`, or recently enough; otherwise only `engine_up 0`."""
         fresh = self.read_at >= asked_at or (self.every_s and asked_at - self.read_at <= KEEP_S)
         return [*(self.reading if fresh else ()), ("engine_up", (self.name,), float(bool(fresh)))]
 
 
 def look_at_redis() -> list[Sample]:
-    """Look up what waits to be done."""
+    """Read the live workers, open orders and attempts, and DBSync's backlog."""
     with metrics.round_trip("redis"):
         redis().ping()
     load = live.load(now_ms())
@@ -91,7 +91,7 @@ def look_at_redis() -> list[Sample]:
 
 
 def look_at_queues() -> list[Sample]:
-    """Look up what waits for a worker; how long it has waited is absent where it is not known."""
+    """Read the depth of each queue, and the age of its oldest message where it is known."""
     ages = dispatch.ages_ms().items()
     return [
         *(("engine_queue_depth", (queue,), depth) for queue, depth in dispatch.depths().items()),
@@ -100,7 +100,7 @@ def look_at_queues() -> list[Sample]:
 
 
 def look_at_postgres() -> list[Sample]:
-    """Look up the oldest order that still moves: one step along an index."""
+    """Read the age of the oldest unfinished order that does not rest: one step along an index."""
     with connection.cursor() as cursor, metrics.round_trip("postgres"):
         cursor.execute("SELECT 1")
     moving = models.Order.objects.filter(models.MOVING).annotate(age=Now() - F("created_at"))
@@ -109,7 +109,7 @@ def look_at_postgres() -> list[Sample]:
 
 
 def look_at_quotes() -> list[Sample]:
-    """Look up how old the venues' last quotes are."""
+    """Read the age of each venue's last quotes."""
     cached, now = quotes.cached(catalogue().active), now_ms()
     return [
         ("engine_quote_age_seconds", (name, quote.venue), max(0, quote.age(now)) / 1000)
@@ -119,7 +119,7 @@ def look_at_quotes() -> list[Sample]:
 
 
 def count_resting() -> list[Sample]:
-    """Count the orders that rest, along an index of just these."""
+    """Count the resting orders by pair, through an index that holds only these."""
     counts = models.Order.objects.filter(models.WAITING).values_list("pair").annotate(Count("pk")).order_by()
     return [("engine_resting_orders", (pair,), count) for pair, count in counts]
 
@@ -136,19 +136,19 @@ THREADS = len(PARTS)
 
 @cache
 def threads() -> ThreadPoolExecutor:
-    """Return the threads that look: one for each part, so that none waits for another."""
+    """Return the thread pool: one thread for each part, so that none waits for another."""
     return ThreadPoolExecutor(THREADS, thread_name_prefix="scrape")
 
 
 class Stores(Collector):
-    """Looks everything up for each scrape."""
+    """Reads all parts at each scrape."""
 
     def describe(self) -> list[GaugeMetricFamily]:
-        """Say nothing: to be asked for names must not touch a store."""
+        """Return nothing: listing metric names must not touch a store."""
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Ask all parts at once and wait for them together."""
+        """Start all reads at once and wait for them together."""
         asked_at = time.monotonic()
         wait([looking for part in PARTS if (looking := part.ask())], WITHIN_S)
         yield from metrics.families(sample for part in PARTS for sample in part.said(asked_at))
@@ -159,6 +159,6 @@ STORES.register(Stores())
 
 
 def exposition(part: str = "") -> bytes:
-    """Write what this process has counted (`process`), what the stores hold (`stores`), or both, for Prometheus."""
+    """Return this process's metrics (`process`), the stores' (`stores`), or both, in Prometheus' text format."""
     wanted = {"process": [metrics.PROCESS], "stores": [STORES]}.get(part, [metrics.PROCESS, STORES])
     return b"".join(map(generate_latest, wanted))

@@ -1,4 +1,4 @@
-"""An order's stages in the terminal: one line each, with what matters of its facts; a token's gates on lines below."""
+"""Order events for the terminal: one line each with its main facts, and the token checks on lines below."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -6,52 +6,52 @@ from typing import Any
 Event = Mapping[str, Any]
 
 TIME_WIDTH = 24
-"""Columns of an event's time; a rewind has none."""
+"""Width of the time column; a rewind has no time."""
 
 
 def line(event: Event, elapsed_s: float) -> str:
-    """Write one event; `elapsed_s` since the order was posted."""
+    """Format one event; `elapsed_s` is the time since the order was posted."""
     return written(f"{elapsed_s:9.3f} s", event)
 
 
 def dated(event: Event) -> str:
-    """Write one event with its own time: an order that is found again may have rested for days."""
+    """Format one event with its own time, because an existing order may have rested for days."""
     return written(f"{event.get('at', ''):{TIME_WIDTH}}", event)
 
 
 def written(when: str, event: Event) -> str:
-    """Write one event; what needs further lines stands below its words."""
+    """Format one event; further lines are indented to the start of its text."""
     head = f"{when}  {event.get('status', 'rewound'):<10} "
     return (head + told(event).replace("\n", "\n" + " " * len(head))).rstrip()
 
 
 def told(event: Event) -> str:
-    """Tell an event's facts in a few words; nothing for a kind of event this client does not know."""
+    """Describe an event's facts in a few words; empty for a kind of event this client does not know."""
     kind = next((kind for kind in ("rewoundTo", "retry", "amended", "returned") if kind in event), event.get("status"))
     teller = TELLERS.get(kind or "")
     return "\n".join([teller(event) if teller else "", *map(gate, event.get("gates") or [])])
 
 
 def rewound(message: Event) -> str:
-    """Tell why stages that were shown do not count any more, and which."""
+    """Say which stages already shown no longer count, and why."""
     why = message.get("reason") or "the engine lost part of its history"
     return f"{why}: what was told after step {message['rewoundTo']} is withdrawn; the order goes on from there"
 
 
 def retrying(event: Event) -> str:
-    """Tell what went wrong and when the next try comes."""
+    """Say what went wrong and when the next try is due."""
     retry = event["retry"]
     return f"try {event['attempt']} failed: {retry['message']} ({retry['code']}); next in {retry['inMs']} ms"
 
 
 def pending(event: Event) -> str:
-    """Tell what was asked."""
+    """Describe the order as it was placed."""
     asked = f"sell {event['amountIn']} {event['pair']} {aim(event)}, slippage at most {event['slippageBps']} bps"
     return f"{asked}{patience(event)}"
 
 
 def aim(event: Event) -> str:
-    """Tell at which price, or on what."""
+    """Describe the price the order asks for, or its trigger."""
     if event["type"] == "limit":
         return f"at {event['limitPrice']} or better"
     if event["type"] == "sniper":
@@ -61,7 +61,7 @@ def aim(event: Event) -> str:
 
 
 def patience(event: Event) -> str:
-    """Tell how long it waits; nothing for an order that never does."""
+    """Say how long the order waits; empty for an order that never does."""
     if event.get("timeInForce") == "ioc":
         return ", now or never"
     if event.get("expiresAt"):
@@ -70,12 +70,12 @@ def patience(event: Event) -> str:
 
 
 def conditions(listed: Event | Iterable[Event]) -> str:
-    """Tell what must hold: one condition, or several of which all must."""
+    """Describe a trigger: one condition, or several that must all hold."""
     return " and ".join(map(condition, [listed] if isinstance(listed, Mapping) else listed))
 
 
 def condition(one: Event) -> str:
-    """Tell one condition of a sniper order."""
+    """Describe one condition of a sniper order."""
     least = f" of {one['atLeast']} USD" if one.get("atLeast") else ""
     window = f" in {one['windowS']} s" if one.get("windowS") else ""
     return f"{one['kind']}{least}{window}"
@@ -85,12 +85,12 @@ NAMES = {"limitPrice": "limit", "maxPrice": "highest price", "amountIn": "amount
 
 
 def amended(event: Event) -> str:
-    """Tell what of a resting order was changed."""
+    """Describe how a resting order was amended."""
     return f"amended: {changes(event['amended'])}"
 
 
 def changes(changed: Event) -> str:
-    """Tell each change from what to what."""
+    """List the changes with old and new values."""
     return ", ".join(
         f"{NAMES.get(name, name)} from {value['from'] or 'none'} to {value['to'] or 'none'}"
         for name, value in changed.items()
@@ -98,26 +98,26 @@ def changes(changed: Event) -> str:
 
 
 def returned(event: Event) -> str:
-    """Tell why an order that had fired rests again."""
+    """Say why a triggered order rests again."""
     why = event["returned"]
     return f"rests again: {why['message']} ({why['code']}); may fire in {why['inMs']} ms"
 
 
 def triggered(event: Event) -> str:
-    """Tell on what evidence the order fired."""
+    """Describe the evidence that triggered the order."""
     trigger = event.get("trigger") or {}
     return price_reached(trigger) if trigger.get("kind") == "price" else token_seen(trigger)
 
 
 def price_reached(trigger: Event) -> str:
-    """Tell which price reached the limit, how old it was and for how long it had held."""
+    """Say which price reached the limit, how old it was and for how many polls it had held."""
     polls = f"{trigger['polls']} poll{'' if trigger['polls'] == 1 else 's'}"
     evidence = f"{trigger['ageMs']} ms old, held for {polls}"
     return f"{trigger['venue']} pays {trigger['price']}, limit {trigger['limitPrice']} ({evidence})"
 
 
 def token_seen(trigger: Event) -> str:
-    """Tell what happened to the token, and which conditions that met; an event may be missing, and any of its facts."""
+    """Describe the token's event and the conditions it met. The event may be missing, and so may any of its facts."""
     event = trigger.get("event") or {}
     seen = "".join(
         words
@@ -133,54 +133,53 @@ def token_seen(trigger: Event) -> str:
 
 
 def met_by(one: Event) -> str:
-    """Tell one condition, and what the market had of it."""
+    """Describe one condition, with the value the market had."""
     return f"{condition(one)} (there: {one['value']})" if one.get("value") else condition(one)
 
 
 def gate(judged: Event) -> str:
-    """Tell one gate's verdict on the token."""
-    # An unknown value has nothing to show; its reason says that it is unknown.
+    """Describe the result of one token check."""
+    # An unknown value is not shown; the reason says that it is unknown.
     shown = f"{judged['value']}, {judged['reason']}" if judged.get("value") is not None else judged["reason"]
     return f"{judged['verdict']:<6} {judged['gate']}: {shown} ({judged['source']})"
 
 
 def routing(event: Event) -> str:
-    """Tell what each venue offered, and who won and why."""
+    """List the venues' offers, and say which won and why."""
     offers = [*map(offer, event["quotes"]), *(f"{venue} has no quote" for venue in event["missing"])]
     return f"{', '.join(offers)}: {event['reason']}"
 
 
 def offer(quote: Event) -> str:
-    """Tell one venue's quote and what it pays for this order."""
+    """Describe one venue's quote and what it pays for this order."""
     pays = f"{quote['price']} less {quote['feeBps']} bps pays {quote['amountOut']}"
     return f"{quote['venue']} {pays} ({quote['ageMs']} ms old)"
 
 
 def building(event: Event) -> str:
-    """Tell what is expected and the least that is accepted."""
+    """State the expected and the minimum amount out."""
     return f"{event['venue']}: expects {event['expectedOut']}, accepts no less than {event['minimumOut']}"
 
 
 def submitted(event: Event) -> str:
-    """Name the transaction."""
     return f"transaction {event['txHash']}"
 
 
 def confirmed(event: Event) -> str:
-    """Tell what was got and what it cost."""
+    """State the amount received and what it cost."""
     fees = event["fees"]
     paid = f"fees {fees['venueFee']} {fees['venueFeeToken']} and {fees['networkFeeLamports']} lamports"
     return f"got {event['amountOut']} at {event['executedPrice']}, slippage {event['slippageBps']} bps, {paid}"
 
 
 def failed(event: Event) -> str:
-    """Tell why, and whether it is worth another order."""
+    """Say why the order failed, and whether a replay may help."""
     again = "a replay may help" if event["replayMayHelp"] else "a replay would not help"
     return f"{event['message']} ({event['code']}); {again}"
 
 
 def ended(event: Event) -> str:
-    """Tell why an order was given up, and which time had passed if one had."""
+    """Say why an order was cancelled or expired, with the expiry that had passed, if any."""
     return ": ".join(event[fact] for fact in ("reason", "expiresAt") if event.get(fact))
 
 

@@ -1,4 +1,4 @@
-"""The AsyncAPI description of the sockets; every schema is the OpenAPI description's, or made as those are."""
+"""The AsyncAPI description of the sockets. Its schemas are those of the OpenAPI description, or made the same way."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ CLOSES = {
     UNKNOWN: "there is no such order or pair",
     CONFLICT: "the clientOrderId names another order",
 }
-"""What each close code says."""
+"""The meaning of each close code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """An address: what the engine says there, what it hears, and how it closes; by the names of MESSAGES."""
+    """An address: the messages the engine sends and receives there (names in MESSAGES), and its close codes."""
 
     address: str
     title: str
@@ -70,13 +70,13 @@ RETRIED: examples.Life = (
 
 
 def kind_of(event: Mapping[str, Any]) -> str:
-    """Name a kind of event: by the fact that tells it from others of its status, else by the status."""
+    """Name a kind of event by the fact that distinguishes it within its status, else by the status."""
     return next((name for name in ("retry", "amended", "returned") if name in event), str(event["status"]))
 
 
 EVENTS = tuple(events.KINDS)
 STREAM = (*EVENTS, "rewound")
-"""What is said of an order."""
+"""The messages about an order."""
 QUOTE = {"venue": "METEORA", "price": "155.2", "feeBps": 20, "netPrice": "154.8896", "ageMs": 310}
 PRICES = {"at": examples.AT, "quotes": [QUOTE], "best": QUOTE, "spreadBps": None, "freshMs": 2000, "staleMs": 10000}
 FILL = {
@@ -178,19 +178,19 @@ SOCKETS: Mapping[str, Socket] = {
 
 @require_safe
 def described(request: HttpRequest) -> JsonResponse:
-    """Answer with the description, for whoever asked at this address."""
+    """Serve the description, with the requested host as its server."""
     return JsonResponse(document(request.get_host(), secure=request.is_secure()))
 
 
 def document(host: str, *, secure: bool) -> Json:
-    """Write the description of the sockets at a host."""
+    """Return the description of the sockets at a host."""
     server = {"host": host, "protocol": "wss" if secure else "ws", "description": "This engine."}
     return {**unplaced(), "servers": {"engine": server}}
 
 
 @cache
 def unplaced() -> Json:
-    """Write all of it but where it is."""
+    """Return the description without its servers."""
     payloads, schemas = resolved()
     about = settings.SPECTACULAR_SETTINGS
     return {
@@ -263,25 +263,25 @@ class NoView(APIView):
 
 
 def resolved() -> tuple[dict[str, Json], Json]:
-    """Return each message's schema as a reference, and every schema that is referred to from one."""
+    """Return each message's schema as a reference, and all schemas those refer to, directly or not."""
     generator: Any = SchemaGenerator()  # type: ignore[no-untyped-call]
     written = generator.get_schema(request=None, public=True)["components"]["schemas"]
-    # The inspector of no address: it only makes schemas, in the way and the registry of all others.
+    # This inspector has no view. It only makes schemas, like all others and in the same registry.
     schema = AutoSchema()
     schema.view, schema.registry = NoView(), generator.registry
     payloads = {name: schema.resolve_serializer(one.serializer(), "response").ref for name, one in MESSAGES.items()}
-    # What only the sockets say is in the registry now, beside what the OpenAPI description has been made of.
+    # The registry now holds the schemas that only the sockets use, besides those of the OpenAPI description.
     known = {**{one.name: one.schema for one in generator.registry._components.values()}, **written}
     return payloads, {name: in_asyncapi(known[name]) for name in sorted(reachable(payloads.values(), known))}
 
 
 def in_asyncapi(schema: Json) -> Json:
-    """Leave out the discriminator: AsyncAPI's is the name of a field alone, whose values would have to be schemas'."""
+    """Remove the discriminator: AsyncAPI's is just a field name, and the field's values would have to name schemas."""
     return {name: said for name, said in schema.items() if name != "discriminator"}
 
 
 def reachable(roots: Iterable[Any], known: Mapping[str, Any]) -> set[str]:
-    """Return the names of the schemas that these refer to, themselves or through others."""
+    """Return the names of the schemas that these refer to, directly or through others."""
     found: set[str] = set()
     waiting = [name for root in roots for name in references(root)]
     while waiting:
@@ -293,7 +293,7 @@ def reachable(roots: Iterable[Any], known: Mapping[str, Any]) -> set[str]:
 
 
 def references(schema: Any) -> Iterator[str]:
-    """Yield the names of the schemas that one refers to."""
+    """Yield the names of the schemas that one refers to directly."""
     match schema:
         case {"$ref": str(ref)}:
             yield ref.removeprefix(SCHEMAS)

@@ -1,4 +1,4 @@
-"""The WebSocket door: an order's events to whoever asks, and orders placed over the socket itself."""
+"""WebSocket consumers that stream an order's events, and that place orders over the socket."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -32,7 +32,7 @@ CONFLICT = 4409
 CODES = {400: BAD_REQUEST, 409: CONFLICT, 503: UNAVAILABLE}
 """Close codes by the HTTP status of the same refusal."""
 PARSED_WITHIN_S = 5.0
-"""How long reading an order may take, should the catalogue have to be read first."""
+"""How long parsing an order may take, including loading the catalogue if that is needed first."""
 FIRST_MESSAGE_S = 30.0
 """How long a socket may be open without placing its order."""
 
@@ -40,23 +40,23 @@ FIRST_MESSAGE_S = 30.0
 class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
     """Streams one order's events and closes after the last."""
 
-    # Events come from the tail; a channel of its own would cost each socket a subscription.
+    # Events come from the tail; a channel would cost a Redis subscription per socket.
     channel_layer_alias = ""
     beside: "asyncio.Task[None] | None" = None
-    """What goes on while the socket listens: waiting for the order, or streaming its events."""
+    """The background task while the socket listens: waiting for the order, or streaming its events."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one socket, counted by what it is for."""
+        """Serve one socket, counted by its class."""
         with metrics.socket(type(self).__name__):
             await super().__call__(scope, receive, send)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do this beside listening, instead of what was done so far."""
+        """Run `work` as the background task, replacing the current one."""
         self.stop()
         self.beside = asyncio.create_task(work)
 
     def stop(self) -> None:
-        """End what goes on beside listening."""
+        """Cancel the background task."""
         if self.beside:
             self.beside.cancel()
 
@@ -75,7 +75,7 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.leave(DONE)
 
     async def break_off(self, reason: Exception) -> None:
-        """Close a stream that cannot go on; the client comes back with `?after=`."""
+        """Close a stream that failed; the client can resume with `?after=`."""
         expected = describe(reason)
         if expected:
             log.warning("stream broken off", reason=repr(reason))
@@ -87,26 +87,25 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.leave(FAILED)
 
     async def refuse(self, code: int, error: dict[str, Any]) -> None:
-        """Say what is wrong, in the one error shape, and close."""
+        """Send an error in the API's common shape, and close."""
         with suppress(OSError, RuntimeError):
             await self.send(text_data=live.encode(error))
         await self.leave(code)
 
     async def leave(self, code: int) -> None:
-        """Close; to a client that has gone already there is nothing to say."""
+        """Close. Errors are ignored: the client may be gone already."""
         with suppress(OSError, RuntimeError):
             await self.close(code)
 
     async def disconnect(self, code: int) -> None:
-        """Do no more for a client that has gone."""
         self.stop()
 
 
 class OrderEvents(EventStream):
-    """`/ws/{orderId}`, with `?after=N&epoch=E` to go on behind the last event a client saw."""
+    """`/ws/{orderId}`; `?after=N&epoch=E` resumes after the last event a client saw."""
 
     async def connect(self) -> None:
-        """Start to stream, or say why not."""
+        """Start streaming, or refuse with the reason."""
         await self.accept()
         order_id = uuid_or_none(self.scope["url_route"]["kwargs"]["order_id"])
         query = parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
@@ -127,7 +126,7 @@ class PlaceAndStream(EventStream):
     placing = False
 
     async def connect(self) -> None:
-        """Wait for the order, but not for ever."""
+        """Wait for the order, at most FIRST_MESSAGE_S."""
         await self.accept()
         self.start(self.give_up(FIRST_MESSAGE_S))
 
@@ -137,7 +136,7 @@ class PlaceAndStream(EventStream):
         await self.refuse(BAD_REQUEST, body("no_order", f"no order came within {after_s:g} s"))
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Place the order the first message asks for."""
+        """Place the order in the first message; answer further messages with an error."""
         if self.placing:
             with suppress(OSError, RuntimeError):
                 await self.send(text_data=live.encode(ONE_ORDER))
@@ -153,7 +152,7 @@ class PlaceAndStream(EventStream):
         self.start(self.stream(accepted.order_id, START))
 
     async def refuse_order(self, reason: Exception) -> None:
-        """Say why the order was not accepted."""
+        """Report why the order was not accepted, and close."""
         answer = describe(reason)
         if answer is None:
             log.error("order not accepted", exc_info=reason)
@@ -162,10 +161,9 @@ class PlaceAndStream(EventStream):
 
 
 class NoRoom(EventStream):
-    """A socket too many: closed as soon as it has heard so."""
+    """A socket beyond the limit: closed after an error that tells the client to retry."""
 
     async def connect(self) -> None:
-        """Say that it must come back."""
         await self.accept()
         await self.refuse(UNAVAILABLE, TOO_MANY)
 
@@ -185,7 +183,7 @@ ONE_ORDER = body("one_order", "this socket has its order; open another for the n
 
 
 async def parse(text: bytes | str) -> NewOrder:
-    """Read an order as the HTTP door does.
+    """Parse an order as the HTTP API does.
 
     Raises Invalid.
     """

@@ -1,4 +1,4 @@
-"""The WebSocket doors of the trading desk: one pair's market, and many orders' events on one socket."""
+"""WebSocket consumers of the trading desk: one pair's market, and many orders' events on one socket."""
 
 import asyncio
 from collections.abc import Mapping
@@ -28,22 +28,21 @@ from routing.venues import VENUES
 Json = dict[str, Any]
 
 FOLLOW_MAX = 1_000
-"""Orders one socket follows at a time."""
+"""Maximum number of orders one socket follows at a time."""
 ASKED_MAX = 500
-"""Orders one message may name."""
+"""Maximum length of each list in a message."""
 SEQ_MAX = 999_999_999
 
 
 class QuoteFeed(EventStream):
-    """`/ws/quotes/{pair}`: what is known of a pair, then what has changed of it, at the client's own pace."""
+    """`/ws/quotes/{pair}`: a snapshot of a pair, then its changes, at the client's own pace."""
 
     async def connect(self) -> None:
-        """Start to show the pair."""
         await self.accept()
         self.start(self.show(self.scope["url_route"]["kwargs"]["pair"]))
 
     async def show(self, name: str) -> None:
-        """Send the pair and its changes for as long as the client stays."""
+        """Send the pair and its changes until the client leaves."""
         try:
             pair = (await aside(catalogue)).pairs.get(name)
             if pair is None:
@@ -55,7 +54,7 @@ class QuoteFeed(EventStream):
             await self.break_off(reason)
 
     async def show_pair(self, pair: Pair) -> None:
-        """Send a snapshot, then what differs from what was sent last, however many moments lie between."""
+        """Send a snapshot, then the differences from the last view sent, however many views were skipped in between."""
         before: View | None = None
         async with aclosing(ticker().follow(pair)) as views:
             async for view in views:
@@ -65,7 +64,7 @@ class QuoteFeed(EventStream):
 
 
 def snapshot(pair: Pair, view: View, now: int) -> Json:
-    """Write all that is known of a pair, and how it came to be: its prices of the last minutes."""
+    """Return everything known about a pair, including its prices of the last minutes."""
     return {
         "kind": "snapshot",
         "pair": pair.name,
@@ -81,7 +80,7 @@ def snapshot(pair: Pair, view: View, now: int) -> Json:
 
 
 def changes(before: View, after: View, now: int) -> Json:
-    """Write prices, whose ages have changed at least, and of the rest what is new."""
+    """Return the prices, of which at least the ages have changed, and whatever else is new."""
     news: Json = {"kind": "update", **prices(after.cached, now)}
     if after.levels != before.levels:
         news["levels"] = levels(after)
@@ -91,7 +90,7 @@ def changes(before: View, after: View, now: int) -> Json:
 
 
 def prices(cached: Cached, now: int) -> Json:
-    """Write the venues' quotes, BEST, how far the venues are apart, and up to which age they count."""
+    """Return the venues' quotes, BEST, the spread between venues, and the age limits for quotes."""
     return {
         "at": moment(now),
         "freshMs": guards.QUOTE_FRESH_MS,
@@ -103,7 +102,6 @@ def prices(cached: Cached, now: int) -> Json:
 
 
 def quote_json(quote: Quote, now: int) -> Json:
-    """Write one quote."""
     return {
         "venue": quote.venue,
         "price": plain(quote.price),
@@ -114,7 +112,7 @@ def quote_json(quote: Quote, now: int) -> Json:
 
 
 def spread_bps(cached: Cached) -> str | None:
-    """Return how far the dearest venue's price less fee is above the cheapest's, in bps; None with fewer than two."""
+    """Return how far the highest price net of fee is above the lowest, in bps; None with fewer than two venues."""
     known = sorted(quote.net_price for quote in cached.quotes if quote.price > 0)
     if len(known) < 2:
         return None
@@ -123,15 +121,15 @@ def spread_bps(cached: Cached) -> str | None:
 
 
 def levels(view: View) -> list[Json]:
-    """Write the prices at which orders rest, the nearest first."""
+    """Return the prices at which orders rest, nearest first."""
     return [{"price": price, "orders": count} for price, count in view.levels]
 
 
 class OrdersFeed(EventStream):
-    """`/ws/orders`: the events of all orders the client names, each once and in order, until it has enough.
+    """`/ws/orders`: the events of all orders the client names, each once and in order, until it unfollows them.
 
-    A message `{"follow": [{"orderId", "after", "epoch"}], "unfollow": [id]}` is answered with how many are followed
-    now, so an empty one asks whether the line still stands.
+    A message `{"follow": [{"orderId", "after", "epoch"}], "unfollow": [id]}` is answered with the number of orders now
+    followed, so a message with empty lists works as a ping.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -140,7 +138,6 @@ class OrdersFeed(EventStream):
         self.leaving = False
 
     async def connect(self) -> None:
-        """Wait for orders to follow."""
         await self.accept()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -161,7 +158,7 @@ class OrdersFeed(EventStream):
             await self.send(text_data=live.encode({"following": len(self.follows)}))
 
     async def relay(self, order_id: str, after: Cursor) -> None:
-        """Send an order's events past `after`; the last one ends it."""
+        """Send an order's events past `after`, until its last."""
         try:
             async with aclosing(tail().follow(order_id, after)) as events:
                 async for event in events:
@@ -174,39 +171,39 @@ class OrdersFeed(EventStream):
             await self.leave_once(reason)
 
     async def say_unknown(self, order_id: str) -> None:
-        """Say which order there is not; the others go on."""
+        """Report an order that does not exist; the others continue."""
         message = f"there is no order {order_id}"
         wrong = Field("orderId", order_id, "is not the id of an order", "the orderId of an accepted order")
         with suppress(OSError, RuntimeError):
             await self.send(text_data=live.encode(body("not_found", message, [wrong])))
 
     async def leave_once(self, reason: Exception) -> None:
-        """Break off; what ended one order's events ends the others' in the same moment."""
+        """Close the socket, once: a failure of one order's events hits the others' at the same moment."""
         if not self.leaving:
             self.leaving = True
             await self.break_off(reason)
 
     def drop(self, order_id: str) -> None:
-        """Follow an order no longer."""
+        """Stop following an order."""
         if task := self.follows.pop(order_id, None):
             task.cancel()
 
     def stop(self) -> None:
-        """Follow nothing any more."""
+        """Stop following all orders."""
         for order_id in list(self.follows):
             self.drop(order_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Orders to follow, each past what was seen of it, and orders to let go."""
+    """Orders to follow, each from the last event seen, and orders to unfollow."""
 
     follow: Mapping[str, Cursor]
     unfollow: tuple[str, ...]
 
 
 def asked_for(data: Any) -> Asked:
-    """Read a message.
+    """Parse a message.
 
     Raises Invalid.
     """
@@ -217,7 +214,7 @@ def asked_for(data: Any) -> Asked:
 
 
 def listed(name: str, data: Mapping[str, Any]) -> list[Any]:
-    """Return a list of the message.
+    """Return one of the message's lists.
 
     Raises Invalid.
     """
@@ -228,7 +225,7 @@ def listed(name: str, data: Mapping[str, Any]) -> list[Any]:
 
 
 def followed(one: Any) -> tuple[str, Cursor]:
-    """Read an order to follow.
+    """Parse an order to follow.
 
     Raises Invalid.
     """
@@ -242,7 +239,7 @@ def followed(one: Any) -> tuple[str, Cursor]:
 
 
 def whole(name: str, value: Any, message: str, accepted: str) -> int:
-    """Read a whole number.
+    """Return a whole number from 0 to SEQ_MAX.
 
     Raises Invalid.
     """
@@ -252,7 +249,7 @@ def whole(name: str, value: Any, message: str, accepted: str) -> int:
 
 
 def known_id(name: str, text: Any) -> str:
-    """Read an order's id.
+    """Parse an order's id.
 
     Raises Invalid.
     """
@@ -263,5 +260,5 @@ def known_id(name: str, text: Any) -> str:
 
 
 def wrong(name: str, value: Any, message: str, accepted: str) -> Invalid:
-    """Say what is wrong with a message."""
+    """Return the error for one field of a message."""
     return Invalid(f"{name} {message}", [Field(name, shown(value), message, accepted)])

@@ -1,4 +1,4 @@
-"""The documented shape of what only the sockets say and hear: a pair's market, and orders to follow."""
+"""The documented shape of the messages that only the sockets use: a pair's market, and orders to follow."""
 
 # ruff: noqa: N815 - fields are spelled as clients read them
 

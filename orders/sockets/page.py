@@ -1,4 +1,4 @@
-"""The page that shows the description of the sockets: by itself, without a script."""
+"""The HTML page that shows the description of the sockets, rendered here and without scripts."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One field of a message, its name with those it is within."""
+    """One field of a message; the name includes the fields that enclose it."""
 
     name: str
     type: str
@@ -38,7 +38,7 @@ def sockets(request: HttpRequest) -> HttpResponse:
 
 
 def page(shown: Json) -> dict[str, Any]:
-    """Lay the description out: addresses with what is said and heard there, then each message once."""
+    """Arrange the description for the template: addresses with their messages, then each message once."""
     server = shown["servers"]["engine"]
     schemas = shown["components"]["schemas"]
     return {
@@ -58,7 +58,7 @@ def page(shown: Json) -> dict[str, Any]:
 
 
 def laid_out(name: str, channel: Json, shown: Json) -> dict[str, Any]:
-    """Lay out an address."""
+    """Arrange an address for the template."""
     there = [one for one in shown["operations"].values() if one["channel"]["$ref"] == f"#/channels/{name}"]
     query = channel.get("bindings", {}).get("ws", {}).get("query", {}).get("properties", {})
     return {
@@ -72,7 +72,7 @@ def laid_out(name: str, channel: Json, shown: Json) -> dict[str, Any]:
 
 
 def named(operations: list[Any], action: str) -> list[str]:
-    """Name the messages that go one way."""
+    """Return the names of the messages of one direction."""
     return [
         one["$ref"].rpartition("/")[2] for found in operations if found["action"] == action for one in found["messages"]
     ]
@@ -88,7 +88,7 @@ def rows(schema: Json, schemas: Json, within: str = "") -> Iterator[Row]:
 
 
 def within_it(schema: Json, schemas: Json, name: str) -> Iterator[Row]:
-    """Yield the fields of an object, of each that a list holds, or of each that it may be."""
+    """Yield the fields of an object, of a list's items, or of each alternative of a `oneOf`."""
     found = followed(schema, schemas)
     if found.get("type") == "array":
         yield from within_it(found["items"], schemas, f"{name}[]")
@@ -99,7 +99,7 @@ def within_it(schema: Json, schemas: Json, name: str) -> Iterator[Row]:
 
 
 def followed(schema: Json, schemas: Json) -> Json:
-    """Return what a schema refers to, itself if nothing."""
+    """Return the schema that this one refers to, or itself if it refers to none."""
     (only,) = schema["allOf"] if len(schema.get("allOf", ())) == 1 else (schema,)
     if "$ref" in only:
         return followed(schemas[only["$ref"].removeprefix(asyncapi.SCHEMAS)], schemas)
@@ -107,7 +107,7 @@ def followed(schema: Json, schemas: Json) -> Json:
 
 
 def typed(schema: Json, schemas: Json) -> str:
-    """Say in a few words what a field holds."""
+    """Describe a field's type in a few words."""
     found = followed(schema, schemas)
     if "const" in found:
         return f'"{found["const"]}"'

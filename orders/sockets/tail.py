@@ -1,6 +1,6 @@
-"""Events to sockets: one reader of the feed per server process, fanned out to its own sockets.
+"""Event feed for sockets: one reader per server process, which fans events out to the process's own sockets.
 
-A message from the feed is a nudge, never the record: a follower that finds a gap, or hears nothing for a while, reads
+A message from the feed is a hint, never the record: a follower that finds a gap, or receives nothing for a while, reads
 the order's own events again.
 """
 
@@ -27,13 +27,13 @@ log = structlog.get_logger(__name__)
 
 BLOCK_MS = 2_000
 REREAD_S = 10.0
-"""Silence after which a follower looks for itself."""
+"""Silence after which a follower reads its order's events again."""
 RECONNECT_S = (0.1, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the feed says of an order: one event, whether it is the last, its JSON."""
+    """One event of an order from the feed: its cursor, whether it is the last, and its JSON."""
 
     cursor: Cursor
     final: bool
@@ -54,7 +54,7 @@ class Tail:
     async def follow(self, order_id: str, after: Cursor = order_view.START) -> AsyncGenerator[str, None]:
         """Yield the JSON of every event past `after`, once and in order; return after the last.
 
-        Where events up to `after` belong to the order no longer, that is said before anything else.
+        If events up to `after` no longer belong to the order, a rewind message comes first.
         Raises UnknownOrder.
         """
         self.ensure_reading()
@@ -79,7 +79,7 @@ class Tail:
 
     @contextmanager
     def inbox(self, order_id: str) -> Iterator["asyncio.Queue[Heard]"]:
-        """Listen for an order's events from now on; what was said before must be read."""
+        """Collect an order's events from now on; earlier ones must be read."""
         inbox: asyncio.Queue[Heard] = asyncio.Queue()
         self.followers[order_id].add(inbox)
         try:
@@ -90,30 +90,30 @@ class Tail:
                 del self.followers[order_id]
 
     def ensure_reading(self) -> None:
-        """Start the reader with the first follower."""
+        """Start the reader unless it is running."""
         if self.reader is None or self.reader.done():
             self.reader = asyncio.create_task(self.read_for_ever())
 
     async def read_for_ever(self) -> None:
-        """Read the feed, reconnecting with backoff; what is missed meanwhile the followers find themselves."""
+        """Read the feed, reconnecting with backoff. Followers detect and read missed events."""
         wait = RECONNECT_S[0]
         while not told_to_stop():
             try:
                 async with client() as redis:
                     position = await newest(redis)
-                    # Whoever came before the position was known may have missed something.
+                    # Followers that arrived before the position was known may have missed events.
                     self.ring()
                     while not told_to_stop():
                         position = await self.read(redis, position)
                         wait = RECONNECT_S[0]
             except (StoreError, OSError) as reason:
-                # Connecting again is all there is to do; the followers read for themselves until then.
+                # Reconnecting is enough: until then, each follower reads its order's own events.
                 log.warning("event feed unreachable, reconnecting", reason=str(reason), in_s=wait)
                 await asyncio.sleep(wait)
                 wait = min(RECONNECT_S[1], wait * 2)
 
     async def read(self, redis: "Redis", position: str) -> str:
-        """Take what is new past `position` and hand it on; return the new position."""
+        """Read the entries past `position` and hand them on; return the new position."""
         # protocol 2: [[stream, [[entry id, fields], ...]]]
         answer: Any = await redis.xread({live.FEED: position}, count=100, block=BLOCK_MS)
         for _, entries in answer or []:
@@ -133,24 +133,24 @@ class Tail:
                     inbox.put_nowait(heard)
 
     def ring(self) -> None:
-        """Have every follower read for itself."""
+        """Make every follower read its order's own events."""
         for inboxes in self.followers.values():
             for inbox in inboxes:
                 inbox.put_nowait(RING)
 
 
 def told_to_stop() -> bool:
-    """Tell whether this task was cancelled: redis-py loses a cancellation that falls together with its time limits."""
+    """Tell whether this task was cancelled: redis-py loses a cancellation that coincides with one of its timeouts."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 RING = Heard(Cursor(2**31, 2**31), False, "")
-"""A seq that is past any other, and so always a gap."""
+"""A seq beyond any other, so always a gap."""
 
 
 def rewound(order_id: str, to: Cursor) -> str:
-    """Write that what came after an event does not belong to the order any more."""
+    """Return the message that withdraws every event after `to`."""
     return live.encode({"orderId": order_id, "rewoundTo": to.seq, "epoch": to.epoch, "reason": REWOUND})
 
 
@@ -158,7 +158,7 @@ REWOUND = "Redis was lost before the events after this one were saved; what foll
 
 
 def read_line(rest: str) -> Heard:
-    """Read what follows the order id in a line of the feed; a line that says nothing sensible is a reason to look."""
+    """Parse the part of a feed line after the order id; a malformed line counts as a gap."""
     try:
         _, final, text = rest.split(" ", 2)
         return Heard(order_view.cursor_of(text), final == "1", text)
@@ -167,9 +167,9 @@ def read_line(rest: str) -> Heard:
 
 
 async def until_gap(inbox: "asyncio.Queue[Heard]", at: Cursor) -> AsyncGenerator[Heard, None]:
-    """Yield events that follow one another from `at`; end when it is time to look.
+    """Yield consecutive events after `at`; end when the order's own events must be read again.
 
-    That is at a gap, in a later epoch than that of what was seen, or after REREAD_S of silence.
+    That is at a gap, at an event of a later epoch than those seen, or after REREAD_S of silence.
     """
     while True:
         try:
@@ -180,7 +180,7 @@ async def until_gap(inbox: "asyncio.Queue[Heard]", at: Cursor) -> AsyncGenerator
         seq, epoch, known = heard.cursor.seq, heard.cursor.epoch or 0, at.epoch or 0
         if at.seq and epoch < known:
             continue
-        # A last event that was read before its status was, or that `at` lies beyond, is not news but the end.
+        # A final event at or before `at` is not new, but an end: it was read before its status, or `at` is past it.
         if seq > at.seq + 1 or (heard.final and seq <= at.seq) or (at.seq and epoch > known):
             return
         if seq == at.seq + 1:
@@ -206,7 +206,7 @@ async def newest(redis: "Redis") -> str:
 
 
 def client() -> "Redis":
-    """Connect for blocking reads: the socket's time limit is above the block's."""
+    """Connect for blocking reads: the socket timeout is longer than the block."""
     return Redis.from_url(
         settings.REDIS_URL,
         decode_responses=True,

@@ -1,7 +1,7 @@
-"""Market data to sockets: one reader per server process, for the pairs that somebody follows.
+"""Market data for sockets: one reader per server process, for the pairs that are followed.
 
-What a follower is given is all there is to know of its pair at one moment, never a difference: one that is slow skips
-moments, and has no backlog.
+A follower always gets the complete view of its pair at one moment, never a difference. A slow follower skips views and
+builds up no backlog.
 """
 
 import asyncio
@@ -33,28 +33,28 @@ from routing.venues import VENUES
 log = structlog.get_logger(__name__)
 
 EVERY_S = 0.25
-"""How often the cache is read: twice as often as the venues are polled."""
+"""How often the quote cache is read: twice as often as the venues are polled."""
 FILLS_EVERY = 4
-"""Fills are in Postgres, and read every so many rounds."""
+"""Fills are in Postgres, so they are read only once in this many rounds."""
 BEAT_S = 5.0
-"""Silence after which a follower is given the same again, so that its client can tell quiet from gone."""
+"""Silence after which a follower gets the same view again: its client can tell a quiet market from a dead line."""
 LEVELS_MAX = 40
 FILLS_MAX = 50
 ATTEMPTS_MAX = 2_000
-"""Attempts among which fills are looked for, of all pairs, newest first."""
+"""Number of newest attempts, across all pairs, that are searched for fills."""
 TRAIL_MAX = 900
-"""Points kept of a pair, at most one a second."""
+"""Points kept per pair, at most one per second."""
 TRAILS_MAX = 32
-"""Pairs of which points are kept when nobody follows them any more."""
+"""Pairs whose points are kept, including pairs that are no longer followed."""
 
 Json = dict[str, Any]
 Point = tuple[int | str | None, ...]
-"""Epoch second; the price less fee of each venue in the order of VENUES; BEST."""
+"""Epoch second; the price net of fee of each venue in the order of VENUES; the same of BEST."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A pair at one moment: quotes and BEST, the nearest resting levels with how many rest there, the last fills."""
+    """A pair at one moment: quotes and BEST, the nearest resting levels with their order counts, and the last fills."""
 
     cached: Cached
     levels: tuple[tuple[str, int], ...]
@@ -62,7 +62,7 @@ class View:
 
 
 class Ticker:
-    """Reads what changes of the pairs that are followed, and wakes their followers."""
+    """Reads the market data of the followed pairs, and wakes followers when it changes."""
 
     def __init__(self) -> None:
         self.followers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
@@ -71,9 +71,9 @@ class Ticker:
         self.reader: asyncio.Task[None] | None = None
 
     async def follow(self, pair: Pair) -> AsyncGenerator[View, None]:
-        """Yield the pair as it stands, and again whenever it has changed or BEAT_S have passed.
+        """Yield the pair's view, and again whenever it has changed or BEAT_S have passed.
 
-        Raises StoreError or DatabaseError when it cannot be read at first; later the last that was known stays.
+        Raises StoreError or DatabaseError if the first read fails; after that, the last known view stays.
         """
         with self.place(pair.name) as changed:
             if pair.name not in self.latest:
@@ -88,7 +88,7 @@ class Ticker:
 
     @contextmanager
     def place(self, pair: str) -> Iterator[asyncio.Event]:
-        """Have an event set whenever the pair has changed."""
+        """Register an event that is set whenever the pair has changed."""
         changed = asyncio.Event()
         self.followers[pair].add(changed)
         try:
@@ -97,16 +97,16 @@ class Ticker:
             self.followers[pair].discard(changed)
             if not self.followers[pair]:
                 del self.followers[pair]
-                # What nobody keeps up to date must not be the next follower's first sight.
+                # The view is no longer kept up to date, so the next follower must not start with it.
                 self.latest.pop(pair, None)
 
     def ensure_reading(self) -> None:
-        """Start the reader with the first follower."""
+        """Start the reader unless it is running."""
         if self.reader is None or self.reader.done():
             self.reader = asyncio.create_task(self.read_while_followed())
 
     async def read_while_followed(self) -> None:
-        """Read until nobody follows; a store that is away is asked again, and ages say what that means."""
+        """Read while there are followers. If a store is down, retry; meanwhile the quotes' ages show the outage."""
         rounds = 0
         while self.followers and not told_to_stop():
             await asyncio.sleep(EVERY_S)
@@ -119,7 +119,7 @@ class Ticker:
                 await asyncio.sleep(1.0)
 
     def take(self, seen: Mapping[str, View]) -> None:
-        """Keep what was seen and wake the followers of what has changed."""
+        """Keep the new views, and wake the followers of the pairs that have changed."""
         second = now_ms() // 1000
         for name, view in seen.items():
             if name in self.followers and view != self.latest.get(name):
@@ -129,7 +129,7 @@ class Ticker:
                     changed.set()
 
     def extend(self, pair: str, last: Point) -> None:
-        """Add a point to the pair's trail; one of the same second gives way."""
+        """Add a point to the pair's trail, replacing one of the same second."""
         trail = self.trails.pop(pair, None)
         if trail is None:
             trail = deque(maxlen=TRAIL_MAX)
@@ -141,12 +141,12 @@ class Ticker:
             del self.trails[next(iter(self.trails))]
 
     def trail(self, pair: str) -> list[Point]:
-        """Return the points of the last quarter of an hour, as far as somebody followed the pair."""
+        """Return the pair's points of the last 15 minutes, as far as it was followed."""
         return list(self.trails.get(pair, ()))
 
 
 def look(pairs: Sequence[str], known_fills: Mapping[str, tuple[Json, ...]]) -> dict[str, View]:
-    """Read these pairs; fills only of those whose are not known.
+    """Read these pairs, and the fills of those without known fills.
 
     Raises StoreError, DatabaseError.
     """
@@ -185,12 +185,12 @@ def fills(pairs: Collection[str]) -> dict[str, tuple[Json, ...]]:
 
 
 def spellings(pair: Pair) -> tuple[str, str]:
-    """Return the names under which orders of a pair may be kept: one came before its token had a symbol."""
+    """Return the names under which a pair's orders may be stored: older ones predate the token's symbol."""
     return pair.name, f"{pair.token_in.symbol}-{pair.token_out.mint}"
 
 
 def fill(row: Attempt, pair: Pair) -> Json:
-    """Describe what the chain executed."""
+    """Describe a landed attempt as a fill."""
     amount_in, amount_out = int(row.order.amount_in), int(row.amount_out or 0)
     return {
         "orderId": str(row.order_id),
@@ -203,7 +203,6 @@ def fill(row: Attempt, pair: Pair) -> Json:
 
 
 def point(second: int, cached: Cached) -> Point:
-    """Make a point of a trail."""
     net = {quote.venue: plain(quote.net_price) for quote in cached.quotes}
     best = plain(cached.best.net_price) if cached.best else None
     return (second, *(net.get(venue) for venue in VENUES), best)

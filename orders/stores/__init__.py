@@ -1,1 +1,1 @@
-"""What orders are in Redis and in Postgres, and how each is read and written."""
+"""Reading and writing orders in Redis and in Postgres."""

@@ -1,11 +1,14 @@
-"""Attempts in Postgres: how a signed transaction leaves the house, one compare-and-set after the other.
+"""Attempts in Postgres: the compare-and-set steps that a signed transaction passes before it is broadcast.
 
-An attempt is committed as *prepared*, with the terms it was built on; then its order is swapped to `submitted` under
-the worker's fence (orders/flow/execution.py); then it is committed as *sent*, which exactly one caller wins; then its
-bytes leave.  Whoever loses the swap withdraws it: a prepared attempt has not been sent, and a withdrawn one never is.
+1. The attempt is committed as *prepared*, with the terms it was built on.
+2. Its order is moved to `submitted` under the worker's fence (orders/flow/execution.py).
+3. The attempt is committed as *sent*; exactly one caller wins this update.
+4. That caller broadcasts the bytes.
 
-The partial unique index `one_open_or_landed_attempt_per_order` holds that there is one at a time, whatever the code
-believes.
+A worker that loses step 2 withdraws the attempt: a prepared attempt has not been sent, and a withdrawn one never is.
+
+The partial unique index `one_open_or_landed_attempt_per_order` guarantees at most one such attempt per order,
+independently of the code.
 """
 
 from collections.abc import Sequence
@@ -26,9 +29,9 @@ OPEN = [state.value for state in OPEN_ATTEMPT]
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """One signed transaction; amounts in base units.
+    """One signed transaction; amounts are in base units.
 
-    `seq` is that of the order's `submitted` event for it, `trail` the order's events from the second to that one.
+    `seq` is the seq of the order's `submitted` event for it, `trail` the order's events from the second to that one.
     """
 
     order_id: str
@@ -46,15 +49,15 @@ class Prepared(msgspec.Struct, frozen=True):
     seq: int
     trail: tuple[str, ...]
     at: int
-    """When its order is submitted, epoch ms."""
+    """Time at which its order is submitted, epoch ms."""
     tries: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Which orders' attempts stand, and which Postgres cannot write at all, with its reason.
+    """Orders whose attempts are committed (`stands`), and those Postgres cannot write, with its reason (`faulty`).
 
-    The rest have an attempt already, have ended, or have other terms by now.
+    Orders in neither already have an attempt, have ended, or have different terms by now.
     """
 
     stands: set[str]
@@ -62,7 +65,7 @@ class Outcome:
 
 
 def prepare(attempts: Sequence[Prepared]) -> Outcome:
-    """Commit attempts; one that cannot be written stops none of its neighbours."""
+    """Commit attempts; one that cannot be written does not block the others of its batch."""
     if not attempts:
         return Outcome(set(), {})
     try:
@@ -77,7 +80,7 @@ def prepare(attempts: Sequence[Prepared]) -> Outcome:
 
 @step("prepare", Store.POSTGRES, "the attempt is committed as prepared")
 def insert(attempts: Sequence[Prepared]) -> set[str]:
-    """Commit attempts in one statement."""
+    """Commit attempts in one statement; return the ids of the orders that got one."""
     rows = fetch(
         """
         WITH asked AS (
@@ -105,7 +108,6 @@ def insert(attempts: Sequence[Prepared]) -> set[str]:
 
 
 def as_row(attempt: Prepared) -> dict[str, Any]:
-    """Write an attempt for its table."""
     return {
         "order_id": attempt.order_id,
         "number": attempt.number,
@@ -127,7 +129,7 @@ def as_row(attempt: Prepared) -> dict[str, Any]:
 
 @step("sent", Store.POSTGRES, "the attempt is committed as sent")
 def mark_sent(signatures: Sequence[str]) -> set[str]:
-    """Commit prepared attempts as sent; return those this caller won, whose bytes it must send now, and nobody else."""
+    """Commit prepared attempts as sent; return those this caller won: it alone must now broadcast their bytes."""
     return changed(
         """
         UPDATE orders_attempt t SET state = 'sent', sent_at = now(), sends = 1
@@ -140,7 +142,7 @@ def mark_sent(signatures: Sequence[str]) -> set[str]:
 
 @step("withdraw", Store.POSTGRES, "the attempt is withdrawn")
 def withdraw(signatures: Sequence[str]) -> set[str]:
-    """Give prepared attempts up; return those that were, none of which is ever sent."""
+    """Withdraw prepared attempts; return the withdrawn ones, none of which is ever sent."""
     return changed(
         """
         UPDATE orders_attempt t SET state = 'withdrawn', settled_at = now()
@@ -153,7 +155,7 @@ def withdraw(signatures: Sequence[str]) -> set[str]:
 
 @step("resent", Store.POSTGRES, "another broadcast is noted")
 def note_resent(signatures: Sequence[str]) -> None:
-    """Note that the bytes of sent attempts were broadcast again."""
+    """Record that the bytes of sent attempts were broadcast again."""
     changed(
         """
         UPDATE orders_attempt t SET sent_at = now(), sends = sends + 1
@@ -165,7 +167,7 @@ def note_resent(signatures: Sequence[str]) -> None:
 
 
 def changed(statement: str, signatures: Sequence[str]) -> set[str]:
-    """Change attempts by a statement that locks them in the order of their ids, as every writer here does."""
+    """Run an update that locks its rows in id order, as every writer here does; return the changed signatures."""
     if not signatures:
         return set()
     return {signature for (signature,) in fetch(statement, list(signatures))}
@@ -196,9 +198,9 @@ def holding(order_ids: Sequence[str]) -> list[Held]:
 
 @step("audit", Store.POSTGRES, "open attempts are this caller's to look at")
 def unsettled(older_than_ms: int, limit: int) -> list[tuple[str, bytes, int]]:
-    """Take sent attempts last broadcast longer ago than that: (signature, bytes, last valid height).
+    """Take sent attempts whose last broadcast is older than `older_than_ms`: (signature, bytes, last valid height).
 
-    Each is put off by its new `sent_at`, so that replicas share them.
+    Each gets a new `sent_at`, which postpones its next turn, so that replicas share the work.
     """
     rows = fetch(
         """
@@ -216,7 +218,7 @@ def unsettled(older_than_ms: int, limit: int) -> list[tuple[str, bytes, int]]:
 
 
 def left_prepared(older_than_ms: int, limit: int) -> list[tuple[str, str, bytes]]:
-    """Return attempts whose worker has neither sent nor withdrawn them for that long: (order id, signature, bytes)."""
+    """Return attempts neither sent nor withdrawn within `older_than_ms`: (order id, signature, bytes)."""
     rows = fetch(
         """
         SELECT order_id::text, signature, raw FROM orders_attempt

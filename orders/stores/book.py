@@ -1,20 +1,20 @@
-"""The book: orders that wait, indexed by what they wait for.  Owner of the `limit`, `snipe` and `waiting:` keys.
+"""The order book: resting orders, indexed by what they wait for.  Owner of the `limit`, `snipe` and `waiting:` keys.
 
 | key | type | holds |
 |---|---|---|
-| `limit_bucket:{SOL-USDC}:155.2` | sorted set | orders that rest at a price, by since when (epoch ms), then by id |
-| `limit_levels:{SOL-USDC}` | sorted set | prices that have a bucket, by their level: how many ticks they have |
+| `limit_bucket:{SOL-USDC}:155.2` | sorted set | orders that rest at a price, by time priority (epoch ms), then by id |
+| `limit_levels:{SOL-USDC}` | sorted set | prices that have a bucket, by level: the price in ticks |
 | `limit:{SOL-USDC}:<orderId>` | hash | the price at which an order rests, and its amount in base units |
 | `limit_pairs` | set | pairs that may have levels or claims |
 | `limit_seen:{SOL-USDC}` | list | the last trusted prices, as levels, newest first |
-| `limit_claims:{SOL-USDC}` | hash | orders taken out of their buckets, with the evidence, until they have fired |
-| `snipe:{<mint>}:launch`, `:liquidity`, `:volume:<seconds>` | sorted set | armed orders by the threshold they watch |
-| `snipe:{<mint>}:price:<pair>` | sorted set | armed orders whose conditions held, by the level they would buy at |
-| `snipe:{<mint>}:windows`, `:pairs` | set | windows that have a `:volume`, pairs that have a `:price` |
-| `waiting:expiring` | sorted set | waiting orders that expire, by when |
+| `limit_claims:{SOL-USDC}` | hash | orders taken out of their buckets until they have triggered, with the price |
+| `snipe:{<mint>}:launch`, `:liquidity`, `:volume:<seconds>` | sorted set | armed orders by the threshold they await |
+| `snipe:{<mint>}:price:<pair>` | sorted set | armed orders whose conditions are met, by the level they would buy at |
+| `snipe:{<mint>}:windows`, `:pairs` | set | windows that have a `:volume` index, pairs that have a `:price` index |
+| `waiting:expiring` | sorted set | waiting orders that expire, by expiry time |
 
 An order is in the book exactly while its live state says so: the scripts that change that state (orders/stores/live.py)
-call `rest` and `leave` of LUA within the same step.  The scripts are in orders/stores/lua/book/.
+call `rest` and `leave` of LUA atomically with the change.  The scripts are in orders/stores/lua/book/.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,18 +30,18 @@ from routing.crashpoints import Store, step
 from routing.store import EPOCH, lua, redis, script
 
 CLAIM_MAX = 1_000
-"""Orders one claim takes: about a millisecond of Redis' time."""
+"""The most orders one claim takes: about a millisecond of Redis' time."""
 PAGE = 1_000
-"""Armed orders looked at in one go."""
+"""Armed orders read per page."""
 CLAIM_LEASE_MS = 2_000
-"""How long a claim stays with a worker that does not finish it."""
+"""Lease of a claim: another worker may take it over after this time."""
 SEEN_TTL_MS = 10_000
-"""Silence after which earlier prices no longer count as polls for which a price held."""
+"""Time without a trusted price after which earlier prices no longer count towards LIMIT_HOLD_POLLS."""
 EXPIRY_PUT_OFF_MS = 1_000
 
 SCRIPTS = Path(__file__).parent / "lua" / "book"
 LUA = lua(SCRIPTS / "places.lua")
-"""Functions for the scripts that move orders: `rest` and `watch` return where the order is, `leave` wants it back."""
+"""Functions for the scripts that move orders: `rest` and `watch` return the order's place, `leave` takes it."""
 
 LEVELS = script(lua(SCRIPTS / "levels.lua"))
 OBSERVE = script(lua(SCRIPTS / "observe.lua"))
@@ -55,22 +55,22 @@ FORGET_EXPIRY = script(lua(SCRIPTS / "forget_expiry.lua"))
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Orders taken out of their buckets, in the order in which they fire, and what they fire on."""
+    """Orders taken out of their buckets, in the order in which they trigger, and the price they trigger on."""
 
     id: str
     pair: str
     ids: tuple[str, ...]
     sighting: Sighting
     epoch: int
-    """The epoch of Redis in which it was taken, or taken over."""
+    """The epoch in which the claim was taken or taken over."""
 
 
 BUCKETS, INDEXES = "limit_bucket:*", "snipe:*"
-"""What the keys match in which orders rest, limit orders by price and sniper orders by threshold."""
+"""Key patterns of the sets in which orders rest: limit orders by price, sniper orders by threshold."""
 
 
 def tagged(family: str, tag: str) -> str:
-    """Spell a key; the braces are literal and keep a pair, or a token, in one cluster slot."""
+    """Return a key; the braces are literal and keep a pair, or a token, in one cluster slot."""
     return f"{family}:{{{tag}}}"
 
 
@@ -80,34 +80,33 @@ def has_crossed(pair: str, level: int) -> bool:
 
 
 def has_levels(pair: str) -> bool:
-    """Tell whether any order rests on this pair."""
     return bool(redis().exists(tagged("limit_levels", pair)))
 
 
 def levels(pair: str, limit: int) -> list[tuple[str, int]]:
-    """Return up to `limit` prices at which orders of a pair rest, the nearest first, each with how many rest there."""
+    """Return up to `limit` prices at which orders of a pair rest, nearest first, each with its number of orders."""
     found = LEVELS()([tagged("limit_levels", pair)], [pair, limit])
     return [(price, int(count)) for price, count in zip(found[::2], found[1::2], strict=True)]
 
 
 def observe(pair: str, mark: str, level: int, polls: int) -> int | None:
-    """Note a trusted price and return the level that has held for so many polls, or None when it is too early to say.
+    """Record a trusted price; return the level that has held for `polls` polls, or None after fewer polls.
 
-    `mark` names the observation: the same one noted twice is one poll.
+    `mark` identifies the observation: recording the same one twice counts as one poll.
     """
     held = OBSERVE()([tagged("limit_seen", pair)], [mark, level, polls, SEEN_TTL_MS])
     return int(held) if held else None
 
 
 def distrust(pair: str) -> None:
-    """Forget the prices noted so far: one that cannot be trusted came between."""
+    """Forget the recorded prices, because an untrusted price interrupted the series."""
     redis().delete(tagged("limit_seen", pair))
 
 
 def claim(pair: str, sighting: Sighting, now: int, ahead: int = 0) -> Claim | None:
     """Take up to CLAIM_MAX orders whose price is reached out of their buckets; None when there are none.
 
-    `ahead` is how many claims its holder will fire before this one, which keeps it for longer by as much.
+    `ahead` is the number of claims the caller will process before this one; the lease grows accordingly.
     """
     epoch, name, until = epochs.current(), uuid4().hex, now + CLAIM_LEASE_MS * (1 + ahead)
     evidence = msgspec.json.encode(sighting).decode()
@@ -118,14 +117,13 @@ def claim(pair: str, sighting: Sighting, now: int, ahead: int = 0) -> Claim | No
 
 @step("fire", Store.REDIS, "orders are out of their bucket, on record as being fired")
 def take(asked: bytes) -> list[str]:
-    """Run claim.lua."""
     ids: list[str] = CLAIM()([], [asked])
     return ids
 
 
 @step("take-over", Store.REDIS, "what another left unfired is this caller's to fire")
 def abandoned(pair: str, now: int) -> list[Claim]:
-    """Take over the claims that a worker left unfinished."""
+    """Take over the claims whose lease has expired."""
     epoch = epochs.current()
     found = TAKE_OVER()([tagged("limit_claims", pair)], [now, now + CLAIM_LEASE_MS])
     claims = []
@@ -136,7 +134,7 @@ def abandoned(pair: str, now: int) -> list[Claim]:
 
 
 def claimed(pairs: Iterable[str]) -> set[str]:
-    """Return the orders of these pairs that are out of their buckets because somebody is firing them."""
+    """Return the orders of these pairs that are out of their buckets because a worker is triggering them."""
     pipe = redis().pipeline(transaction=False)
     for pair in pairs:
         pipe.hvals(tagged("limit_claims", pair))
@@ -145,38 +143,38 @@ def claimed(pairs: Iterable[str]) -> set[str]:
 
 @step("fired", Store.REDIS, "orders are no longer on record as being fired")
 def settle(done: Claim) -> None:
-    """Forget a claim whose orders have been fired, unless Redis has been lost since: it is taken over then."""
+    """Delete a claim whose orders have triggered, unless Redis has lost data since: then it is taken over later."""
     SETTLE()([tagged("limit_claims", done.pair), EPOCH], [done.epoch, done.id])
 
 
 def pairs() -> list[str]:
-    """Name the pairs on which orders rest or are being fired."""
+    """Return the pairs on which orders rest or are being triggered."""
     return sorted(PAIRS()())
 
 
 @step("overdue", Store.REDIS, "expired orders are this caller's to end")
 def expired(now: int, limit: int) -> list[str]:
-    """Return waiting orders whose time has passed, the first to expire first, and put each off."""
+    """Return expired waiting orders, earliest expiry first, and postpone each, so that no other worker takes it."""
     ids: list[str] = EXPIRED()(["waiting:expiring"], [now, limit, now + EXPIRY_PUT_OFF_MS])
     return ids
 
 
 def forget_expiry(order_ids: Sequence[str], now: int) -> None:
-    """Drop orders that `expired` returned at `now` and that do not wait any more; one that came back keeps its time."""
+    """Drop orders that `expired` returned at `now` and that no longer wait; one resting again keeps its new time."""
     if order_ids:
         FORGET_EXPIRY()(["waiting:expiring"], [now + EXPIRY_PUT_OFF_MS, *order_ids])
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The indexes of one token that have names: windows of volume, in milliseconds, and pairs."""
+    """The volume windows, in milliseconds, and the pairs for which one token has an index."""
 
     windows: list[int]
     pairs: list[str]
 
 
 def watched(mints: Iterable[str]) -> dict[str, Watched]:
-    """Return, by token, which windows and pairs armed orders watch."""
+    """Return, by token, the windows and pairs that armed orders watch."""
     names = list(dict.fromkeys(mints))
     pipe = redis().pipeline(transaction=False)
     for mint in names:
@@ -190,13 +188,13 @@ def watched(mints: Iterable[str]) -> dict[str, Watched]:
 
 
 Reached = Mapping[str, int | None]
-"""Indexes of a token, each with the highest threshold that its market reaches; None reaches all."""
+"""Indexes of a token, each with the highest threshold its market has reached; None means all of them."""
 
 
 def met(reached: Mapping[str, Reached]) -> Iterator[tuple[str, list[str]]]:
-    """Yield, by token, pages of the armed orders whose threshold is reached, each order once, until there are no more.
+    """Yield, by token, pages of the armed orders whose threshold is reached, each order once.
 
-    Whoever looks at a page moves its orders on; those that stay where they are come no second time.
+    The caller moves the orders of a page on; orders that stay in their index are not yielded again.
     """
     asked = [
         (mint, f"{tagged('snipe', mint)}:{index}", most) for mint, all in reached.items() for index, most in all.items()
@@ -217,7 +215,7 @@ def met(reached: Mapping[str, Reached]) -> Iterator[tuple[str, list[str]]]:
 
 
 def further(key: str, most: int | None, seen: set[str]) -> Iterator[list[str]]:
-    """Yield pages of those orders of an index that are not among `seen`, until every one of them is."""
+    """Yield pages of the orders of an index that are not in `seen`, adding them to it, until none is left."""
     window = PAGE
     while True:
         ids: list[str] = redis().zrangebyscore(key, "-inf", bound(most), start=0, num=window)  # type: ignore[assignment]
@@ -227,17 +225,16 @@ def further(key: str, most: int | None, seen: set[str]) -> Iterator[list[str]]:
         elif len(ids) < window:
             return
         else:
-            # All of them stayed where they were: what is new lies behind them.
+            # All of these stayed in the index, so new orders come after them.
             window += PAGE
 
 
 def bound(most: int | None) -> int | str:
-    """Write the end of a range of thresholds."""
     return "+inf" if most is None else most
 
 
 def where(order_ids: Sequence[str], places: Sequence[str]) -> list[bool]:
-    """Tell of each order whether it is really where its live state says it rests."""
+    """Tell for each order whether it is in the place that its live state names."""
     pipe = redis().pipeline(transaction=False)
     for order_id, place in zip(order_ids, places, strict=True):
         kind, _, rest = place.partition(" ")
@@ -247,12 +244,11 @@ def where(order_ids: Sequence[str], places: Sequence[str]) -> list[bool]:
 
 
 def place_of(key: str) -> str:
-    """Name a bucket or an index as the live state of those that rest there does."""
+    """Return the place, as live state names it, that belongs to the key of a bucket or an index."""
     family, _, rest = key.partition(":{")
     tag, _, where = rest.partition("}:")
     return f"{'limit' if family == 'limit_bucket' else 'snipe'} {tag} {where}"
 
 
 def members(key: str, limit: int) -> list[str]:
-    """Return the first orders of a bucket or an index."""
     return list(map(str, redis().zrange(key, 0, limit - 1)))

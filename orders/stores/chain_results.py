@@ -1,4 +1,4 @@
-"""Attempts as the chain has decided them."""
+"""Attempts in Postgres: recording and reading the chain's decision on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,12 +18,12 @@ from routing.crashpoints import Store, step
 log = structlog.get_logger(__name__)
 
 DECIDED = (AttemptState.LANDED.value, AttemptState.REJECTED.value, AttemptState.EXPIRED.value)
-"""What the chain can decide."""
+"""The states that the chain decides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """An attempt as the chain, or its worker, has decided it, with what its order's last event needs."""
+    """An attempt with the outcome decided by the chain or by its worker, and the data its order's last event needs."""
 
     order_id: str
     type: OrderType
@@ -42,7 +42,7 @@ class Settled:
     error_code: str
     error: str
     settled_at: int
-    """When that was recorded, epoch ms; 0 while it is open."""
+    """When the outcome was recorded, epoch ms; 0 while the attempt is open."""
 
 
 SETTLED_COLUMNS = """
@@ -53,7 +53,6 @@ SETTLED_COLUMNS = """
 
 
 def settled_from(row: tuple[Any, ...]) -> Settled:
-    """Read SETTLED_COLUMNS."""
     (order_id, kind, pair, amount_in, number, tries, state, venue, signature, expected, fee, slot) = row[:12]
     out, lamports, error_code, error, at = row[12:]
     return Settled(
@@ -63,18 +62,18 @@ def settled_from(row: tuple[Any, ...]) -> Settled:
 
 
 def epoch_ms(at: datetime | None) -> int:
-    """Return a moment in epoch milliseconds; 0 for none."""
+    """Convert a time to epoch milliseconds; None gives 0."""
     return terms.epoch_ms(at) if at else 0
 
 
 ERROR_CODE_MAX = 40
-"""Characters of a code that its column holds."""
+"""Length of the column for error codes, in characters."""
 
 
 def settle(state: AttemptState, findings: Sequence[Finding], now: int) -> list[Settled]:
-    """Record the chain's decision on open attempts; harmless twice.  Return the attempts that now stand so.
+    """Record the chain's decision on open attempts; return the attempts that are now in this state.  Idempotent.
 
-    One that cannot be written stops none of its neighbours.
+    An attempt that cannot be written does not block the others of its batch.
     """
     try:
         return record(state, [writable(one) for one in findings], now)
@@ -87,7 +86,7 @@ def settle(state: AttemptState, findings: Sequence[Finding], now: int) -> list[S
 
 
 def writable(found: Finding) -> Finding:
-    """Have what the chain says be such as Postgres keeps: a mark for a NUL, a code no longer than its column."""
+    """Make the chain's texts storable in Postgres: replace NULs, and truncate the code to its column."""
     code, error = (text.replace("\0", "\ufffd") for text in (found.error_code, found.error))
     return replace(found, error_code=code[:ERROR_CODE_MAX], error=error)
 
@@ -96,10 +95,10 @@ def writable(found: Finding) -> Finding:
     "settle", Store.POSTGRES, "the attempt is committed as", *DECIDED, kind=lambda to, found, now: to if found else ""
 )
 def record(state: AttemptState, findings: Sequence[Finding], now: int) -> list[Settled]:
-    """Record it in one statement.
+    """Record the decision in one statement.
 
-    `now` is when, epoch ms by the store's clock, unless that is recorded already.  Two workers may have found the same:
-    each locks its rows in the order of their ids, so neither waits for the other while the other waits for it.
+    `now`, epoch ms by the store's clock, is the settlement time unless one is recorded already.  Two workers may settle
+    the same attempts concurrently: each locks its rows in id order, so they cannot deadlock.
     """
     if not findings:
         return []
@@ -125,7 +124,7 @@ def record(state: AttemptState, findings: Sequence[Finding], now: int) -> list[S
 
 
 def by_signature(signatures: Sequence[str]) -> list[Settled]:
-    """Return these attempts, whatever their state."""
+    """Return these attempts in any state."""
     if not signatures:
         return []
     rows = fetch(

@@ -1,7 +1,7 @@
-"""Claims: orders in one worker's hands, under a fence that every later step must name, for as long as a lease runs.
+"""Claims: an order is claimed by one worker under a lease, with a fence that every later step must name.
 
-A worker renews the leases of what it has in hand (`renew`, a duty of its own), so only one that is frozen, dead or cut
-off loses them; what it could not go on with it hands back.
+A worker renews the leases of its claims periodically (`renew`), so it loses one only if it is frozen, dead or cut off
+from Redis.  Orders it cannot continue with it hands back.
 """
 
 import threading
@@ -31,14 +31,14 @@ log = structlog.get_logger(__name__)
 
 AWAY_MS = 250
 AWAY_MAX_MS = 4_000
-"""Pause before an order that could not be tried is taken up again: twice as long each time, up to this."""
+"""Longest pause before an order that could not be tried is claimed again; it starts at AWAY_MS and doubles."""
 
 ALONE = "orders:alone"
 ALONE_WAIT_S = 1.0
-"""How long a worker waits for its turn to carry an order by itself."""
+"""How long a worker waits for the lock under which it executes an order on its own, outside a batch."""
 
 DOUBTED_MAX = 1_000
-"""Claims without an answer that are remembered, to be handed back; what was in older ones lapses."""
+"""The most unanswered claims remembered in order to hand them back; the leases of older ones lapse."""
 
 CLAIM = script(epochs.CHECK + PREFIX + lua(LUA / "claim.lua"))
 HOLD = script(PREFIX + lua(LUA / "hold.lua"))
@@ -46,7 +46,7 @@ HAND_BACK = script(PREFIX + lua(LUA / "hand_back.lua"))
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """One order in one worker's hands: what is known of it, under the fence that proves the claim."""
+    """One order claimed by this worker: its state, and the fence that proves the claim."""
 
     order: Order
     status: Status
@@ -54,13 +54,13 @@ class Claim(msgspec.Struct, frozen=True):
     attempt: int
     fence: str
     base: int = 0
-    """Attempts made before it last rested; they do not count against those it may make."""
+    """Attempts made before it last rested; they do not count towards MAX_ATTEMPTS."""
     returns: int = 0
-    """How often it has fired in vain."""
+    """How often it has triggered and gone back to rest."""
     away: int = 0
-    """How often in a row it could not be tried, because something was away."""
+    """How often in a row it could not be tried, because a dependency was unavailable."""
     since: int = 0
-    """Its turn in the book, if it waits: epoch milliseconds."""
+    """Its time priority in the book, if it waits: epoch milliseconds."""
     trail: tuple[str, ...] = ()
     """The JSON of its events after the first, oldest first."""
 
@@ -70,24 +70,24 @@ class Claim(msgspec.Struct, frozen=True):
         return self.attempt - self.base
 
     def after(self, status: Status, events: tuple[str, ...]) -> "Claim":
-        """Return the claim these events later."""
+        """Return the claim as it is after these events."""
         return structs.replace(self, status=status, seq=self.seq + len(events), trail=(*self.trail, *events))
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The outcome of claiming: the orders that are ours, and those that need another door."""
+    """The result of claiming: the claimed orders, and the ids of those that need other handling."""
 
     claims: list[Claim] = field(default_factory=list)
     submitted: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     intended: list[str] = field(default_factory=list)
     alone: list[str] = field(default_factory=list)
-    """They may be what killed their workers, and must be executed by themselves."""
+    """Orders that may have crashed their workers and must each be executed on their own."""
 
 
 def claim(order_ids: Sequence[str], *, alone: bool = False) -> Claimed:
-    """Take these orders for this worker, each unless it is finished, submitted, held by another or not ready.
+    """Claim these orders for this worker, except those finished, submitted, held by another worker or not ready.
 
     Raises StoreError, DatabaseError.
     """
@@ -103,26 +103,25 @@ def claim(order_ids: Sequence[str], *, alone: bool = False) -> Claimed:
                 getattr(found, kind).append(order_id)
         return replace(found, claims=with_trails(found.claims))
     except (StoreError, DatabaseError):
-        # They may be ours all the same; a lease that lapsed because a store was away must not count as a death.
+        # They may be claimed all the same.  A lease that lapses because a store was down must not count as a crash.
         hands.doubt(fence, ids)
         raise
 
 
 @step("claim", Store.REDIS, "a worker has the order in hand")
 def take(epoch: int, fence: str, alone: int, ids: Sequence[str]) -> list[list[str]]:
-    """Run claim.lua."""
     answers: list[list[str]] = CLAIM()([], [epoch, fence, settings.ORDER_LEASE_MS, alone, *ids])
     return answers
 
 
 def read(fence: str, order_id: str, *facts: str) -> Iterator[Claim]:
-    """Read what claim.lua says of an order that is ours; nothing for one that cannot be executed."""
+    """Parse claim.lua's answer for a claimed order; yields nothing if the order cannot be executed."""
     status, seq, attempt, body, base, returns, away = facts
     known = order_codec.loads(body)
     try:
         order = order_codec.to_execute(known)
     except UnknownPair as pair:
-        # Pairs are retired by making them inactive; its neighbours must not suffer for one that was deleted.
+        # Pairs are retired by deactivating them.  A deleted pair must not block the other orders of the batch.
         log.error("order left alone, its pair is gone", order_id=order_id, pair=str(pair))
         return
     yield Claim(
@@ -131,17 +130,18 @@ def read(fence: str, order_id: str, *facts: str) -> Iterator[Claim]:
 
 
 def with_trails(claims: list[Claim]) -> list[Claim]:
-    """Give claims of orders that moved before the events they already have."""
+    """Add the earlier events to the claims of orders that have any besides the first."""
     moved = [claim for claim in claims if claim.seq > 1]
     found = live.events([claim.order.id for claim in moved], after=1)
     return [structs.replace(claim, trail=tuple(found.get(claim.order.id, ()))) for claim in claims]
 
 
 def hand_back(claims: Iterable[Claim], *, tried: bool) -> None:
-    """Let orders go as they stand, to be taken up again after a pause; those that have moved on are not touched.
+    """Release claims without changing the orders, which can be claimed again after a backoff.
 
-    `tried` says whether something was tried and went wrong, which counts like a worker's death; an outage does not,
-    also when Redis is away too: then they are handed back as soon as it answers.  Raises StoreError.
+    Orders that have moved on are left alone.  `tried` tells whether a try failed with an error, which counts like a
+    worker crash.  An outage does not count, even if Redis is down too: the orders are then handed back as soon as it
+    answers.  Raises StoreError.
     """
     left = by_fence(claims)
     try:
@@ -156,12 +156,12 @@ def hand_back(claims: Iterable[Claim], *, tried: bool) -> None:
 
 @step("hand-back", Store.REDIS, "the order is handed back as it stands")
 def let_go(fence: str, order_ids: Sequence[str], *, tried: bool) -> None:
-    """Hand back those of these orders that are in this claim."""
+    """Hand back the orders that are still held under this fence."""
     HAND_BACK()([], [fence, int(tried), AWAY_MS, AWAY_MAX_MS, *order_ids])
 
 
 def by_fence(claims: Iterable[Claim]) -> dict[str, list[str]]:
-    """Group orders by the claim they are in."""
+    """Group order ids by the fence of their claim."""
     found: dict[str, list[str]] = defaultdict(list)
     for claim in claims:
         found[claim.fence].append(claim.order.id)
@@ -170,7 +170,7 @@ def by_fence(claims: Iterable[Claim]) -> dict[str, list[str]]:
 
 @contextmanager
 def alone() -> Iterator[bool]:
-    """Keep every other worker from carrying an order by itself meanwhile; False when another is at that."""
+    """Hold the lock under which one worker at a time executes an order on its own; False if another has it."""
     lock = redis().lock(ALONE, timeout=settings.ORDER_LEASE_MS / 1000, blocking_timeout=ALONE_WAIT_S)
     if not lock.acquire():
         yield False
@@ -183,7 +183,7 @@ def alone() -> Iterator[bool]:
 
 
 class Hands:
-    """What this process has in hand, by fence and order; an order may be in hand at two places on its way."""
+    """The claims this process holds, counted by fence and order: two stages may hold the same order at once."""
 
     def __init__(self) -> None:
         self.held: Counter[tuple[str, str]] = Counter()
@@ -192,7 +192,7 @@ class Hands:
 
     @contextmanager
     def holding(self, claims: Sequence[Claim]) -> Iterator[None]:
-        """Have the leases of these claims renewed meanwhile."""
+        """Renew the leases of these claims while the context is open."""
         self.take(claims)
         try:
             yield
@@ -200,29 +200,29 @@ class Hands:
             self.drop(claims)
 
     def take(self, claims: Sequence[Claim]) -> None:
-        """Have their leases renewed from now on."""
+        """Start renewing the leases of these claims."""
         with self.lock:
             self.held.update((claim.fence, claim.order.id) for claim in claims)
 
     def drop(self, claims: Sequence[Claim]) -> None:
-        """Have them renewed no longer."""
+        """Stop renewing the leases of these claims."""
         with self.lock:
             self.held.subtract((claim.fence, claim.order.id) for claim in claims)
             self.held = +self.held
 
     def doubt(self, fence: str, order_ids: Sequence[str]) -> None:
-        """Hand these orders back as soon as Redis answers: whether they are in hand is not known."""
+        """Remember to hand these orders back once Redis answers: it is unknown whether they were claimed."""
         self.doubted.append((fence, order_ids))
 
     def let_go_doubted(self) -> None:
-        """Hand back what was claimed without an answer."""
+        """Hand back the orders of claims that got no answer."""
         while self.doubted:
             fence, ids = self.doubted[0]
             let_go(fence, ids, tried=False)
             self.doubted.popleft()
 
     def renew(self) -> int:
-        """Renew every lease in hand; return how many orders that were."""
+        """Renew the lease of every held claim; return the number of claims."""
         self.let_go_doubted()
         with self.lock:
             held = list(self.held)
@@ -235,4 +235,4 @@ class Hands:
 
 
 hands = Hands()
-"""What this process has in hand."""
+"""The claims this process holds."""

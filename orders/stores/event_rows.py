@@ -1,7 +1,7 @@
-"""Events and orders in Postgres: how their rows are written, by DBSync and by whoever commits an end or an amendment.
+"""Write event and order rows in Postgres, for DBSync and for the commit of an end or an amendment.
 
-Writing is harmless twice, and in any order: an event row that exists is left unless it is of an epoch that was lost, an
-order row never goes back, and what has ended stays as it ended.
+Writes are idempotent and may arrive in any order: an existing event row is replaced only if its epoch was lost, an
+order row never goes back, and a final status never changes.
 """
 
 from collections import defaultdict
@@ -25,7 +25,7 @@ UNFILLED = [status.value for status in FINAL - {Status.CONFIRMED}]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One event, read and checked: `event` is its JSON, `line` the feed's line it came in."""
+    """One parsed and validated event: `event` is its JSON, `line` the feed line it came in."""
 
     wire: "Wire"
     event: str
@@ -33,11 +33,11 @@ class Row:
 
 
 class BadRecord(ValueError):
-    """This is not an event; the message says why."""
+    """The line is not a valid event; the message says why."""
 
 
 class Wire(msgspec.Struct, rename="camel"):
-    """The part of an event that every event has, the facts that an order's row keeps, and those it is timed by."""
+    """The fields common to all events, those an order's row stores, and those used for latency metrics."""
 
     order_id: UUID
     seq: int
@@ -54,7 +54,7 @@ DECODER = msgspec.json.Decoder(Wire)
 
 
 def read(line: str) -> Row:
-    """Read one line of the feed: id, seq, whether final, the event's JSON.
+    """Parse one line of the feed: order id, seq, final flag, the event's JSON.
 
     Raises BadRecord.
     """
@@ -69,7 +69,7 @@ def read(line: str) -> Row:
 
 
 class Stored(NamedTuple):
-    """What became of rows: lines that were refused, each with the reason, and orders that moved on behind their end."""
+    """The result of `store`: refused lines with their reasons, and orders with events after their end in Postgres."""
 
     refused: list[tuple[str, str]]
     behind_end: set[str]
@@ -77,7 +77,7 @@ class Stored(NamedTuple):
 
 @step("archive", Store.POSTGRES, "events are committed by DBSync")
 def store(rows: Sequence[Row]) -> Stored:
-    """Write rows in one transaction; those Postgres refuses are found by halving."""
+    """Write rows in one transaction; on an error, bisect the batch to find the rows Postgres refuses."""
     if not rows:
         return Stored([], set())
     try:
@@ -98,14 +98,14 @@ def store(rows: Sequence[Row]) -> Stored:
 
 
 def write_history(histories: Iterable[Sequence[str]]) -> None:
-    """Write the rows of orders that have ended or been amended, and all their events, in the caller's transaction."""
+    """Write the rows and all events of orders that ended or were amended, in the caller's transaction."""
     rows = [Row(DECODER.decode(text), text, "") for texts in histories for text in texts]
     pin_plan()
     insert_events(rows, update_orders(latest_of(rows)))
 
 
 def astray(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Return the events whose order has no row, with the reason; one that the order took along is no news."""
+    """Return the events whose order has no row, with the reason; events stored with a retired order are skipped."""
     if not rows:
         return []
     there = retired.seqs({row.wire.order_id for row in rows})
@@ -117,7 +117,7 @@ def astray(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 def pin_plan() -> None:
-    """Keep to index look-ups: on a table never analysed the planner would read all of it for every batch."""
+    """Force index lookups: on a table that was never analyzed, the planner would scan all of it for every batch."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off"
@@ -125,18 +125,18 @@ def pin_plan() -> None:
 
 
 FACTS = "- '{orderId,epoch,seq,status,at,attempt}'::text[]"
-"""What is left of an event's JSON without the part every event has."""
+"""SQL that removes the fields common to all events from an event's JSON."""
 
 
 def insert_events(rows: Sequence[Row], ahead: Collection[UUID]) -> None:
-    """Insert events.  One that is there stays, unless it is of an earlier epoch: then it was lost, with all after it.
+    """Insert events.  An existing event stays, unless its epoch is earlier: then it was lost, and all after it.
 
-    Orders that went `ahead` had no later event before.
+    The rows of orders in `ahead` were updated by these events, so they had no later event before.
     """
     newest = max((row.wire.epoch for row in rows), default=0)
     doubtful = [row for row in rows if row.wire.order_id not in ahead or row.wire.epoch < newest]
     sure = [row for row in rows if row.wire.order_id in ahead and row.wire.epoch == newest]
-    # The later epoch's last: where a batch has two events for one place, that one stands.
+    # Later epochs last: if the batch has two events for one seq, the one of the later epoch wins.
     standing = sorted(superseded_left_out(doubtful, rows), key=lambda row: row.wire.epoch) + sure
     once = {(row.wire.order_id, row.wire.seq): row.event for row in standing}
     replaced = fetch(
@@ -160,7 +160,7 @@ def insert_events(rows: Sequence[Row], ahead: Collection[UUID]) -> None:
 
 
 def superseded_left_out(rows: Sequence[Row], batch: Sequence[Row]) -> list[Row]:
-    """Leave out events of an earlier epoch in whose place Postgres, or the batch, has some of a later one."""
+    """Drop events at or after the seq at which a later epoch begins, in Postgres or in the batch."""
     if not rows:
         return []
     begins = fetch(
@@ -181,7 +181,7 @@ def superseded_left_out(rows: Sequence[Row], batch: Sequence[Row]) -> list[Row]:
 
 
 def latest_of(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Fold the events of each order into its last one, with the last venue and signature that any of them names."""
+    """Reduce each order's events to the last one, with the last venue and signature named by any of them."""
     last: dict[UUID, dict[str, Any]] = {}
     for row in sorted(rows, key=lambda row: (row.wire.epoch, row.wire.seq)):
         wire = row.wire
@@ -196,10 +196,10 @@ def latest_of(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 def update_orders(latest: Sequence[dict[str, Any]]) -> set[UUID]:
-    """Bring order rows up to their last event; return those that went ahead.
+    """Update order rows to their last event; return the orders whose rows changed.
 
-    What was made in a later epoch is later, whatever its seq; an event of the version before this one names none.  What
-    has ended stays as it ended.
+    An event of a later epoch is later, whatever its seq; an event written by the previous version names no epoch.
+    A row with a final status does not change.
     """
     rows = fetch(
         f"""
@@ -222,9 +222,9 @@ def update_orders(latest: Sequence[dict[str, Any]]) -> set[UUID]:
 
 
 def stragglers(rows: Iterable[Row], known: Collection[UUID]) -> dict[UUID, bool]:
-    """Return orders whose events must not be written, beside those known to be in order.
+    """Return the orders, other than those in `known`, whose events must not be written.
 
-    True for one that has ended in Postgres before them, which Redis does not know; False for one that has no row.
+    True if the order had ended in Postgres before these events, which Redis does not know; False if it has no row.
     """
     last: dict[UUID, Wire] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""What Postgres knows of an order's events: the rows DBSync wrote, and what each attempt's commit made durable."""
+"""An order's events as Postgres has them: the rows DBSync wrote, and the events committed with each attempt."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,24 +16,24 @@ COMMON = ("orderId", "epoch", "seq", "status", "at", "attempt")
 """Fields that every event has."""
 
 SENT = frozenset({AttemptState.SENT, AttemptState.LANDED, AttemptState.REJECTED, AttemptState.EXPIRED})
-"""States of an attempt whose `submitted` event was told before anything left the house."""
+"""States of an attempt whose `submitted` event was published, which happens before any broadcast."""
 
 
 def of(row: models.Order) -> list[Event]:
-    """Gather what Postgres knows of an order's events; from the first on, without gaps."""
+    """Return the order's events in Postgres, from the first one up to the first gap."""
     return merged(row, row.events.all(), row.attempts.all())
 
 
 def of_archived(kept: models.ArchivedOrder) -> list[Event]:
-    """Return what the clients of an archived order were told."""
+    """Return the events of a retired order."""
     return merged(retired.order(kept), retired.events(kept), retired.attempts(kept))
 
 
 def merged(row: models.Order, told: Iterable[models.OrderEvent], attempts: Iterable[models.Attempt]) -> list[Event]:
-    """Merge event rows with what attempts remember.
+    """Merge event rows with the events committed with attempts.
 
-    What was made in a later epoch stands in the place of all that an earlier one had from there on; but the first event
-    is the same in every epoch.
+    From its first seq on, a later epoch replaces all events of earlier epochs.  The first event is the same in every
+    epoch.
     """
     rows = [as_wire(event) for event in told]
     known = [*rows, *(event for attempt in attempts for event in remembered(row, attempt))]
@@ -50,7 +50,7 @@ def merged(row: models.Order, told: Iterable[models.OrderEvent], attempts: Itera
 
 
 def remembered(row: models.Order, attempt: models.Attempt) -> Iterator[Event]:
-    """Yield the events that the attempt's commit made durable: those before it and, once it was sent, its own."""
+    """Yield the events committed with the attempt: those before it and, once it was sent, its own."""
     sent = attempt.state in SENT
     yield from (with_epoch(event) for event in attempt.trail if sent or event["seq"] < attempt.seq)
     if sent and not (attempt.trail and attempt.trail[-1]["seq"] == attempt.seq):
@@ -58,13 +58,13 @@ def remembered(row: models.Order, attempt: models.Attempt) -> Iterator[Event]:
 
 
 def with_epoch(event: Mapping[str, Any]) -> Event:
-    """Read an event of an attempt's trail: jsonb keeps no order, and an earlier version wrote no epoch."""
+    """Restore an event of an attempt's trail: jsonb does not keep field order, and earlier versions wrote no epoch."""
     whole = {"epoch": 0, **event}
     return {name: whole[name] for name in COMMON} | facts_of(whole)
 
 
 def submission(row: models.Order, attempt: models.Attempt) -> Event:
-    """Make the `submitted` event of an attempt that an earlier version committed, without that event."""
+    """Build the `submitted` event of an attempt that an earlier version committed without it."""
     at = terms.epoch_ms(max(attempt.created_at, row.created_at))
     epoch = max((event.get("epoch", 0) for event in attempt.trail), default=0)
     facts = events.submitted(attempt.venue, attempt.signature, attempt.last_valid_height)
@@ -72,14 +72,14 @@ def submission(row: models.Order, attempt: models.Attempt) -> Event:
 
 
 def first_event(row: models.Order, others: Sequence[Mapping[str, Any]] = ()) -> Event:
-    """Make event 1, which the row alone determines until an amendment writes it down."""
+    """Build event 1, which follows from the row alone until an amendment stores it."""
     epoch = min([row.epoch, *(event["epoch"] for event in others)])
     facts = events.pending(terms.order_of(row))
     return events.event(str(row.id), epoch, 1, Status.PENDING, terms.epoch_ms(row.created_at), 0, facts)
 
 
 def as_wire(event: models.OrderEvent) -> Event:
-    """Write an archived event as clients read it."""
+    """Convert an event row to the clients' format."""
     at = terms.epoch_ms(event.at)
     return events.event(
         str(event.order_id), event.epoch, event.seq, Status(event.status), at, event.attempt, event.facts
@@ -87,5 +87,5 @@ def as_wire(event: models.OrderEvent) -> Event:
 
 
 def facts_of(event: Mapping[str, Any]) -> Event:
-    """Return what an event states beside the fields that every event has."""
+    """Return an event's fields other than those common to all events."""
     return {name: value for name, value in event.items() if name not in COMMON}

@@ -2,22 +2,26 @@
 
 | key | type | holds |
 |---|---|---|
-| `order:{id}` | hash | where the order stands, and the order itself; see below |
+| `order:{id}` | hash | the order and its state; see below |
 | `order:{id}:events` | stream | the order's events; entry ids are `<seq>-0` |
 | `orders:events` | stream | every event of every order, a batch per entry, for servers and DBSync |
-| `orders:open` | sorted set | unfinished orders by when somebody must look at them |
-| `orders:rebuilt` | string | the epoch since whose beginning all that Postgres knows is here |
-| `orders:rebuilding` | string | present while some process rebuilds |
-| `orders:alone` | string | present while some worker carries an order by itself (orders/stores/claims.py) |
+| `orders:open` | sorted set | unfinished orders by when they are due for a worker or the sweep |
+| `orders:rebuilt` | string | the epoch in which Redis was last rebuilt from Postgres |
+| `orders:rebuilding` | string | present while a process rebuilds |
+| `orders:alone` | string | lock of the worker that executes an order on its own (orders/stores/claims.py) |
 
-Fields of the hash: `status`, `seq` (of the last event), `attempt` (number of the last claim), `order` (order_codec.py);
-`fence`, `lease`, `held` (the claim it is in, until when, and in which epoch), `ready` (when it may be claimed again),
-`lapses` (workers in a row that did not hand it back), `away` (times in a row that nothing could be tried), `sweeps`;
-`tx` (the transaction it is submitted as); `base` (attempts that do not count); `waits`, `place`, `returns` of one that
-waits; `intent`, `intended` while its end or amendment is being committed.
+Fields of the hash:
 
-All of it can be rebuilt from Postgres and the chain.  Times are Redis' own.  Claims are in orders/stores/claims.py,
-moves in orders/stores/swaps.py; their scripts are in orders/stores/lua/.
+- `status`, `seq` (of the last event), `attempt` (number of the last claim), `order` (see order_codec.py);
+- `fence`, `lease`, `held`: the current claim, when its lease expires, and the epoch it was taken in;
+- `ready` (when the order may be claimed again), `lapses` (consecutive workers that did not hand it back), `away`
+  (consecutive times that nothing could be tried), `sweeps` (times the sweep returned it; sets the sweep's backoff);
+- `tx` (signature of the submitted transaction), `base` (attempts that do not count towards MAX_ATTEMPTS);
+- `waits`, `place`, `returns` for an order that waits;
+- `intent`, `intended` while the order's end or amendment is being committed.
+
+All of this can be rebuilt from Postgres and the chain.  Times are by Redis' clock.  Claims are in
+orders/stores/claims.py, moves in orders/stores/swaps.py; their scripts are in orders/stores/lua/.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -41,19 +45,19 @@ log = structlog.get_logger(__name__)
 
 FEED = "orders:events"
 FEED_MAX = 20_000
-"""Entries the feed keeps at most; DBSync trims it long before, and recovery feeds again what was cut off unread."""
+"""Maximum entries in the feed.  DBSync trims it much earlier; recovery feeds events again that were cut unread."""
 OPEN = "orders:open"
 
 GRACE_MS = 5_000
-"""How long an accepted order may wait for its wake-up before the sweep sends another."""
+"""How long an accepted order may wait for its message before the sweep sends another."""
 SUBMITTED_GRACE_MS = 15_000
-"""How long a submitted order may stand before the sweep asks what became of it."""
+"""How long an order may stay submitted before the sweep checks its transaction."""
 BACKOFF_MAX_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The part of an order's live state that tells whether somebody has moved it; `tx` "" while none is submitted."""
+    """The part of the live state that shows whether the order was moved; `tx` is "" unless one is submitted."""
 
     status: Status
     seq: int
@@ -63,7 +67,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An order as it stands, without a claim on it; `level` is the one at which it rests, `place` where in the book."""
+    """An order's live state, read without a claim; `level` is its price level, `place` its place in the book."""
 
     order: Order
     status: Status
@@ -83,33 +87,31 @@ FORGET = script(PREFIX + lua(LUA / "forget.lua"))
 
 
 def key(order_id: str) -> str:
-    """Spell an order's key; the braces are literal."""
+    """Return an order's key; the braces are literal."""
     return f"order:{{{order_id}}}"
 
 
 ANY = key("*")
-"""What every order's key matches."""
+"""The pattern of all order keys."""
 
 
 def id_of(key: str) -> str:
-    """Return the id of the order whose key this is."""
     return key[len("order:{") : -1]
 
 
 def decode(text: str) -> dict[str, Any]:
-    """Read one event."""
     event: dict[str, Any] = msgspec.json.decode(text)
     return event
 
 
 def encode(event: Mapping[str, Any]) -> str:
-    """Write one event; a NUL in what a venue or a chain said, which Postgres cannot keep, becomes a mark."""
+    """Encode one event; NULs in texts from a venue or the chain are replaced, because Postgres cannot store them."""
     text = msgspec.json.encode(event).decode()
     return msgspec.json.encode(without_nul(event)).decode() if "\\u0000" in text else text
 
 
 def without_nul(value: Any) -> Any:
-    """Put a mark in the place of every NUL."""
+    """Replace every NUL with U+FFFD, recursively."""
     match value:
         case str():
             return value.replace("\0", "\ufffd")
@@ -122,42 +124,42 @@ def without_nul(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Orders whose time has come, by what is to be done about them."""
+    """Orders that are due, by the action they need."""
 
     hints: list[str]
-    """Somebody must execute them, or ask what became of them."""
+    """To be executed, or to have their transaction checked."""
     missing: list[str]
-    """Their live state is gone."""
+    """They have no live state any more."""
     waiting: list[str]
-    """They wait beside the book."""
+    """They wait, but are not in the book."""
     intended: list[str]
-    """Their end or amendment is to be committed, and whoever was at it has gone."""
+    """They are reserved for an end or an amendment, and the lease of that reservation has expired."""
 
 
 @step("due", Store.REDIS, "the sweep has orders whose time has come")
 def due(limit: int, *, queue_is_long: bool = False) -> Due:
-    """Return orders whose time has come, and put them off.
+    """Return the orders that are due, and postpone them.
 
-    While the queue is long, orders nobody has begun are left to the messages in it.
+    While the queue is long, orders not yet started are left to the messages already in the queue.
     """
     return Due(*DUE()([], [limit, GRACE_MS, BACKOFF_MAX_MS, int(queue_is_long)]))
 
 
 @step("rest", Store.REDIS, "the order is back in the book")
 def rest(order_ids: Sequence[str]) -> list[str]:
-    """Put waiting orders into the book, where they belong; return those that still wait."""
+    """Put waiting orders into the book at their place; return those that still wait."""
     rested: list[str] = REST()([], order_ids) if order_ids else []
     return rested
 
 
 def evict(place: str, order_ids: Sequence[str]) -> int:
-    """Take orders out of a place in the book where they do not rest; return how many that were."""
+    """Remove orders from a place in the book that is not theirs; return how many were removed."""
     return int(EVICT()([], [place, *order_ids])) if order_ids else 0
 
 
 @step("watch-for", Store.REDIS, "the sniper order watches for what is not met yet")
 def watch_for(orders: Sequence[tuple[Order, Watch]]) -> None:
-    """Have armed sniper orders watch for these things."""
+    """Move armed sniper orders to the indexes of the values they now wait for."""
     args: list[Any] = []
     for order, watch in orders:
         args += [order.id, order.pair.token_out.mint, watch.watched, watch.at_least]
@@ -166,7 +168,7 @@ def watch_for(orders: Sequence[tuple[Order, Watch]]) -> None:
 
 
 def standing(order_ids: Sequence[str]) -> dict[str, Standing]:
-    """Return how those orders stand that have live state; one whose pair is gone is left out."""
+    """Return the orders that have live state, with that state; orders whose pair no longer exists are left out."""
     pipe = redis().pipeline(transaction=False)
     for order_id in order_ids:
         pipe.hmget(key(order_id), "status", "seq", "attempt", "returns", "place", "order")
@@ -212,7 +214,7 @@ def last_events(order_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 @step("feed-again", Store.REDIS, "the order's events are in the feed once more")
 def feed_again(order_ids: Sequence[str]) -> None:
-    """Put all events of these finished orders into the feed once more; whoever has them skips them."""
+    """Publish all events of these finished orders to the feed again; readers skip those they already have."""
     lines = []
     for order_id, texts in events(order_ids).items():
         lines += [f"{order_id} {seq} {int(seq == len(texts))} {text}" for seq, text in enumerate(texts, 1)]
@@ -221,7 +223,7 @@ def feed_again(order_ids: Sequence[str]) -> None:
 
 
 def statuses(order_ids: Sequence[str]) -> dict[str, Live]:
-    """Return where those orders stand that have live state."""
+    """Return the status, seq, fence and transaction of the orders that have live state."""
     pipe = redis().pipeline(transaction=False)
     for order_id in order_ids:
         pipe.hmget(key(order_id), "status", "seq", "fence", "tx")
@@ -234,7 +236,7 @@ def statuses(order_ids: Sequence[str]) -> dict[str, Live]:
 
 
 def versions(order_ids: Sequence[str]) -> dict[str, int]:
-    """Return the version of the terms with which those orders stand that have live state."""
+    """Return the version of the terms of each order that has live state."""
     pipe = redis().pipeline(transaction=False)
     for order_id in order_ids:
         pipe.hget(key(order_id), "order")
@@ -243,7 +245,7 @@ def versions(order_ids: Sequence[str]) -> dict[str, int]:
 
 
 def name_transactions(signatures: Mapping[str, str]) -> None:
-    """Note as which transactions orders are submitted, where that is not known."""
+    """Record the signatures of submitted orders whose live state names none."""
     pipe = redis().pipeline(transaction=False)
     for order_id, signature in signatures.items():
         pipe.hsetnx(key(order_id), "tx", signature)
@@ -253,14 +255,14 @@ def name_transactions(signatures: Mapping[str, str]) -> None:
 
 @step("forget", Store.REDIS, "the order is to leave Redis after a while")
 def forget(order_ids: Collection[str], after_s: int) -> None:
-    """Let finished, archived orders leave Redis after a while."""
+    """Make finished orders that Postgres has in full expire from Redis after `after_s`."""
     if order_ids:
         FORGET()([], [after_s, *order_ids])
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much there is to do: orders somebody must look at, the most overdue of them, and attempts that are open."""
+    """The current load: orders due or scheduled, how overdue the oldest is, and open attempts."""
 
     orders: int
     overdue_ms: int
@@ -268,7 +270,7 @@ class Load:
 
 
 def load(now: int) -> Load:
-    """Say how much there is to do, in one round trip."""
+    """Measure the load, in one round trip."""
     pipe = redis().pipeline(transaction=False)
     pipe.zcard(OPEN)
     pipe.zrange(OPEN, 0, 0, withscores=True)

@@ -1,6 +1,6 @@
-"""The signatures of open attempts by when to look them up: owner of the sorted set `attempts:open`.
+"""The signatures of open attempts by their next lookup time: owner of the sorted set `attempts:open`.
 
-It can be rebuilt from Postgres.  Times are Redis' own.
+It can be rebuilt from Postgres.  Times are by Redis' clock.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,8 +10,8 @@ from routing.store import CLOCK, redis, script
 
 OPEN = "attempts:open"
 
-# Each signature's next look is put off as it is taken: by ARGV[2] ms, or longer when so many are open that looking
-# them all up would exceed ARGV[3] a second.
+# Taking a signature postpones its next lookup: by ARGV[2] ms, or longer when so many are open that looking all of them
+# up would exceed ARGV[3] lookups per second.
 DUE = script(
     CLOCK
     + """
@@ -28,7 +28,7 @@ return found
 
 @step("watch", Store.REDIS, "the signature is looked up from now on")
 def add(signatures: Iterable[str], in_ms: int, now: int) -> None:
-    """Have these signatures looked up from `in_ms` on."""
+    """Schedule the lookup of these signatures, for the first time in `in_ms`."""
     members = dict.fromkeys(signatures, now + in_ms)
     if members:
         redis().zadd(OPEN, members)
@@ -36,13 +36,13 @@ def add(signatures: Iterable[str], in_ms: int, now: int) -> None:
 
 @step("look-up", Store.REDIS, "signatures are this caller's to look up")
 def due(limit: int, next_look_ms: int, looks_per_s: int) -> list[str]:
-    """Take signatures whose look-up is due, and put their next one off, so that replicas share the work."""
+    """Take signatures that are due for lookup, and postpone their next one, so that replicas share the work."""
     found: list[str] = DUE()([OPEN], [limit, next_look_ms, looks_per_s])
     return found
 
 
 @step("unwatch", Store.REDIS, "the signature is looked up no longer")
 def drop(signatures: Sequence[str]) -> None:
-    """Stop looking these up."""
+    """Stop looking up these signatures."""
     if signatures:
         redis().zrem(OPEN, *signatures)

@@ -1,4 +1,4 @@
-"""How an order is written in its live hash, and read again."""
+"""The order codec: encode an order for its live hash, and decode it."""
 
 from decimal import Decimal
 from typing import Any
@@ -12,7 +12,7 @@ from routing.catalogue import UnknownPair, catalogue
 
 
 class Body(msgspec.Struct, rename="camel", omit_defaults=True):
-    """The order as its live hash keeps it; what follows `allow_unknown` is for the book's scripts."""
+    """The order as stored in its live hash; `since` to `watch_at` are for the book's scripts."""
 
     id: str
     type: str
@@ -38,12 +38,12 @@ class Body(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 def dumps(order: Order, since: int = 0, rest_price: Decimal | None = None) -> str:
-    """Write the order for its hash; `rest_price` is where a limit order rests, if not at its limit."""
+    """Encode the order for its hash; `rest_price` is the price at which a limit order rests, if not its limit."""
     return msgspec.json.encode(body_of(order, since, rest_price)).decode()
 
 
 def body_of(order: Order, since: int, rest_price: Decimal | None) -> Body:
-    """Write the order, and for one that waits what the book's scripts need."""
+    """Build the body; for an order that waits, include the fields that the book's scripts need."""
     body = Body(
         id=order.id,
         type=order.type,
@@ -72,12 +72,10 @@ def body_of(order: Order, since: int, rest_price: Decimal | None) -> Body:
 
 
 def loads(text: str) -> Body:
-    """Read a body."""
     return msgspec.json.decode(text, type=Body)
 
 
 def order_from(body: Body) -> Order:
-    """Read the order from its body."""
     return Order(
         id=body.id,
         type=OrderType(body.type),
@@ -97,7 +95,7 @@ def order_from(body: Body) -> Order:
 
 
 def to_execute(body: Body) -> Order:
-    """Read an order whose token must be listed by now: the catalogue is read anew if it does not say so yet.
+    """Decode an order whose token must be listed by now; reload the catalogue if it does not list the pair yet.
 
     Raises UnknownPair.
     """

@@ -1,4 +1,4 @@
-"""An order as a client sees it: its row, brought up to the moment by its live events."""
+"""An order as clients see it: its row, updated with its live events."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,15 +25,15 @@ from routing.store import StoreError, now_ms
 log = structlog.get_logger(__name__)
 
 START = Cursor()
-"""Where a client stands that has seen nothing."""
+"""The cursor of a client that has seen nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """An order's events past what a client has seen, as JSON, and whether the last of all is among or before them.
+    """An order's events after a client's cursor, as JSON; `finished` tells whether the order's last event is known.
 
-    `rewound` is where the client's history and this one part, for a client that has seen events which belong to the
-    order no longer.
+    `rewound` is set for a client that has seen events which no longer belong to the order: it is the point where the
+    client's history and this one diverge.
     """
 
     events: tuple[tuple[Cursor, str], ...]
@@ -42,14 +42,14 @@ class History:
 
 
 def history(order_id: str, seen: Cursor = START) -> History | None:
-    """Return an order's events past what a client has seen, or None if there is no such order.
+    """Return an order's events after the client's cursor, or None if there is no such order.
 
-    From Redis while they are there, from Postgres otherwise.
+    Reads Redis while it has them, Postgres otherwise.
     """
     try:
         found = live.statuses([order_id]).get(order_id)
         texts = live.events([order_id], max(0, seen.seq - 1)).get(order_id, []) if found else []
-        # The two expire together, but not in one instant.
+        # The hash and the stream expire together, but not at the same instant.
         if found and max(0, seen.seq - 1) + len(texts) >= found.seq:
             finished = found.status in FINAL
             if seen.seq < 2 or (texts and cursor_of(texts[0]) == seen):
@@ -64,20 +64,20 @@ def history(order_id: str, seen: Cursor = START) -> History | None:
 
 
 def may_be_behind(order_id: str) -> bool:
-    """Tell whether Redis may soon have of an order what a client has seen already.
+    """Tell whether Redis may be behind what the client has already seen of this order.
 
-    It was started again and is not yet compared with Postgres, or the order's end or amendment is being committed: that
-    may have been told, and forgotten with it.
+    That is the case if Redis was restarted and is not yet compared with Postgres, or if the order's end or amendment is
+    being committed: its event may have been published and then lost by Redis.
     """
     return epochs.recall() is epochs.Recall.DOUBTFUL or bool(swaps.reserved([order_id]))
 
 
 def cursor_of(text: str) -> Cursor:
-    """Find an event's epoch and seq; they stand behind its order's id, so nothing need be decoded."""
+    """Return an event's epoch and seq; they follow the order id at a fixed position, so nothing is decoded."""
     if text.startswith('"epoch":', EPOCH_AT - 8):
         epoch, _, rest = text[EPOCH_AT:].partition(",")
         return Cursor(int(rest[len('"seq":') : rest.index(",")]), int(epoch))
-    # Written by the version before this one.
+    # Written by the previous version.
     event = live.decode(text)
     return Cursor(event["seq"], event.get("epoch", 0))
 
@@ -86,27 +86,27 @@ EPOCH_AT = len('{"orderId":"","epoch":') + 36
 
 
 def past(seen: Cursor, texts: Sequence[str], *, finished: bool) -> History:
-    """Compare a whole history with what a client has seen."""
+    """Return the part of a complete history after the client's cursor, and where to rewind to if the two diverge."""
     known = [(cursor_of(text), text) for text in texts]
     made = [cursor.epoch or 0 for cursor, _ in known]
     shared = in_common(seen, made)
     if finished and seen.seq > 1 and (seen.epoch or 0) > made[-1]:
-        # It was told something after the end, which nobody has withdrawn yet; how much of it, nobody knows.
+        # The client saw events after the end that have not been withdrawn; how many of its events differ is unknown.
         shared = 1
     if shared >= seen.seq:
         return History(tuple(known[shared:]), finished)
-    # Later than anything that is withdrawn, so that none of it is taken for news, and no later than what follows.
+    # Later than all withdrawn events, so that none of them counts as new, and no later than the events that follow.
     epoch = made[shared] if shared < len(made) else max(made[-1], epochs.read() or 0, seen.epoch or 0)
     return History(tuple(known[shared:]), finished, Cursor(shared, epoch))
 
 
 def archived(order_id: str, seen: Cursor) -> History | None:
-    """Return what Postgres knows of an order's events.
+    """Return an order's events as Postgres has them.
 
-    It may be behind what a client has seen, and not yet have been told: only an order that has ended is rewound by it.
+    Postgres may not yet have events that the client has seen, so only a finished order is rewound by it.
     """
     row = models.Order.objects.filter(pk=order_id).prefetch_related("events", "attempts").first()
-    # Looked for last: one that leaves between those queries is whole here.
+    # Queried last: an order that is retired between these queries is complete here.
     kept = retired.find(order_id)
     if kept is not None:
         known = known_history.of_archived(kept)
@@ -120,7 +120,7 @@ def archived(order_id: str, seen: Cursor) -> History | None:
 
 
 def uuid_or_none(text: str) -> str | None:
-    """Return an order id in its one spelling, or None if it is not one."""
+    """Return an order id in canonical form, or None if the text is not a UUID."""
     try:
         return str(UUID(text))
     except ValueError:
@@ -128,7 +128,7 @@ def uuid_or_none(text: str) -> str | None:
 
 
 def shown(rows: Sequence[models.Order], links: Callable[[str], Mapping[str, str]]) -> list[dict[str, Any]]:
-    """Describe orders as they stand; `links` makes the addresses of one by its id."""
+    """Describe orders in their current state; `links` returns an order's URLs by its id."""
     last = last_events([str(row.id) for row in rows])
     standing = [as_json(row, last.get(str(row.id)), links(str(row.id))) for row in rows]
     waiting = [one for one, row in zip(standing, rows, strict=True) if rests(one)]
@@ -139,7 +139,7 @@ def shown(rows: Sequence[models.Order], links: Callable[[str], Mapping[str, str]
 
 
 def as_json(row: models.Order, last: Mapping[str, Any] | None, links: Mapping[str, str]) -> dict[str, Any]:
-    """Describe an order, all but what it rests beside; `last` is its last live event, if that is ahead of the row."""
+    """Describe an order, without `resting`; `last` is its last live event, used if it is ahead of the row."""
     pair = traded(row.pair)
     ahead = last if last and is_ahead(last, row) else None
     result = known_history.facts_of(ahead) if ahead else row.result
@@ -170,19 +170,18 @@ def as_json(row: models.Order, last: Mapping[str, Any] | None, links: Mapping[st
 
 
 def is_ahead(event: Mapping[str, Any], row: models.Order) -> bool:
-    """Tell whether a live event is later than what its row says; an end in Postgres is the end."""
+    """Tell whether a live event is later than the row; a final status in Postgres always takes precedence."""
     return row.status not in models.FINALS and (event["epoch"], event["seq"]) > (row.epoch, row.seq)
 
 
 def traded(pair: str) -> Pair:
-    """Return an order's pair."""
     return catalogue().pair(pair)
 
 
 def terms(row: models.Order) -> dict[str, Any]:
-    """Describe what a waiting order waits for, and how long.
+    """Describe what a limit or sniper order waits for, and for how long.
 
-    Always by its row: an amendment is committed there before anybody is told.
+    Always read from the row: an amendment is committed there before its event is published.
     """
     sniper = row.type == OrderType.SNIPER
     return {
@@ -196,12 +195,12 @@ def terms(row: models.Order) -> dict[str, Any]:
 
 
 def rests(order: Mapping[str, Any]) -> bool:
-    """Tell whether an order, described, waits for its price or its event."""
+    """Tell whether a described order is resting."""
     return bool(order["status"] == Status.PENDING and order["type"] != OrderType.MARKET)
 
 
 def resting(order: Mapping[str, Any], best: Quote | None) -> dict[str, Any]:
-    """Describe what a waiting order waits beside: BEST, and for a limit order how far it still is from the price."""
+    """Describe the market for a resting order: BEST, and for a limit order its distance from the limit price."""
     price = plain(best.net_price) if best else None
     if order["type"] != OrderType.LIMIT:
         return {"best": price}
@@ -210,7 +209,7 @@ def resting(order: Mapping[str, Any], best: Quote | None) -> dict[str, Any]:
 
 
 def away_bps(limit: Decimal, best: Decimal) -> str:
-    """Return how far BEST must rise to reach a limit price, in bps of BEST to two places, rounded up; 0 once there."""
+    """Return how far BEST must rise to reach the limit, in bps of BEST to two places, rounded up; 0 if reached."""
     if best >= limit:
         return "0"
     away = UPWARD.multiply(UPWARD.subtract(UPWARD.divide(limit, best), Decimal(1)), Decimal(BPS))
@@ -218,11 +217,11 @@ def away_bps(limit: Decimal, best: Decimal) -> str:
 
 
 UPWARD = Context(prec=100, rounding=ROUND_CEILING)
-"""Only a price that has been reached is 0 away; wide enough for any price over any other."""
+"""Rounds up, so that the distance is 0 only once the price is reached; precise enough for any ratio of prices."""
 
 
 def best_of(pairs: Iterable[str]) -> dict[str, Quote]:
-    """Return BEST of each pair that has one, in one round trip; none while Redis is away."""
+    """Return BEST of each pair that has one, in one round trip; empty while Redis is down."""
     try:
         return {name: known.best for name, known in quotes.cached(pairs).items() if known.best}
     except StoreError as reason:
@@ -231,7 +230,7 @@ def best_of(pairs: Iterable[str]) -> dict[str, Quote]:
 
 
 def last_events(order_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the last live event of each order that has one; none while Redis is away."""
+    """Return the last live event of each order that has one; empty while Redis is down."""
     try:
         return live.last_events(order_ids)
     except StoreError as reason:

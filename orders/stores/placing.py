@@ -1,4 +1,4 @@
-"""Placing orders in Redis: new ones, and those restored from Postgres."""
+"""Place orders in Redis: new ones, and those restored from Postgres."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from routing.store import lua, script
 class Placement:
     """An order to put into Redis, with the events it already has.
 
-    One that waits rests in the book from then on, in its turn of `since` (epoch ms); with `look_in_ms` above 0 somebody
-    looks at it all the same.
+    An order that waits rests in the book with the time priority `since` (epoch ms).  With `look_in_ms` above 0 the
+    sweep also picks it up after that time.
     """
 
     order: Order
@@ -30,7 +30,7 @@ class Placement:
     tx: str | None = None
     """Signature of its open attempt."""
     instead: Live | None = None
-    """How the live order stands that this one replaces; without it, one that is there stays."""
+    """Expected state of the live order that this one replaces; without it, an existing live order is kept."""
 
 
 PLACE = script(PREFIX + lua(LUA / "place.lua"))
@@ -38,13 +38,12 @@ PLACE = script(PREFIX + lua(LUA / "place.lua"))
 
 @step("place", Store.REDIS, "orders are in Redis")
 def place(placements: Sequence[Placement]) -> set[str]:
-    """Put orders into Redis, each unless it is already there; return the ids placed."""
+    """Put orders into Redis, except those already there; return the ids placed."""
     args = [FEED_MAX, *map(packed, placements)]
     return set(PLACE()([], args)) if len(args) > 1 else set()
 
 
 def packed(one: Placement) -> bytes:
-    """Write a placement as place.lua reads it."""
     instead = one.instead
     return MSGPACK.encode(
         {

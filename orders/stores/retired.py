@@ -1,6 +1,7 @@
-"""Orders that have left the hot tables: found by their id or a client's name, and read back as the rows they were.
+"""Retired orders, which were moved out of the hot tables: find them, and read them back as the original rows.
 
-Whoever looks in both places looks here last: an order moves in one transaction, so it is found in the one or the other.
+A caller that searches both places must search here last: an order is moved in one transaction, so this order of
+queries always finds it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +14,7 @@ from orders.stores.rows import fetch
 
 
 def row(order_id: str | UUID) -> Order | None:
-    """Return an order's row, from wherever it is; None if there is none."""
+    """Return an order's row, hot or retired; None if there is none."""
     hot = Order.objects.filter(pk=order_id).first()
     if hot is not None:
         return hot
@@ -22,13 +23,13 @@ def row(order_id: str | UUID) -> Order | None:
 
 
 def find(order_id: str | UUID) -> ArchivedOrder | None:
-    """Return an archived order; None for one that is not, or not yet."""
+    """Return a retired order; None if no order with this id is retired."""
     return ArchivedOrder.objects.filter(pk=order_id).first()
 
 
 def order(kept: ArchivedOrder) -> Order:
-    """Return an archived order's row as it was.  It is in no table: neither save it nor follow its relations."""
-    # Postgres reads its own document: no number goes through a float, and no column is named here.
+    """Return a retired order's original row.  It is in no table: do not save it or follow its relations."""
+    # Postgres unpacks the document: no number passes through a float, and no column is listed here.
     sql = """
         SELECT o.* FROM orders_archivedorder a, jsonb_populate_record(NULL::orders_order, a.columns) o WHERE a.id = %s
     """
@@ -36,7 +37,7 @@ def order(kept: ArchivedOrder) -> Order:
 
 
 def attempts(kept: ArchivedOrder) -> list[Attempt]:
-    """Return its attempts as they were, the oldest first."""
+    """Return its original attempt rows, oldest first."""
     sql = """
         SELECT t.* FROM orders_archivedorder a, jsonb_populate_recordset(NULL::orders_attempt, a.attempts) t
         WHERE a.id = %s ORDER BY t.id
@@ -45,18 +46,18 @@ def attempts(kept: ArchivedOrder) -> list[Attempt]:
 
 
 def events(kept: ArchivedOrder) -> list[OrderEvent]:
-    """Return its events as they were, the oldest first."""
+    """Return its original event rows, oldest first."""
     return [event(columns) for columns in sorted(kept.events, key=lambda columns: columns["seq"])]
 
 
 def event(columns: Mapping[str, Any]) -> OrderEvent:
-    """Read an event's row; Django reads no raw row whose key has two columns."""
+    """Build an event from its columns; Django's raw queries do not support a composite primary key."""
     at = datetime.fromisoformat(columns["at"])
     return OrderEvent(**{**columns, "order_id": UUID(columns["order_id"]), "at": at})
 
 
 def letter(kept: ArchivedOrder) -> DeadLetter | None:
-    """Return its dead letter as it was, if it has one."""
+    """Return its original dead letter row, if it has one."""
     sql = """
         SELECT l.* FROM orders_archivedorder a, jsonb_populate_record(NULL::orders_deadletter, a.letter) l
         WHERE a.id = %s AND a.letter IS NOT NULL
@@ -65,7 +66,7 @@ def letter(kept: ArchivedOrder) -> DeadLetter | None:
 
 
 def taken(client_order_ids: Sequence[str | None], replays: Sequence[str | None]) -> set[str]:
-    """Return which of these client order ids, and of these replayed orders, an archived order has."""
+    """Return those of these client order ids, and of these replayed order ids, that a retired order uses."""
     rows = fetch(
         """
         SELECT client_order_id FROM orders_archivedorder WHERE client_order_id = ANY(%s)
@@ -79,7 +80,7 @@ def taken(client_order_ids: Sequence[str | None], replays: Sequence[str | None])
 
 
 def standing(client_order_ids: Sequence[str | None], replays: Sequence[str | None]) -> list[tuple[Any, ...]]:
-    """Return of archived orders: id, status, moment of creation, fingerprint, client order id, replayed order."""
+    """Return matching retired orders: id, status, creation time, fingerprint, client order id, replayed order."""
     return fetch(
         """
         SELECT id::text, columns->>'status', (columns->>'created_at')::timestamptz, columns->>'fingerprint',
@@ -92,11 +93,11 @@ def standing(client_order_ids: Sequence[str | None], replays: Sequence[str | Non
 
 
 def is_known(client_order_id: str, fingerprint: str) -> bool:
-    """Tell whether an archived order has this name and is the same order."""
+    """Tell whether a retired order has this client order id and the same fingerprint."""
     return any(row[3] == fingerprint for row in standing([client_order_id], []))
 
 
 def seqs(order_ids: Collection[UUID]) -> dict[UUID, set[int]]:
-    """Return, for each of these orders that is archived, the seqs of the events it has."""
+    """Return the seqs of the stored events of each of these orders that is retired."""
     kept = ArchivedOrder.objects.filter(pk__in=order_ids).values_list("pk", "events")
     return {order_id: {event["seq"] for event in told} for order_id, told in kept}

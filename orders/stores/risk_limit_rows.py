@@ -1,4 +1,4 @@
-"""Rows of risk limits that operators have moved, and their mirror in Redis."""
+"""Rows of the risk limits that operators changed, and their mirror in Redis."""
 
 from django.db import connection, transaction
 
@@ -7,22 +7,22 @@ from routing import guards as standing
 
 
 def read() -> dict[str, int]:
-    """Read what operators have moved."""
+    """Return the risk limits that operators changed, by name."""
     return dict(Guard.objects.values_list("name", "value"))
 
 
 def hold() -> None:
-    """Let nobody else move a guard until this transaction ends: two moves that agree alone may not agree together."""
+    """Block other changes until this transaction ends: two changes, each valid alone, may contradict each other."""
     with connection.cursor() as cursor:
         cursor.execute("LOCK TABLE orders_guard IN SHARE ROW EXCLUSIVE MODE")
 
 
 def mirror() -> None:
-    """Write the guards where every process looks.
+    """Copy the changed risk limits to Redis, where every process reads them.
 
     Raises StoreError.
     """
-    # Held while it is written, so that an older reading never replaces a newer one.
+    # The lock is held during the write, so that an older reading never overwrites a newer one.
     with transaction.atomic():
         hold()
         standing.mirror(read())

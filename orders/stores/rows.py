@@ -1,7 +1,7 @@
-"""Bulk statements on Postgres: a batch travels as one JSON document and is unpacked there.
+"""Bulk statements on Postgres: a batch is sent as one JSON document and unpacked by the server.
 
-`INSERT … SELECT FROM json_to_recordset` costs this process a few microseconds a row, where array parameters cost tens
-and the ORM's bulk calls hundreds; the SQL stands beside each caller.
+`INSERT … SELECT FROM json_to_recordset` costs this process a few microseconds per row; array parameters cost tens, and
+the ORM's bulk calls hundreds.  The SQL is kept next to each caller.
 """
 
 from collections.abc import Iterable
@@ -17,14 +17,14 @@ ENCODER = msgspec.json.Encoder()
 
 
 def recordset(rows: Iterable[Any]) -> str:
-    """Write rows, dicts or structs, as the document `json_to_recordset` reads."""
+    """Encode rows, dicts or structs, as the JSON document for `json_to_recordset`."""
     return ENCODER.encode(list(rows)).decode()
 
 
 def fetch(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    """Run a statement with its parameters bound by the server, and return its rows.
+    """Run a statement with server-side parameter binding, and return its rows.
 
-    Django's own cursors write parameters into the statement's text, which for a batch is a megabyte to parse.
+    Django's own cursors interpolate parameters into the statement's text, which for a batch is a megabyte to parse.
     """
     connection.ensure_connection()
     raw = connection.connection
@@ -35,5 +35,5 @@ def fetch(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
 
 
 def as_bytea(raw: bytes) -> str:
-    """Spell bytes as Postgres reads them out of JSON."""
+    """Format bytes as the text that Postgres casts from JSON to bytea."""
     return "\\x" + raw.hex()

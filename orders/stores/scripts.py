@@ -1,4 +1,4 @@
-"""Where the Lua scripts on orders are, and what each of them begins with."""
+"""The directory of the order Lua scripts, and their common prefix."""
 
 from pathlib import Path
 
@@ -10,4 +10,4 @@ from routing.store import CLOCK, lua
 LUA = Path(__file__).parent / "lua"
 MSGPACK = msgspec.msgpack.Encoder()
 PREFIX = CLOCK + book.LUA + lua(LUA / "moves.lua")
-"""What every script on live orders begins with."""
+"""The beginning of every script on live orders."""

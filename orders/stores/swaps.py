@@ -1,4 +1,4 @@
-"""Compare-and-sets on the live state: how an order's status changes, and how an end is reserved until it is committed.
+"""Compare-and-set on the live state: change an order's status, and reserve its end until that is committed.
 
 Only orders/flow/progress.py and orders/flow/decisions.py call these.
 """
@@ -22,13 +22,13 @@ FINISH = script(epochs.CHECK + PREFIX + lua(LUA / "finish.lua"))
 
 
 MOVED = ("triggered", "routing", "building", "submitted", "confirmed", "pending")
-"""Where a swap can take an order; every other end is decided by Postgres."""
+"""Statuses that a compare-and-set can move an order to; Postgres decides every other end."""
 
 
 class Where(msgspec.Struct, frozen=True):
-    """Where an order is believed to stand: at its `seq` and, if that is given, in the hands of `fence`.
+    """The state that a move expects of an order: its status, its `seq` and, if given, the `fence` of its claim.
 
-    Or, with `tx`, submitted as that transaction, whatever seq it has come to.
+    With `tx` instead: submitted as that transaction, at any seq.
     """
 
     order_id: str
@@ -38,29 +38,29 @@ class Where(msgspec.Struct, frozen=True):
     tx: str | None = None
 
     def packed(self) -> dict[str, Any]:
-        """Write it as `stands` in moves.lua reads it."""
+        """Return the fields in the format that `stands` in moves.lua reads."""
         found = {"id": self.order_id, "status": self.status, "seq": self.seq, "fence": self.fence, "tx": self.tx}
         return {name: value for name, value in found.items() if value is not None}
 
 
 class Becoming(msgspec.Struct, frozen=True):
-    """Where an order goes; see `settle` in moves.lua."""
+    """The new state of an order; see `settle` in moves.lua."""
 
     to: Status
     look_in_ms: int = 0
-    """When somebody must look again; ignored when `to` is final."""
+    """Milliseconds until the order is due again; ignored when `to` is final."""
     keep: bool = False
-    """Whether the claim goes on; otherwise anyone may claim the order once `look_in_ms` have passed."""
+    """Whether the claim continues; otherwise any worker may claim the order after `look_in_ms`."""
     unused: bool = False
-    """Whether the attempt is given back: nothing could be tried."""
+    """Whether the attempt does not count, because nothing could be tried."""
     sent: str | None = None
-    """The transaction it is submitted as."""
+    """Signature of the transaction it is submitted as."""
     body: str | None = None
-    """The order's new terms, if it goes back to `pending` with others."""
+    """The order's new terms, if it returns to `pending` with changed terms."""
 
     @property
     def mode(self) -> str:
-        """Name what becomes of the order's claim."""
+        """The mode of `settle` in moves.lua: how the order continues after the move."""
         if self.to in FINAL:
             return "final"
         if self.to is Status.PENDING:
@@ -72,14 +72,14 @@ class Becoming(msgspec.Struct, frozen=True):
         return "keep" if self.keep else "release"
 
     def packed(self) -> dict[str, Any]:
-        """Write it as `settle` reads it."""
+        """Return the fields in the format that `settle` reads."""
         found = {"to": self.to, "mode": self.mode, "look_in": self.look_in_ms, "sent": self.sent, "body": self.body}
         found |= {"unused": self.unused or None}
         return {name: value for name, value in found.items() if value is not None}
 
 
 class Swap(msgspec.Struct, frozen=True):
-    """One move: from where to where, told by `events`, one for each step on the way."""
+    """One compare-and-set: the expected state, the new state, and one event for each status step in between."""
 
     where: Where
     becoming: Becoming
@@ -88,7 +88,7 @@ class Swap(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """An order kept still until what is intended for it is committed, with the events it has and those to come."""
+    """An order locked until its end or amendment is committed, with its events so far and those to be published."""
 
     order_id: str
     intent: str
@@ -98,7 +98,7 @@ class Reservation:
 
 @step("swap", Store.REDIS, "the live order is", *MOVED, kind=lambda epoch, swaps: str(swaps[0].becoming.to))
 def advance(epoch: int, swaps: Sequence[Swap]) -> set[str]:
-    """Carry out compare-and-sets in one step and return the ids that won.
+    """Apply compare-and-sets atomically; return the ids of the orders that moved.
 
     Raises ResponseError when the epoch is over, StoreError.
     """
@@ -110,7 +110,7 @@ def advance(epoch: int, swaps: Sequence[Swap]) -> set[str]:
 
 @step("reserve", Store.REDIS, "the order is reserved for its end or amendment")
 def reserve(epoch: int, lease_ms: int, asked: Sequence[tuple[Where, str, Sequence[str]]]) -> list[Reservation]:
-    """Reserve orders, each with what is intended and the events that will tell it; return those that stood there.
+    """Reserve orders, each with its intent and the events to publish; return those that were in the expected state.
 
     Raises ResponseError when the epoch is over, StoreError.
     """
@@ -124,7 +124,7 @@ def reserve(epoch: int, lease_ms: int, asked: Sequence[tuple[Where, str, Sequenc
 
 
 def reserved(order_ids: Sequence[str]) -> list[Reservation]:
-    """Return those of these orders that are reserved, by whomever."""
+    """Return those of these orders that are reserved by any process."""
     pipe = redis().pipeline(transaction=False)
     for order_id in order_ids:
         pipe.hmget(key(order_id), "intent", "intended")
@@ -139,7 +139,7 @@ def reserved(order_ids: Sequence[str]) -> list[Reservation]:
 
 @step("tell", Store.REDIS, "clients are told of the end or amendment")
 def finish(epoch: int, done: Sequence[tuple[Reservation, Becoming, bool]]) -> None:
-    """Tell what was reserved and is committed; give up what Postgres refused.
+    """Publish the reserved events that are committed; release the reservations that Postgres refused.
 
     Raises ResponseError when the epoch is over, StoreError.
     """

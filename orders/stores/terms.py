@@ -1,4 +1,4 @@
-"""An order's terms in its row: how they are written, and read."""
+"""Write and read an order's terms in its row."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from routing.catalogue import catalogue
 
 
 def as_columns(order: Order) -> dict[str, Any]:
-    """Write the terms that an amendment may change, and those that come with them."""
+    """Return the columns of the terms that an amendment may change, and of those that depend on them."""
     return {
         "amount_in": order.amount_in,
         "limit_price": order.limit_price and plain(order.limit_price),
@@ -25,7 +25,7 @@ def as_columns(order: Order) -> dict[str, Any]:
 
 
 def order_of(row: models.Order) -> Order:
-    """Read the engine's order from its row.
+    """Build the engine's order from its row.
 
     Raises UnknownPair.
     """
@@ -48,7 +48,7 @@ def order_of(row: models.Order) -> Order:
 
 
 def epoch_ms(at: datetime) -> int:
-    """Return a moment in epoch milliseconds, exactly."""
+    """Convert a time to epoch milliseconds, without float rounding."""
     whole = at.astimezone(UTC)
     return int(whole.replace(microsecond=0).timestamp()) * 1000 + whole.microsecond // 1000
 
@@ -64,6 +64,6 @@ SET = """
 
 
 def save(orders: Sequence[Order]) -> None:
-    """Write the terms of orders, each unless a later version of them is there."""
+    """Write the terms of orders, except where the row has the same or a later version."""
     if orders:
         fetch(SET, recordset({"id": order.id, "seq": order.terms_seq, **as_columns(order)} for order in orders))

@@ -1,8 +1,8 @@
-"""Between threads and event loops: blocking work from a loop, and objects that belong to one loop.
+"""Run blocking work from an event loop, and keep one object per event loop.
 
-Blocking work runs on threads of our own, whose database connections go back to the pool at once; Channels and Django
-would share one thread per process among all of it.  Readers share a few threads and the pool.  What acceptance needs
-runs on threads that have connections of their own, so that no number of readers can keep an order waiting.
+Blocking work runs on our own threads, whose database connections return to the pool at once; Channels and Django would
+run all of it on one shared thread per process.  Readers share a few threads and the pool.  Order acceptance runs on
+threads with their own connections, so that no number of readers can delay an order.
 """
 
 import asyncio
@@ -21,19 +21,19 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 THREADS = 4
 WITHIN_S = 10.0
-"""How long a call may take, with the time it waits for a thread."""
+"""How long a call may take, including the wait for a thread."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class Late(OperationalError):
-    """A call took longer than it may; whether it did what it was to do is not known."""
+    """A call timed out; whether it took effect is unknown."""
 
 
 @cache
 def threads() -> ThreadPoolExecutor:
-    """Return the threads that readers share."""
+    """Return the thread pool that readers share."""
     return ThreadPoolExecutor(THREADS, thread_name_prefix="aside")
 
 
@@ -57,21 +57,20 @@ async def aside(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> 
 
 
 def late(after_s: float) -> Late:
-    """Say how long was waited."""
     return Late(f"no answer within {after_s:g} s")
 
 
 class OwnThread:
-    """One thread with a database connection of its own, in no pool: nobody else can take it.
+    """One thread with its own database connection, outside the pool, so that no other caller can take it.
 
-    A call that hangs, on a server that is frozen, is cut off, and the thread goes on with the next.
+    A call that hangs on a frozen server is cut off, and the thread continues with the next call.
     """
 
     def __init__(self, name: str) -> None:
         self.pool = ThreadPoolExecutor(1, thread_name_prefix=name)
         self.database: BaseDatabaseWrapper | None = None
         self.running: object = None
-        """The call that the thread is at."""
+        """The call that the thread is running."""
 
     async def run(self, within_s: float, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a blocking function within this task's log context, and return what it returns.
@@ -99,16 +98,17 @@ class OwnThread:
             raise late(within_s) from reason
 
     def renew_connection(self) -> None:
-        """Have a connection of this thread's own, and not one that the server has ended since."""
+        """Ensure that this thread has its own connection, and replace one that the server has closed."""
         if self.database is None:
             self.database = connections[DEFAULT_DB_ALIAS] = own_connection()
         self.database.close_if_unusable_or_obsolete()
-        # Half the cost of a group would be a question to the server; its parting word needs no question.
+        # A query to check the connection would be half the cost of a batch.  A server that closes the connection sends
+        # a notice, which is visible without a query.
         if self.database.connection is not None and has_news(self.database) and not self.database.is_usable():
             self.database.close()
 
     def hang_up(self) -> None:
-        """Cut the connection, whoever waits on it: the wait ends with an error."""
+        """Shut the connection down; a call blocked on it then fails with an error."""
         raw = self.database and self.database.connection
         if raw:
             with suppress(OSError, Error, raw.Error), socket.socket(fileno=os.dup(raw.fileno())) as line:
@@ -116,30 +116,30 @@ class OwnThread:
 
 
 def own_connection() -> BaseDatabaseWrapper:
-    """Make a connection that is in no pool and stays open; it connects when it is first used."""
+    """Create a connection outside the pool that stays open; it connects on first use."""
     made: BaseDatabaseWrapper = connections.create_connection(DEFAULT_DB_ALIAS)
     options: dict[str, Any] = {name: value for name, value in made.settings_dict["OPTIONS"].items() if name != "pool"}
     made.settings_dict = {
         **made.settings_dict,
         "OPTIONS": options,
         "CONN_MAX_AGE": None,
-        # `has_news` sees a connection that has ended.
+        # `has_news` detects a closed connection.
         "CONN_HEALTH_CHECKS": False,
     }
     return made
 
 
 def has_news(database: BaseDatabaseWrapper) -> bool:
-    """Tell whether the server has said something unasked, such as that it ends the connection."""
+    """Tell whether unsolicited data from the server is waiting, such as a notice that it closes the connection."""
     poll = select.poll()
     poll.register(database.connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
 
 
 def one_per_loop(make: Callable[[], R]) -> Callable[[], R]:
-    """Have `make` called once for each event loop.
+    """Return a function that calls `make` once per event loop and caches the result.
 
-    A server has one; tests have many, and none may meet another's tasks.
+    A server has one loop.  Tests have many, and one loop must not see the tasks of another.
     """
     made: dict[asyncio.AbstractEventLoop, R] = {}
 

@@ -1,8 +1,8 @@
-"""What is counted and timed, and under which names: every metric of the engine, and the hooks that feed them.
+"""Every metric of the engine, and the hooks that update them.
 
-A process counts for itself, in PROCESS.  What the stores hold, in READ, orders/operations/scrape.py looks up at each
-scrape.
-Counts begin at 0 with their process, as Prometheus expects.
+Each process counts for itself, in PROCESS. The gauges of what the stores hold, in READ, are read at each scrape by
+orders/operations/scrape.py.
+Counters start at 0 with their process, as Prometheus expects.
 """
 
 import time
@@ -22,21 +22,21 @@ from prometheus_client.core import GaugeMetricFamily
 from engine.lifecycle import FINAL, Status
 from engine.orders import OrderType
 
-# When a count began is worth a series to nobody here.
+# The `_created` series, with the time each counter started, are not used here.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 PROCESS = CollectorRegistry()
-"""What this process has counted, and what it uses of the machine."""
+"""What this process has counted, and its resource usage."""
 ProcessCollector(registry=PROCESS)
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Upper bounds of what is timed about orders."""
+"""Upper bounds of the histogram buckets for order times."""
 FAST_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.0)
-"""Upper bounds of a store's round trip, which has 2 s at most."""
+"""Upper bounds of the histogram buckets for a store's round trip, which is limited to 2 s."""
 
 
 class Read(NamedTuple):
-    """A gauge that is looked up at the scrape."""
+    """A gauge that is read at each scrape."""
 
     about: str
     labels: tuple[str, ...] = ()
@@ -56,10 +56,10 @@ READ = {
     "engine_resting_orders": Read("Orders that wait for their price or their event, as archived.", ("pair",)),
     "engine_oldest_moving_order_seconds": Read("Age of the oldest unfinished order that does not rest, as archived."),
 }
-"""What orders/operations/scrape.py looks up."""
+"""The gauges that orders/operations/scrape.py reads."""
 
 Sample = tuple[str, tuple[str, ...], float]
-"""A name of READ, its labels' values, and what was found."""
+"""A name in READ, its label values, and the value read."""
 
 ACCEPTED = Counter("engine_orders_accepted_total", "Orders committed, by type.", ("type",), registry=PROCESS)
 ORDERS = Counter(
@@ -119,35 +119,35 @@ LIVES = Histogram(
 
 @cache
 def child(counter: Counter, *labels: str) -> Counter:
-    """Return the counter of these labels; remembered, since finding it costs more than counting."""
+    """Return the counter with these labels; cached, because finding it costs more than counting."""
     return counter.labels(*labels) if labels else counter
 
 
 @cache
 def timer(histogram: Histogram, *labels: str) -> Histogram:
-    """Return the histogram of these labels; remembered for the same reason."""
+    """Return the histogram with these labels; cached for the same reason."""
     return histogram.labels(*labels)
 
 
 Steps = Sequence[tuple[Status, Mapping[str, Any]]]
 """The statuses an order went through in one move, each with the facts of its event."""
 Counted = tuple[Counter, *tuple[str, ...]]
-"""A counter and its labels' values."""
+"""A counter and its label values."""
 
 
 def count(found: Iterable[Counted]) -> None:
-    """Count these, each counter once however often it is among them."""
+    """Increment each counter once, by the number of times it occurs."""
     for (counter, *labels), times in Tally(found).items():
         child(counter, *labels).inc(times)
 
 
 def moved(moves: Iterable[tuple[OrderType, Steps]]) -> None:
-    """Count what orders of these types have gone through."""
+    """Count the statuses that orders of these types went through."""
     count(one for kind, steps in moves for one in counted(kind, steps))
 
 
 def counted(kind: OrderType, steps: Steps) -> Iterator[Counted]:
-    """Say what one order's move counts for."""
+    """Yield the counters that one order's move increments."""
     for to, facts in steps:
         yield ORDERS, kind, to
         yield from stated(to, facts)
@@ -156,12 +156,12 @@ def counted(kind: OrderType, steps: Steps) -> Iterator[Counted]:
 
 
 def sniped(end: Status) -> Counter:
-    """Tell a sniper order that fired from one that was refused."""
+    """Return the counter for a triggered sniper order: refused if it failed, fired otherwise."""
     return SNIPER_REFUSED if end is Status.FAILED else SNIPER_FIRED
 
 
 def stated(to: Status, facts: Mapping[str, Any]) -> Iterator[Counted]:
-    """Say what the facts of one event count for."""
+    """Yield the counters that the facts of one event increment."""
     if to is Status.CONFIRMED:
         yield FILLS, facts["venue"]
     elif to is Status.FAILED:
@@ -180,12 +180,12 @@ def accepted(kinds: Iterable[OrderType]) -> None:
 
 
 def dead_letters(codes: Iterable[str]) -> None:
-    """Count dead letters that are new."""
+    """Count new dead letters."""
     count((DEAD_LETTERS, code) for code in codes)
 
 
 def spans(outcome: str, number: int) -> None:
-    """Count spans that were sent, or dropped because nobody took them."""
+    """Count spans that were sent, or dropped because the collector did not take them."""
     child(SPANS, outcome).inc(number)
 
 
@@ -196,13 +196,13 @@ def restored(reason: str, number: int) -> None:
 
 
 def repaired(kinds: Mapping[str, int]) -> None:
-    """Count what reconciliation put right."""
+    """Count reconciliation's repairs by kind."""
     for kind, times in kinds.items():
         child(BOOK_REPAIRED, kind).inc(times)
 
 
 class Event(Protocol):
-    """What is timed: an event as DBSync reads it; the first of an order names its type."""
+    """An event as DBSync reads it, used for timing; an order's first event names its type."""
 
     order_id: UUID
     seq: int
@@ -213,7 +213,7 @@ class Event(Protocol):
 
 @dataclass(slots=True)
 class Life:
-    """Where an order was last seen, and since when it has been moving; None while it rests."""
+    """An order's last event, and since when it has been active: `began` is None while it rests."""
 
     seq: int
     status: Status
@@ -222,10 +222,10 @@ class Life:
 
 
 class Stopwatch:
-    """Times orders by the events that come by: by the store's clock, as their clients were told.
+    """Times orders by their events' timestamps: those of the store's clock, as sent to clients.
 
-    It remembers the `most` orders seen last.  An event that comes twice counts once, one whose predecessor went
-    elsewhere not at all.
+    It remembers the `most` orders seen last. An event that arrives twice counts once. An event whose predecessor was
+    not seen here does not count.
     """
 
     def __init__(self, most: int = 10_000) -> None:
@@ -233,7 +233,7 @@ class Stopwatch:
         self.lives: OrderedDict[UUID, Life] = OrderedDict()
 
     def see(self, event: Event, *, rests: bool) -> None:
-        """Take note of one event; `rests` tells whether the order waits from then on."""
+        """Take one event into account; `rests` tells whether the order rests from then on."""
         life = self.lives.get(event.order_id)
         if life is None:
             self.remember(event, None if rests else event.at)
@@ -242,14 +242,14 @@ class Stopwatch:
             self.lives.move_to_end(event.order_id)
 
     def remember(self, event: Event, began: datetime | None) -> None:
-        """Begin with an order; only its first event tells when it began to move."""
+        """Start with an order; only its first event, or its trigger, tells when it became active."""
         known = event.seq == 1 or event.status is Status.TRIGGERED
         self.lives[event.order_id] = Life(event.seq, event.status, event.at, began if known else None)
         if len(self.lives) > self.most:
             self.lives.popitem(last=False)
 
     def step(self, life: Life, event: Event, *, rests: bool) -> None:
-        """Time the stage that this event ends, and the whole if it is the last."""
+        """Time the stage that this event ends, and the order as a whole if the event is its last."""
         if event.seq == life.seq + 1 and (life.began or life.status is not Status.PENDING):
             timer(STAGES, life.status).observe((event.at - life.at).total_seconds())
         if event.status is Status.TRIGGERED:
@@ -265,7 +265,7 @@ stopwatch = Stopwatch()
 
 
 def archived(events: Sequence[Event], now_ms: int, refused: int) -> None:
-    """Time a batch of events that was written, and how long its oldest had waited for that; count what was refused."""
+    """Time a batch of written events and how long its oldest waited; count the records that were refused."""
     for event in events:
         stopwatch.see(event, rests=event.status is Status.PENDING and event.type != OrderType.MARKET)
     if events:
@@ -286,14 +286,14 @@ def socket(stream: str) -> Iterator[None]:
 
 @contextmanager
 def round_trip(store: str) -> Iterator[None]:
-    """Time one small request to a store; one that fails is no round trip."""
+    """Time one small request to a store; a failed request is not recorded."""
     began = time.perf_counter()
     yield
     timer(ROUND_TRIP, store).observe(time.perf_counter() - began)
 
 
 def families(samples: Iterable[Sample]) -> Iterator[GaugeMetricFamily]:
-    """Show what was looked up."""
+    """Return the samples as Prometheus metric families."""
     made: dict[str, GaugeMetricFamily] = {}
     for name, labels, value in samples:
         if name not in made:

@@ -1,6 +1,6 @@
-"""Sending spans to a collector by OTLP over HTTP: on a thread of its own, which no order ever waits for.
+"""Send spans to a collector by OTLP over HTTP, on a separate thread that no order ever waits for.
 
-What the collector does not take in time is dropped, counted and complained of.  Imported only where orders are traced.
+Spans that the collector does not take in time are dropped, counted and logged. Imported only where orders are traced.
 """
 
 import os
@@ -27,34 +27,34 @@ from orders.telemetry.traces.records import NOBODY, ROOT, Span
 log = structlog.get_logger(__name__)
 
 WAITING_MAX = 50_000
-"""Spans that may wait to be sent; further ones are dropped."""
+"""Maximum number of spans waiting to be sent; further ones are dropped."""
 BATCH = 1_000
-"""Spans of one request."""
+"""Maximum number of spans per request."""
 EVERY_S = 0.5
 ANSWER_WITHIN_S = 2.0
-"""How long the collector may take over a request; then its spans are given up."""
+"""Timeout of a request to the collector; after it, the request's spans are dropped."""
 ENDS_WITHIN_S = 1.0
-"""How long a process that ends waits for what is left."""
+"""How long a process that exits waits for the remaining spans to be sent."""
 COMPLAIN_EVERY_S = 30.0
 TEXT_MAX = 1_000
-"""Characters kept of an attribute."""
+"""Maximum length of an attribute, in characters."""
 
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 SCOPE = InstrumentationScope("orders.telemetry.traces")
 
 Parcel = tuple[Sequence[int], Sequence[Span]]
-"""Traces, and the spans that each of them gets."""
+"""Trace ids, and the spans that each of those traces gets."""
 Export = Callable[[Sequence[ReadableSpan]], SpanExportResult]
 
 
 def exporter() -> OTLPSpanExporter:
-    """Make the exporter; headers, certificates and compression are read from OpenTelemetry's own variables."""
+    """Make the exporter; headers, certificates and compression come from OpenTelemetry's own variables."""
     endpoint = str(settings.OTEL_EXPORTER_OTLP_ENDPOINT).rstrip("/")
     return OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces", timeout=ANSWER_WITHIN_S)
 
 
 def resource() -> Resource:
-    """Say which process this is."""
+    """Describe this process."""
     return Resource(
         {
             "service.name": settings.ROLE,
@@ -66,7 +66,7 @@ def resource() -> Resource:
 
 
 class Shipper(threading.Thread):
-    """Takes spans at once, and sends them when it comes to it."""
+    """Queues spans without blocking, and sends them on its own thread."""
 
     def __init__(self) -> None:
         super().__init__(name="traces", daemon=True)
@@ -80,7 +80,7 @@ class Shipper(threading.Thread):
         self.complained_at = float("-inf")
 
     def put(self, traces: Sequence[int], spans: Sequence[Span]) -> None:
-        """Take spans for each of these traces; returns at once."""
+        """Queue these spans for each of these traces; returns at once."""
         count = len(traces) * len(spans)
         with self.lock:
             taken = self.waiting + count <= WAITING_MAX and not self.stopping.is_set()
@@ -93,7 +93,7 @@ class Shipper(threading.Thread):
             self.awake.set()
 
     def run(self) -> None:
-        """Send every EVERY_S, or as soon as there is enough for a request."""
+        """Send every EVERY_S, or as soon as a full request is waiting."""
         while not self.stopping.is_set():
             self.awake.wait(EVERY_S)
             self.awake.clear()
@@ -101,7 +101,7 @@ class Shipper(threading.Thread):
         self.send_all()
 
     def send_all(self) -> None:
-        """Send what waits; an error of this thread's own costs the spans in hand, and nothing else."""
+        """Send the queued spans. An unexpected error loses the spans being sent, and nothing else."""
         try:
             for batch in batches(self.taken()):
                 self.send(batch)
@@ -109,7 +109,7 @@ class Shipper(threading.Thread):
             log.exception("spans not sent")
 
     def taken(self) -> Iterator[ReadableSpan]:
-        """Yield what waits, as the SDK knows it."""
+        """Yield the queued spans as the SDK's type."""
         while self.parcels:
             traces, spans = self.parcels.popleft()
             with self.lock:
@@ -125,7 +125,7 @@ class Shipper(threading.Thread):
             self.drop(len(batch))
 
     def drop(self, count: int) -> None:
-        """Count spans that are lost, and say so now and then."""
+        """Count lost spans, and log them at most every COMPLAIN_EVERY_S."""
         metrics.spans("dropped", count)
         self.dropped += count
         now = time.monotonic()
@@ -135,7 +135,7 @@ class Shipper(threading.Thread):
             log.warning("spans dropped, the collector does not take them", spans=self.dropped, endpoint=endpoint)
 
     def stop(self) -> None:
-        """Send what is left, for at most ENDS_WITHIN_S."""
+        """Send the remaining spans, for at most ENDS_WITHIN_S."""
         self.stopping.set()
         self.awake.set()
         self.join(ENDS_WITHIN_S)
@@ -143,7 +143,7 @@ class Shipper(threading.Thread):
 
 
 def batches(spans: Iterator[ReadableSpan]) -> Iterator[list[ReadableSpan]]:
-    """Cut into requests."""
+    """Split spans into requests of at most BATCH."""
     batch: list[ReadableSpan] = []
     for span in spans:
         batch.append(span)
@@ -155,9 +155,9 @@ def batches(spans: Iterator[ReadableSpan]) -> Iterator[list[ReadableSpan]]:
 
 
 def readable(trace: int, span: Span, made_by: Resource) -> ReadableSpan:
-    """Make the SDK's span.
+    """Make the SDK's span directly.
 
-    Its tracer is not asked: that would number the spans itself, and hold each open from its first moment.
+    The SDK's tracer is not used: it would assign the span ids itself, and keep each span open from its start.
     """
     return ReadableSpan(
         name=span.name,
@@ -176,24 +176,24 @@ def readable(trace: int, span: Span, made_by: Resource) -> ReadableSpan:
 
 
 def context(trace: int, span: int) -> SpanContext:
-    """Name a span; the root's id is the lower half of its trace's, of which 62 bits are random (RFC 9562, 5.7)."""
+    """Identify a span; a root's id is the lower half of its trace id, of which 62 bits are random (RFC 9562, 5.7)."""
     return SpanContext(trace, trace & (2**64 - 1) if span == ROOT else span, is_remote=False, trace_flags=SAMPLED)
 
 
 def status(error: str | None) -> Status:
-    """Say how a span ended."""
+    """Return a span's status: unset for None, OK for an empty error."""
     if error is None:
         return Status(StatusCode.UNSET)
     return Status(StatusCode.ERROR, error[:TEXT_MAX]) if error else Status(StatusCode.OK)
 
 
 def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Write facts as attributes: what is no single value becomes JSON, what is not known is left out."""
+    """Convert facts to attributes: compound values become JSON, unknown (None) values are left out."""
     return {name: value(one) for name, one in facts.items() if one is not None}
 
 
 def value(one: Any) -> str | bool | int | float:
-    """Write one attribute."""
+    """Convert one value, truncated to TEXT_MAX characters."""
     if isinstance(one, bool | int | float):
         return one
     return (one if isinstance(one, str) else msgspec.json.encode(one).decode())[:TEXT_MAX]

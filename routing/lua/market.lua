@@ -1,25 +1,25 @@
--- Functions for the scripts that keep what tokens' markets show; they follow the clock.
+-- Functions for the scripts that maintain tokens' market data.  The clock comes before this file.
 --
 -- | key | what is done to it |
 -- |---|---|
--- | market:{<mint>} | hash: the token's pools and their worth |
--- | market:{<mint>}:trades | sorted set: what was traded, by time |
--- | store:epoch | read: the number of Redis' epoch, which is another after every loss |
+-- | market:{<mint>} | hash: the token's pools and their liquidity |
+-- | market:{<mint>}:trades | sorted set: trades by time |
+-- | store:epoch | read: the number of the epoch, which changes after every loss |
 --
 -- Fields of the hash; times in epoch ms, amounts in US cents, both as text:
---   pool:<event id>            '<at>:<amount>' of a pool that was told of
---   read, read_at, read_id     the newest reading: what all pools together are worth
---   kept_pools, kept_at        pools there were when Postgres last kept the token, and when that was
---   pools, liquidity, liquidity_at   what follows from the above; the last two are absent while nothing is known
---   compared                   epoch in which the hash was brought up to what Postgres has
+--   pool:<event id>            '<at>:<amount>' of a reported pool
+--   read, read_at, read_id     the newest liquidity reading, the total over all pools
+--   kept_pools, kept_at        the number of pools when Postgres last saved the token, and that time
+--   pools, liquidity, liquidity_at   computed from the above; the last two are absent while liquidity is unknown
+--   compared                   epoch in which the data of Postgres was last merged into the hash
 --
--- The hash depends only on which events there were, not on their order or on how often one came.  What claims to have
--- happened further ahead of the clock than `ahead` ms is not believed: its time cannot be right.
+-- The hash depends only on the set of events, not on their order or on duplicates.  An event more than `ahead` ms ahead
+-- of the clock is not used, because its time must be wrong.
 local limits = cmsgpack.unpack(ARGV[1])
 local newest = now + limits.ahead
 local epoch = redis.call('GET', 'store:epoch') or '0'
 
--- Lua would write large numbers in short.
+-- Lua formats large numbers in exponent notation; this function does not.
 local function whole(number) return string.format('%.0f', number) end
 
 local function key_of(mint) return 'market:{' .. mint .. '}' end
@@ -30,13 +30,13 @@ local function fields_of(key)
   return fields
 end
 
--- A pool counts once, by the event that told of it, and as one of at most so many.
+-- A pool counts once, identified by its event; at most `pools` pools are counted.
 local function count_pool(key, id, amount, at)
   local known = tonumber(redis.call('HGET', key, 'pools') or '0')
   if known < limits.pools then redis.call('HSETNX', key, 'pool:' .. id, at .. ':' .. amount) end
 end
 
--- A reading gives way to a newer one, and one that is not believed to any that is.
+-- A newer reading replaces an older one.  Any valid reading replaces a stored one that is too far ahead of the clock.
 local function take_reading(key, id, amount, at)
   if tonumber(at) > newest then return end
   local known = redis.call('HMGET', key, 'read_at', 'read_id')
@@ -46,9 +46,9 @@ local function take_reading(key, id, amount, at)
   end
 end
 
--- The worth is the newest reading and the pools that are newer; a reading of the same millisecond has seen the pool.
--- Of the pools Postgres had counted, those told of again are among those it had: none counts twice.
--- Returns what the token shows: {mint, 1 if Redis has all that Postgres has, pools, liquidity or '', its time or ''}.
+-- Liquidity is the newest reading plus the pools newer than it; a reading of the same millisecond includes the pool.
+-- Pools that Postgres has counted and that are reported again count once.
+-- Returns the token's summary: {mint, 1 if Redis has all that Postgres has, pools, liquidity or '', its time or ''}.
 local function add_up(mint)
   local key = key_of(mint)
   local fields = fields_of(key)

@@ -1,13 +1,14 @@
--- Tells the market's readers of events, and brings what is known of the tokens up to date.
+-- Publishes market events to the stream, and updates the tokens' market data.
 --
 -- ARGV[1]   limits, MessagePack:
---   entries      entries the stream keeps, about
+--   entries      approximate maximum entries of the stream
 --   window       longest window of trades, ms
---   keep         how long a token's state outlives its last event, s
---   trades, pools   kept of one token
+--   keep         TTL of a token's data after its last event, s
+--   trades, pools   maximum kept per token
 --   ahead        see market.lua
 -- ARGV[2..] events, MessagePack: id, kind, mint, venue, amount, at
--- Returns how many events are not believed, then what each token shows whose worth they may have changed.
+-- Returns the number of events too far ahead of the clock, then the summary of each token whose liquidity may have
+-- changed.
 local oldest, doubted, touched, answer = now - limits.window, 0, {}, {}
 
 local function take_trade(key, event)

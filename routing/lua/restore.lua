@@ -1,9 +1,9 @@
--- Brings what Redis knows of tokens up to what Postgres has kept: that is a reading like any other, which a newer one
--- overrides.
+-- Merges the market data that Postgres keeps of tokens into Redis.  It counts as a liquidity reading like any other: a
+-- newer one replaces it.
 --
 -- ARGV[1]   limits, MessagePack: keep, pools, ahead; see publish.lua
--- ARGV[2..] tokens, MessagePack: mint, and where Postgres has the token: pools, liquidity, at; the last two as text
--- Returns what each of them shows then.
+-- ARGV[2..] tokens, MessagePack: mint, and if Postgres has the token: pools, liquidity, at; the last two as text
+-- Returns the resulting summary of each token.
 local answer = {}
 for i = 2, #ARGV do
   local kept = cmsgpack.unpack(ARGV[i])
@@ -12,7 +12,7 @@ for i = 2, #ARGV do
     redis.call('HSET', key, 'kept_pools', kept.pools, 'kept_at', kept.at)
     if kept.liquidity then take_reading(key, '', kept.liquidity, kept.at) end
   end
-  -- A token of which nothing at all is known leaves no hash behind.
+  -- No hash is created for a token without any data.
   if redis.call('EXISTS', key, key .. ':trades') > 0 then
     redis.call('HSET', key, 'compared', epoch)
     shown = add_up(kept.mint)

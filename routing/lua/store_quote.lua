@@ -1,19 +1,19 @@
--- Keeps a venue's quote, and chooses BEST anew; it follows the clock.
+-- Stores a venue's quote, and chooses BEST again.  The clock comes before this file.
 --
 -- | key | what is done to it |
 -- |---|---|
 -- | KEYS[1] | hash: the venue's last quote |
--- | KEYS[2] | hash: BEST, a copy of the one it is |
+-- | KEYS[2] | hash: BEST, a copy of the winning quote |
 -- | KEYS[3..] | read: every venue's last quote |
 --
--- ARGV: the quote's fields, MessagePack; its observed_at; how long it is kept, ms; age up to which it may be BEST, ms;
--- how far ahead of the clock it may be, ms; the rank BEST must be above
--- Returns 1 if it was kept, 0 if a later observation is there, -1 if its own time has not come.
+-- ARGV: the quote's fields, MessagePack; its observed_at; its TTL, ms; the maximum age of BEST, ms; how far ahead of
+-- the clock it may be, ms; the rank BEST must exceed
+-- Returns 1 if it was stored, 0 if a later observation is stored, -1 if it is too far ahead of the clock.
 local quote, observed_at, keep, fresh, newest, least = ARGV[1], tonumber(ARGV[2]), ARGV[3], now - tonumber(ARGV[4]),
   now + tonumber(ARGV[5]), ARGV[6]
 if observed_at > newest then return -1 end
 
--- A later observation gives way to an earlier one only if it is none: the clock has stepped back since.
+-- An earlier observation replaces a later one only if the later is ahead of the clock, which has stepped back since.
 local known = tonumber(redis.call('HGET', KEYS[1], 'observed_at') or '-1')
 if known > observed_at and known <= newest then return 0 end
 local flat = {}
@@ -22,7 +22,7 @@ redis.call('HSET', KEYS[1], unpack(flat))
 redis.call('HINCRBY', KEYS[1], 'polls', 1)
 redis.call('PEXPIRE', KEYS[1], keep)
 
--- Chosen in the same step, BEST always names a quote that is there.
+-- BEST is chosen atomically with the store, so it always names an existing quote.
 local rank, winner = least, nil
 for i = 3, #KEYS do
   local seen = redis.call('HMGET', KEYS[i], 'rank', 'observed_at')

@@ -1,1 +1,1 @@
-"""Commands of `manage.py` that belong to this room."""
+"""Management commands of this app."""

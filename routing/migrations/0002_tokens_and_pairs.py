@@ -1,4 +1,4 @@
-"""The tokens and pairs the engine trades from its first start."""
+"""Seed the tokens and pairs that the engine trades from its first start."""
 
 from django.apps.registry import Apps
 from django.db import migrations

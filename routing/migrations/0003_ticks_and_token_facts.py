@@ -1,4 +1,4 @@
-"""Ticks for limit prices, and what a sniper order's gates ask of a token."""
+"""Add ticks for limit prices, and token facts for the token checks of sniper orders."""
 import django.core.validators
 from decimal import Decimal
 from django.db import migrations, models

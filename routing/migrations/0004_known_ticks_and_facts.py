@@ -1,4 +1,4 @@
-"""Ticks of the pairs, and what is known of the tokens, that the engine trades from its first start."""
+"""Set the ticks of the seeded pairs and the facts of the seeded tokens."""
 
 from decimal import Decimal
 
@@ -15,7 +15,7 @@ USD = {
     "BONK": Decimal("0.000022"),
     "WIF": Decimal("1.9"),
 }
-"""Prices about which the ticks are chosen: a ten-thousandth of the price's first digit."""
+"""Prices from which the ticks are derived: a ten-thousandth of the price's leading digit."""
 
 CIRCLE = "BJE5MMbqXjVwjAF7oxwPYXnTXDyspzZyt4vwenNw5ruG"
 TETHER = "Q6XprfkF8RQQKoQVG33xT88H7wi8Uk1B1CC7YAs69Gi"
@@ -23,7 +23,7 @@ ISSUERS = {"USDC": CIRCLE, "USDT": TETHER}
 
 
 def fill(apps: Apps, _: BaseDatabaseSchemaEditor) -> None:
-    """Set them, where nobody has chosen otherwise."""
+    """Set the ticks of pairs between seeded tokens, and the facts of the seeded tokens."""
     token, pair = apps.get_model("routing", "Token"), apps.get_model("routing", "Pair")
     for row in pair.objects.select_related("token_in", "token_out"):
         prices = USD.get(row.token_in.symbol), USD.get(row.token_out.symbol)

@@ -1,4 +1,4 @@
-"""Epochs of Redis, what a token's market last showed, and the public part of each sandbox transaction."""
+"""Add epochs of Redis, tokens' last known market data, and the public data of each sandbox transaction."""
 
 import django.db.models.functions.datetime
 from django.db import migrations, models

@@ -1,4 +1,4 @@
-"""The ledger's signatures are compared for equality alone: no second index, for a search by their beginning."""
+"""Drop the prefix-search index on the ledger's signatures, which are compared only for equality."""
 
 from django.db import migrations
 

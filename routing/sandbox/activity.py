@@ -1,6 +1,6 @@
-"""What happens in the sandbox market, second by second: pure, so that every process tells the same story.
+"""Market events of the sandbox, second by second.  Pure, so that every process generates the same events.
 
-A slot is one second, numbered as the epoch counts them.  Chance is a hash of (seed, what, which).  Amounts in US cents.
+A slot is one second, numbered by epoch seconds.  Randomness is a hash of (seed, what, which).  Amounts are in US cents.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,29 +17,29 @@ from routing.venues import VENUES
 SLOT_MS = 1_000
 
 TRADED_IN = 4
-"""A token is traded in one slot of so many, by chance."""
+"""A token is traded in one of this many slots, at random."""
 READ_IN = 32
-"""Its liquidity changes, and is read, in one slot of so many."""
+"""Its liquidity changes, and is reported, in one of this many slots."""
 
 DEEP = (5_000_000_00, 50_000_000_00)
-"""What the pools of a well-known token are worth."""
+"""The range of the liquidity of a well-known token."""
 NEW = (10_000_00, 200_000_00)
-"""What a new token's first pool holds."""
+"""The range of the liquidity of a new token's first pool."""
 UNKNOWN_DEPTH = 50_000_00
-"""By which the trades of any other token are sized."""
+"""The liquidity by which trades of any other token are sized."""
 
 NAMES = ("NOVA", "LUNA", "PUMP", "MOON", "FROG", "WAVE", "COMET", "PEPPER")
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 STAMP = b"sandbox newcomer"
-"""Marks the mints made here: without it one would have to remember which tokens were launched automatically."""
+"""Marks generated mints, so that automatically launched tokens are recognized without being stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """A token about to be launched: its first pool holds `liquidity`.
+    """A token about to be launched; `liquidity` is that of its first pool.
 
-    Of the facts None is unknown; an authority that is empty has been given up.
+    A fact that is None is unknown; an empty authority has been renounced.
     """
 
     mint: str
@@ -52,7 +52,7 @@ class Newcomer:
 
 
 def happenings(seed: int, slot: int, tokens: Iterable[Token]) -> Iterator[MarketEvent]:
-    """Return what happens to these tokens within a slot: trades, and now and then another liquidity."""
+    """Yield the events of these tokens within a slot: trades, and occasional changes of liquidity."""
     for token in tokens:
         chance = draw(seed, "slot", f"{token.mint}:{slot}")
         at = slot * SLOT_MS + chance % SLOT_MS
@@ -67,13 +67,13 @@ def happenings(seed: int, slot: int, tokens: Iterable[Token]) -> Iterator[Market
 
 
 def trade_size(around: int, chance: int) -> int:
-    """Return how much one trade moves: 0.001 to 0.5 % of the pools' worth, mostly little."""
+    """Return the size of a trade: 0.001 to 0.5 % of the pools' liquidity, mostly small."""
     part = chance % 2**16
     return max(1, around * (1 + 499 * part**3 // 2**48) // 100_000)
 
 
 def depth(seed: int, token: Token) -> int | None:
-    """Return what the token's pools are worth on the whole; None for one only its launcher can tell of."""
+    """Return the token's typical liquidity; None if only its launcher knows it, as for a token launched by hand."""
     if token.symbol in ANCHOR_ATTO_USD or token.symbol in STABLE:
         return between(*DEEP, draw(seed, "depth", token.mint))
     slot = born(token.mint)
@@ -83,12 +83,12 @@ def depth(seed: int, token: Token) -> int | None:
 
 
 def is_launch(slot: int, every_s: int) -> bool:
-    """Tell whether a new token appears in this slot; `every_s` 0 is never."""
+    """Tell whether a new token is launched in this slot; with `every_s` 0 none ever is."""
     return every_s > 0 and slot % every_s == 0
 
 
 def newcomer(seed: int, slot: int) -> Newcomer:
-    """Return the token that appears in this slot, if one does: two in three have nothing against them."""
+    """Return the token launched in this slot, if one is; two in three pass all token checks."""
     chance = draw(seed, "newcomer", str(slot))
     somebody = str(Pubkey.from_bytes(digest(f"{seed}:authority:{slot}", 32)))
     kind = chance % 12
@@ -106,7 +106,7 @@ def newcomer(seed: int, slot: int) -> Newcomer:
 
 
 def symbol_of(chance: int, number: int) -> str:
-    """Return a name and a number no other newcomer of the same market has: NOVAT6B5RK."""
+    """Return a symbol: a name, and a number that is unique within the market, as in NOVAT6B5RK."""
     text = ""
     while number:
         number, digit = divmod(number, len(DIGITS))
@@ -115,13 +115,13 @@ def symbol_of(chance: int, number: int) -> str:
 
 
 def mint_of(seed: int, slot: int) -> str:
-    """Return the newcomer's mint: 16 bytes of chance, the slot it was born in, and a check that it was born here."""
+    """Return the newcomer's mint: 16 random bytes, its launch slot, and a checksum that marks it as generated here."""
     body = digest(f"{seed}:mint:{slot}", 16) + slot.to_bytes(8)
     return str(Pubkey.from_bytes(body + check(body)))
 
 
 def born(mint: str) -> int | None:
-    """Return the slot a newcomer was born in, in whichever market; None for any other token."""
+    """Return the slot in which a newcomer was launched, in any sandbox market; None for any other token."""
     try:
         raw = bytes(Pubkey.from_string(mint))
     except ValueError:
@@ -130,20 +130,20 @@ def born(mint: str) -> int | None:
 
 
 def check(body: bytes) -> bytes:
-    """Return the eight bytes that follow these in a newcomer's mint."""
+    """Return the eight-byte checksum of a newcomer's mint."""
     return blake2b(body, digest_size=8, key=STAMP).digest()
 
 
 def draw(seed: int, what: str, which: str) -> int:
-    """Draw 64 bits of chance."""
+    """Return 64 pseudo-random bits."""
     return int.from_bytes(digest(f"{seed}:{what}:{which}", 8))
 
 
 def digest(text: str, size: int) -> bytes:
-    """Hash a text to so many bytes."""
+    """Hash a string to `size` bytes."""
     return blake2b(text.encode(), digest_size=size).digest()
 
 
 def between(low: int, high: int, chance: int) -> int:
-    """Pick a number from `low` to `high`."""
+    """Map `chance` to a number from `low` to `high`."""
     return low + chance % (high - low + 1)

@@ -1,10 +1,10 @@
-"""How the sandbox misbehaves, as a file says that whoever tests the engine rewrites while it runs.
+"""Faults of the sandbox, read from a file that tests rewrite while the engine runs.
 
     {"venues": {"RAYDIUM": {"hang_ms": 8000}, "METEORA": {"lie_bps": -400}},
      "chain": {"drop_rate": 0.5, "unanswered_rate": 0.2, "late_ms": 3000, "forget_rate": 0.3, "forget_ms": 4000}}
 
-What the file does not name behaves.  No fault can have a signature executed twice, or executed after a look-up that
-proved it dead: the ledger's rows decide that, and they know nothing of faults.
+Whatever the file does not name behaves normally.  No fault can cause a signature to be executed twice, or after a
+lookup that proved it dead: the ledger's rows decide that, independently of faults.
 """
 
 from collections.abc import Callable
@@ -16,48 +16,48 @@ import msgspec
 from routing.memory import Memory
 
 READ_EVERY_S = 0.1
-"""How old a process's knowledge of the file may be."""
+"""How long a process caches the file."""
 
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
 
 
 class VenueFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one venue does instead of answering well."""
+    """Faults of one venue."""
 
     down: bool = False
-    """It refuses, at once."""
+    """It refuses immediately."""
     hang_ms: Milliseconds = 0
-    """It answers so much later; whoever asks has a limit of their own."""
+    """Additional delay of its answers; the caller has its own timeout."""
     lie_bps: Annotated[int, msgspec.Meta(ge=-9_999, le=100_000)] = 0
-    """It quotes a pool so far from the one that it executes at; above 0 better."""
+    """How far the quoted pool is from the pool that the swap executes on; above 0 is better."""
     garbage: Literal["", "nonsense", "nan", "zero", "negative", "huge"] = ""
-    """It answers what cannot be read, or a price that cannot be."""
+    """It answers with an unreadable reply or an impossible price."""
 
 
 class ChainFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the chain's nodes do instead of answering well."""
+    """Faults of the chain's nodes."""
 
     down: bool = False
-    """They refuse, at once."""
+    """They refuse immediately."""
     hang_ms: Milliseconds = 0
-    """No call is answered; each is given up after so long."""
+    """No call is answered; each times out after this long."""
     slow_ms: Milliseconds = 0
-    """Every call is answered, so much later."""
+    """Additional delay of every answer."""
     drop_rate: Rate = 0.0
-    """Share of transactions that are answered for and get lost; each broadcast for itself."""
+    """Share of transactions that are accepted and then lost; drawn for each broadcast separately."""
     unanswered_rate: Rate = 0.0
-    """Share of broadcasts that time out although every transaction in them is on its way."""
+    """Share of broadcasts that time out although all their transactions were accepted."""
     late_ms: Milliseconds = 0
-    """How much later than usual a transaction lands; one that would land past its last valid height does not."""
+    """Additional delay before a transaction lands; one that would land past its last valid height does not."""
     forget_rate: Rate = 0.0
-    """Share of signatures that are looked up at a node that is behind: what landed lately it does not know."""
+    """Share of signatures looked up at a lagging node, which does not know recently landed transactions."""
     forget_ms: Milliseconds = 0
-    """How far behind that node is.  The height it tells is as old, so it proves nothing dead that has landed."""
+    """How far that node lags.  Its height lags as much, so it never proves a landed transaction dead."""
 
 
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that misbehaves at a time."""
+    """All faults in effect at one moment."""
 
     venues: dict[str, VenueFaults] = {}
     chain: ChainFaults = ChainFaults()
@@ -68,15 +68,15 @@ NO_FAULTS = Faults()
 
 
 def none() -> Faults:
-    """Misbehave in no way."""
+    """Return no faults."""
     return NO_FAULTS
 
 
 def following(path: Path | None) -> Callable[[], Faults]:
-    """Return what tells the faults of the moment.
+    """Return a function that returns the current faults.
 
-    Without a path nothing is read, ever.  Where there is no file, or none that can be read, the faults stay as they
-    were: none to begin with.
+    Without a path no file is ever read.  If the file is missing or unreadable, the last faults stay in effect;
+    initially there are none.
     """
     if path is None:
         return none

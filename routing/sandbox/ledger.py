@@ -15,11 +15,11 @@ from routing.sandbox.runtime import FEE_LAMPORTS, SLOT_MS, Entry, Runtime
 from routing.transactions import BadTransaction
 
 FINALITY_SLOTS = 32
-"""Slots from a block to its finality; also leaves a slow writer 12.8 s before an expiry counts as proven."""
+"""Slots until a block is final; this also gives a slow writer 12.8 s before an expiry counts as proven."""
 
 NOW = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
-# In order of signature: two senders of the same transactions would otherwise wait for each other for ever.
+# Rows are written in signature order: otherwise two senders of the same transactions could deadlock.
 WRITE = """
 INSERT INTO routing_ledgerentry (signature, slot, lands_at, landing, amount_out, fee_lamports, error_code, error,
                                  memo, venue, amount_in, minimum_out)
@@ -33,8 +33,8 @@ ORDER BY signature
 ON CONFLICT (signature) DO NOTHING
 """
 
-# The statement's own time is never later than what the statement sees: a height later than the findings could call
-# a signature expired that had landed in between.
+# The statement's own time is never later than the data it sees: with a height later than the findings, a signature
+# that landed in between could be taken for expired.
 READ = """
 SELECT floor(extract(epoch FROM seen_at) * 1000)::bigint,
        signature, landing, slot, amount_out, fee_lamports, error_code, error
@@ -44,10 +44,10 @@ LEFT JOIN routing_ledgerentry ON signature = ANY(%s::text[]) AND lands_at <= see
 
 
 class SandboxLedger:
-    """A Chain on this machine.
+    """A simulated Chain on this machine.
 
-    `drop_rate` is the share of broadcasts that get lost, each for itself.  Statements take as long as the database's
-    statement_timeout allows.  Call it outside a transaction: a chain does not roll back.
+    `drop_rate` is the share of broadcasts that are lost, drawn separately for each.  Statements are limited by the
+    database's statement_timeout.  Call it outside a transaction: a chain does not roll back.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class SandboxLedger:
         return self._latest[1]
 
     def send(self, transactions: Sequence[bytes]) -> None:
-        """Broadcast signed transactions; what a signature does is decided by its first arrival.
+        """Broadcast signed transactions; the first arrival of a signature decides its outcome.
 
-        Raises ChainUnreachable, and TransactionRefused once the transactions that are sound are on their way.
+        Raises ChainUnreachable, and TransactionRefused after the valid transactions were broadcast.
         """
         faults = self._reached()
         now_ms = _now_ms()
@@ -102,7 +102,7 @@ class SandboxLedger:
             raise TransactionRefused(refused)
 
     def look(self, signatures: Sequence[str]) -> Look:
-        """Look up to LOOKUP_LIMIT signatures up; what has not landed yet is unknown.
+        """Look up at most LOOKUP_LIMIT signatures; one that has not landed yet is unknown.
 
         Raises ChainUnreachable.
         """
@@ -120,7 +120,7 @@ class SandboxLedger:
         )
 
     def _reached(self) -> ChainFaults:
-        """Return the faults of this moment, if the chain answers at all.
+        """Apply the chain's delays, and return its current faults.
 
         Raises ChainUnreachable.
         """
@@ -133,13 +133,13 @@ class SandboxLedger:
 
 
 def forget(signatures: Sequence[str]) -> None:
-    """Drop transactions that nobody will look up any more; long past their blockhash, they cannot be sent anew."""
+    """Delete transactions that are no longer looked up; their blockhash expired long ago, so they cannot be resent."""
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM routing_ledgerentry WHERE signature = ANY(%s)", [list(signatures)])
 
 
 def _look(signatures: Sequence[str], behind_ms: int = 0) -> Look:
-    """Look signatures up in one statement, at a node so far behind."""
+    """Look up signatures in one statement, as a node that lags by `behind_ms`."""
     rows = _rows(READ, [behind_ms, list(signatures)])
     found = {signature: _finding(signature, *facts) for _, signature, *facts in rows if signature is not None}
     findings = {signature: found.get(signature) or Finding(signature, Landing.UNKNOWN) for signature in signatures}
@@ -147,7 +147,7 @@ def _look(signatures: Sequence[str], behind_ms: int = 0) -> Look:
 
 
 def _together(signatures: Sequence[str], *looks: Look) -> Look:
-    """Make one answer of those of several nodes: the height is that of the one furthest behind."""
+    """Merge the answers of several nodes; the height is that of the node furthest behind."""
     findings = {signature: finding for look in looks for signature, finding in look.findings.items()}
     height = min(look.finalized_height for look in looks)
     return Look(height, {signature: findings[signature] for signature in signatures})
@@ -160,7 +160,7 @@ def _finding(
 
 
 def _now_ms() -> int:
-    """Return the database's clock: the one all processes share."""
+    """Return the database's clock, which all processes share."""
     return int(_rows(NOW, [])[0][0])
 
 
@@ -195,10 +195,10 @@ def _rows(statement: str, values: list[Any]) -> list[tuple[Any, ...]]:
 
 @contextmanager
 def _reachable() -> Iterator[None]:
-    """Turn a database that does not answer into a chain that does not."""
+    """Convert a database failure to ChainUnreachable."""
     try:
         yield
     except (OperationalError, InterfaceError, InternalError) as reason:
-        # Otherwise the broken connection would be used again until the request or task ends.
+        # Otherwise the broken connection would be reused until the request or task ends.
         connection.close_if_unusable_or_obsolete()
         raise ChainUnreachable(str(reason)) from reason

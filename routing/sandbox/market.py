@@ -1,7 +1,7 @@
-"""The sandbox market: every price a pure function of time, a seed and the settings, the same in all processes.
+"""The sandbox market: every price is a pure function of time, a seed and the settings, the same in all processes.
 
-Prices are integers until the last division.  Randomness is a hash of (seed, what, which knot), so that nothing has
-to be remembered or shared; between two knots a value moves along a smoothstep.
+Prices are integers until the last division.  Randomness is a hash of (seed, what, which knot), so no state is stored or
+shared; between two knots a value follows a smoothstep.
 """
 
 from dataclasses import dataclass
@@ -25,15 +25,15 @@ ANCHOR_ATTO_USD = {
     "BONK": 22 * ATTO // 10**6,
     "WIF": 19 * ATTO // 10,
 }
-"""The price each token wanders around, in 1e-18 USD."""
+"""The price around which each token moves, in 1e-18 USD."""
 
 STABLE = frozenset({"USDC", "USDT"})
-"""Worth one dollar, always: so a price in USD is a price in either."""
+"""Always worth one dollar, so a price in USD is a price in either of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A random way along knots that lie `apart_ms` from each other, each `low` to `high` from zero, either side."""
+    """A random curve through knots `apart_ms` apart; the magnitude of each is `low` to `high`, its sign is random."""
 
     name: str
     apart_ms: int
@@ -41,7 +41,7 @@ class Course:
     high: int
 
     def at(self, at_ms: int, seed: int, of: str) -> int:
-        """Return where this course of `of` is, never further from zero than `high`."""
+        """Return the value of this course for `of`; its magnitude never exceeds `high`."""
         knot, into_ms = divmod(at_ms, self.apart_ms)
         start, end = _knot(self, knot, seed, of), _knot(self, knot + 1, seed, of)
         # Smoothstep, 3x^2 - 2x^3, on integers.
@@ -61,26 +61,26 @@ def _hash(text: str) -> int:
 
 TIDE = Course("tide", 7_200_000, 0, 30_000_000)
 WAVE = Course("wave", 600_000, 0, 2_000_000)
-"""How a middle price wanders, in parts per billion: 3 % over two hours, 0.2 % over ten minutes."""
+"""The movement of a mid price, in parts per billion: 3 % over two hours, 0.2 % over ten minutes."""
 
 DEVIATION_KNOT_MS = 120_000
-"""Between a venue's knots.  From +5 % to -5 % a smoothstep this long moves at most 12.5 bps a second, so a market
-order's usual 50 bps of slippage outlive a second of settlement."""
+"""The time between a venue's knots.  From +5 % to -5 %, a smoothstep of this length moves at most 12.5 bps per second,
+so the default slippage of 50 bps covers a second of settlement."""
 
 POOL_USD = 40_000_000
-"""Worth of each side of a Raydium pool: an order of 1,000 USD moves its price by half a basis point."""
+"""Value of each side of a Raydium pool: an order of 1,000 USD moves its price by half a basis point."""
 
 BIN_STEP_BPS = 10
 BIN_USD = 25_000
-"""Worth of each bin of a Meteora pool: about the depth of the Raydium pool over the first percent."""
+"""Value of each bin of a Meteora pool: about the depth of the Raydium pool over the first percent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What every pair is worth at any moment (epoch milliseconds).
+    """Prices and pools of every pair at any time (epoch milliseconds).
 
-    A venue strays from the middle price by `variation_bps_low` to `variation_bps_high` at its knots, crossing the
-    middle on its way to a knot on the other side.  Both zero: every venue pays exactly the middle price.
+    At its knots, a venue deviates from the mid price by `variation_bps_low` to `variation_bps_high`; it crosses the mid
+    price on its way to a knot on the other side.  If both are zero, every venue pays exactly the mid price.
     """
 
     seed: int
@@ -89,17 +89,17 @@ class Market:
     replay: Replay | None = None
 
     def mid(self, pair: Pair, at_ms: int) -> Decimal:
-        """Return the middle price: whole tokens out per whole token in, to 12 significant digits."""
+        """Return the mid price: whole tokens out per whole token in, to 12 significant digits."""
         return _ratio(self._atto_usd(pair.token_in, at_ms), self._atto_usd(pair.token_out, at_ms))
 
     def price(self, venue: str, pair: Pair, at_ms: int) -> Decimal:
-        """Return the venue's price before fees; the reverse pair has its reciprocal."""
+        """Return the venue's price before fees; the price of the reverse pair is its reciprocal."""
         above, below = self._deviation(venue, pair, at_ms)
         sold, bought = self._atto_usd(pair.token_in, at_ms), self._atto_usd(pair.token_out, at_ms)
         return _ratio(sold * above, bought * below)
 
     def pool(self, venue: str, pair: Pair, at_ms: int, off_bps: int = 0) -> Pool:
-        """Return the venue's pool, whose spot price is the venue's price, or so far off it; above 0 better."""
+        """Return the venue's pool; its spot price is the venue's price, shifted by `off_bps` (above 0 is better)."""
         price = self.price(venue, pair, at_ms)
         if off_bps:
             price = PRICE_DIGITS.multiply(price, Decimal(BPS + off_bps) / BPS)
@@ -119,10 +119,10 @@ class Market:
         return _anchor(token) * (PPB + stray) // PPB
 
     def _deviation(self, venue: str, pair: Pair, at_ms: int) -> tuple[int, int]:
-        """Return the factor from the middle price to the venue's, as a fraction of two integers.
+        """Return the factor from the mid price to the venue's, as a fraction of two integers.
 
-        It is 1 + d on the dear side and 1 / (1 + d) on the cheap one, so d bounds the stray in both directions of
-        the pair.
+        It is 1 + d above the mid price and 1 / (1 + d) below it, so d bounds the deviation in both directions of the
+        pair.
         """
         if not self.variation_bps_high:
             return 1, 1
@@ -138,12 +138,12 @@ def _ratio(above: int, below: int) -> Decimal:
 
 
 def _worth(usd: int, token: Token, atto_usd: int) -> int:
-    """Return how many base units of a token are worth this many dollars."""
+    """Return the base units of a token that are worth this many dollars."""
     base_units: int = 10**token.decimals
     return usd * ATTO * base_units // atto_usd
 
 
 @lru_cache(maxsize=1024)
 def _anchor(token: Token) -> int:
-    """Return the price a token wanders around; one nobody listed is worth 1 cent to 10 dollars, by its mint."""
+    """Return the price around which a token moves; one without an anchor gets 1 cent to 10 dollars, by its mint."""
     return ANCHOR_ATTO_USD.get(token.symbol) or ATTO // 100 * (1 + _hash(token.mint) % 1000)

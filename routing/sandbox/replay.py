@@ -1,4 +1,4 @@
-"""Recorded one-minute prices, played again at any speed."""
+"""Replay recorded one-minute prices at any speed."""
 
 import csv
 import re
@@ -14,24 +14,24 @@ PLACES = 12
 PICO = 10**PLACES
 PRICE_MAX = 9_000_000
 PICO_MAX = PRICE_MAX * PICO
-"""Prices are kept in 1e-12 USD; nine million dollars of them still fit the 64 bits of an array's cell."""
+"""Prices are stored in 1e-12 USD; nine million dollars still fit in a 64-bit array element."""
 
 MINUTE_MS = 60_000
 ROWS_MAX = 5_000_000
-"""Nine and a half years of minutes; more is not a file of prices."""
+"""Nine and a half years of minutes; a longer file is not a price file."""
 
 QUOTED_IN = re.compile(r"([A-Z0-9]+?)(?:USDT|USDC|USD)")
 
 
 class BadReplay(Exception):
-    """The file is not one-minute prices; the message names the file, the line and the value."""
+    """The file does not contain one-minute prices; the message names the file, the line and the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """One symbol's price in USD, minute by minute, over and over.
+    """One symbol's price in USD, minute by minute, in a loop.
 
-    The first minute begins at `start_ms` (epoch) and `speed` replayed seconds pass in each second after it.
+    The first minute begins at `start_ms` (epoch); from then on, `speed` replayed seconds pass per second.
     """
 
     symbol: str
@@ -42,9 +42,9 @@ class Replay:
 
     @classmethod
     def load(cls, path: Path, speed: float = 1, start_s: float = 0) -> "Replay":
-        """Read `timestamp,open,high,low,close,volume`, one row a minute; the file's name says whose price it is.
+        """Read `timestamp,open,high,low,close,volume`, one row per minute; the file's name gives the token.
 
-        Only the order of the rows counts: a minute missing from the file is a minute that does not pass.
+        Only the order of the rows matters: a minute missing from the file is skipped in the replay.
         `start_s` is the epoch second of the first row.  Raises BadReplay, and OSError if the file cannot be read.
         """
         symbol, opens, closes = _symbol(path), array("q"), array("q")
@@ -54,11 +54,11 @@ class Replay:
                 closes.append(closed)
         if not opens:
             raise BadReplay(f"{path.name} has no rows")
-        # Through its text: 0.1 is to mean one tenth, and the same tenth in every process.
+        # Converted via its string, so that 0.1 is exactly one tenth in every process.
         return cls(symbol, opens, closes, Fraction(str(speed)), round(start_s * 1000))
 
     def pico_usd(self, at_ms: int) -> int:
-        """Return the price at this moment in 1e-12 USD, on the line from the minute's open to its close."""
+        """Return the price at this time in 1e-12 USD, interpolated from the minute's open to its close."""
         played_ms = (at_ms - self.start_ms) * self.speed.numerator // self.speed.denominator
         minute, into_ms = divmod(played_ms % (len(self.opens) * MINUTE_MS), MINUTE_MS)
         opened = self.opens[minute]
@@ -66,7 +66,7 @@ class Replay:
 
 
 def _symbol(path: Path) -> str:
-    """Name the token a file prices: the one its name begins with, as SOLUSDT_1m.csv or JUPUSDC.csv; otherwise SOL."""
+    """Return the token of a price file, by the start of its name: SOLUSDT_1m.csv or JUPUSDC.csv; otherwise SOL."""
     found = QUOTED_IN.fullmatch(path.stem.split("_")[0])
     return found[1] if found else "SOL"
 
@@ -90,7 +90,7 @@ def _minutes(lines: Iterable[str], name: str) -> Iterator[tuple[int, int]]:
 def _minute(row: list[str], before: str) -> tuple[int, int]:
     if len(row) != len(HEADER):
         raise ValueError(f"{len(row)} values where {len(HEADER)} belong: {','.join(row)!r}")
-    # One format throughout makes text order the order of time.
+    # With one timestamp format throughout, string order is time order.
     if row[0] <= before:
         raise ValueError(f"timestamp {row[0]!r} does not come after {before!r}")
     opened, high, low, closed = map(_pico, row[1:5])
@@ -100,7 +100,7 @@ def _minute(row: list[str], before: str) -> tuple[int, int]:
 
 
 def _pico(text: str) -> int:
-    """Read a plain decimal exactly; text to integer, because Decimal takes twice as long over 160,000 of them."""
+    """Parse a plain decimal exactly, directly to an integer: Decimal takes twice as long for 160,000 of them."""
     dollars, _, rest = text.partition(".")
     digits = dollars + rest.ljust(PLACES, "0")
     if len(rest) > PLACES or not dollars or not digits.isdigit() or not digits.isascii():

@@ -1,4 +1,4 @@
-"""What the sandbox chain makes of a transaction: pure, so that every process and every re-send agrees."""
+"""Execution rules of the sandbox chain.  Pure, so that every process and every resend gives the same outcome."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from routing.transactions import BadTransaction, Received, Swap, receive
 from routing.venues import FEE_BPS
 
 SLOT_MS = 400
-"""One block's time on Solana; the height is the epoch in slots."""
+"""Slot time on Solana; the block height is the epoch time in slots."""
 
 FEE_LAMPORTS = 5_000
-"""Base fee of one signature; a transaction that fails on the chain pays it too."""
+"""Base fee per signature; a transaction that fails on the chain also pays it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How the chain treats what it is sent; the delay is its least and its most.
+    """How the chain treats transactions; `confirm_delay_ms` is the minimum and maximum delay.
 
-    `reject_rate` is the share of transactions that fail whatever the price, `noise_bps` the most an execution falls
-    short of the pool, `valid_ms` how long a blockhash can be used.
+    `reject_rate` is the share of transactions that fail regardless of the price, `noise_bps` the most by which an
+    execution falls short of the pool's output, `valid_ms` how long a blockhash is valid.
     """
 
     confirm_delay_ms: tuple[int, int] = (0, 0)
@@ -37,7 +37,7 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an execution pays, in base units, or why it paid nothing."""
+    """The output of an execution in base units, or the reason why it failed."""
 
     amount_out: int = 0
     error_code: str = ""
@@ -51,7 +51,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A transaction's line in the ledger, to be written no later than `expires_ms`; `swap` is what it asked for."""
+    """A transaction's ledger entry, to be written no later than `expires_ms`; `swap` is the requested swap."""
 
     signature: str
     swap: Swap
@@ -62,7 +62,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Luck:
-    """What chance has in store for one signature."""
+    """The random outcome drawn for one signature."""
 
     rejected: bool
     delay_ms: int
@@ -79,14 +79,14 @@ class Runtime:
     behaviour: Behaviour
 
     def blockhash(self, now_ms: int) -> Blockhash:
-        """Return the blockhash of this moment; its first eight bytes are its height."""
+        """Return the current blockhash; its first eight bytes are its height."""
         height = now_ms // SLOT_MS
         return Blockhash(str(self._hash(height)), height + self.behaviour.valid_ms // SLOT_MS)
 
     def expiry_ms(self, blockhash: str, now_ms: int) -> int:
-        """Return the last millisecond at which a transaction that names this blockhash can land.
+        """Return the last millisecond at which a transaction with this blockhash can land.
 
-        0 for a blockhash this chain never had, or does not have yet.
+        0 for a blockhash that this chain never had, or does not have yet.
         """
         named = Hash.from_string(blockhash)
         height = int.from_bytes(bytes(named)[:8])
@@ -97,13 +97,13 @@ class Runtime:
     def entry(self, raw: bytes, now_ms: int, late_ms: int = 0) -> Entry | None:
         """Return how a transaction that arrives now will land, or None if it never will.
 
-        `late_ms` is what the chain takes longer than usual.  Raises BadTransaction for bytes a chain would not take in.
+        `late_ms` is the chain's additional delay.  Raises BadTransaction for bytes that a chain would not accept.
         """
         received = receive(raw)
         pair = self._pair(received.swap)
         luck = self._luck(received)
         lands_ms, expires_ms = now_ms + luck.delay_ms + late_ms, self.expiry_ms(received.blockhash, now_ms)
-        # Landing late would contradict whoever has since concluded that this signature is dead.
+        # After this time a client may have concluded that the signature is dead, so it must not land.
         if lands_ms > expires_ms:
             return None
         outcome = self._outcome(received.swap, pair, luck, lands_ms)
@@ -123,7 +123,7 @@ class Runtime:
             raise BadTransaction(f"no account of the mint {mint}") from None
 
     def _luck(self, received: Received) -> Luck:
-        """Draw by the signature, so that a re-send cannot change what happens."""
+        """Draw from the signature, so that a resend cannot change the outcome."""
         draws = blake2b(received.signature.encode() + self._salt(), digest_size=24).digest()
         first, second, third = (int.from_bytes(draws[i : i + 8]) for i in (0, 8, 16))
         low, high = self.behaviour.confirm_delay_ms
@@ -134,7 +134,7 @@ class Runtime:
         )
 
     def _outcome(self, swap: Swap, pair: Pair, luck: Luck, lands_ms: int) -> Outcome:
-        """Execute at the pool as it is when the transaction lands."""
+        """Execute against the pool at the time the transaction lands."""
         if luck.rejected:
             return Outcome(error_code="program_error", error=f"the {swap.venue} program failed")
         pool = self.market.pool(swap.venue, pair, lands_ms)

@@ -1,6 +1,6 @@
-"""The hands in the sandbox market: what makes things happen there, by the clock or because somebody asks.
+"""Generate events in the sandbox market, on a schedule or on request.
 
-Whatever is told of a token is told after its rows are committed: who hears of a launch finds the token.
+Events of a token are published after its rows are committed, so a reader of a launch event finds the token.
 """
 
 import re
@@ -30,29 +30,29 @@ from routing.venues import VENUES
 log = structlog.get_logger(__name__)
 
 QUOTED_IN = ("SOL", "USDC")
-"""What a new token is traded against, in both directions."""
+"""The tokens a new token is traded against, in both directions."""
 
 LAUNCHED_MAX = 3
-"""Automatically launched tokens that are traded at a time: each costs polls of both venues for four pairs."""
+"""Maximum automatically launched tokens traded at one time: each adds polls of both venues for four pairs."""
 
 LIQUIDITY = 50_000_00
-"""What a token launched by hand holds when nothing else is said, in US cents."""
+"""Default liquidity of a token launched by hand, in US cents."""
 TOP_HOLDER_BPS = 500
-"""What its largest holder has."""
+"""Default share of its largest holder, in bps."""
 
 BACKFILL = 3
-"""Slots told at once; what happened in earlier ones, while nobody told, is never told."""
+"""Maximum slots published at once; earlier slots that no process published are skipped for good."""
 EMITTED = "sandbox:emitted"
 EMITTED_S = 60
-"""How long the last slot told is remembered: a clock that ran ahead for a moment silences the market no longer."""
+"""TTL of the last published slot: a clock that ran ahead briefly silences the market no longer than this."""
 
 LOOK_UP_SLOTS = 3_600
-"""How often, in slots, the tokens the market made up are looked up: what it once said of them stays true."""
+"""Interval, in slots, at which facts of the market's own tokens are refreshed: in the sandbox they stay true."""
 
 SYMBOL = re.compile(r"[A-Za-z0-9]{1,16}")
 
-# Whoever moves the last slot on tells of those in between, alone.  Repeated after a lost reply it gives nothing, and
-# these slots are never told: nobody is owed them.
+# The process that advances the last slot is the only one to publish the slots in between.  Repeated after a lost reply,
+# the script returns 0 and those slots are never published, which is harmless.
 TAKE_SLOTS = script(
     """
 local slot, last = tonumber(ARGV[1]), tonumber(redis.call('GET', KEYS[1]) or '-1')
@@ -65,7 +65,7 @@ return math.min(slot - last, tonumber(ARGV[3]))
 
 
 class NotStaged(Exception):
-    """The sandbox cannot do this, and has done nothing; the message says why.  Asking again does not help."""
+    """The sandbox cannot do this and has changed nothing; the message says why.  A retry does not help."""
 
 
 class UnknownToken(NotStaged):
@@ -73,20 +73,20 @@ class UnknownToken(NotStaged):
 
 
 class SymbolTaken(NotStaged):
-    """Another token has the symbol, or this one has another."""
+    """Another token has this symbol, or the token has another symbol."""
 
 
 class BadSymbol(NotStaged):
-    """A symbol could not stand in a pair's name."""
+    """The symbol cannot be part of a pair's name."""
 
 
 class BadMint(NotStaged):
-    """A mint, or an authority, is no Solana address."""
+    """A mint or an authority is not a Solana address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A token that is traded from now on, with the names of its pairs."""
+    """A launched token, with the names of its pairs."""
 
     token: Token
     pairs: tuple[str, ...]
@@ -102,11 +102,11 @@ def launch(
     freeze_authority: str | None = "",
     top_holder_bps: int | None = TOP_HOLDER_BPS,
 ) -> Launched:
-    """Launch a token by hand: list it, then tell the market of its first pool; for the same mint harmless twice.
+    """Launch a token by hand: list it, then publish its first pool.  Idempotent for the same mint.
 
-    `liquidity` in US cents.  Of the facts None is unknown; an authority that is empty has been given up.
-    Raises NotStaged, DatabaseError and StoreError; after the last the token is listed, and asking again for the same
-    mint tells of it.
+    `liquidity` is in US cents.  A fact that is None is unknown; an empty authority has been renounced.
+    Raises NotStaged, DatabaseError and StoreError; after a StoreError the token is listed, and a retry with the same
+    mint publishes its pool.
     """
     mint = mint or str(Pubkey.from_bytes(token_bytes(32)))
     for address in (mint, mint_authority, freeze_authority):
@@ -120,13 +120,13 @@ def launch(
 
 
 def symbol_for(mint: str) -> str:
-    """Name a token after its mint."""
+    """Derive a symbol from a mint."""
     chance = activity.draw(0, "symbol", mint)
     return activity.symbol_of(chance, chance % 36**6)
 
 
 def bring(newcomer: Newcomer) -> Launched:
-    """List a token with its pairs, then tell the market of its first pool.
+    """List a token with its pairs, then publish its first pool.
 
     Raises SymbolTaken, DatabaseError and StoreError.
     """
@@ -134,7 +134,7 @@ def bring(newcomer: Newcomer) -> Launched:
     catalogue.forget()
     venue = VENUES[activity.draw(0, "first venue", token.mint) % len(VENUES)]
     tape.publish(
-        # One pool, however often it is told.
+        # The fixed event id makes it one pool, however often it is published.
         [MarketEvent(f"pool-{token.mint}", EventKind.POOL, token.mint, venue, newcomer.liquidity, now_ms())]
     )
     log.info("sandbox token launched", symbol=token.symbol, mint=token.mint, venue=venue, cents=newcomer.liquidity)
@@ -142,7 +142,7 @@ def bring(newcomer: Newcomer) -> Launched:
 
 
 def enlist(newcomer: Newcomer) -> tuple[Token, tuple[str, ...]]:
-    """Commit a token's row and those of its pairs, as far as they are not there.
+    """Commit the rows of a token and its pairs, where they do not exist yet.
 
     Raises SymbolTaken and DatabaseError.
     """
@@ -153,7 +153,7 @@ def enlist(newcomer: Newcomer) -> tuple[Token, tuple[str, ...]]:
         "freeze_authority": newcomer.freeze_authority,
         "top_holder_bps": newcomer.top_holder_bps,
     }
-    # Durable: an event told before the commit would name a token nobody can find.
+    # Durable: an event published before the commit would name a token that no reader can find.
     with transaction.atomic(durable=True):
         try:
             row, _ = models.Token.objects.get_or_create(mint=newcomer.mint, defaults=facts)
@@ -167,7 +167,7 @@ def enlist(newcomer: Newcomer) -> tuple[Token, tuple[str, ...]]:
 
 
 def enlist_pair(sold: models.Token, bought: models.Token) -> str:
-    """Commit one pair's row, unless it is there; return the pair's name."""
+    """Commit one pair's row, unless it exists; return the pair's name."""
     pair = Pair(token_of(sold), token_of(bought))
     models.Pair.objects.get_or_create(token_in=sold, token_out=bought, defaults={"tick": tick_for(pair)})
     return pair.name
@@ -180,7 +180,7 @@ def tick_for(pair: Pair) -> Decimal:
 
 
 def liquidity(token: str, cents: int) -> MarketEvent:
-    """Have a token's pools be worth so much from now on; `token` is a symbol or a mint.
+    """Publish a liquidity reading of this many US cents for a token; `token` is a symbol or a mint.
 
     Raises UnknownToken, DatabaseError and StoreError.
     """
@@ -188,7 +188,7 @@ def liquidity(token: str, cents: int) -> MarketEvent:
 
 
 def volume(token: str, cents: int) -> MarketEvent:
-    """Have so much of a token be traded now, at once; `token` is a symbol or a mint.
+    """Publish one trade of this many US cents for a token; `token` is a symbol or a mint.
 
     Raises UnknownToken, DatabaseError and StoreError.
     """
@@ -196,7 +196,7 @@ def volume(token: str, cents: int) -> MarketEvent:
 
 
 def tell(kind: EventKind, token: str, cents: int) -> MarketEvent:
-    """Put one event of a listed token on the tape."""
+    """Publish one event of a listed token on the tape."""
     row = models.Token.objects.filter(Q(mint=token) | Q(symbol=token)).first()
     if row is None:
         raise UnknownToken(f"no token has the symbol or mint {token!r}")
@@ -208,7 +208,7 @@ def tell(kind: EventKind, token: str, cents: int) -> MarketEvent:
 
 
 def emit(now: int) -> None:
-    """Tell what happened in the market in the seconds that are over since anybody last told; `now` in epoch ms.
+    """Publish the market events of the complete seconds not yet published by any process; `now` is in epoch ms.
 
     Raises StoreError, and DatabaseError when a launch or a look-up is due.
     """
@@ -226,20 +226,20 @@ def emit(now: int) -> None:
 
 
 def look_up(tokens: Iterable[Token]) -> None:
-    """Look tokens up on the chain: in the sandbox their row is all there is to find, and it is true.
+    """Refresh the lookup time of tokens: in the sandbox their rows are the only source of facts, and are always true.
 
-    Others are as old as the word of whoever listed them, which saving them in the admin renews.
+    The facts of other tokens keep their age until an operator saves the token in the admin.
     """
     models.Token.objects.filter(mint__in=[token.mint for token in tokens]).update(facts_at=Now())
 
 
 def take_slots(last: int) -> range:
-    """Take the slots up to this one that nobody has told of; each goes to one process."""
+    """Take the unpublished slots up to this one; each slot goes to one process."""
     return range(last - int(TAKE_SLOTS()([EMITTED], [last, EMITTED_S, BACKFILL])) + 1, last + 1)
 
 
 def launch_due(seed: int, slot: int) -> None:
-    """Launch the token that appears in this slot, and take those that have had their time off the market."""
+    """Launch the token of this slot, and retire older automatically launched ones."""
     try:
         bring(activity.newcomer(seed, slot))
     except SymbolTaken as reason:
@@ -248,7 +248,7 @@ def launch_due(seed: int, slot: int) -> None:
 
 
 def retire() -> None:
-    """Make the pairs of all but the newest LAUNCHED_MAX automatically launched tokens inactive."""
+    """Deactivate the pairs of all but the newest LAUNCHED_MAX automatically launched tokens."""
     traded = models.Token.objects.filter(Q(sold_in__active=True) | Q(bought_in__active=True)).distinct()
     births = {row.mint: activity.born(row.mint) for row in traded}
     launched = sorted((slot, mint) for mint, slot in births.items() if slot is not None)

@@ -1,4 +1,4 @@
-"""A sandbox exchange: the market's price after a venue's usual delay."""
+"""A sandbox exchange: quotes the market's price after a realistic delay."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from routing.venues import FEE_BPS, VenueDown
 
 @dataclass(frozen=True, slots=True)
 class SandboxVenue:
-    """One exchange on the sandbox market; `delay_ms` is the least and the most a quote takes."""
+    """One exchange on the sandbox market; `delay_ms` is the minimum and maximum latency of a quote."""
 
     name: str
     market: Market
@@ -26,9 +26,9 @@ class SandboxVenue:
     faults: Callable[[], Faults] = none
 
     async def quote(self, pair: Pair) -> Quote:
-        """Ask what the pair is worth; the price is that of the moment the answer is given.
+        """Return a quote for the pair, with the price at the time of the answer.
 
-        Raises VenueDown at once, as a refused connection would, and ValueError for an answer that makes no sense.
+        Raises VenueDown immediately, like a refused connection, and ValueError for an unreadable answer.
         """
         faults = self.faults().venues.get(self.name, NO_VENUE_FAULTS)
         if faults.down or self.is_down(self.name):
@@ -45,9 +45,9 @@ class SandboxVenue:
 
 
 def garbled(answer: Quote, faults: VenueFaults) -> Quote:
-    """Return what becomes of an answer that is garbage.
+    """Corrupt an answer as the fault demands.
 
-    Raises ValueError where nothing is left of it that could be read.
+    Raises ValueError if the corrupted answer cannot be parsed.
     """
     if faults.garbage == "nonsense":
         raise ValueError(f"{answer.venue} answered {{]")

@@ -1,4 +1,4 @@
-"""`manage.py amend ORDER_ID`: change an order that rests, through the public API alone."""
+"""`manage.py amend ORDER_ID`: change a resting order, through the public API only."""
 
 import sys
 from collections.abc import Mapping
@@ -26,11 +26,10 @@ class Command(BaseCommand):
     """Amends one order."""
 
     help = f"Change an order that rests. {EXIT_CODES}"
-    # A client needs neither store: no check may look for one.
+    # A client command uses neither store, so no system check may require one.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare what may be asked."""
         parser.add_argument("order_id", type=UUID, metavar="ORDER_ID", help="the order to change")
         parser.add_argument("--price", metavar="P", help="limit order: the least to take for one token sold")
         parser.add_argument("--amount", metavar="A", help="how much to sell, in whole tokens")
@@ -47,7 +46,7 @@ class Command(BaseCommand):
         engine.add_url(parser)
 
     def handle(self, *, order_id: UUID, url: str, seq: int | None, **options: Any) -> None:
-        """Amend, say what changed, and exit with whether it did."""
+        """Amend the order, report what changed, and set the exit code."""
         asked = changes(options, datetime.now(UTC))
         if not asked:
             raise CommandError("give what to change: --price, --amount, --expires or --max-price", returncode=2)
@@ -57,7 +56,7 @@ class Command(BaseCommand):
             raise CommandError(str(reason), returncode=2) from None
 
     def amend(self, url: str, order_id: str, seq: int | None, asked: Mapping[str, Any]) -> None:
-        """Send the changes for the order as it was last seen.
+        """Send the changes, conditional on the order's last event.
 
         Raises Refused, CommandError.
         """
@@ -75,7 +74,7 @@ class Command(BaseCommand):
 
 
 def when(text: str) -> timedelta | str:
-    """Read --expires.
+    """Parse --expires.
 
     Raises ArgumentTypeError.
     """
@@ -83,7 +82,7 @@ def when(text: str) -> timedelta | str:
 
 
 def changes(options: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """Return what is to change: only what was given, none for what is to be removed."""
+    """Return the changes: only the options that were given, None for a value to be removed."""
     asked = {
         "limit_price": options["price"],
         "amount": options["amount"],
@@ -94,18 +93,18 @@ def changes(options: Mapping[str, Any], now: datetime) -> dict[str, Any]:
 
 
 def outcome(order: Order, seq: int) -> str:
-    """Say what changed of an order whose last event was `seq`."""
+    """Describe what changed in an order whose last event was `seq`."""
     name = f"order {order.order_id}"
     if order.seq == seq:
         return f"{name} is so already: nothing changed"
     if order.seq == seq + 1 and order.result.get("amended"):
         return f"{name} {story.amended(order.result)}; last event {order.seq}"
-    # The amendment was event seq + 1; at its new price the order may have fired before this answer was written.
+    # The amendment was event seq + 1; at its new price the order may have triggered before this answer was written.
     return f"{name} amended; it is {order.status} since, last event {order.seq}"
 
 
 def overtaken(order: Order, seq: int, code: str, url: str) -> str:
-    """Say how an order stands that was not amended, and how to see what came between."""
+    """Say why an order was not amended, its current status, and how to see the events in between."""
     if code == engine.NOT_RESTING:
         return unmoved(order)
     look = command("watch", order.order_id, "--after", str(seq), *engine.at(url))

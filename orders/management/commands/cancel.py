@@ -1,4 +1,4 @@
-"""`manage.py cancel`: cancel orders that rest, one by one or all of a pair, through the public API alone."""
+"""`manage.py cancel`: cancel resting orders, one by one or all of a pair, through the public API only."""
 
 import sys
 from collections import Counter
@@ -26,11 +26,10 @@ class Command(BaseCommand):
     """Cancels orders."""
 
     help = f"Cancel orders that rest. {EXIT_CODES}"
-    # A client needs neither store: no check may look for one.
+    # A client command uses neither store, so no system check may require one.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare what may be asked."""
         parser.add_argument("order_ids", nargs="*", type=UUID, metavar="ORDER_ID", help="the orders to cancel")
         parser.add_argument("--pair", help="instead: all that rest of this pair, such as SOL-USDC")
         parser.add_argument(
@@ -39,7 +38,7 @@ class Command(BaseCommand):
         engine.add_url(parser)
 
     def handle(self, *, order_ids: list[UUID], pair: str | None, url: str, **options: Any) -> None:
-        """Cancel, name each outcome, and exit with whether all went."""
+        """Cancel the orders, report each outcome, and set the exit code."""
         if bool(order_ids) == bool(pair) or (options["type"] and not pair):
             raise CommandError("give order ids, or --pair with or without --type", returncode=2)
         try:
@@ -50,7 +49,7 @@ class Command(BaseCommand):
             sys.exit(code)
 
     def sweep(self, url: str, pair: str, kind: str | None) -> int:
-        """Cancel all that rest of a pair; return the exit code."""
+        """Cancel all resting orders of a pair; return the exit code."""
         doubt = "some orders may have been cancelled; repeating is safe."
         done = engine.ask(url, lambda client: client.cancel_all(pair, kind), doubt=doubt)
         self.stdout.write(f"{done.pair}: {done.cancelled} {CANCELLED}, {done.lost} {LOST}")
@@ -59,7 +58,7 @@ class Command(BaseCommand):
         return 1 if done.lost or not done.complete else 0
 
     def each(self, url: str, order_ids: list[str]) -> int:
-        """Cancel these, each whatever became of the others; return the exit code."""
+        """Cancel these orders, each independently of the others; return the exit code."""
         outcomes = Counter(self.cancel(url, order_id) for order_id in order_ids)
         if len(order_ids) > 1:
             self.stdout.write(summary(outcomes))
@@ -68,9 +67,9 @@ class Command(BaseCommand):
         return 1 if outcomes[LOST] else 0
 
     def cancel(self, url: str, order_id: str) -> str:
-        """Cancel one order and tell what became of it; why it was not goes to standard error.
+        """Cancel one order and return the outcome; the reason for a refusal goes to standard error.
 
-        Raises CommandError when the engine cannot be asked at all.
+        Raises CommandError if the engine cannot be reached at all.
         """
         doubt = f"order {order_id} may have been cancelled; repeating is safe."
         try:
@@ -81,7 +80,7 @@ class Command(BaseCommand):
         return CANCELLED
 
     def kept(self, url: str, order_id: str, reason: Refused) -> str:
-        """Say why an order was not cancelled: which status won, or what the engine has against it."""
+        """Report why an order was not cancelled: the status that won, or the engine's refusal."""
         if reason.code != engine.NOT_RESTING:
             self.stderr.write(f"{order_id} was not cancelled: {reason}")
             return REFUSED
@@ -99,11 +98,11 @@ def unmoved(order: Order) -> str:
         return f"it no longer rests, it is {order.status}"
     if not order.waits or order.time_in_force == TimeInForce.IOC:
         return "it never rests: it executes at once or not at all"
-    # Between the two requests it came back from a fill that its price did not wait for.
+    # Between the two requests it returned to the book: the price had moved before it was filled.
     return "it had fired, and rests again; repeat it"
 
 
 def summary(outcomes: Mapping[str, int]) -> str:
-    """Count what was done; what is rare only if there was any."""
+    """Count the outcomes; rare ones appear only if there were any."""
     words = [CANCELLED, LOST, *(word for word in (ALREADY, REFUSED) if outcomes[word])]
     return ", ".join(f"{outcomes[word]} {word}" for word in words)

@@ -1,4 +1,4 @@
-"""`manage.py deadletters`: what failed for good, newest first."""
+"""`manage.py deadletters`: list orders that failed for good, newest first."""
 
 from typing import Any
 
@@ -19,7 +19,6 @@ class Command(BaseCommand):
     help = "List dead letters, newest first."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare what may be asked."""
         parser.add_argument("--replay", choices=dead_letters.Outlook.values, help="only those whose replay is this")
         parser.add_argument("--limit", type=int, default=ROWS, help="how many (default: %(default)s)")
 
@@ -40,7 +39,6 @@ class Command(BaseCommand):
 
 
 def row(letter: DeadLetter) -> tuple[str, ...]:
-    """Make one line of the table."""
     again = next(iter(letter.order.replayed_as.all()), None)
     return (
         str(letter.order_id),

@@ -1,4 +1,4 @@
-"""`manage.py order market|limit|sniper`: place an order and watch it, through the public API alone."""
+"""`manage.py order market|limit|sniper`: place an order and watch it, through the public API only."""
 
 import argparse
 import sys
@@ -30,14 +30,14 @@ class Command(Follower):
     help = f"Place an order and show its stages live. {PLACED_CODES}"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare what may be asked, by type."""
+        """Declare one subcommand per order type."""
         kinds = parser.add_subparsers(dest="type", metavar="TYPE", required=True)
         add_market(kinds)
         add_limit(kinds)
         add_sniper(kinds)
 
     def handle(self, *, url: str, timeout: float | None, **options: Any) -> None:
-        """Place, follow, and exit with what became of it."""
+        """Place the order, follow it, and set the exit code by its outcome."""
         began = time.monotonic()
         try:
             placed = place(url, new_order(options, datetime.now(UTC)))
@@ -60,13 +60,11 @@ class Command(Follower):
 
 
 def add_market(kinds: Any) -> None:
-    """Declare a market order."""
     parser = add_kind(kinds, OrderType.MARKET, "sell at once, at the best price there is")
     parser.add_argument("--timeout", type=float, default=MARKET_TIMEOUT_S, help="seconds to follow it (%(default)g)")
 
 
 def add_limit(kinds: Any) -> None:
-    """Declare a limit order."""
     parser = add_kind(kinds, OrderType.LIMIT, "sell as soon as the price is good enough")
     parser.add_argument("--price", required=True, metavar="P", help="the least TOKEN_OUT to take for one TOKEN_IN")
     parser.add_argument("--tif", choices=[str(one) for one in TimeInForce], help="ioc: now or never")
@@ -74,7 +72,6 @@ def add_limit(kinds: Any) -> None:
 
 
 def add_sniper(kinds: Any) -> None:
-    """Declare a sniper order."""
     parser = add_kind(kinds, OrderType.SNIPER, "buy a token as soon as its market does what you wait for")
     wanted = parser.add_argument_group("what to wait for; all that is given must hold, and something must be")
     wanted.add_argument("--launch", action="store_true", help="the token's first pool appears")
@@ -86,7 +83,7 @@ def add_sniper(kinds: Any) -> None:
 
 
 def add_kind(kinds: Any, kind: OrderType, purpose: str) -> argparse.ArgumentParser:
-    """Declare a type of order with what every type takes."""
+    """Declare an order type, with the arguments that every type takes."""
     parser: argparse.ArgumentParser = kinds.add_parser(
         str(kind), help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}. {PLACED_CODES}"
     )
@@ -104,13 +101,13 @@ def add_kind(kinds: Any, kind: OrderType, purpose: str) -> argparse.ArgumentPars
 
 
 def add_patience(parser: argparse.ArgumentParser) -> None:
-    """Declare how long an order that waits may rest, and how long to watch it."""
+    """Declare how long the order may rest, and how long to watch it."""
     parser.add_argument("--expires", type=engine.expiry, metavar="WHEN", help=EXPIRES)
     parser.add_argument("--timeout", type=float, help="seconds to follow it (default: until it is final)")
 
 
 def volume(text: str) -> Condition:
-    """Read --volume.
+    """Parse --volume.
 
     Raises ArgumentTypeError.
     """
@@ -133,9 +130,9 @@ def place(url: str, order: NewOrder) -> Placed:
 
 
 def new_order(options: Mapping[str, Any], now: datetime) -> NewOrder:
-    """Make the order that was typed; what was not given is left to the engine, and what was is judged by it.
+    """Make the order from the arguments. The engine validates those given, and chooses the others.
 
-    Raises CommandError for a sniper order that waits for nothing.
+    Raises CommandError for a sniper order without a condition.
     """
     common = {name: options[name] for name in ("token_in", "token_out", "amount", "slippage_bps", "client_order_id")}
     if options["type"] == OrderType.MARKET:
@@ -153,7 +150,7 @@ def new_order(options: Mapping[str, Any], now: datetime) -> NewOrder:
 
 
 def trigger(options: Mapping[str, Any]) -> Condition | tuple[Condition, ...]:
-    """Return what a sniper order waits for: one condition, or several.
+    """Return a sniper order's trigger: one condition, or several.
 
     Raises CommandError when there is none.
     """
@@ -171,5 +168,4 @@ def trigger(options: Mapping[str, Any]) -> Condition | tuple[Condition, ...]:
 
 
 def head(placed: Placed) -> str:
-    """Name the order."""
     return f"order {placed.order_id}"

@@ -1,4 +1,4 @@
-"""`manage.py orders`: orders, newest first, through the public API alone."""
+"""`manage.py orders`: list orders, newest first, through the public API only."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ ROWS = 20
 WIDTH = 120
 GAP = 2
 TERMS = 4
-"""The column that is cut to what the others leave of the width."""
+"""The column that is truncated to the width the others leave."""
 HEAD = ("order", "type", "pair", "amount", "limit or trigger", "status", "bps away", "expires")
 
 EXIT_CODES = "Exit codes: 0 listed, also when there are none; 2 refused or unreachable; 130 Ctrl-C."
@@ -29,11 +29,10 @@ class Command(BaseCommand):
     """Lists orders."""
 
     help = f"List orders, newest first. {EXIT_CODES}"
-    # A client needs neither store: no check may look for one.
+    # A client command uses neither store, so no system check may require one.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare what may be asked."""
         statuses = [str(status) for status in Status]
         parser.add_argument(
             "--status",
@@ -51,7 +50,7 @@ class Command(BaseCommand):
         engine.add_url(parser)
 
     def handle(self, *, url: str, **options: Any) -> None:
-        """Write the page, and how to get the next."""
+        """Write one page, and the command for the next."""
         try:
             page = engine.ask(url, lambda client: client.page(filters(options)), doubt="ask again.")
         except Refused as reason:
@@ -63,19 +62,19 @@ class Command(BaseCommand):
         else:
             self.stdout.write(listing(orders, datetime.now(UTC)) or none_of(options))
         if page.next:
-            # Beside the list and not in it: a script reads standard output.
+            # Not on standard output with --json: a script reads that.
             stream = self.stderr if options["json"] else self.stdout
             stream.write(f"There are more: {further(page.next, url, options)}")
 
 
 def filters(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the query as the API takes it."""
+    """Return the query parameters for the API."""
     asked = {name: options[name] for name in ("status", "type", "pair", "limit", "cursor")}
     return {name: value for name, value in asked.items() if value is not None}
 
 
 def further(following: str, url: str, options: Mapping[str, Any]) -> str:
-    """Write the command that lists the next page: this one, with the next cursor."""
+    """Return the command that lists the next page: this one, with the next cursor."""
     words = [] if options["status"] is None else ["--status", *options["status"]]
     for name in ("type", "pair"):
         words += [] if options[name] is None else [f"--{name}", options[name]]
@@ -91,18 +90,17 @@ def none_of(options: Mapping[str, Any]) -> str:
 
 
 def listing(orders: list[Json], now: datetime) -> str:
-    """Make the table; empty when there are no orders."""
+    """Format the table; empty when there are no orders."""
     return table(fitted([HEAD, *(row(order, now) for order in orders)])) if orders else ""
 
 
 def fitted(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Cut the terms to what is left of the width: an id must stay whole, it is what one copies."""
+    """Truncate the terms to the remaining width. Ids must stay whole, because users copy them."""
     others = sum(max(map(len, cells)) + GAP for place, cells in enumerate(zip(*rows, strict=True)) if place != TERMS)
     return [(*cells[:TERMS], cut(cells[TERMS], WIDTH - others), *cells[TERMS + 1 :]) for cells in rows]
 
 
 def row(order: Json, now: datetime) -> tuple[str, ...]:
-    """Make one line of the table."""
     return (
         order["orderId"],
         order["type"],
@@ -116,17 +114,17 @@ def row(order: Json, now: datetime) -> tuple[str, ...]:
 
 
 def short(token: str) -> str:
-    """Shorten a mint, as wallets do; leave a symbol."""
+    """Shorten a mint as wallets do; a symbol stays as it is."""
     return f"{token[:4]}…{token[-4:]}" if len(token) > 9 else token
 
 
 def cut(text: str, width: int) -> str:
-    """Keep a text within a width, showing that it was cut."""
+    """Truncate a text to a width, with an ellipsis."""
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def terms(order: Json) -> str:
-    """Name the limit, or what a sniper order waits for as it is typed; nothing for a market order."""
+    """Return the limit price, or a sniper order's conditions; "-" for a market order."""
     if order.get("limitPrice"):
         return str(order["limitPrice"])
     asked = order.get("trigger") or []
@@ -134,13 +132,13 @@ def terms(order: Json) -> str:
 
 
 def condition(one: Json) -> str:
-    """Write one condition as briefly as it is typed."""
+    """Format one condition as briefly as it is typed."""
     window = f"/{one['windowS']}" if one.get("windowS") else ""
     return f"{one['kind']} {one.get('atLeast') or ''}{window}".strip()
 
 
 def away(order: Json) -> str:
-    """Tell how far the price is from the limit of an order that rests."""
+    """Return how far the price is from a resting order's limit, in bps."""
     resting = order.get("resting")
     if not resting or order["type"] != OrderType.LIMIT:
         return "-"
@@ -148,7 +146,7 @@ def away(order: Json) -> str:
 
 
 def patience(order: Json, now: datetime) -> str:
-    """Tell how much longer an order may rest, in its two largest units."""
+    """Return how much longer an order may rest, in its two largest units."""
     if order["status"] in FINAL or not order.get("expiresAt"):
         return "-"
     seconds = int((datetime.fromisoformat(order["expiresAt"]) - now).total_seconds())

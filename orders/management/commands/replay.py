@@ -1,4 +1,4 @@
-"""`manage.py replay`: place the order of a dead letter anew, or of all that are safe."""
+"""`manage.py replay`: replay the order of one dead letter as a new order, or of all that are safe."""
 
 import getpass
 import sys
@@ -15,7 +15,7 @@ from orders.management import postgres
 from orders.models import DeadLetter
 
 ALL_MAX = 1_000
-"""Letters that one run with --all-safe replays."""
+"""Maximum number of letters that one run with --all-safe replays."""
 REPLAYED, REFUSED, ALREADY = "replayed", "refused", "already replayed"
 
 
@@ -28,7 +28,6 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare what may be asked."""
         which = parser.add_mutually_exclusive_group(required=True)
         which.add_argument("order_id", nargs="?", type=UUID, metavar="ORDER_ID", help="the order that failed")
         which.add_argument(
@@ -37,7 +36,7 @@ class Command(BaseCommand):
         parser.add_argument("--by", default=user(), help="whom to put on record (default: %(default)s)")
 
     def handle(self, *, order_id: UUID | None, by: str, **options: Any) -> None:
-        """Replay, name each outcome, and exit with whether none was refused."""
+        """Replay the letters, report each outcome, and exit with 1 if any was refused."""
         postgres.reach()
         try:
             outcomes = Counter(self.replay(one, by) for one in ([str(order_id)] if order_id else safe()))
@@ -50,7 +49,7 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def replay(self, order_id: str, by: str) -> str:
-        """Replay one letter and tell what became of it; a refusal's reason goes to standard error."""
+        """Replay one letter and return the outcome; the reason for a refusal goes to standard error."""
         try:
             placed = dead_letters.replay(order_id, by)
         except DeadLetter.DoesNotExist:
@@ -66,21 +65,21 @@ class Command(BaseCommand):
 
 
 def summary(outcomes: Counter[str]) -> str:
-    """Count what was done; repeats, which are rare, only if there were any."""
+    """Count the outcomes; repeats, which are rare, appear only if there were any."""
     words = [REPLAYED, REFUSED, *([ALREADY] if outcomes[ALREADY] else [])]
     return ", ".join(f"{outcomes[word]} {word}" for word in words)
 
 
 def safe() -> list[str]:
-    """Return orders whose letters may be replayed as far as is known; replaying judges each anew."""
+    """Return orders whose letters are safe to replay as far as is known; each is checked again when replayed."""
     letters = DeadLetter.objects.filter(LETTERS[Outlook.SAFE], replayed_at=None).order_by("pk")
     return [str(order_id) for order_id in letters.values_list("order_id", flat=True)[:ALL_MAX]]
 
 
 def user() -> str:
-    """Return who runs this."""
+    """Return the name of the user who runs the command."""
     try:
         return getpass.getuser()
-    # A container may run under a number that no account has.
+    # A container may run under a user id that has no account.
     except (OSError, KeyError):
         return "command"

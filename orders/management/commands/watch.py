@@ -1,4 +1,4 @@
-"""`manage.py watch ORDER_ID`: follow an order that is already there, through the public API alone."""
+"""`manage.py watch ORDER_ID`: follow an existing order, through the public API only."""
 
 import asyncio
 import json
@@ -29,12 +29,12 @@ START = Cursor()
 
 
 class Follower(BaseCommand):
-    """Shows an order's events as they come, for the commands that do."""
+    """Base of the commands that show an order's events as they arrive."""
 
-    # A client needs neither store: no check may look for one.
+    # A client command uses neither store, so no system check may require one.
     requires_system_checks: list[str] = []
     status = ""
-    """How the order stood when it was last heard of; empty when that was withdrawn."""
+    """The order's last known status; empty after a rewind withdrew it."""
 
     def follow(
         self,
@@ -47,10 +47,10 @@ class Follower(BaseCommand):
         timeout: float | None,
         cursor: Cursor = START,
     ) -> str:
-        """Show every event past a cursor, and every rewind, in these words; return the final status.
+        """Show every event past a cursor, and every rewind, formatted by `words`; return the final status.
 
-        `began` is on the monotonic clock, `timeout` in seconds from then, None for as long as it takes.  Raises
-        CommandError when time runs out or the order cannot be followed.
+        `began` is on the monotonic clock, `timeout` in seconds from then, None for no limit. Raises CommandError when
+        time runs out or the order cannot be followed.
         """
         within_s = None if timeout is None else began + timeout - time.monotonic()
         self.status = order.status
@@ -67,7 +67,7 @@ class Follower(BaseCommand):
         return self.status
 
     async def tell(self, order: Placed | Order, url: str, words: Words, cursor: Cursor, within_s: float | None) -> None:
-        """Show each message as it comes."""
+        """Show each message as it arrives."""
         async with engine.client(url) as client:
             messages = client.follow(order, after=cursor.seq, epoch=cursor.epoch, within_s=within_s, away=self.away)
             async with aclosing(messages):
@@ -76,12 +76,12 @@ class Follower(BaseCommand):
                     self.show(words(message.raw))
 
     def show(self, text: str) -> None:
-        """Write one line, at once: a pipe would hold it back."""
+        """Write one line and flush it: a pipe would hold it back."""
         self.stdout.write(text)
         self.stdout.flush()
 
     def away(self, trouble: str) -> None:
-        """Say that the engine stays away: a silent terminal would look like an order that rests."""
+        """Report that the engine does not answer: a silent terminal would look like a resting order."""
         self.stderr.write(f"the engine does not answer ({trouble}); trying again until it does")
 
 
@@ -91,7 +91,6 @@ class Command(Follower):
     help = f"Follow an order's stages, from the first, until it is final. {EXIT_CODES}"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare what may be asked."""
         parser.add_argument("order_id", type=UUID, metavar="ORDER_ID", help="the order to follow")
         parser.add_argument("--after", type=int, default=0, metavar="N", help="show only what follows the event N")
         parser.add_argument("--epoch", type=int, default=0, metavar="E", help="the epoch of the event N")
@@ -104,7 +103,7 @@ class Command(Follower):
     def handle(
         self, *, order_id: UUID, after: int, epoch: int, timeout: float | None, url: str, **options: Any
     ) -> None:
-        """Find, follow, and exit with what became of it."""
+        """Find the order, follow it, and set the exit code by its outcome."""
         began = time.monotonic()
         try:
             order = found(url, str(order_id))
@@ -122,7 +121,7 @@ class Command(Follower):
 
 
 def found(url: str, order_id: str) -> Order:
-    """Read an order as it stands.
+    """Read an order's current state.
 
     Raises Refused, CommandError.
     """
@@ -130,28 +129,28 @@ def found(url: str, order_id: str) -> Order:
 
 
 def ends_at(cursor: Cursor, order: Order) -> bool:
-    """Tell whether whoever has all up to a cursor has the order's last event; epoch 0 is taken for the right one."""
+    """Tell whether a client with all events up to a cursor has the last one; epoch 0 is taken for the right one."""
     return order.final and order.seq <= cursor.seq and (cursor.epoch == 0 or order.epoch <= cursor.epoch)
 
 
 def head(order: Order) -> str:
-    """Name an order that is found again, and how it stands."""
+    """Name an existing order, its status and its last event."""
     return f"order {order.order_id}: {order.status}, last event {order.seq}"
 
 
 def as_json(event: Json) -> str:
-    """Write an event as one line for scripts."""
+    """Format an event as one line of JSON for scripts."""
     return json.dumps(event, ensure_ascii=False)
 
 
 def unfinished(order: Placed | Order, timeout: float, trouble: str) -> str:
-    """Say that time ran out, that the order goes on, and where to look."""
+    """Say that time ran out while the order goes on, and where to find it."""
     last = f" (last trouble: {trouble})" if trouble else ""
     return f"order {order.order_id} is not final after {timeout:g} s{last}; it goes on: {order.links.self}"
 
 
 def farewell(order: Placed | Order, url: str, status: str, *, waits: bool) -> str:
-    """Say what becomes of an order that nobody watches any more, and how to come back to it."""
+    """Say that the order goes on after Ctrl-C, and how to get back to it."""
     if not waits:
         return f"Order {order.order_id} goes on without you: {order.links.self}"
     goes_on = "rests on" if status == Status.PENDING else "goes on"
@@ -159,11 +158,11 @@ def farewell(order: Placed | Order, url: str, status: str, *, waits: bool) -> st
 
 
 def ways_on(order: Placed | Order, url: str, *, waits: bool) -> str:
-    """Name the commands that watch an order and, as long as it may rest, cancel it."""
+    """Return the commands that watch an order and, if it may rest, cancel it."""
     verbs = ["watch", *(["cancel"] if waits else [])]
     return "\n".join(f"{f'{verb} it:':<10} {command(verb, order.order_id, *engine.at(url))}" for verb in verbs)
 
 
 def command(*words: str) -> str:
-    """Write a command as it is typed."""
+    """Format a command as it is typed."""
     return shlex.join(["python3", "manage.py", *words])

@@ -1,13 +1,13 @@
--- Moves orders, each if it stands where its mover believes: the one place where a status changes, with finish.lua.
+-- Moves orders by compare-and-set.  A status changes only here and in finish.lua.
 --
 -- ARGV[1]   number of the epoch
--- ARGV[2]   entries the feed keeps
+-- ARGV[2]   maximum entries of the feed
 -- ARGV[3..] moves, MessagePack:
---   id, status    the order, and where it is believed to stand
---   seq, fence    its last event, and the worker it is claimed by (absent: whoever); or
---   tx            the transaction it is believed to be submitted as
+--   id, status    the order and its expected status
+--   seq, fence    the expected seq of its last event, and the fence of its claim (absent: any claim); or
+--   tx            the transaction it is expected to be submitted as
 --   to, mode, look_in, unused, sent, body   see `settle` in moves.lua
---   events        JSON texts, one for each step on the way to `to`
+--   events        JSON texts, one for each status step on the way to `to`
 -- Returns the ids that moved.
 local won, feed = {}, {}
 for i = 3, #ARGV do
@@ -21,7 +21,7 @@ for i = 3, #ARGV do
     end
     won[#won+1] = id
   elseif h.status == move.to and (not move.seq or h.seq == move.seq + n) then
-    -- Run again after a lost reply, it finds its own event and counts as moved.
+    -- Idempotent: run again after a lost reply, the move finds its own event and counts as done.
     local last = redis.call('XREVRANGE', key_of(id) .. ':events', '+', '-', 'COUNT', 1)
     if #last > 0 and last[1][2][2] == numbered(move.events[n], move, h.seq) then won[#won+1] = id end
   end

@@ -1,17 +1,17 @@
--- Claims orders for one worker.  Whoever holds a lease that has not run out keeps the order; one that waits is nobody's
--- to execute before it has fired.
+-- Claims orders for one worker.  A worker with a live lease keeps the order.  A resting order cannot be claimed before
+-- it has triggered.
 --
 -- ARGV[1]   number of the epoch
--- ARGV[2]   fence: names this claim; run again after a lost reply, it finds its own and answers alike
+-- ARGV[2]   fence: identifies this claim; run again after a lost reply, the script finds it and answers the same
 -- ARGV[3]   lease, ms
--- ARGV[4]   1 if the caller executes each order by itself
+-- ARGV[4]   1 if the caller executes each order on its own, outside a batch
 -- ARGV[5..] order ids
--- Returns {'claimed', id, status, seq, attempt, body, base, returns, away}, or {what else, id}: `missing`, `submitted`,
--- `intended` (its end waits to be committed), `alone` (it must be executed by itself).
+-- Returns {'claimed', id, status, seq, attempt, body, base, returns, away} or {kind, id}, where kind is `missing`,
+-- `submitted`, `intended` (its end or amendment must be committed) or `alone` (it must be executed on its own).
 --
--- A claim counts as an attempt, so a worker's death does, too.  An order that two workers in a row did not hand back may
--- be what killed them, and takes no neighbours with it a third time.  What lapsed because Redis was away counts for
--- nothing: it lapsed in an epoch that is over.
+-- A claim counts as an attempt, so a worker crash counts, too.  An order that two workers in a row did not hand back
+-- may have crashed them; the third time it is executed on its own, so that it takes no other orders down.  A lease that
+-- lapsed because Redis was down does not count: it was taken in an epoch that is over.
 local fence, answers = ARGV[2], {}
 for i = 5, #ARGV do
   local id, key = ARGV[i], key_of(ARGV[i])
@@ -26,7 +26,7 @@ for i = 5, #ARGV do
   elseif h[11] and lease <= now then answers[#answers+1] = {'intended', id}
   elseif status == 'submitted' then answers[#answers+1] = {'submitted', id}
   elseif moving and math.max(lease, ready) > now then
-    -- Whoever came early comes again when it is time, and not when the sweep's pauses are over.
+    -- The claim came too early.  The order is due again when its lease or pause ends, not after the sweep's backoff.
     redis.call('ZADD', 'orders:open', math.max(lease, ready), id)
   elseif moving then
     local lapsed, ours = lease > 0, h[13] == ARGV[1]

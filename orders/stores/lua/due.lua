@@ -1,9 +1,9 @@
--- Returns orders whose time has come, each put off before it is returned: 5 s, 10 s, 20 s ... at most 60 s.
--- One that is left to the queue is put off by the first pause alone.
+-- Returns orders that are due, and postpones each with exponential backoff: 5 s, 10 s, 20 s ... at most 60 s.
+-- An order that is left to the queue is always postponed by the first pause only.
 --
 -- ARGV[1] how many, ARGV[2] first pause in ms, ARGV[3] longest pause in ms
--- ARGV[4] 1 while the queue is long: orders nobody has begun are then left to the messages in it
--- Returns {to execute}, {live state gone}, {waiting, beside the book}, {end or amendment to be committed}
+-- ARGV[4] 1 while the queue is long: orders not yet started are then left to the messages in the queue
+-- Returns {to execute}, {live state missing}, {waiting, not in the book}, {end or amendment to be committed}
 local hints, missing, waiting, intended = {}, {}, {}, {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'orders:open', '-inf', now, 'LIMIT', 0, ARGV[1])) do
   local key = key_of(id)

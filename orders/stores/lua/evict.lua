@@ -1,6 +1,6 @@
--- Takes orders out of a place in the book where they do not rest.
+-- Removes orders from a place in the book that is not theirs.
 --
--- ARGV[1] the place, ARGV[2..] order ids.  Returns how many that were.
+-- ARGV[1] the place, ARGV[2..] order ids.  Returns the number removed.
 local evicted = 0
 for i = 2, #ARGV do
   local h = standing(ARGV[i])

@@ -1,12 +1,12 @@
--- Tells what reserve.lua reserved orders for, now that Postgres has committed it; or gives it up.
+-- Completes reservations made by reserve.lua: publishes the events Postgres has committed, or releases the order.
 --
 -- ARGV[1]   number of the epoch
--- ARGV[2]   entries the feed keeps
+-- ARGV[2]   maximum entries of the feed
 -- ARGV[3..] MessagePack:
---   id, intent                   the order, and the reservation
---   committed                    whether Postgres has it; else the order goes on as if nothing had been
+--   id, intent                   the order and its reservation
+--   committed                    whether Postgres committed it; otherwise the order continues as before
 --   to, mode, look_in, body      see `settle` in moves.lua
--- Returns the ids of those that were reserved so.
+-- Returns the ids of the orders that had this reservation.
 local done, feed = {}, {}
 for i = 3, #ARGV do
   local move = cmsgpack.unpack(ARGV[i])

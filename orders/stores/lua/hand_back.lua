@@ -1,11 +1,11 @@
--- Hands orders back that a worker could not go on with, as they stand.
+-- Hands back orders that a worker could not continue with, with their status unchanged.
 --
 -- ARGV[1]   fence
--- ARGV[2]   1 if something was tried, and went wrong: it counts like a worker's death; 0 if nothing could be
--- ARGV[3]   backoff: ms after the first time, doubled with each further one
--- ARGV[4]   and at the most
+-- ARGV[2]   1 if a try failed with an error, which counts like a worker crash; 0 if nothing could be tried
+-- ARGV[3]   backoff after the first time, ms; doubles each further time
+-- ARGV[4]   longest backoff, ms
 -- ARGV[5..] order ids
--- Returns the ids that were the worker's to hand back.
+-- Returns the ids that were held under this fence.
 local back = {}
 for i = 5, #ARGV do
   local id, key = ARGV[i], key_of(ARGV[i])

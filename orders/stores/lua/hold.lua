@@ -1,4 +1,4 @@
--- Renews the leases of orders that a worker has in its hands.
+-- Renews the leases of the orders that a worker holds under a fence.
 --
 -- ARGV[1] fence, ARGV[2] lease in ms, ARGV[3..] order ids
 for i = 3, #ARGV do

@@ -1,10 +1,10 @@
--- Functions for the scripts that move orders; they follow the clock and the book's functions.
+-- Functions for the scripts that move orders.  The clock and the functions of book/places.lua come before this file.
 --
 -- | key | what is done to it |
 -- |---|---|
 -- | order:{id} | the order's live state |
--- | order:{id}:events | its events; entry ids are <seq>-0 |
--- | orders:open | when somebody must look at it |
+-- | order:{id}:events | the order's events; entry ids are <seq>-0 |
+-- | orders:open | when the order is due for a worker or the sweep |
 
 local function key_of(id) return 'order:{' .. id .. '}' end
 
@@ -13,15 +13,16 @@ local function standing(id)
   return {status = h[1], seq = tonumber(h[2]), fence = h[3], place = h[4], waits = h[5], intent = h[6], tx = h[7]}
 end
 
--- Whether an order stands where its mover believes.  One whose end or amendment is being committed stands nowhere.
--- A move out of `submitted` goes by the transaction it is about, whatever seq the order has come to.
+-- Tells whether an order is in the state that the move expects.  While its end or amendment is being committed, no move
+-- matches.  A move out of `submitted` compares the transaction instead of the seq.
 local function stands(h, move)
   if h.status ~= move.status or h.intent then return false end
   if move.tx then return h.tx == move.tx end
   return h.seq == move.seq and (not move.fence or h.fence == move.fence)
 end
 
--- A mover that goes by the transaction leaves the seq to this script: it has written 0, after orderId and epoch.
+-- A move that compares the transaction does not know the seq: its event has "seq":0 after orderId and epoch, and this
+-- function fills in the number.
 local function numbered(event, move, seq)
   if move.seq then return event end
   return (string.gsub(event, '"seq":0,', '"seq":' .. seq .. ',', 1))
@@ -43,13 +44,13 @@ local function publish(feed, most)
   if #feed > 0 then redis.call('XADD', 'orders:events', 'MAXLEN', '~', most, '*', 'b', table.concat(feed, '\n')) end
 end
 
--- Write where an order stands from now on.  `mode` says what becomes of it:
---   keep     its worker goes on with it
---   free     anybody may take it up at once
---   release  anybody may, once look_in ms have passed; `unused`: nothing was tried, so the attempt does not count
---   submit   it is on its way to the chain as `sent`; somebody looks at it after look_in ms
---   wait     it rests in the book, or beside it for look_in ms; `body` holds its terms if they changed
---   final    nothing more happens to it
+-- Writes the new state of an order.  `mode` says how the order continues:
+--   keep     its worker keeps the claim
+--   free     any worker may claim it at once
+--   release  any worker may claim it after look_in ms; `unused`: nothing was tried, so the attempt does not count
+--   submit   it is submitted as transaction `sent`, which is checked after look_in ms
+--   wait     it rests in the book, or waits outside it for look_in ms; `body` holds its terms if they changed
+--   final    it has reached a final status
 local function settle(id, h, move, seq)
   local key = key_of(id)
   leave_book(id, h)
@@ -72,7 +73,7 @@ local function settle(id, h, move, seq)
     redis.call('ZADD', 'orders:open', now + move.look_in, id)
     redis.call('HDEL', key, 'lapses', 'tx')
     if move.unused then
-      -- The number of an attempt that was committed is not used again: its transaction would have the same bytes.
+      -- The number of a committed attempt is not reused: the new transaction could have the same bytes.
       if h.status == 'submitted' then redis.call('HINCRBY', key, 'base', 1)
       else redis.call('HINCRBY', key, 'attempt', -1) end
       redis.call('HINCRBY', key, 'away', 1)

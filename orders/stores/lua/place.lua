@@ -1,15 +1,15 @@
--- Puts orders into Redis with the events they already have, each unless it is there: placing is harmless twice.
+-- Puts orders into Redis with the events they already have, except those already there.  Idempotent.
 --
--- ARGV[1]   entries the feed keeps
+-- ARGV[1]   maximum entries of the feed
 -- ARGV[2..] orders, MessagePack:
 --   id, status, attempt, final
 --   body      the order itself
---   events    JSON texts, the first event first
---   look_in   ms after which somebody must look at it; 0 for one that only rests
---   waits     its type, for one that waits
---   base      attempts that do not count: made before it last rested, or never sent
+--   events    JSON texts, oldest event first
+--   look_in   ms after which the order is due; 0 for one that only rests
+--   waits     its type, if it waits
+--   base      attempts that do not count towards MAX_ATTEMPTS: made before it last rested, or never sent
 --   tx        signature of its open attempt
---   instead   {status, seq, fence} of the live order that it replaces, if that still stands so
+--   instead   expected {status, seq, fence} of a live order; if they match, this order replaces it
 -- Returns the ids placed.
 local placed, feed = {}, {}
 

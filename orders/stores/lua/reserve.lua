@@ -1,15 +1,15 @@
--- Reserves orders for an end or an amendment that Postgres must commit before anybody is told of it.
+-- Reserves orders for an end or an amendment, which Postgres must commit before its events are published.
 --
--- A reserved order is out of the book and cannot move; it is released by finish.lua, or by whoever finds it when its
--- lease has run out and brings to its end what was intended.
+-- A reserved order is out of the book and cannot move.  finish.lua releases it.  If the lease expires first, another
+-- process completes the reservation.
 --
 -- ARGV[1]   number of the epoch
 -- ARGV[2]   lease, ms
 -- ARGV[3..] MessagePack:
 --   id, status, seq, fence, tx   as in advance.lua
---   intent                       what is to become of it, unique to this reservation
---   events                       JSON texts of the events that will tell it; one only where seq is absent
--- Returns for each order reserved: {id, those events, a line each, the events before them ...}
+--   intent                       the intended end or amendment, unique to this reservation
+--   events                       JSON texts of the events to publish; only one if seq is absent
+-- Returns for each reserved order: {id, those events (one per line), the earlier events ...}
 local reserved = {}
 for i = 3, #ARGV do
   local move = cmsgpack.unpack(ARGV[i])

@@ -1,6 +1,6 @@
--- Puts waiting orders that stand beside the book, or in the wrong place, into it.
+-- Puts waiting orders that are outside the book, or in the wrong place in it, into their place.
 --
--- ARGV: order ids.  Returns those that wait.
+-- ARGV: order ids.  Returns the ids of those that still wait.
 local rested = {}
 for i = 1, #ARGV do
   local id, key = ARGV[i], key_of(ARGV[i])

@@ -1,6 +1,6 @@
--- Has armed sniper orders watch for a condition that is not met yet.
+-- Moves armed sniper orders to the index of the condition they now wait for.
 --
--- ARGV: for each order its id, the token's mint, the index that watches the condition, the threshold
+-- ARGV: for each order its id, the token's mint, the index for the condition, the threshold
 for i = 1, #ARGV, 4 do
   local id, h = ARGV[i], standing(ARGV[i])
   if h.status == 'pending' and not h.intent then

@@ -1,11 +1,11 @@
-"""Traces: what becomes a span of an order's trace, and the hooks that say so.
+"""Order traces: which work becomes a span of an order's trace, and the hooks that record it.
 
-An order's id is its trace's id, and the id of the trace's root span follows from it.  So each process adds its spans on
-its own: nothing has to travel with a batch's message, and nothing is lost with Redis.
+An order's id is its trace id, and the id of the trace's root span is derived from it. So each process adds its spans
+independently: no trace context has to travel with a batch's message, and none is lost with Redis.
 
-The root is the request that placed the order.  Below it are the pieces of work on batches with that order in them
-(`accept`, `process order`, `look`, `archive` ...), each with the calls it made to the stores, and the order's own
-stages (`route`, `build`, `settle` ...), each from what was told before to what was told at its end.  Without
+The root is the request that placed the order. Below it are the pieces of work on batches that included the order
+(`accept`, `process order`, `look`, `archive` ...), each with its calls to the stores, and the order's own stages
+(`route`, `build`, `settle` ...), each from the previous event to the event that ended it. Without
 OTEL_EXPORTER_OTLP_ENDPOINT every hook returns at once, and nothing of OpenTelemetry is imported.
 """
 

@@ -1,4 +1,4 @@
-"""The request that placed an order: its trace's root."""
+"""The request that placed an order: the root of its trace."""
 
 import re
 import time
@@ -17,13 +17,13 @@ from orders.telemetry.traces.spans import on, trace_of
 
 @dataclass(slots=True)
 class Door:
-    """A request through which orders may come; it becomes the root of each of their traces when it is answered."""
+    """A request that may place orders. When it is answered, it becomes the root span of each order's trace."""
 
     name: str
     attributes: dict[str, Any]
     links: tuple[Link, ...] = ()
     at_once: bool = False
-    """Whether an order's root ends with its acceptance: a socket stays open for as long as the order lives."""
+    """Whether an order's root ends when it is accepted: a socket stays open until the order has ended."""
     began: int = field(default_factory=time.time_ns)
     error: str | None = None
     orders: list[str] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Door:
     lock: Lock = field(default_factory=Lock)
 
     def accepted(self, order_id: str) -> None:
-        """Note an order; one whose client has gone already has its root now."""
+        """Note an order. On a socket, or if the request has already ended, its root is made at once."""
         with self.lock:
             if not (self.at_once or self.answered):
                 self.orders.append(order_id)
@@ -39,7 +39,7 @@ class Door:
         self.root(order_id, placed_at(order_id) if self.at_once else self.began)
 
     def answer(self, status: int | None) -> None:
-        """Give the orders their roots."""
+        """Make the root spans of the request's orders."""
         with self.lock:
             self.answered = True
         if status is not None:
@@ -50,7 +50,7 @@ class Door:
             self.root(order_id, self.began)
 
     def root(self, order_id: str, began: int) -> None:
-        """Make an order's root."""
+        """Make an order's root span."""
         attributes, now = {**self.attributes, "order.id": order_id}, time.time_ns()
         spans.put([order_id], [Span(self.name, "SERVER", ROOT, NOBODY, began, now, attributes, self.error, self.links)])
 
@@ -59,21 +59,21 @@ entered: ContextVar[Door | None] = ContextVar("door", default=None)
 
 
 def door() -> Door | None:
-    """Return the request that is being served here, if it is traced."""
+    """Return the request being served in this context, if it is traced."""
     return entered.get()
 
 
 def placed_at(order_id: str) -> int:
-    """Return when an order's id was made, which begins with that (RFC 9562, 5.7)."""
+    """Return when an order's id was made: a version 7 UUID begins with that time (RFC 9562, 5.7)."""
     return min(time.time_ns(), (UUID(order_id).int >> 80) * 1_000_000)
 
 
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
-"""As W3C Trace Context, level 1, has it."""
+"""The format of W3C Trace Context, level 1."""
 
 
 def sent_by(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Link, ...]:
-    """Return the client's own span if it has named one: linked, since the order's trace has an id of its own."""
+    """Return a link to the client's span if it sent one. It cannot be the parent: the order has its own trace id."""
     for name, value in headers:
         found = TRACEPARENT.fullmatch(value.strip()) if name == b"traceparent" else None
         if found and int(found[1], 16) and int(found[2], 16):
@@ -82,7 +82,7 @@ def sent_by(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Link, ...]:
 
 
 def entrance(scope: Mapping[str, Any]) -> Door:
-    """Make the door of a request."""
+    """Make the Door of a request."""
     host, port = scope.get("server") or (None, None)
     attributes = {"http.route": scope["path"], "url.path": scope["path"], "server.address": host, "server.port": port}
     if scope["type"] == "websocket":
@@ -96,7 +96,7 @@ PLACES_ORDERS = frozenset({"/api/orders/execute", "/api/orders/batch"})
 
 
 async def serve(scope: Any, send: Any, serving: Callable[[Any], Any]) -> None:
-    """Serve a request through which orders may come; `serving` is given the `send` to use."""
+    """Serve a request that may place orders; `serving` is called with the `send` to use."""
     if not (on() and scope["path"].rstrip("/") in PLACES_ORDERS):
         await serving(send)
         return
@@ -117,7 +117,7 @@ async def serve(scope: Any, send: Any, serving: Callable[[Any], Any]) -> None:
 
 
 def accepted(orders: Iterable[tuple[str, Door | None, str | None]]) -> None:
-    """Begin the traces of new orders: each with the request it came through, and the order it replays."""
+    """Start the traces of new orders, each given with its request and the id of the order it replays."""
     if not on():
         return
     for order_id, came_through, replay_of in orders:

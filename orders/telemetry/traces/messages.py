@@ -1,4 +1,4 @@
-"""The sending of Celery messages, and what a worker does with them."""
+"""Spans of sending and processing Celery messages."""
 
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -13,12 +13,12 @@ from orders.telemetry.traces.spans import NOTHING, on
 
 
 def message_span(task_id: str) -> int:
-    """Return the span id of a message's sending: known to who sends it and to who receives it."""
+    """Return the span id of sending a message: sender and receiver both derive it from the task id."""
     return UUID(task_id).int & (2**64 - 1)
 
 
 def messaging(task: str, task_id: str, operation: str) -> dict[str, Any]:
-    """Describe a message as the semantic conventions for messaging do."""
+    """Return a message's attributes, following the semantic conventions for messaging."""
     return {
         "messaging.system": "celery",
         "messaging.destination.name": task.partition(".")[0],
@@ -30,7 +30,7 @@ def messaging(task: str, task_id: str, operation: str) -> dict[str, Any]:
 
 
 def publishing(task: str, task_id: str, order_ids: Sequence[str]) -> AbstractContextManager[None]:
-    """Trace the sending of a message about these orders; of one that names none, as a call of the work in hand."""
+    """Trace the sending of a message about these orders; without orders, as a call of the current work."""
     if order_ids and on():
         return published(task, task_id, order_ids)
     here = doing.get()
@@ -41,7 +41,7 @@ def publishing(task: str, task_id: str, order_ids: Sequence[str]) -> AbstractCon
 
 @contextmanager
 def published(task: str, task_id: str, order_ids: Sequence[str]) -> Iterator[None]:
-    """Trace the sending of a message: part of the work that sends it."""
+    """Trace the sending of a message as part of the work that sends it."""
     began, error = time.time_ns(), None
     try:
         yield
@@ -61,7 +61,7 @@ def published(task: str, task_id: str, order_ids: Sequence[str]) -> Iterator[Non
 def processing(
     task: str, task_id: str, order_ids: Collection[str], waited_ms: int | None
 ) -> AbstractContextManager[Any]:
-    """Trace what a worker does with a message."""
+    """Trace a worker's processing of a message."""
     if not on():
         return NOTHING
     facts = messaging(task, task_id, "process")

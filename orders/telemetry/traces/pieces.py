@@ -1,4 +1,4 @@
-"""Pieces of work on batches, and the calls they make to the stores and to others outside."""
+"""Spans of work on batches, and of its calls to the stores and to external services."""
 
 import re
 import sys
@@ -15,11 +15,11 @@ from orders.telemetry.traces.spans import NOTHING, new_id, on
 from routing.store import redis
 
 CALLS_MAX = 64
-"""Calls to the stores kept of one piece of work; further ones are counted in its attributes."""
+"""Maximum number of store calls kept per piece of work; further ones are only counted in its attributes."""
 
 
 class Work:
-    """A piece of work on a batch: where it ends, each order it had to do with has it in its trace, with its calls."""
+    """A piece of work on a batch. When it ends, it is added with its calls to the trace of every order it involved."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Work:
 
     @property
     def since(self) -> int:
-        """When it began, or that of which it is a part."""
+        """When it began, or the outermost work that it is part of."""
         return self.outer.since if self.outer else self.began
 
     def __enter__(self) -> "Work":
@@ -56,14 +56,14 @@ class Work:
         spans.put(self.touched - self.given, [own._replace(parent=ROOT), *self.calls])
 
     def span(self, error: str | None) -> Span:
-        """Make its own span."""
+        """Make the work's own span."""
         batch = len(self.given | self.touched)
         counts = {"engine.batch.orders": batch} | ({"engine.calls_left_out": self.left_out} if self.left_out else {})
         facts = {**self.attributes, **counts}
         return Span(self.name, self.kind, self.id, self.parent, self.began, time.time_ns(), facts, error)
 
     def has(self, order_id: str) -> bool:
-        """Tell whether the work is, or will be, in this order's trace; one that is not over may take it in."""
+        """Tell whether the work is, or will be, in this order's trace; work that is still open adds the order."""
         if not self.closed:
             self.touched.add(order_id)
         return order_id in self.given or order_id in self.touched
@@ -80,9 +80,9 @@ doing: ContextVar[Work | None] = ContextVar("work", default=None)
 
 
 def work(name: str, order_ids: Collection[str] = ()) -> AbstractContextManager[Any]:
-    """Trace a piece of work: on these orders, and on all that are accepted, moved, woken or archived in it.
+    """Trace a piece of work on these orders, and on all that it accepts, moves, wakes or writes to Postgres.
 
-    It is part of the work in hand if that is on these orders too; otherwise it stands for itself.
+    It is part of the current work if that was given all these orders too; otherwise it stands alone.
     """
     if not on():
         return NOTHING
@@ -91,14 +91,14 @@ def work(name: str, order_ids: Collection[str] = ()) -> AbstractContextManager[A
 
 
 def touch(order_ids: Iterable[str]) -> None:
-    """Note orders that the work in hand has to do with."""
+    """Add orders to the current work."""
     here = doing.get()
     if here:
         here.touched.update(order_ids)
 
 
 def parent_of(order_id: str, began: int) -> int:
-    """Return the innermost work on an order that was under way at that time, else the root."""
+    """Return the id of the innermost work on the order that had begun by then, else ROOT."""
     here = doing.get()
     while here:
         if here.began <= began and here.has(order_id):
@@ -109,7 +109,7 @@ def parent_of(order_id: str, began: int) -> int:
 
 @contextmanager
 def called(name: str, attributes: Mapping[str, Any], here: Work, kind: str = "CLIENT") -> Iterator[None]:
-    """Time one call that a piece of work makes."""
+    """Time one call made by a piece of work."""
     began, error = time.time_ns(), None
     try:
         yield
@@ -121,13 +121,13 @@ def called(name: str, attributes: Mapping[str, Any], here: Work, kind: str = "CL
 
 
 def call(name: str, **attributes: Any) -> AbstractContextManager[None]:
-    """Time a call to somebody outside, such as the chain."""
+    """Time a call to an external service, such as the chain."""
     here = doing.get()
     return called(name, attributes, here) if here else NOTHING
 
 
 def statement(sql: str) -> AbstractContextManager[None]:
-    """Time a statement in Postgres."""
+    """Time a Postgres statement."""
     here = doing.get()
     return called(summary(sql), postgres(sql, caller()), here) if here else NOTHING
 
@@ -137,7 +137,7 @@ VERB = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM|FROM)\s+(?!json|unnest|ask
 
 @lru_cache(maxsize=256)
 def summary(sql: str) -> str:
-    """Name a statement by its verb and table; one that writes by what it writes, wherever it reads."""
+    """Name a statement by verb and table; for one that writes, the table it writes, wherever else it reads."""
     found = sorted(VERB.findall(sql), key=lambda one: one[0].upper() == "FROM")
     if not found:
         return sql.split(None, 1)[0].upper()
@@ -146,7 +146,7 @@ def summary(sql: str) -> str:
 
 
 def postgres(sql: str, function: str) -> dict[str, Any]:
-    """Describe a statement as the semantic conventions for databases do."""
+    """Return a statement's attributes, following the semantic conventions for databases."""
     verb, _, table = summary(sql).partition(" ")
     return {
         "db.system.name": "postgresql",
@@ -158,7 +158,7 @@ def postgres(sql: str, function: str) -> dict[str, Any]:
 
 
 def caller() -> str:
-    """Name the function on whose behalf a store is called: a statement stands beside its only caller."""
+    """Name the function that calls the store; each statement has one caller, in the same module."""
     frame = sys._getframe(2)
     while frame.f_back and not is_ours(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
@@ -166,7 +166,7 @@ def caller() -> str:
 
 
 def is_ours(module: str) -> bool:
-    """Tell a module with a statement of its own from one through which they all go."""
+    """Tell a module that has its own statements from one that all calls go through."""
     return module.startswith(("orders.", "routing.")) and module not in (
         __name__,
         "orders.stores.rows",
@@ -176,7 +176,7 @@ def is_ours(module: str) -> bool:
 
 @cache
 def listen() -> None:
-    """Have this process's calls to Redis timed: only once traces are on, so that they cost nothing otherwise."""
+    """Start timing this process's Redis calls: on first use, so that it costs nothing while tracing is off."""
     client: Any = redis()
     run, pipeline = client.execute_command, client.pipeline
 
@@ -208,7 +208,7 @@ def listen() -> None:
 
 
 def in_redis(operation: str, function: str) -> dict[str, Any]:
-    """Describe a command as the semantic conventions for databases do."""
+    """Return a command's attributes, following the semantic conventions for databases."""
     facts = {"db.system.name": "redis", "db.operation.name": operation, "code.function.name": function}
     if operation.startswith("EVAL"):
         facts["db.stored_procedure.name"] = function.rpartition(".")[2]

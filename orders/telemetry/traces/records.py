@@ -1,23 +1,23 @@
-"""What a span is."""
+"""The records of spans, independent of the OpenTelemetry SDK."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 ROOT = 0
-"""As a span's id or its parent: the root of whichever order's trace it is in."""
+"""As a span's id or parent: the root span of the order's trace that it is in."""
 NOBODY = -1
-"""As a parent: the span is the root."""
+"""As a parent: none, because the span is the root."""
 
 
 class Link(NamedTuple):
-    """A span of another trace, or of the same: 128 and 64 bits; ROOT is the root of that trace."""
+    """A link to a span of this or another trace: ids of 128 and 64 bits; ROOT is the root of that trace."""
 
     trace: int
     span: int
 
 
 class Told(NamedTuple):
-    """Something that happened at a moment of a span."""
+    """An event within a span."""
 
     name: str
     at: int
@@ -35,6 +35,6 @@ class Span(NamedTuple):
     ended: int
     attributes: Mapping[str, Any]
     error: str | None = None
-    """What went wrong; empty for a span that says it went well."""
+    """What went wrong; empty for success, None for neither."""
     links: tuple[Link, ...] = ()
     events: tuple[Told, ...] = ()

@@ -1,4 +1,4 @@
-"""Which orders have spans, and how those leave this process."""
+"""Which orders are traced, and how their spans leave this process."""
 
 import atexit
 from collections.abc import Iterable, Sequence
@@ -27,35 +27,35 @@ def on() -> bool:
 
 
 def new_id() -> int:
-    """Make a span's id: any 64 bits but none at all."""
+    """Make a span's id: any 64 bits except 0."""
     return getrandbits(64) or 1
 
 
 def trace_of(order_id: str) -> int:
-    """Return the id of an order's trace: its own, which has 128 bits too."""
+    """Return an order's trace id: the order id, which also has 128 bits."""
     return UUID(order_id).int
 
 
 def is_chosen(order_id: str) -> bool:
-    """Tell whether an order is among the OTEL_TRACES_SAMPLER_ARG that are traced: in every process the same."""
+    """Tell whether an order is in the traced share, OTEL_TRACES_SAMPLER_ARG; every process decides the same."""
     share: float = settings.OTEL_TRACES_SAMPLER_ARG
     return share >= 1 or int(order_id[-8:], 16) < share * 2**32
 
 
 @cache
 def shipper() -> "Shipper":
-    """Start what sends spans away, on the first of this process."""
+    """Start the shipper with the process's first span."""
     from orders.telemetry.otlp import Shipper
 
     made = Shipper()
     made.start()
-    # A server and a worker end by a hook of their own, since a forked process has no exit handlers.
+    # Servers and workers flush in their own shutdown hooks, because a forked process runs no exit handlers.
     atexit.register(flush)
     return made
 
 
 def put(order_ids: Iterable[str], spans: Sequence[Span]) -> None:
-    """Add these spans to the trace of each of these orders; whatever goes wrong with that is no order's business."""
+    """Add these spans to the trace of each of these orders. Errors are only logged: tracing must not fail an order."""
     try:
         chosen = [order_id for order_id in order_ids if is_chosen(order_id)]
         if chosen:
@@ -65,6 +65,6 @@ def put(order_ids: Iterable[str], spans: Sequence[Span]) -> None:
 
 
 def flush(**_: object) -> None:
-    """Send what is left, for as long as a process's end may wait for it."""
+    """Send the remaining spans, for as long as the process may wait at exit."""
     if shipper.cache_info().currsize:
         shipper().stop()

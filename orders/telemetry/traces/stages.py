@@ -1,4 +1,4 @@
-"""An order's own stages: each from what was told before to what was told at its end."""
+"""Spans of an order's own stages, each from the previous event to the event that ended it."""
 
 import time
 from collections import OrderedDict
@@ -13,7 +13,7 @@ from orders.telemetry.traces.records import ROOT, Link, Span, Told
 from orders.telemetry.traces.spans import new_id, on, trace_of
 
 BEGUN_MAX = 20_000
-"""Orders of which it is remembered since when they have been in a stage."""
+"""Maximum number of orders whose stage's start is remembered."""
 
 STAGES = {
     Status.PENDING: "route",
@@ -22,15 +22,15 @@ STAGES = {
     Status.BUILDING: "build",
     Status.SUBMITTED: "settle",
 }
-"""What is done with an order in each status; that it waits is nobody's work, and no span."""
+"""The work done on an order in each status. Waiting is not work, and has no span."""
 ACTS = {Status.TRIGGERED: "trigger", Status.CANCELLED: "cancel", Status.EXPIRED: "expire"}
-"""What is done at a stroke, by where it leads."""
+"""Instantaneous actions, by the status they lead to."""
 SHOWN = ("venue", "reason", "txHash", "executedPrice", "code")
-"""Facts that stand in a stage's own attributes, and not only with its events."""
+"""Facts that are also copied to a stage's own attributes, besides its events."""
 
 
 class Moved(Protocol):
-    """What a move says of its order."""
+    """What a move reports about its order."""
 
     @property
     def order_id(self) -> str: ...
@@ -49,7 +49,7 @@ begun_lock = Lock()
 
 
 def moved(moves: Iterable["Moved"]) -> None:
-    """Add to each order's trace the stage that has ended with its move."""
+    """Add to each order's trace the stage that its move ended."""
     if not on():
         return
     now = time.time_ns()
@@ -60,7 +60,7 @@ def moved(moves: Iterable["Moved"]) -> None:
 
 
 def stage_began(move: "Moved", now: int) -> int:
-    """Return since when an order has been in its stage, and note that the next begins now."""
+    """Return when an order's current stage began, and note that the next begins now."""
     here, to = doing.get(), move.steps[-1][0]
     with begun_lock:
         known = begun.pop(move.order_id, None)
@@ -68,14 +68,14 @@ def stage_began(move: "Moved", now: int) -> int:
             begun[move.order_id] = now
         while len(begun) > BEGUN_MAX:
             begun.popitem(last=False)
-    # Another process's stage, or one that begins with being looked at: waiting and backoff are no work.
+    # The stage began in another process, or it begins when the order is picked up: waiting and backoff are not work.
     if known is None or move.status not in (Status.BUILDING, Status.SUBMITTED):
         return here.since if here else now
     return known
 
 
 def stage(move: "Moved", began: int, now: int) -> Span:
-    """Make the span of a stage, with what its order's client was told."""
+    """Make the span of a stage, with the events its client received."""
     to, facts = move.steps[-1]
     merged = {name: value for _, said in move.steps for name, value in said.items()}
     attributes = {"order.id": move.order_id, "order.type": move.type, "order.status": to, "order.attempt": move.attempt}
@@ -89,21 +89,21 @@ def stage(move: "Moved", began: int, now: int) -> Span:
         ended=now,
         attributes=attributes,
         error=trouble(to, facts),
-        # The order may have waited for days: what set it off is what this belongs to, beside what placed it.
+        # The order may have rested for days: its trigger belongs to the work that fired it, and is linked to the root.
         links=(Link(trace_of(move.order_id), ROOT),) if move.steps[0][0] is Status.TRIGGERED else (),
         events=tuple(Told(status, now, said) for status, said in move.steps),
     )
 
 
 def stage_name(before: Status, to: Status) -> str:
-    """Name what was done."""
+    """Name the stage a move ended."""
     if before is Status.PENDING and to is Status.PENDING:
         return "amend"
     return ACTS.get(to, STAGES[before])
 
 
 def trouble(to: Status, facts: Mapping[str, Any]) -> str | None:
-    """Say what went wrong in a stage: nothing for one that went well, None where neither can be said."""
+    """Return what went wrong in a stage: empty if it succeeded, None if neither applies."""
     if to is Status.FAILED:
         return f"{facts['code']}: {facts['message']}"
     for tried_again in ("retry", "returned"):

@@ -21,13 +21,13 @@ HUNDREDTH = Decimal("0.01")
 
 
 class Command(BaseCommand):
-    """Takes sandbox venues down and brings them back, launches tokens and has them traded."""
+    """Takes sandbox venues down and up again, launches tokens, and publishes liquidity and trades."""
 
     help = "Change the sandbox while the engine runs."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare what may be asked."""
+        """Declare the subcommands and their arguments."""
         what = parser.add_subparsers(dest="what", required=True)
         venue = what.add_parser("venue", help="take a venue down or bring it back, for every process")
         venue.add_argument("venue", metavar="VENUE", help=f"one of {', '.join(VENUES)}")
@@ -40,7 +40,7 @@ class Command(BaseCommand):
             told.add_argument("amount", metavar="USD", help="such as 25000")
 
     def handle(self, *, what: str, **options: Any) -> None:
-        """Pass the order on, and confirm it."""
+        """Run the subcommand."""
         doors: dict[str, Callable[..., None]] = {
             "venue": self.venue,
             "launch": self.launch,
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{venue} is {state} from now on, for every process.")
 
     def launch(self, *, unknown_facts: bool, **options: Any) -> None:
-        """Launch a token; what is not said of it is harmless, or unknown if so wished."""
+        """Launch a token; facts not given are harmless, or unknown with `--unknown-facts`."""
         facts = {"mint_authority": options["mint_authority"], "freeze_authority": options["freeze_authority"]}
         if options["top_holder_pct"] is not None:
             facts["top_holder_bps"] = hundredths(options["top_holder_pct"], 100, "--top-holder-pct")
@@ -74,14 +74,14 @@ class Command(BaseCommand):
         )
 
     def liquidity(self, *, token: str, amount: str, **_: Any) -> None:
-        """Have a token's pools be worth so much."""
+        """Set the liquidity of a token's pools."""
         cents = hundredths(amount, USD_MAX, "USD")
         reach()
         stage.liquidity(token, cents)
         self.stdout.write(f"All pools of {token} together are worth {usd(cents)} USD.")
 
     def volume(self, *, token: str, amount: str, **_: Any) -> None:
-        """Have so much of a token be traded."""
+        """Publish a trade of a token."""
         cents = hundredths(amount, USD_MAX, "USD")
         reach()
         stage.volume(token, cents)
@@ -89,7 +89,7 @@ class Command(BaseCommand):
 
 
 def add_launch(launch: CommandParser) -> None:
-    """Declare what may be said of a token that is launched."""
+    """Declare the arguments of `launch`."""
     launch.add_argument("--symbol", help="1 to 16 letters and digits; made up when not given")
     launch.add_argument("--mint", metavar="ADDRESS", help="made up when not given; the same mint is launched once")
     launch.add_argument("--liquidity", metavar="USD", default=usd(stage.LIQUIDITY), help="what its first pool holds")
@@ -101,7 +101,7 @@ def add_launch(launch: CommandParser) -> None:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what was refused, or which store is away, into one sentence.
+    """Convert a refusal or an unavailable store into a one-sentence error.
 
     Raises CommandError.
     """
@@ -116,25 +116,25 @@ def explained() -> Iterator[None]:
 
 
 def away(store: str, reason: Exception) -> CommandError:
-    """Say that a store is away, why, and what to start."""
+    """Build the error for an unreachable store: the reason, and what to start."""
     return CommandError(f"{store} cannot be reached; is `manage.py up` running?\n{reason}", returncode=2)
 
 
 def reach() -> None:
-    """Try both stores before anything is done: a token must not be listed and then not told of.
+    """Check both stores before any change: otherwise a token could be listed without its pool being published.
 
     Raises CommandError and StoreError.
     """
     redis().ping()
     try:
-        # Directly: the pool would try for seconds and then not say why.
+        # Not through the pool, which would retry for seconds and then not give the reason.
         psycopg.connect(**{**connection.get_connection_params(), "connect_timeout": PATIENCE_S}).close()
     except psycopg.OperationalError as reason:
         raise away("Postgres", reason) from None
 
 
 def hundredths(text: str, most: int, name: str) -> int:
-    """Read a number above 0 with at most two decimals as hundredths: dollars as cents, percent as basis points.
+    """Parse a number above 0 with at most two decimals into hundredths: dollars into cents, percent into basis points.
 
     Raises CommandError.
     """

@@ -1,18 +1,19 @@
--- Takes orders whose price is reached out of their buckets: the lowest price first, at a price the oldest.
+-- Takes orders whose price is reached out of their buckets, in price-time priority: lowest price first, then oldest.
 --
 -- | key | what is done to it |
 -- |---|---|
--- | limit_levels:{<pair>}, limit_bucket:{<pair>}:<price> | what is reached leaves them |
--- | limit_claims:{<pair>} | hash: what was taken, by the claim's name: '<until> <id>,<id>,… <evidence>' |
+-- | limit_levels:{<pair>}, limit_bucket:{<pair>}:<price> | reached orders are removed |
+-- | limit_claims:{<pair>} | hash: the claimed orders, by claim name: '<until> <id>,<id>,… <evidence>' |
 --
--- ARGV[1], MessagePack: pair, level (the highest that is reached), most (orders to take), name (of this claim),
---   lease (until when it is its taker's, epoch ms, as text), evidence
+-- ARGV[1], MessagePack: pair, level (the highest level reached), most (orders to take), name (of this claim),
+--   lease (when the claim's lease expires, epoch ms, as text), evidence
 -- Returns the ids taken.
 local asked = cmsgpack.unpack(ARGV[1])
 local tag = '{' .. asked.pair .. '}'
 local levels, claims, ids = 'limit_levels:' .. tag, 'limit_claims:' .. tag, {}
 
--- Run again after a lost reply, it finds what it took: an order that left its bucket is in one record and in one only.
+-- Idempotent: run again after a lost reply, it returns the orders it took.  An order that left its bucket is in exactly
+-- one claim.
 local taken = redis.call('HGET', claims, asked.name)
 if taken then
   for id in string.gmatch(string.match(taken, '^%d+ (%S+) '), '[^,]+') do ids[#ids+1] = id end
@@ -27,7 +28,7 @@ for _, price in ipairs(redis.call('ZRANGEBYSCORE', levels, '-inf', asked.level, 
   if #ids >= asked.most then break end
 end
 
--- In the same step: what is in no bucket any more is on record until it has been fired.
+-- Atomic with the removal: an order that is out of its bucket is in a claim until it has triggered.
 if #ids > 0 then
   redis.call('HSET', claims, asked.name, asked.lease .. ' ' .. table.concat(ids, ',') .. ' ' .. asked.evidence)
 end

@@ -1,8 +1,8 @@
--- Drops orders that do not wait any more.
+-- Drops orders that no longer wait.
 --
--- KEYS[1] waiting:expiring.  ARGV[1] until when they were put off, ARGV[2..] their ids
+-- KEYS[1] waiting:expiring.  ARGV[1] the time until which they were postponed, ARGV[2..] their ids
 --
--- One that came back has another time since, and keeps it.
+-- An order that rests again has a new expiry time by now, and keeps it.
 for i = 2, #ARGV do
   if redis.call('ZSCORE', KEYS[1], ARGV[i]) == ARGV[1] then redis.call('ZREM', KEYS[1], ARGV[i]) end
 end

@@ -1,4 +1,5 @@
--- Returns the lowest prices at which orders of a pair rest, each with how many: they fire first and are the nearest.
+-- Returns the lowest prices at which orders of a pair rest, each with its number of orders: the lowest prices are the
+-- nearest and trigger first.
 --
 -- KEYS[1] limit_levels:{<pair>}, read.  ARGV: pair, how many prices
 local found = {}

@@ -1,9 +1,9 @@
--- Notes a trusted price, and returns the level that has held for so many polls, or '' before there were as many.
+-- Records a trusted price, and returns the level that has held for the required polls, or '' after fewer polls.
 --
--- KEYS[1] limit_seen:{<pair>}: the last prices, '<mark> <level>', the newest first
--- ARGV: mark, level, polls, silence after which earlier prices no longer count, ms
+-- KEYS[1] limit_seen:{<pair>}: the last prices, '<mark> <level>', newest first
+-- ARGV: mark, level, polls, ms without a price after which earlier prices no longer count
 --
--- A price counts once, however often it is looked at: by its mark.
+-- A price counts once, however often it is recorded: the mark identifies it.
 local last = redis.call('LINDEX', KEYS[1], 0)
 if not last or string.match(last, '^%S+') ~= ARGV[1] then
   redis.call('LPUSH', KEYS[1], ARGV[1] .. ' ' .. ARGV[2])
@@ -13,7 +13,7 @@ end
 local seen = redis.call('LRANGE', KEYS[1], 0, ARGV[3] - 1)
 if #seen < tonumber(ARGV[3]) then return '' end
 
--- The lowest of the last ones is the price that has held.
+-- The lowest of the last prices is the level that has held.
 local lowest = nil
 for _, entry in ipairs(seen) do
   local level = string.match(entry, '%S+$')

@@ -1,4 +1,4 @@
--- Returns the pairs that have levels or claims, and forgets the others: limit_pairs may name pairs that no longer do.
+-- Returns the pairs that have levels or claims, and removes from limit_pairs those that no longer do.
 local busy = {}
 for _, pair in ipairs(redis.call('SMEMBERS', 'limit_pairs')) do
   local tag = '{' .. pair .. '}'

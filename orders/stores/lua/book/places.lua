@@ -1,20 +1,21 @@
--- Functions for the scripts that move orders which wait: where in the book one is, and how it gets there and away.
+-- Functions that add waiting orders to the order book and remove them, for the scripts that move orders.
 --
 -- | key | what is done to it |
 -- |---|---|
--- | limit_bucket:{<pair>}:<price> | sorted set: orders that rest at a price, by since when, then by id |
+-- | limit_bucket:{<pair>}:<price> | sorted set: orders that rest at a price, by time priority, then by id |
 -- | limit_levels:{<pair>} | sorted set: prices that have a bucket, by level |
 -- | limit:{<pair>}:<order id> | hash: price and amount of a resting order |
 -- | limit_pairs | set: pairs that may have levels |
--- | snipe:{<mint>}:<index> | sorted set: armed orders by what they watch, from which value on |
--- | snipe:{<mint>}:windows, :pairs | sets: the windows that have an index `volume:`, the pairs that have a `price:` |
--- | waiting:expiring | sorted set: waiting orders that expire, by when |
+-- | snipe:{<mint>}:<index> | sorted set: armed orders by the threshold they wait for |
+-- | snipe:{<mint>}:windows, :pairs | sets: windows that have a `volume:` index, pairs that have a `price:` index |
+-- | waiting:expiring | sorted set: waiting orders that expire, by expiry time |
 --
--- A place is a text: 'limit <pair> <price>', or 'snipe <mint> <index>'.  `rest` and `watch` return where the order is,
--- `leave` wants it back; an order is in one place at a time.
+-- A place is a string: 'limit <pair> <price>' or 'snipe <mint> <index>'.  `rest` and `watch` return the place of the
+-- order, and `leave` takes it as an argument.  An order is in one place at a time.
 local NAMED = {volume = 'windows', price = 'pairs'}
 
--- The set that names an index of which a token may have several, and the name: whoever looks at a token finds them all.
+-- Returns the set that lists an index family of which a token may have several, and the name of this index in it.
+-- All such indexes of a token can be found through that set.
 local function named(mint, index)
   local family, name = string.match(index, '^(%a+):(%S+)$')
   if family then return 'snipe:{' .. mint .. '}:' .. NAMED[family], name end

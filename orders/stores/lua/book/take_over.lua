@@ -1,7 +1,7 @@
--- Takes over the claims whose taker has let their lease run out.
+-- Takes over the claims whose lease has expired.
 --
 -- KEYS[1] limit_claims:{<pair>}, see claim.lua.  ARGV: now, the new lease
--- Returns the name of each, and what is on record of it without its lease.
+-- Returns the name of each claim, and its record without the lease.
 local found, all = {}, redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
   local lease, rest = string.match(all[i+1], '^(%d+) (.*)$')
