@@ -145,6 +145,9 @@ async def opened(address: str, deadline: Deadline) -> ClientConnection:
             raise Broken(str(reason)) from None
         raise Unreadable(f"{address} answered {reason.response.status_code}, and opened no socket") from None
     except (WebSocketException, OSError) as reason:
+        if deadline.trouble:
+            # The caller's time ran out while it opened: what was wrong before that is what was wrong.
+            deadline.check()
         raise Broken(str(reason) or "it did not open in time") from None
 
 

@@ -167,7 +167,7 @@ def test_a_launch_does_not_wait_for_beat(bench, monkeypatch):
 def test_a_defect_in_one_order_leaves_its_neighbours_alone(bench, monkeypatch, stage):
     bench.quote_all()
     poisonous, *others = bench.place(4)
-    module, name = {"route": ("orders.flow.routes", "chosen"), "sign": ("orders.flow.execution", "sign")}[stage]
+    module, name = {"route": ("orders.flow.routes", "chosen"), "sign": ("orders.flow.building", "sign")}[stage]
     real = getattr(__import__(module, fromlist=[name]), name)
 
     def fails(first, *rest):

@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 from django.test import override_settings
 
-from orders.flow import dbsync, execution, limits, recovery, settlement, sniping, waiting
+from orders.flow import building, dbsync, limits, recovery, settlement, sniping, waiting
 from routing import group, store
 from routing.store import now_ms
 from tests.orders.bench import forget_wiring
@@ -97,7 +97,7 @@ def set_up() -> Iterator[None]:
     with ExitStack() as all_of_it:
         all_of_it.enter_context(override_settings(**SETTINGS))
         for where, name, instead in (
-            (execution, "chain", lambda: stage.on.chain),
+            (building, "chain", lambda: stage.on.chain),
             (settlement, "chain", lambda: stage.on.chain),
             (limits, "now_ms", lambda: now_ms() + stage.on.ahead_ms),
             (waiting, "now_ms", lambda: now_ms() + stage.on.ahead_ms),
