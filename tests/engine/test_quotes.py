@@ -59,6 +59,13 @@ def test_a_pool_that_cannot_pay_is_left_out_of_the_offers():
     assert [offer.quote.venue for offer in offers([empty, quote("METEORA")], 1_000)] == ["METEORA"]
 
 
+@pytest.mark.parametrize("price", ["0", "-1"])
+def test_a_quote_without_a_price_makes_no_offer(price):
+    assert [offer.quote.venue for offer in offers([quote(price=price), quote("METEORA")], 1_000)] == ["METEORA"]
+    with pytest.raises(NoQuote):
+        offers([quote(price=price)], 1_000)
+
+
 def test_no_offer_at_all_says_what_each_venue_lacked():
     with pytest.raises(CannotFill, match="RAYDIUM: the amount is too small"):
         offers([quote("RAYDIUM", pool=ConstantProduct(10**12, 1))], 1_000)
