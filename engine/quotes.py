@@ -96,12 +96,13 @@ def best(quotes: Iterable[Quote]) -> Quote | None:
 def offers(quotes: Iterable[Quote], amount_in: int) -> list[Offer]:
     """Apply the quotes to `amount_in` base units, best first.
 
-    A quote without a positive price is no quote, whatever its pool would pay.  Raises NoQuote when there are no quotes,
-    CannotFill when no pool can fill the amount.
+    A quote whose price less fee is not positive is no quote, whatever its pool would pay.
+
+    Raises NoQuote when there are no quotes, CannotFill when no pool can fill the amount.
     """
     found, reasons = [], []
     for quote in quotes:
-        if quote.price <= 0:
+        if quote.net_price <= 0:
             continue
         try:
             found.append(Offer(quote, quote.pool.out(amount_in, quote.fee_bps)))

@@ -59,11 +59,12 @@ def test_a_pool_that_cannot_pay_is_left_out_of_the_offers():
     assert [offer.quote.venue for offer in offers([empty, quote("METEORA")], 1_000)] == ["METEORA"]
 
 
-@pytest.mark.parametrize("price", ["0", "-1"])
-def test_a_quote_without_a_price_makes_no_offer(price):
-    assert [offer.quote.venue for offer in offers([quote(price=price), quote("METEORA")], 1_000)] == ["METEORA"]
+@pytest.mark.parametrize(("price", "fee_bps"), [("0", 25), ("-1", 25), ("155", 10_000)])
+def test_a_quote_that_leaves_nothing_makes_no_offer(price, fee_bps):
+    nothing = quote(price=price, fee_bps=fee_bps)
+    assert [offer.quote.venue for offer in offers([nothing, quote("METEORA")], 1_000)] == ["METEORA"]
     with pytest.raises(NoQuote):
-        offers([quote(price=price)], 1_000)
+        offers([nothing], 1_000)
 
 
 def test_no_offer_at_all_says_what_each_venue_lacked():
