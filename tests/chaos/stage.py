@@ -36,8 +36,14 @@ WITH off AS (UPDATE django_celery_beat_periodictask SET enabled = false WHERE na
 UPDATE django_celery_beat_periodictasks SET last_update = now()
 """
 """Nobody takes stock of the book, until which beat would have come round once a minute."""
+IN_FLIGHT = """
+SELECT count(*) FROM orders_order WHERE status IN ('triggered', 'routing', 'building', 'submitted')
+    OR (status = 'pending' AND type = 'market')
+"""
 PAUSE_S = 3.0
 """How long it takes until every process knows, and what fired just before is on its way."""
+STILL_S = 30.0
+"""How long what is on its way may take to end.  What moves later, while everything is read, is judged as wrong."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +142,16 @@ class Stage:
         with self.postgres.connect() as db:
             db.execute(PAUSE)
         self.injector.run(PAUSE_S, self.tick)
+        self.await_stillness()
         self.audience.tell("read")
         self.wait(lambda: self.audience.has_left, READ_S, "everything is read")
+
+    def await_stillness(self) -> None:
+        """Wait until nothing is in flight, or until whatever is has had its time."""
+        deadline = time.monotonic() + STILL_S
+        with self.postgres.connect() as db:
+            while db.execute(IN_FLIGHT).fetchone() != (0,) and time.monotonic() < deadline:
+                self.injector.run(SHOW_S / 10, self.tick)
 
     def await_phase(self, phase: str, seconds: float) -> None:
         """Wait until the clients have come so far."""

@@ -11,13 +11,15 @@ from tests.chaos.control.tasks import execute
 EVERY_S = 0.2
 FAR = 10**11
 PENDING = ("pending",)
-WAITING = "SELECT * FROM orders_order WHERE status = 'pending' AND type <> 'market'"
+WAITING = """
+SELECT * FROM orders_order WHERE status = 'pending' AND type <> 'market' AND NOT EXISTS (SELECT FROM orders_pause)
+"""
 
 log = logging.getLogger(__name__)
 
 
 def watch() -> None:
-    """Look at everything that waits, for ever."""
+    """Look at everything that waits, for ever, unless everything is paused."""
     while True:
         try:
             for order in book.sql(WAITING):
