@@ -6,6 +6,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config import env, logs, values
 from config.layer import Parser
+from engine.lifecycle import Status
+from engine.orders import TimeInForce
 
 try:
     ENV = env.load()
@@ -199,12 +201,16 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": [
+        "orders.api.components.with_components",
+        "drf_spectacular.hooks.postprocess_schema_enums",
+    ],
     "ENUM_NAME_OVERRIDES": {
-        "StatusEnum": "orders.api.words.STATUSES",
-        "ReadinessEnum": "orders.api.words.READINESS",
-        "TimeInForceEnum": "orders.api.words.LIVES",
-        "SniperTimeInForceEnum": "orders.api.words.SNIPER_LIVES",
-        "ErrorCodeEnum": "orders.api.words.FAILURES",
+        "StatusEnum": [*Status],
+        "ReadinessEnum": ["ready", "degraded"],
+        "TimeInForceEnum": [*TimeInForce],
+        "SniperTimeInForceEnum": "orders.api.described.SNIPER_LIVES",
+        "ErrorCodeEnum": "orders.api.errors.CODES",
     },
 }
 

@@ -1,4 +1,4 @@
 """The domain rules of orders, quotes and events.
 
-Pure: standard library only; time, randomness and waiting are passed in as arguments.
+Pure: the standard library, and msgspec for the shape of events; time, randomness and waiting are arguments.
 """

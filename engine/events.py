@@ -1,19 +1,37 @@
-"""Build the events that clients receive at each stage.  Amounts are decimal strings."""
+"""Build the events that clients receive at each stage; their shapes are in `event_kinds`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+from msgspec import to_builtins
+
+from engine.event_kinds import (
+    AMENDABLE,
+    Amended,
+    Building,
+    Change,
+    Confirmed,
+    Expired,
+    Failed,
+    Fees,
+    Offer,
+    Pending,
+    PriceSeen,
+    Retry,
+    Routing,
+    Triggered,
+    Wait,
+)
 from engine.failures import Failure
-from engine.lifecycle import Status
 from engine.money import BPS, plain, price_of, shortfall_bps, shown
 from engine.orders import Order
-from engine.quotes import Offer, Pair, Quote
+from engine.quotes import Offer as Offered
+from engine.quotes import Pair, Quote
 from engine.triggers import Sighting
-
-Facts = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,159 +51,122 @@ def moment(epoch_ms: int) -> str:
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def event(
-    order_id: str, epoch: int, seq: int, status: Status, at: int, attempt: int, facts: Mapping[str, Any]
-) -> Facts:
-    """Build an event; `at` is in epoch milliseconds, `attempt` is 0 until the first try.
-
-    `epoch` and `seq` identify the event permanently.  The order of the first fields is fixed: some readers find them by
-    position.
-    """
-    return {
-        "orderId": order_id,
-        "epoch": epoch,
-        "seq": seq,
-        "status": status,
-        "at": moment(at),
-        "attempt": attempt,
-        **facts,
-    }
-
-
-def pending(order: Order) -> Facts:
-    """Describe the order as it was requested."""
-    return {
-        "type": order.type,
-        "pair": order.pair.name,
-        "amountIn": shown(order.amount_in, order.pair.token_in),
-        "slippageBps": order.slippage_bps,
-        **({"deadline": moment(order.deadline)} if order.deadline else {}),
+def pending(order: Order) -> Pending:
+    """State the order as it was requested."""
+    return Pending(
+        type=order.type,
+        pair=order.pair.name,
+        amount_in=shown(order.amount_in, order.pair.token_in),
+        slippage_bps=order.slippage_bps,
+        deadline=moment(order.deadline) if order.deadline else None,
         **terms(order),
-    }
+    )
 
 
-def terms(order: Order) -> Facts:
-    """Describe what a limit or sniper order waits for and for how long; empty for a market order."""
+def terms(order: Order) -> dict[str, Any]:
+    """Return the fields of `pending` that a limit or sniper order adds: what it waits for and for how long."""
     if not order.waits:
         return {}
     stated = {
-        "limitPrice": order.limit_price and plain(order.limit_price),
-        "maxPrice": order.max_price and plain(order.max_price),
-        "timeInForce": order.time_in_force,
-        "expiresAt": order.expires_at and moment(order.expires_at),
+        "limit_price": order.limit_price and plain(order.limit_price),
+        "max_price": order.max_price and plain(order.max_price),
+        "time_in_force": order.time_in_force,
+        "expires_at": order.expires_at and moment(order.expires_at),
         "trigger": [condition.as_dict() for condition in order.trigger] or None,
-        "allowUnknown": order.allow_unknown or None,
+        "allow_unknown": order.allow_unknown or None,
     }
     return {name: value for name, value in stated.items() if value is not None}
 
 
-def price_seen(order: Order, seen: Sighting) -> Facts:
-    """Describe the price that triggered a limit order: BEST, its age, and for how many polls it had held."""
-    return {
-        "trigger": {
-            "kind": "price",
-            "venue": seen.venue,
-            "price": plain(seen.price),
-            "limitPrice": plain(order.limit_price) if order.limit_price else None,
-            "observedAt": moment(seen.observed_at),
-            "ageMs": max(0, seen.seen_at - seen.observed_at),
-            "polls": seen.polls,
-        }
-    }
+def price_seen(order: Order, seen: Sighting) -> Triggered:
+    """State the price that triggered a limit order: BEST, its age, and for how many polls it had held."""
+    return Triggered(
+        PriceSeen(
+            venue=seen.venue,
+            price=plain(seen.price),
+            limit_price=plain(order.limit_price or Decimal()),
+            observed_at=moment(seen.observed_at),
+            age_ms=max(0, seen.seen_at - seen.observed_at),
+            polls=seen.polls,
+        )
+    )
 
 
-def amended(before: Order, after: Order) -> Facts:
-    """Describe which terms of a resting order an amendment changed, with the old and new values."""
-    old, new = pending(before), pending(after)
+def amended(before: Order, after: Order) -> Amended:
+    """State which terms of a resting order an amendment changed, with the old and new values."""
+    old, new = to_builtins(pending(before)), to_builtins(pending(after))
     changed = [name for name in AMENDABLE if old.get(name) != new.get(name)]
-    return {"amended": {name: {"from": old.get(name), "to": new.get(name)} for name in changed}}
+    return Amended({name: Change(old.get(name), new.get(name)) for name in changed})
 
 
-AMENDABLE = ("amountIn", "limitPrice", "maxPrice", "expiresAt")
-"""Facts of `pending` that an amendment may change."""
-
-
-def returned(code: str, message: str, wait_ms: int) -> Facts:
-    """Give the reason why a triggered order rests again, and for how long it cannot trigger."""
-    return {"returned": {"code": code, "message": message, "inMs": wait_ms}}
-
-
-def cancelled(reason: str) -> Facts:
-    """Give the reason for the cancellation: who or what caused it."""
-    return {"reason": reason}
-
-
-def expired(order: Order) -> Facts:
+def expired(order: Order) -> Expired:
     """Give the expiry time that has passed."""
-    return {"reason": "expiresAt has passed", "expiresAt": moment(order.expires_at or 0)}
+    return Expired("expiresAt has passed", moment(order.expires_at or 0))
 
 
-def quoted(quote: Quote, now: int, amount_out: str) -> Facts:
-    """Describe one venue's quote at the moment it was used."""
-    return {
-        "venue": quote.venue,
-        "price": plain(quote.price),
-        "feeBps": quote.fee_bps,
-        "netPrice": plain(quote.net_price),
-        "ageMs": quote.age(now),
-        "amountOut": amount_out,
-    }
+def quoted(quote: Quote, now: int, amount_out: str) -> Offer:
+    """State one venue's quote at the moment it was used."""
+    return Offer(
+        venue=quote.venue,
+        price=plain(quote.price),
+        fee_bps=quote.fee_bps,
+        net_price=plain(quote.net_price),
+        age_ms=quote.age(now),
+        amount_out=amount_out,
+    )
 
 
-def routing(order: Order, offers: Sequence[Offer], missing: Sequence[str], source: str, reason: str, now: int) -> Facts:
-    """Describe the routing decision: venue, reason, the quotes compared, and the venues without a usable quote."""
+def routing(
+    order: Order, offers: Sequence[Offered], missing: Sequence[str], source: str, reason: str, now: int
+) -> Routing:
+    """State the routing decision: venue, reason, the quotes compared, and the venues without a usable quote."""
     token = order.pair.token_out
-    return {
-        "venue": offers[0].quote.venue,
-        "reason": reason,
-        "source": source,
-        "quotes": [quoted(offer.quote, now, shown(offer.amount_out, token)) for offer in offers],
-        "missing": list(missing),
-    }
+    return Routing(
+        venue=offers[0].quote.venue,
+        reason=reason,
+        source=source,
+        quotes=tuple([quoted(offer.quote, now, shown(offer.amount_out, token)) for offer in offers]),
+        missing=tuple(missing),
+    )
 
 
-def retrying(failure: Failure, wait_ms: int) -> Facts:
+def retry(failure: Failure, wait_ms: int) -> Retry:
     """Give the failure and the wait before the next try."""
-    return {"retry": {"code": failure.code, "message": failure.message, "inMs": wait_ms}}
+    return Retry(Wait(failure.code, failure.message, wait_ms))
 
 
-def building(order: Order, venue: str, expected_out: int, minimum_out: int) -> Facts:
+def building(order: Order, venue: str, expected_out: int, minimum_out: int) -> Building:
     """Give the expected output and the minimum the order accepts."""
     token = order.pair.token_out
-    return {
-        "venue": venue,
-        "expectedOut": shown(expected_out, token),
-        "minimumOut": shown(minimum_out, token),
-        "quotedPrice": plain(price_of(order.amount_in, expected_out, order.pair.token_in, token)),
-    }
+    return Building(
+        venue=venue,
+        expected_out=shown(expected_out, token),
+        minimum_out=shown(minimum_out, token),
+        quoted_price=plain(price_of(order.amount_in, expected_out, order.pair.token_in, token)),
+    )
 
 
-def submitted(venue: str, signature: str, last_valid_height: int) -> Facts:
-    """Identify the transaction, and the block height until which it is valid."""
-    return {"venue": venue, "txHash": signature, "lastValidBlockHeight": last_valid_height}
-
-
-def confirmed(pair: Pair, amount_in: int, expected_out: int, fee_bps: int, fill: Fill) -> Facts:
-    """Describe the fill: the amounts, the slippage against the quote, and the fees."""
+def confirmed(pair: Pair, amount_in: int, expected_out: int, fee_bps: int, fill: Fill) -> Confirmed:
+    """State the fill: the amounts, the slippage against the quote, and the fees."""
     token_in, token_out = pair.token_in, pair.token_out
-    return {
-        "venue": fill.venue,
-        "txHash": fill.signature,
-        "slot": fill.slot,
-        "amountIn": shown(amount_in, token_in),
-        "amountOut": shown(fill.amount_out, token_out),
-        "executedPrice": plain(price_of(amount_in, fill.amount_out, token_in, token_out)),
-        "slippageBps": plain(shortfall_bps(expected_out, fill.amount_out)),
-        "fees": {
-            "venueFeeBps": fee_bps,
+    return Confirmed(
+        venue=fill.venue,
+        tx_hash=fill.signature,
+        slot=fill.slot,
+        amount_in=shown(amount_in, token_in),
+        amount_out=shown(fill.amount_out, token_out),
+        executed_price=plain(price_of(amount_in, fill.amount_out, token_in, token_out)),
+        slippage_bps=plain(shortfall_bps(expected_out, fill.amount_out)),
+        fees=Fees(
+            venue_fee_bps=fee_bps,
             # The pool deducts its fee from the input before the swap, rounded up.
-            "venueFee": shown(-(-amount_in * fee_bps // BPS), token_in),
-            "venueFeeToken": token_in.symbol,
-            "networkFeeLamports": fill.fee_lamports,
-        },
-    }
+            venue_fee=shown(-(-amount_in * fee_bps // BPS), token_in),
+            venue_fee_token=token_in.symbol,
+            network_fee_lamports=fill.fee_lamports,
+        ),
+    )
 
 
-def failed(failure: Failure) -> Facts:
+def failed(failure: Failure) -> Failed:
     """Give the failure's code, its message, and whether a replay may help."""
-    return {"code": failure.code, "message": failure.message, "replayMayHelp": failure.replayable}
+    return Failed(failure.code, failure.message, failure.replayable)

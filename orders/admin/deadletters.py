@@ -17,6 +17,7 @@ from orders.admin.timeline import told
 from orders.admin.wording import link, moment
 from orders.flow import dead_letters
 from orders.models import ArchivedOrder, DeadLetter, Order
+from orders.stores import event_codec
 
 
 class ByOutlook(admin.SimpleListFilter):
@@ -77,7 +78,7 @@ class DeadLetterAdmin(ReadOnly):
     ) -> HttpResponse:
         """Add the history and the replay button to the page."""
         letter: DeadLetter = context["original"]
-        context["timeline"] = told(letter.history)
+        context["timeline"] = told(list(map(event_codec.today, letter.history)))
         context["may_replay"] = self.has_replay_permission(request) and may_be_asked(letter)
         page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return page

@@ -45,7 +45,7 @@ def asked(first: Event) -> str:
 def became(history: Sequence[Event]) -> str:
     """Describe the outcome so far, as the end of a sentence."""
     last = history[-1]
-    teller = ENDS.get(last["status"], under_way)
+    teller = ENDS.get(last["kind"], under_way)
     return teller(history, last)
 
 
@@ -55,7 +55,7 @@ def confirmed(history: Sequence[Event], last: Event) -> str:
     bps = last["slippageBps"]
     against = f"{bps} bps below the quote" if not bps.startswith("-") else f"{bps[1:]} bps better than the quote"
     against = "exactly as quoted" if bps == "0" else against
-    chosen = next((event["reason"] for event in reversed(history) if event.get("quotes")), "")
+    chosen = next((event["reason"] for event in reversed(history) if event["kind"] == "routing"), "")
     got = f"got {last['amountOut']} {bought} on {last['venue']} at {last['executedPrice']}, {against}, {took(history)}"
     return f"{got}{tried(last)}{f'; {chosen}' if chosen else ''}."
 
@@ -73,33 +73,53 @@ def given_up(history: Sequence[Event], last: Event) -> str:
 
 def pending(history: Sequence[Event], last: Event) -> str:
     """Say what it waits for."""
-    pause = pauses().of(history[0].get("pair", ""))
-    held = f"; {pause[0]} is paused ({pause[1]}), so it does not fire" if pause else ""
-    if returned := last.get("returned"):
-        return f"fired in vain and rests again: {returned['message']} ({returned['code']}){held}."
     if history[0].get("type", "market") == "market":
         return "was accepted and waits for a worker."
     until = f" until {history[0]['expiresAt']}" if history[0].get("expiresAt") else ""
-    return f"rests{until}: what it waits for has not come yet{held}."
+    return f"rests{until}: what it waits for has not come yet{held(history)}."
+
+
+def returned(history: Sequence[Event], last: Event) -> str:
+    """Say why it rests again."""
+    why = last["returned"]
+    return f"fired in vain and rests again: {why['message']} ({why['code']}){held(history)}."
+
+
+def held(history: Sequence[Event]) -> str:
+    """Say that its pair is paused, if it is."""
+    pause = pauses().of(history[0].get("pair", ""))
+    return f"; {pause[0]} is paused ({pause[1]}), so it does not fire" if pause else ""
 
 
 def under_way(history: Sequence[Event], last: Event) -> str:
-    """Say which step it is at, and what went wrong before, if anything did."""
-    if retry := last.get("retry"):
-        wrong = f"{retry['message']} ({retry['code']})"
-        return f"is tried again in {retry['inMs']} ms, after try {last['attempt']} failed: {wrong}."
-    if last["status"] == Status.SUBMITTED:
-        return f"was sent to {last['venue']} as transaction {last['txHash']} and waits for the chain."
+    """Say which step it is at."""
     return f"is {last['status']}, try {last['attempt']}."
 
 
+def retry(history: Sequence[Event], last: Event) -> str:
+    """Say what went wrong and when it is tried again."""
+    again = last["retry"]
+    wrong = f"{again['message']} ({again['code']})"
+    return f"is tried again in {again['inMs']} ms, after try {last['attempt']} failed: {wrong}."
+
+
+def submitted(history: Sequence[Event], last: Event) -> str:
+    """Say where it was sent."""
+    return f"was sent to {last['venue']} as transaction {last['txHash']} and waits for the chain."
+
+
 ENDS = {
-    Status.CONFIRMED: confirmed,
-    Status.FAILED: failed,
-    Status.CANCELLED: given_up,
-    Status.EXPIRED: given_up,
-    Status.PENDING: pending,
+    "pending": pending,
+    "amended": pending,
+    "returned": returned,
+    "retry": retry,
+    "submitted": submitted,
+    "confirmed": confirmed,
+    "failed": failed,
+    "cancelled": given_up,
+    "expired": given_up,
 }
+"""What tells of an order's state, by the kind of its last event."""
 
 
 def took(history: Sequence[Event]) -> str:
@@ -115,7 +135,7 @@ def tried(last: Event) -> str:
 
 def fired(history: Sequence[Event]) -> list[str]:
     """Describe what last triggered the order, and the results of its token checks."""
-    event = next((event for event in reversed(history) if event["status"] == Status.TRIGGERED), None)
+    event = next((event for event in reversed(history) if event["kind"] == "triggered"), None)
     if event is None:
         return []
     return [f"Fired on: {terminal.triggered(event)}.", *map(gate, event.get("gates") or [])]

@@ -11,7 +11,7 @@ from orders import models
 from orders.admin import story
 from orders.admin.wording import moment, seconds
 from orders.flow import dead_letters
-from orders.stores import history
+from orders.stores import event_codec, history
 from routing.store import StoreError
 
 # Listed here because jsonb does not keep the order of its keys.
@@ -71,7 +71,7 @@ def stages(events: Sequence[Mapping[str, Any]]) -> list[Stage]:
 
 
 def stage(event: Mapping[str, Any], at: datetime, earlier: datetime) -> Stage:
-    facts = {name: value for name, value in history.facts_of(event).items() if name != "quotes"}
+    facts = {name: value for name, value in event_codec.facts_of(event).items() if name not in ("kind", "quotes")}
     return Stage(
         seq=event["seq"],
         status=event["status"],

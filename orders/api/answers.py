@@ -1,304 +1,296 @@
-"""What a client reads: the documented shape of every answer."""
+"""What the API answers, one class for each answer; its description and the client's classes follow from these."""
 
-# ruff: noqa: N815 - fields are spelled as clients read them
+from typing import Annotated, Any, Literal
 
-from typing import Any
+from msgspec import UNSET, Meta, UnsetType
 
-from drf_spectacular.utils import extend_schema_field
-from rest_framework import serializers
+from engine.event_kinds import Conditions, Count, Decimals, Gate, Id, Moment, Offer, PairName, Signature, Value, Venue
+from engine.lifecycle import Status
+from engine.orders import SLIPPAGE_MAX_BPS, OrderType, TimeInForce
+from engine.triggers import WINDOW_MAX_S
+from orders.api.errors import CODES, SHOWN_MAX
+from orders.api.fields import CLIENT_ORDER_ID
+from routing.models import MINT_MAX
 
-from engine.orders import SLIPPAGE_MAX_BPS
-from engine.triggers import WINDOW_MAX_S, Kind
-from orders.api.errors import SHOWN_MAX
-from orders.api.events import Events, GateSerializer, OfferSerializer
-from orders.api.fields import LIST_SCHEMA
-from orders.api.words import (
-    FAILURES,
-    LIVES,
-    PROBLEMS,
-    READINESS,
-    STATUSES,
-    TYPES,
-    VENUE_NAMES,
-    ClientOrderId,
-    Decimals,
-    Mint,
-    PairName,
-    Signature,
-    SocketURL,
-    TokenName,
-    choices,
-)
+Url = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
+SocketUrl = Annotated[str, Meta(pattern=r"^wss?://[^/]+/ws/[0-9a-f-]{36}$")]
+TokenName = Annotated[str, Meta(min_length=1, max_length=MINT_MAX)]
+Mint = Annotated[str, Meta(pattern="^[1-9A-HJ-NP-Za-km-z]{32,44}$")]
+ClientOrderId = Annotated[str, Meta(pattern=CLIENT_ORDER_ID)]
+Slippage = Annotated[int, Meta(ge=0, le=SLIPPAGE_MAX_BPS)]
+Above0 = Annotated[int, Meta(ge=1)]
+Shown = Annotated[str, Meta(max_length=SHOWN_MAX)]
+Words = Annotated[str, Meta(min_length=1)]
 
 
-class LinksSerializer(serializers.Serializer[Any]):
+class Links(Value, frozen=True):
     """Where to go on from here."""
 
-    self = serializers.URLField()
-    events = serializers.URLField()
-    ws = SocketURL(help_text="WebSocket that streams the order's events from the first.")
+    self: Url
+    events: Url
+    ws: Annotated[SocketUrl, Meta(description="WebSocket that streams the order's events from the first.")]
 
 
-class AcceptedSerializer(serializers.Serializer[Any]):
+class Accepted(Value, frozen=True):
     """An accepted order."""
 
-    orderId = serializers.UUIDField()
-    status = serializers.ChoiceField(choices=STATUSES)
-    createdAt = serializers.DateTimeField()
-    links = LinksSerializer()
+    order_id: Id
+    status: Status
+    created_at: Moment
+    links: Links
 
 
-class FieldErrorSerializer(serializers.Serializer[Any]):
+class FieldError(Value, frozen=True):
     """What is wrong with one field."""
 
-    field = serializers.CharField(max_length=SHOWN_MAX)
-    value = serializers.CharField(allow_null=True, max_length=SHOWN_MAX)
-    message = serializers.CharField(min_length=1)
-    accepted = serializers.CharField(min_length=1)
+    field: Shown
+    value: Shown | None
+    message: Words
+    accepted: Words
 
 
-class ErrorBodySerializer(serializers.Serializer[Any]):
+class ErrorBody(Value, frozen=True):
     """What went wrong."""
 
-    code = serializers.ChoiceField(choices=FAILURES)
-    message = serializers.CharField(min_length=1)
-    fields = FieldErrorSerializer(many=True)  # type: ignore[assignment]
+    code: Annotated[str, Meta(extra_json_schema={"enum": list(CODES)})]
+    message: Words
+    fields: tuple[FieldError, ...]
 
 
-class ErrorSerializer(serializers.Serializer[Any]):
+class Error(Value, frozen=True):
     """Every error of this API."""
 
-    error = ErrorBodySerializer()
+    error: ErrorBody
 
 
-class EventsSerializer(serializers.Serializer[Any]):
+class Events(Value, frozen=True):
     """An order's events, oldest first."""
 
-    orderId = serializers.UUIDField()
-    rewoundTo = serializers.IntegerField(
-        min_value=1, allow_null=True, help_text="Events past it that were seen belong to the order no longer."
-    )
-    events = Events()
+    order_id: Id
+    rewound_to: Annotated[
+        Above0 | None, Meta(description="Events past it that were seen belong to the order no longer.")
+    ]
+    events: Annotated[list[Any], Meta(extra_json_schema={"items": {"$ref": "#/components/schemas/Event"}})]
 
 
-class RestingSerializer(serializers.Serializer[Any]):
+class Resting(Value, frozen=True):
     """What an order that waits is waiting beside."""
 
-    best = Decimals(allow_null=True, help_text="BEST: the best price less fee that venues last quoted.")
-    ageMs = serializers.IntegerField(
-        min_value=0, allow_null=True, required=False, help_text="Its age; limit orders only."
-    )
-    awayBps = Decimals(
-        allow_null=True,
-        required=False,
-        help_text="How far BEST must still rise to the limit price, in bps of BEST; 0 once it is there.  "
-        "Limit orders only.",
-    )
+    best: Annotated[Decimals | None, Meta(description="BEST: the best price less fee that venues last quoted.")]
+    age_ms: Annotated[Count | UnsetType | None, Meta(description="Its age; limit orders only.")] = UNSET
+    away_bps: Annotated[
+        Decimals | UnsetType | None,
+        Meta(
+            description="How far BEST must still rise to the limit price, in bps of BEST; 0 once it is there.  "
+            "Limit orders only."
+        ),
+    ] = UNSET
 
 
-@extend_schema_field(LIST_SCHEMA)
-class ConditionsField(serializers.ListField):
-    """The conditions of a sniper order."""
-
-
-class OrderSerializer(serializers.Serializer[Any]):
+class Order(Value, frozen=True):
     """An order as it stands; a term that its type does not have is null."""
 
-    orderId = serializers.UUIDField()
-    clientOrderId = ClientOrderId(allow_null=True)
-    type = serializers.ChoiceField(choices=TYPES)
-    pair = PairName()
-    tokenIn = TokenName()
-    tokenOut = TokenName()
-    amount = Decimals()
-    slippageBps = serializers.IntegerField(min_value=0, max_value=SLIPPAGE_MAX_BPS)
-    deadline = serializers.DateTimeField(allow_null=True, help_text="Of a market order: by when it must be tried.")
-    limitPrice = Decimals(allow_null=True)
-    maxPrice = Decimals(allow_null=True)
-    timeInForce = serializers.ChoiceField(choices=LIVES, allow_null=True)
-    expiresAt = serializers.DateTimeField(allow_null=True)
-    trigger = ConditionsField(allow_null=True)
-    allowUnknown = serializers.BooleanField(allow_null=True)
-    status = serializers.ChoiceField(choices=STATUSES)
-    seq = serializers.IntegerField(min_value=1)
-    epoch = serializers.IntegerField(min_value=0)
-    attempt = serializers.IntegerField(min_value=0)
-    createdAt = serializers.DateTimeField()
-    updatedAt = serializers.DateTimeField()
-    venue = serializers.ChoiceField(choices=VENUE_NAMES, allow_null=True)
-    txHash = Signature(allow_null=True)
-    result = serializers.DictField(help_text="Facts of the last event.")
-    replayOf = serializers.UUIDField(allow_null=True)
-    resting = RestingSerializer(allow_null=True, help_text="Of an order that waits; null once it has fired or ended.")
-    links = LinksSerializer()
+    order_id: Id
+    client_order_id: ClientOrderId | None
+    type: OrderType
+    pair: PairName
+    token_in: TokenName
+    token_out: TokenName
+    amount: Decimals
+    slippage_bps: Slippage
+    deadline: Annotated[Moment | None, Meta(description="Of a market order: by when it must be tried.")]
+    limit_price: Decimals | None
+    max_price: Decimals | None
+    time_in_force: TimeInForce | None
+    expires_at: Moment | None
+    trigger: Conditions | None
+    allow_unknown: bool | None
+    status: Status
+    seq: Above0
+    epoch: Count
+    attempt: Count
+    created_at: Moment
+    updated_at: Moment
+    venue: Venue | None
+    tx_hash: Signature | None
+    result: Annotated[dict[str, Any], Meta(description="Kind and facts of the last event.")]
+    replay_of: Id | None
+    resting: Annotated[Resting | None, Meta(description="Of an order that waits; null once it has fired or ended.")]
+    links: Links
 
 
-class EstimatedFillSerializer(serializers.Serializer[Any]):
+class EstimatedFill(Value, frozen=True):
     """What an order would get this moment."""
 
-    venue = serializers.ChoiceField(choices=VENUE_NAMES)
-    reason = serializers.CharField(help_text="Why this venue.")
-    price = Decimals(help_text="The venue's price before its fee.")
-    feeBps = serializers.IntegerField(min_value=0)
-    fee = Decimals(help_text="In tokenIn.")
-    expectedPrice = Decimals(help_text="What the fill comes to: tokenOut per tokenIn, fee and impact paid.")
-    expectedOut = Decimals()
-    minimumOut = Decimals(help_text="The least the order accepts: by its slippage, and by its own price.")
-    impactBps = Decimals(help_text="What the order's own size costs it, in bps.")
-    ageMs = serializers.IntegerField(min_value=0, help_text="Age of the quote.")
-    fresh = serializers.BooleanField(help_text="Whether the order would be routed on it at once.")
-    quotes = OfferSerializer(many=True, help_text="What it was chosen from, the best first.")
+    venue: Venue
+    reason: Annotated[str, Meta(description="Why this venue.")]
+    price: Annotated[Decimals, Meta(description="The venue's price before its fee.")]
+    fee_bps: Count
+    fee: Annotated[Decimals, Meta(description="In tokenIn.")]
+    expected_price: Annotated[
+        Decimals, Meta(description="What the fill comes to: tokenOut per tokenIn, fee and impact paid.")
+    ]
+    expected_out: Decimals
+    minimum_out: Annotated[
+        Decimals, Meta(description="The least the order accepts: by its slippage, and by its own price.")
+    ]
+    impact_bps: Annotated[Decimals, Meta(description="What the order's own size costs it, in bps.")]
+    age_ms: Annotated[Count, Meta(description="Age of the quote.")]
+    fresh: Annotated[bool, Meta(description="Whether the order would be routed on it at once.")]
+    quotes: Annotated[tuple[Offer, ...], Meta(description="What it was chosen from, the best first.")]
 
 
-class EstimatedLimitSerializer(serializers.Serializer[Any]):
+class EstimatedLimit(Value, frozen=True):
     """Where a limit price is beside BEST."""
 
-    limitPrice = Decimals()
-    best = Decimals(allow_null=True)
-    ageMs = serializers.IntegerField(min_value=0, allow_null=True)
-    awayBps = Decimals(allow_null=True, help_text="How far BEST must rise; 0 once it is there.")
-    leastOut = Decimals(help_text="The least the order pays out whenever it is filled.")
+    limit_price: Decimals
+    best: Decimals | None
+    age_ms: Count | None
+    away_bps: Annotated[Decimals | None, Meta(description="How far BEST must rise; 0 once it is there.")]
+    least_out: Annotated[Decimals, Meta(description="The least the order pays out whenever it is filled.")]
 
 
-class ConditionSeenSerializer(serializers.Serializer[Any]):
+class ConditionSeen(Value, frozen=True):
     """A condition and what the market shows of it."""
 
-    kind = serializers.ChoiceField(choices=choices(Kind))
-    atLeast = Decimals(required=False)
-    windowS = serializers.IntegerField(min_value=1, max_value=WINDOW_MAX_S, required=False)
-    value = serializers.CharField()
-    met = serializers.BooleanField()
+    kind: Literal["launch", "liquidity", "volume"]
+    value: str
+    met: bool
+    at_least: Decimals | UnsetType = UNSET
+    window_s: Annotated[int, Meta(ge=1, le=WINDOW_MAX_S)] | UnsetType = UNSET
 
 
-class EstimatedSniperSerializer(serializers.Serializer[Any]):
+class EstimatedSniper(Value, frozen=True):
     """What is known of the token a sniper order waits for."""
 
-    listed = serializers.BooleanField(help_text="Whether the token is in the catalogue yet.")
-    conditions = ConditionSeenSerializer(many=True)
-    gates = GateSerializer(many=True)
+    listed: Annotated[bool, Meta(description="Whether the token is in the catalogue yet.")]
+    conditions: tuple[ConditionSeen, ...]
+    gates: tuple[Gate, ...]
 
 
-class ProblemSerializer(serializers.Serializer[Any]):
+class Problem(Value, frozen=True):
     """What would keep an order from being filled."""
 
-    code = serializers.ChoiceField(choices=choices(PROBLEMS))
-    message = serializers.CharField()
+    code: Literal["no_quote", "cannot_fill", "price_impact"]
+    message: str
 
 
-class EstimateSerializer(serializers.Serializer[Any]):
+class Estimate(Value, frozen=True):
     """What an order would get, were it placed now."""
 
-    type = serializers.ChoiceField(choices=TYPES)
-    pair = PairName()
-    tokenIn = TokenName()
-    tokenOut = TokenName()
-    amount = Decimals()
-    slippageBps = serializers.IntegerField(min_value=0, max_value=SLIPPAGE_MAX_BPS)
-    fill = EstimatedFillSerializer(allow_null=True)
-    limit = EstimatedLimitSerializer(allow_null=True, help_text="Of a limit order.")
-    sniper = EstimatedSniperSerializer(allow_null=True, help_text="Of a sniper order.")
-    problem = ProblemSerializer(allow_null=True)
+    type: OrderType
+    pair: PairName
+    token_in: TokenName
+    token_out: TokenName
+    amount: Decimals
+    slippage_bps: Slippage
+    fill: EstimatedFill | None
+    limit: Annotated[EstimatedLimit | None, Meta(description="Of a limit order.")]
+    sniper: Annotated[EstimatedSniper | None, Meta(description="Of a sniper order.")]
+    problem: Problem | None
 
 
-class OrdersSerializer(serializers.Serializer[Any]):
+class Orders(Value, frozen=True):
     """A page of orders, newest first."""
 
-    next = serializers.URLField(allow_null=True, help_text="The page after this one; null on the last.")
-    previous = serializers.URLField(allow_null=True)
-    results = OrderSerializer(many=True)
+    next: Annotated[Url | None, Meta(description="The page after this one; null on the last.")]
+    previous: Url | None
+    results: tuple[Order, ...]
 
 
-class CancelledSerializer(serializers.Serializer[Any]):
+class Cancelled(Value, frozen=True):
     """What became of a pair's resting orders."""
 
-    pair = PairName()
-    cancelled = serializers.IntegerField(min_value=0, help_text="Orders this request cancelled.")
-    lost = serializers.IntegerField(min_value=0, help_text="Orders that fired or ended before they could be cancelled.")
-    complete = serializers.BooleanField(help_text="Whether all were reached; when not, ask again.")
+    pair: PairName
+    cancelled: Annotated[Count, Meta(description="Orders this request cancelled.")]
+    lost: Annotated[Count, Meta(description="Orders that fired or ended before they could be cancelled.")]
+    complete: Annotated[bool, Meta(description="Whether all were reached; when not, ask again.")]
 
 
-@extend_schema_field({"type": "integer", "enum": [202, 400, 409, 503]})
-class VerdictStatus(serializers.IntegerField):
-    """The status of one order of a batch."""
-
-
-class VerdictSerializer(serializers.Serializer[Any]):
+class Verdict(Value, frozen=True):
     """What became of one order of a batch: `order` when its status is 202, else `error`."""
 
-    status = VerdictStatus(help_text="What it would have been answered with alone.")
-    order = AcceptedSerializer(required=False)
-    error = ErrorBodySerializer(required=False)
+    status: Annotated[Literal[202, 400, 409, 503], Meta(description="What it would have been answered with alone.")]
+    order: Accepted | UnsetType = UNSET
+    error: ErrorBody | UnsetType = UNSET
 
 
-class VerdictsSerializer(serializers.Serializer[Any]):
+class Verdicts(Value, frozen=True):
     """What became of a batch, order by order."""
 
-    results = VerdictSerializer(many=True)
-    accepted = serializers.IntegerField(min_value=0)
-    refused = serializers.IntegerField(min_value=0)
+    results: tuple[Verdict, ...]
+    accepted: Count
+    refused: Count
 
 
-class QuoteSerializer(serializers.Serializer[Any]):
+class Quote(Value, frozen=True):
     """A venue's last quote."""
 
-    venue = serializers.ChoiceField(choices=VENUE_NAMES)
-    price = Decimals()
-    feeBps = serializers.IntegerField(min_value=0)
-    netPrice = Decimals()
-    observedAt = serializers.DateTimeField()
-    ageMs = serializers.IntegerField(min_value=0)
+    venue: Venue
+    price: Decimals
+    fee_bps: Count
+    net_price: Decimals
+    observed_at: Moment
+    age_ms: Count
 
 
-class QuotesSerializer(serializers.Serializer[Any]):
+class Quotes(Value, frozen=True):
     """What is known of a pair."""
 
-    pair = PairName()
-    best = QuoteSerializer(allow_null=True)
-    fresh = serializers.BooleanField(help_text="Whether BEST is young enough to route on.")
-    quotes = QuoteSerializer(many=True)
+    pair: PairName
+    best: Quote | None
+    fresh: Annotated[bool, Meta(description="Whether BEST is young enough to route on.")]
+    quotes: tuple[Quote, ...]
 
 
-class TokenSerializer(serializers.Serializer[Any]):
+class Token(Value, frozen=True):
     """A token."""
 
-    symbol = TokenName()
-    mint = Mint()
-    decimals = serializers.IntegerField(min_value=0)
+    symbol: TokenName
+    mint: Mint
+    decimals: Count
 
 
-class PairSerializer(serializers.Serializer[Any]):
+class Pair(Value, frozen=True):
     """A pair that is traded, in this direction."""
 
-    pair = PairName()
-    tokenIn = TokenSerializer()
-    tokenOut = TokenSerializer()
-    tick = Decimals(help_text="What limit prices of this pair are multiples of.")
+    pair: PairName
+    token_in: Token
+    token_out: Token
+    tick: Annotated[Decimals, Meta(description="What limit prices of this pair are multiples of.")]
 
 
-class HealthSerializer(serializers.Serializer[Any]):
+class Health(Value, frozen=True):
     """The process lives."""
 
-    status = serializers.ChoiceField(choices=choices(["ok"]))
+    status: Literal["ok"]
 
 
-class PartsSerializer(serializers.Serializer[Any]):
+class Parts(Value, frozen=True):
     """ "ok", or why a part is not well."""
 
-    postgres = serializers.CharField(help_text="Without it no order can be accepted: 503.")
-    redis = serializers.CharField(help_text="Likewise.")
-    quotes = serializers.CharField(help_text="Whether every venue quotes; if not, orders may wait: degraded.")
-    workers = serializers.CharField(help_text="Whether every queue has a living worker; if not: degraded.")
+    postgres: Annotated[str, Meta(description="Without it no order can be accepted: 503.")]
+    redis: Annotated[str, Meta(description="Likewise.")]
+    quotes: Annotated[str, Meta(description="Whether every venue quotes; if not, orders may wait: degraded.")]
+    workers: Annotated[str, Meta(description="Whether every queue has a living worker; if not: degraded.")]
 
 
-class ReadySerializer(serializers.Serializer[Any]):
+class Ready(Value, frozen=True):
     """The process can do its work; `degraded` when something that orders can wait for is missing."""
 
-    status = serializers.ChoiceField(choices=READINESS)
-    parts = PartsSerializer()
+    status: Literal["ready", "degraded"]
+    parts: Parts
 
 
-class NotReadySerializer(serializers.Serializer[Any]):
+class NotReady(Value, frozen=True):
     """A store is away; the error names it.  `parts` is absent when there was no time to try them."""
 
-    error = ErrorBodySerializer()
-    parts = PartsSerializer(required=False)
+    error: ErrorBody
+    parts: Parts | UnsetType = UNSET
+
+
+ANSWERS = (
+    *(Accepted, Error, Events, Order, Orders, Cancelled, Verdicts, Estimate),
+    *(Quotes, Pair, Health, Ready, NotReady),
+)
+"""The answers; the others are within them."""

@@ -9,9 +9,10 @@ from drf_spectacular.plumbing import ResolvedComponent
 from engine.orders import OrderType, TimeInForce
 from orders.api.rules import NEEDS, inapplicable
 from orders.api.serializers import AmendSerializer, ExecuteSerializer
-from orders.api.words import SNIPER_LIVES
 
 Json = dict[str, Any]
+
+SNIPER_LIVES = [TimeInForce.GTC.value, TimeInForce.GTD.value]
 
 ONE_ORDER = ("get_order", "amend_order", "cancel_order", "get_order_events")
 """Operations on one order, by their ids."""
@@ -47,10 +48,8 @@ class Described(AutoSchema):
         return operation or None
 
     def _map_basic_serializer(self, serializer: Any, direction: str) -> Json:
-        """Close objects, but for one that says that more may follow."""
+        """Close objects."""
         found: Json = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
-        if getattr(serializer, "is_open", False):
-            return found
         found["additionalProperties"] = False
         if isinstance(serializer, ExecuteSerializer):
             return self.by_type(found)
@@ -96,7 +95,7 @@ def of_type(whole: Json, kind: OrderType) -> Json:
     properties = {name: said for name, said in whole["properties"].items() if inapplicable(name, kind) is None}
     properties["type"] = {"type": "string", "const": kind.value, "description": properties["type"]["description"]}
     if kind is OrderType.SNIPER:
-        properties["timeInForce"] = {**properties["timeInForce"], "enum": [life for life, _ in SNIPER_LIVES]}
+        properties["timeInForce"] = {**properties["timeInForce"], "enum": SNIPER_LIVES}
     needed = [NEEDS[kind]] if kind in NEEDS else []
     return {
         "type": "object",

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import to_builtins
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -107,7 +108,7 @@ def fill(order: Order, chosen: Route, now: int) -> Json:
         "impactBps": plain(offer.impact_bps(order.pair, order.amount_in)),
         "ageMs": offer.quote.age(now),
         "fresh": offer.quote.age(now) <= guards.QUOTE_FRESH_MS,
-        "quotes": [quoted(one.quote, now, shown(one.amount_out, bought)) for one in chosen.offers],
+        "quotes": [to_builtins(quoted(one.quote, now, shown(one.amount_out, bought))) for one in chosen.offers],
     }
 
 

@@ -2,6 +2,34 @@
 
 from typing import Any
 
+from engine.event_kinds import (
+    Amended,
+    Building,
+    Cancelled,
+    Change,
+    ConditionMet,
+    Confirmed,
+    Expired,
+    Facts,
+    Failed,
+    Fees,
+    Gate,
+    Head,
+    MarketEvent,
+    MarketSeen,
+    Offer,
+    Pending,
+    PriceSeen,
+    Retry,
+    Returned,
+    Routing,
+    Submitted,
+    Triggered,
+    Wait,
+)
+from engine.orders import OrderType, TimeInForce
+from orders.stores import event_codec
+
 TX_HASH = "5hGL7oSXA652ScKtq4FabQJrCu7HE2vitHtJDBLKhxowwyQ6wfNjRZGCGXJ6uxcvL1KdnyLwqZDTUfKUVBFLHut3"
 ORDER_ID = "019d3f0e-6a51-7c4e-9b1a-2f5f0a8d2c11"
 AT = "2026-11-22T12:00:00.000Z"
@@ -70,7 +98,7 @@ RESTING = {
     "updatedAt": AT,
     "venue": None,
     "txHash": None,
-    "result": {},
+    "result": {"kind": "pending"},
     "replayOf": None,
     "resting": {"best": "154.8896", "ageMs": 310, "awayBps": "329.94"},
     "links": ADDRESSES,
@@ -78,13 +106,13 @@ RESTING = {
 AMENDED = RESTING | {
     "limitPrice": "158.5",
     "seq": 2,
-    "result": {"amended": {"limitPrice": {"from": "160", "to": "158.5"}}},
+    "result": {"kind": "amended", "amended": {"limitPrice": {"from": "160", "to": "158.5"}}},
     "resting": {"best": "154.8896", "ageMs": 340, "awayBps": "233.1"},
 }
 CANCELLED = RESTING | {
     "status": "cancelled",
     "seq": 2,
-    "result": {"reason": "cancelled by the client"},
+    "result": {"kind": "cancelled", "reason": "cancelled by the client"},
     "resting": None,
 }
 
@@ -123,162 +151,92 @@ ESTIMATE = {
     "problem": None,
 }
 
-Life = tuple[tuple[str, int, dict[str, Any]], ...]
-"""Status, attempt and facts of each event."""
+Life = tuple[tuple[int, Facts], ...]
+"""The attempt and the facts of each event."""
 
 EXECUTED: Life = (
     (
-        "routing",
         1,
-        {
-            "venue": "METEORA",
-            "reason": "METEORA pays 0.21 % more than RAYDIUM after fees",
-            "source": "best",
-            "quotes": [
-                {
-                    "venue": "METEORA",
-                    "price": "155.2",
-                    "feeBps": 20,
-                    "netPrice": "154.8896",
-                    "ageMs": 310,
-                    "amountOut": "232.33",
-                },
-                {
-                    "venue": "RAYDIUM",
-                    "price": "154.95",
-                    "feeBps": 25,
-                    "netPrice": "154.562625",
-                    "ageMs": 280,
-                    "amountOut": "231.84",
-                },
-            ],
-            "missing": [],
-        },
+        Routing(
+            venue="METEORA",
+            reason="METEORA pays 0.21 % more than RAYDIUM after fees",
+            source="best",
+            quotes=(
+                Offer("METEORA", "155.2", 20, "154.8896", 310, "232.33"),
+                Offer("RAYDIUM", "154.95", 25, "154.562625", 280, "231.84"),
+            ),
+            missing=(),
+        ),
     ),
-    ("building", 1, {"venue": "METEORA", "expectedOut": "232.33", "minimumOut": "231.16", "quotedPrice": "154.88"}),
-    ("submitted", 1, {"venue": "METEORA", "txHash": TX_HASH, "lastValidBlockHeight": 1150}),
+    (1, Building("METEORA", expected_out="232.33", minimum_out="231.16", quoted_price="154.88")),
+    (1, Submitted("METEORA", TX_HASH, last_valid_block_height=1150)),
     (
-        "confirmed",
         1,
-        {
-            "venue": "METEORA",
-            "txHash": TX_HASH,
-            "slot": 1003,
-            "amountIn": "1.5",
-            "amountOut": "232.31",
-            "executedPrice": "154.873333333",
-            "slippageBps": "0.86",
-            "fees": {"venueFeeBps": 20, "venueFee": "0.003", "venueFeeToken": "SOL", "networkFeeLamports": 5000},
-        },
+        Confirmed(
+            venue="METEORA",
+            tx_hash=TX_HASH,
+            slot=1003,
+            amount_in="1.5",
+            amount_out="232.31",
+            executed_price="154.873333333",
+            slippage_bps="0.86",
+            fees=Fees(20, "0.003", "SOL", 5000),
+        ),
     ),
 )
-FILLED: Life = (
-    ("pending", 0, {"type": "market", "pair": "SOL-USDC", "amountIn": "1.5", "slippageBps": 50, "deadline": LATER}),
-    *EXECUTED,
+FILLED: Life = ((0, Pending(OrderType.MARKET, "SOL-USDC", "1.5", 50, deadline=LATER)), *EXECUTED)
+RETRIED: Life = (*FILLED[:4], (1, Retry(Wait("slippage_exceeded", "the pool moved past 231.16", 412))))
+AIM = Pending(
+    OrderType.LIMIT, "SOL-USDC", "1.5", 50, limit_price="160", time_in_force=TimeInForce.GTD, expires_at=LATER
 )
-AIM = {
-    "type": "limit",
-    "pair": "SOL-USDC",
-    "amountIn": "1.5",
-    "slippageBps": 50,
-    "limitPrice": "160",
-    "timeInForce": "gtd",
-    "expiresAt": LATER,
-}
+BELOW = "METEORA, the best venue, pays 232.1 USDC, less than the 232.8 of the order's own price"
 RETURNED: Life = (
-    ("pending", 0, AIM),
-    (
-        "pending",
-        0,
-        {"amended": {"limitPrice": {"from": "160", "to": "154.5"}, "expiresAt": {"from": LATER, "to": None}}},
-    ),
-    (
-        "triggered",
-        0,
-        {
-            "trigger": {
-                "kind": "price",
-                "venue": "METEORA",
-                "price": "154.8896",
-                "limitPrice": "154.5",
-                "observedAt": AT,
-                "ageMs": 310,
-                "polls": 2,
-            }
-        },
-    ),
-    (
-        "pending",
-        1,
-        {
-            "returned": {
-                "code": "price_gone",
-                "message": "METEORA, the best venue, pays 232.1 USDC, less than the 232.8 of the order's own price",
-                "inMs": 500,
-            }
-        },
-    ),
-    ("cancelled", 1, {"reason": "cancelled by the client"}),
+    (0, AIM),
+    (0, Amended({"limitPrice": Change("160", "154.5"), "expiresAt": Change(LATER, None)})),
+    (0, Triggered(PriceSeen("METEORA", "154.8896", limit_price="154.5", observed_at=AT, age_ms=310, polls=2))),
+    (1, Returned(Wait("price_gone", BELOW, 500))),
+    (1, Cancelled("cancelled by the client")),
 )
-EXPIRED: Life = (("pending", 0, AIM), ("expired", 0, {"reason": "expiresAt has passed", "expiresAt": LATER}))
-GIVEN_UP = {"value": "none", "source": "token", "verdict": "pass", "reason": "it has been given up"}
+EXPIRED: Life = ((0, AIM), (0, Expired("expiresAt has passed", LATER)))
 REFUSED: Life = (
     (
-        "pending",
         0,
-        {
-            "type": "sniper",
-            "pair": f"SOL-{MINT}",
-            "amountIn": "0.5",
-            "slippageBps": 300,
-            "maxPrice": "0.00004",
-            "timeInForce": "gtc",
-            "trigger": [{"kind": "liquidity", "atLeast": "50000"}],
-        },
+        Pending(
+            type=OrderType.SNIPER,
+            pair=f"SOL-{MINT}",
+            amount_in="0.5",
+            slippage_bps=300,
+            max_price="0.00004",
+            time_in_force=TimeInForce.GTC,
+            trigger=[{"kind": "liquidity", "atLeast": "50000"}],
+        ),
     ),
     (
-        "triggered",
         0,
-        {
-            "trigger": {
-                "kind": "market",
-                "event": {
-                    "id": "1795348800000-0",
-                    "kind": "liquidity",
-                    "venue": "RAYDIUM",
-                    "usd": "52000",
-                    "at": AT,
-                    "ageMs": 12,
-                },
-                "conditions": [{"kind": "liquidity", "atLeast": "50000", "value": "52000"}],
-            },
-            "gates": [
-                {"gate": "mintAuthority", **GIVEN_UP},
-                {"gate": "freezeAuthority", **GIVEN_UP},
-                {
-                    "gate": "liquidity",
-                    "value": "52000",
-                    "source": "market",
-                    "verdict": "pass",
-                    "reason": "at least 10000 USD",
-                },
-                {"gate": "topHolder", "value": None, "source": "token", "verdict": "refuse", "reason": "unknown"},
-            ],
-        },
+        Triggered(
+            MarketSeen(
+                MarketEvent("1795348800000-0", "liquidity", "RAYDIUM", "52000", AT, 12),
+                (ConditionMet("liquidity", "52000", at_least="50000"),),
+            ),
+            gates=(
+                Gate("mintAuthority", "none", "token", "pass", "it has been given up"),
+                Gate("freezeAuthority", "none", "token", "pass", "it has been given up"),
+                Gate("liquidity", "52000", "market", "pass", "at least 10000 USD"),
+                Gate("topHolder", None, "token", "refuse", "unknown"),
+            ),
+        ),
     ),
-    (
-        "failed",
-        0,
-        {"code": "gate_refused", "message": "the token was refused: topHolder: unknown", "replayMayHelp": False},
-    ),
+    (0, Failed("gate_refused", "the token was refused: topHolder: unknown", replay_may_help=False)),
 )
+LIVES = (FILLED, RETRIED, RETURNED, EXPIRED, REFUSED)
+"""Together they have every kind of event."""
 
 
 def told(life: Life) -> dict[str, Any]:
     """Write a life as the events its clients read."""
     events = [
-        {"orderId": ORDER_ID, "epoch": 1, "seq": seq, "status": status, "at": AT, "attempt": attempt, **facts}
-        for seq, (status, attempt, facts) in enumerate(life, 1)
+        event_codec.as_dict(Head(ORDER_ID, 1, seq, facts.status, AT, attempt), facts)
+        for seq, (attempt, facts) in enumerate(life, 1)
     ]
     return {"orderId": ORDER_ID, "rewoundTo": None, "events": events}
 

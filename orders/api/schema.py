@@ -4,18 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from msgspec import Struct
 
 from engine.lifecycle import Status
 from engine.orders import OrderType
 from orders.api import answers as read
 from orders.api import examples
 from orders.api import serializers as sent
+from orders.api.components import reference
 from orders.api.conditions import IF_MATCH
 from orders.api.errors import KNOWN_ETAG, RESTING_ONLY
 from orders.api.fields import CLIENT_ORDER_ID, TIME
 from orders.api.filters import ACCEPTED, KINDS, PAIR_SCHEMA
 from orders.api.paging import CURSOR, LIMIT_MAX, OrderPages
 from orders.api.parsers import BODY_MAX
+
+NONE: Mapping[str, Any] = {}
 
 
 def error(said: str, code: str, message: str, *fields: dict[str, str | None]) -> OpenApiResponse:
@@ -25,7 +29,7 @@ def error(said: str, code: str, message: str, *fields: dict[str, str | None]) ->
 
 def errors(said: str, values: Mapping[str, Any]) -> OpenApiResponse:
     """Describe an error answer by examples, each with its name."""
-    return answer(read.ErrorSerializer, said, values)
+    return answer(read.Error, said, values)
 
 
 def wrong(code: str, message: str, *fields: dict[str, str | None]) -> dict[str, Any]:
@@ -33,9 +37,10 @@ def wrong(code: str, message: str, *fields: dict[str, str | None]) -> dict[str, 
     return {"error": {"code": code, "message": message, "fields": list(fields)}}
 
 
-def answer(serializer: Any, said: str, values: Mapping[str, Any]) -> OpenApiResponse:
-    """Describe a good answer by examples, each with its name."""
-    return OpenApiResponse(serializer, said, [OpenApiExample(name, value) for name, value in values.items()])
+def answer(kind: type[Struct], said: str = "", values: Mapping[str, Any] = NONE) -> OpenApiResponse:
+    """Describe an answer by examples, each with its name."""
+    examples = [OpenApiExample(name, value) for name, value in values.items()]
+    return OpenApiResponse(reference(kind.__name__), said, examples)
 
 
 def asking(values: Mapping[str, Any]) -> list[OpenApiExample]:
@@ -176,7 +181,7 @@ execute_order = extend_schema(
     responses={
         **NOTHING_ELSE,
         202: answer(
-            read.AcceptedSerializer,
+            read.Accepted,
             "The order is committed and on its way, or rests.",
             {"The order is committed": examples.ACKNOWLEDGED},
         ),
@@ -194,7 +199,7 @@ estimate_order = extend_schema(
     examples=asking({"A limit order": examples.LIMIT}),
     responses={
         **NOTHING_ELSE,
-        200: answer(read.EstimateSerializer, "What it would get now.", {"A limit order": examples.ESTIMATE}),
+        200: answer(read.Estimate, "What it would get now.", {"A limit order": examples.ESTIMATE}),
         400: INVALID,
         415: MEDIA_TYPE,
         503: AWAY,
@@ -208,7 +213,7 @@ execute_batch = extend_schema(
     responses={
         **NOTHING_ELSE,
         200: answer(
-            read.VerdictsSerializer,
+            read.Verdicts,
             "What became of each order, in the order they came.",
             {
                 "One accepted, one refused": {
@@ -229,7 +234,7 @@ execute_batch = extend_schema(
 list_orders = extend_schema(
     operation_id="list_orders",
     summary="List orders",
-    responses={**NOTHING_ELSE, 200: read.OrdersSerializer, 400: BAD_PARAMETER, 503: AWAY},
+    responses={**NOTHING_ELSE, 200: answer(read.Orders), 400: BAD_PARAMETER, 503: AWAY},
     parameters=[
         OpenApiParameter("status", str, enum=list(Status), many=True, description=ACCEPTED["status"]),
         OpenApiParameter("type", str, enum=list(OrderType), description=ACCEPTED["type"]),
@@ -250,7 +255,7 @@ cancel_orders = extend_schema(
     responses={
         **NOTHING_ELSE,
         200: answer(
-            read.CancelledSerializer,
+            read.Cancelled,
             "What became of them.",
             {"All are cancelled": {"pair": "SOL-USDC", "cancelled": 12, "lost": 0, "complete": True}},
         ),
@@ -267,7 +272,7 @@ get_order = extend_schema(
     summary="Show an order",
     responses={
         **NOTHING_ELSE,
-        200: answer(read.OrderSerializer, "The order as it stands.", {"A limit order that rests": examples.RESTING}),
+        200: answer(read.Order, "The order as it stands.", {"A limit order that rests": examples.RESTING}),
         400: BAD_PARAMETER,
         404: NO_ORDER,
         503: AWAY,
@@ -281,7 +286,7 @@ amend_order = extend_schema(
     examples=asking({"Another price and no expiry": examples.AMENDMENT}),
     responses={
         **NOTHING_ELSE,
-        200: answer(read.OrderSerializer, "The order as it stands now.", {"Its price was changed": examples.AMENDED}),
+        200: answer(read.Order, "The order as it stands now.", {"Its price was changed": examples.AMENDED}),
         400: OFF_TICK,
         404: NO_ORDER,
         409: NOT_RESTING,
@@ -307,7 +312,7 @@ cancel_order = extend_schema(
     summary="Cancel an order",
     responses={
         **NOTHING_ELSE,
-        200: answer(read.OrderSerializer, "The order as it stands now.", {"It is cancelled": examples.CANCELLED}),
+        200: answer(read.Order, "The order as it stands now.", {"It is cancelled": examples.CANCELLED}),
         400: BAD_PARAMETER,
         404: NO_ORDER,
         409: NOT_RESTING,
@@ -321,7 +326,7 @@ get_order_events = extend_schema(
     responses={
         **NOTHING_ELSE,
         200: answer(
-            read.EventsSerializer,
+            read.Events,
             "What the order's clients have been told.",
             {
                 "A market order, filled": examples.told(examples.FILLED),
@@ -351,7 +356,7 @@ get_order_events = extend_schema(
 get_quotes = extend_schema(
     operation_id="get_quotes",
     summary="Show a pair's quotes",
-    responses={**NOTHING_ELSE, 200: read.QuotesSerializer, 400: BAD_PARAMETER, 404: NO_PAIR, 503: AWAY},
+    responses={**NOTHING_ELSE, 200: answer(read.Quotes), 400: BAD_PARAMETER, 404: NO_PAIR, 503: AWAY},
     parameters=[
         OpenApiParameter("pair", PAIR_SCHEMA, OpenApiParameter.PATH, description="As `GET /api/pairs` lists them.")
     ],
@@ -359,12 +364,12 @@ get_quotes = extend_schema(
 list_pairs = extend_schema(
     operation_id="list_pairs",
     summary="List what is traded",
-    responses={**NOTHING_ELSE, 200: read.PairSerializer(many=True), 400: BAD_PARAMETER, 503: AWAY},
+    responses={**NOTHING_ELSE, 200: {"type": "array", "items": reference("Pair")}, 400: BAD_PARAMETER, 503: AWAY},
 )
 health = extend_schema(
     operation_id="health",
     summary="Say that the process lives",
-    responses={**NOTHING_ELSE, 200: read.HealthSerializer, 400: NOT_FOR_US, 503: AWAY},
+    responses={**NOTHING_ELSE, 200: answer(read.Health), 400: NOT_FOR_US, 503: AWAY},
 )
 readiness = extend_schema(
     operation_id="readiness",
@@ -372,12 +377,12 @@ readiness = extend_schema(
     responses={
         **NOTHING_ELSE,
         200: answer(
-            read.ReadySerializer,
+            read.Ready,
             "It can; `degraded` names in `parts` what orders may have to wait for.",
             {"All is well": examples.READY, "The limit worker is gone": examples.DEGRADED},
         ),
         400: NOT_FOR_US,
-        503: answer(read.NotReadySerializer, "A store is away.", {"Redis is away": examples.NOT_READY}),
+        503: answer(read.NotReady, "A store is away.", {"Redis is away": examples.NOT_READY}),
     },
 )
 metrics = extend_schema(

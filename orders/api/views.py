@@ -25,7 +25,7 @@ from orders.api.links import acknowledgement, links
 from orders.api.paging import OrderPages
 from orders.flow import waiting
 from orders.flow.batcher import accept
-from orders.stores import live, order_view, retired, terms
+from orders.stores import event_codec, order_view, retired, terms
 from routing import quotes
 from routing.catalogue import catalogue
 from routing.guards import guards
@@ -182,7 +182,7 @@ class OrderEvents(APIView):
         if found is None:
             raise no_order(order_id)
         rewound = found.rewound.seq if found.rewound else None
-        told = [live.decode(text) for _, text in found.events]
+        told = [event_codec.load(text) for _, text in found.events]
         return Response({"orderId": order_id, "rewoundTo": rewound, "events": told})
 
 

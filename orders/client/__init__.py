@@ -43,23 +43,22 @@ from .errors import (
     Unreadable,
     WrongField,
 )
-from .events import (
+from .event import Event
+from .event_kinds import (
     Amended,
     Building,
     Cancelled,
     Confirmed,
-    Event,
     Expired,
     Failed,
-    Message,
     Pending,
-    Retrying,
+    Retry,
     Returned,
-    Rewound,
-    Routed,
+    Routing,
     Submitted,
     Triggered,
 )
+from .events import Message, Rewound
 
 __all__ = [
     "KEEP",
@@ -94,10 +93,10 @@ __all__ = [
     "Quote",
     "Refused",
     "Resting",
-    "Retrying",
+    "Retry",
     "Returned",
     "Rewound",
-    "Routed",
+    "Routing",
     "SniperOrder",
     "Submitted",
     "Token",

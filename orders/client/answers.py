@@ -6,7 +6,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from .events import Event, Offer, Verdict, WaitsFor, event_of
+from .event import Event, WaitsFor
+from .event_kinds import Gate, Offer
+from .events import event_of
 from .reading import Value, read
 from .words import FINAL, OrderType
 
@@ -174,7 +176,7 @@ class EstimatedSniper(Value):
 
     listed: bool
     conditions: tuple[WaitsFor, ...]
-    gates: tuple[Verdict, ...]
+    gates: tuple[Gate, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .events import Event, Message, Rewound
+from .event import Event
+from .events import Message, Rewound
 
 
 class OutOfStep(Exception):

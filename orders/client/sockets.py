@@ -14,7 +14,8 @@ from .backoff import Backoff
 from .cursor import Cursor, OutOfStep
 from .deadline import Deadline
 from .errors import NothingFurther, Refused, Unreadable, refusal
-from .events import Event, Message, message_of
+from .event import Event
+from .events import Message, message_of
 
 OPEN_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 1.0

@@ -1,19 +1,19 @@
 """Build transactions: publish the chosen venue and amounts to the clients, then sign each order's swap."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import structlog
 from msgspec import structs
 
 from engine import events
+from engine.event_kinds import Building, Facts, Head, Routing, Submitted
 from engine.failures import ChainUnavailable
 from engine.lifecycle import Status
 from engine.money import plain
 from orders.flow import endings, progress
 from orders.flow.progress import Move
 from orders.flow.routes import Routed
-from orders.stores import live
+from orders.stores import event_codec
 from orders.stores.attempts import Prepared
 from orders.stores.claims import Claim
 from routing import epochs, transactions
@@ -24,19 +24,16 @@ from routing.wiring import chain, wallet
 
 log = structlog.get_logger(__name__)
 
-Steps = tuple[tuple[Status, dict[str, Any]], ...]
-"""Statuses to pass through, each with the facts of its event."""
 
-
-def routing_facts(routed: Routed, now: int) -> dict[str, Any]:
-    """Return the facts of the `routing` event: the offers compared and the choice made."""
+def routing(routed: Routed, now: int) -> Routing:
+    """Return the `routing` event: the offers compared and the choice made."""
     chosen = routed.route
     missing = sorted(set(VENUES) - {offer.quote.venue for offer in chosen.offers})
     return events.routing(routed.claim.order, chosen.offers, missing, chosen.source, chosen.reason, now)
 
 
-def building_facts(routed: Routed) -> dict[str, Any]:
-    """Return the facts of the `building` event: the venue, the expected output and the minimum output."""
+def building(routed: Routed) -> Building:
+    """Return the `building` event: the venue, the expected output and the minimum output."""
     offer = routed.route.winner
     return events.building(routed.claim.order, offer.quote.venue, offer.amount_out, routed.minimum_out)
 
@@ -47,9 +44,7 @@ def build(routed: Sequence[Routed]) -> list[tuple[Claim, Prepared]]:
     Venue and amounts are one decision, published as two events.
     """
     now = now_ms()
-    moved = advance(
-        [(r.claim, ((Status.ROUTING, routing_facts(r, now)), (Status.BUILDING, building_facts(r)))) for r in routed]
-    )
+    moved = advance([(r.claim, (routing(r, now), building(r))) for r in routed])
     going = [structs.replace(r, claim=moved[r.claim.order.id]) for r in routed if r.claim.order.id in moved]
     if not going:
         return []
@@ -87,9 +82,9 @@ def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
         min_out=routed.minimum_out,
     )
     signed = transactions.sign(swap, blockhash.hash, wallet())
-    facts = events.submitted(offer.quote.venue, signed.signature, blockhash.last_valid_height)
     at, seq = now_ms(), claim.seq + 1
-    told = events.event(order.id, epochs.known(), seq, Status.SUBMITTED, at, claim.attempt, facts)
+    head = Head(order.id, epochs.known(), seq, Status.SUBMITTED, events.moment(at), claim.attempt)
+    told = Submitted(offer.quote.venue, signed.signature, blockhash.last_valid_height)
     return Prepared(
         order_id=order.id,
         number=claim.attempt,
@@ -104,17 +99,17 @@ def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
         limit_price=None if order.limit_price is None else plain(order.limit_price),
         terms_seq=order.terms_seq,
         seq=seq,
-        trail=(*claim.trail, live.encode(told)),
+        trail=(*claim.trail, event_codec.encode(head, told)),
         at=at,
         tries=claim.tries,
     )
 
 
-def advance(going: Sequence[tuple[Claim, Steps]]) -> dict[str, Claim]:
+def advance(going: Sequence[tuple[Claim, tuple[Facts, ...]]]) -> dict[str, Claim]:
     """Advance claimed orders and keep their claims; return the orders still held by this worker."""
     moves = [
         Move(c.order.id, c.order.type, c.status, c.seq, c.attempt, steps, fence=c.fence, keep=True)
         for c, steps in going
     ]
     won = progress.advance(moves)
-    return {c.order.id: c.after(steps[-1][0], won[c.order.id]) for c, steps in going if c.order.id in won}
+    return {c.order.id: c.after(steps[-1].status, won[c.order.id]) for c, steps in going if c.order.id in won}

@@ -13,7 +13,7 @@ from orders import models
 from orders.flow import intake
 from orders.flow.intake import Accepted, NewOrder, Paused
 from orders.models import DeadLetter, Verdict
-from orders.stores import history, live, terms
+from orders.stores import event_codec, history, live, terms
 from orders.stores.rows import fetch, recordset
 from orders.telemetry import metrics
 from routing.crashpoints import Store, step
@@ -83,7 +83,7 @@ def insert(letters: Sequence[dict[str, Any]]) -> set[str]:
 def told(row: models.Order) -> list[dict[str, Any]]:
     """Return the events published to the client, from the live state if it still exists, otherwise from Postgres."""
     texts = live.events([str(row.id)]).get(str(row.id))
-    return [live.decode(text) for text in texts] if texts else history.of(row)
+    return [event_codec.load(text) for text in texts] if texts else history.of(row)
 
 
 def failure(row: models.Order, events: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

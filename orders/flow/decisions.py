@@ -21,7 +21,7 @@ from django.db import DataError, IntegrityError, transaction
 from engine.lifecycle import AttemptState, Status
 from orders import models
 from orders.flow import restoring
-from orders.stores import event_rows, live, order_codec, swaps, terms
+from orders.stores import event_codec, event_rows, order_codec, swaps, terms
 from orders.stores.rows import fetch, recordset
 from orders.stores.swaps import Becoming, Reservation, Where
 from routing import epochs
@@ -147,7 +147,7 @@ def commit(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> di
             .values("pk", "status", "seq", "epoch", "terms_seq")
         }
         newest = epochs.newest()
-        last = {one.order_id: live.decode(one.events[-1]) for one in reserved}
+        last = {one.order_id: event_codec.load(one.events[-1]) for one in reserved}
         done = already_committed(last)
         stand = [i for i in ids if i not in done]
         refused = {i: why for i in stand if (why := refusal(rows.get(i), last[i], intents[i], newest))}

@@ -8,7 +8,7 @@ from engine.failures import AttemptsExhausted, AwayTooLong, DeadlinePassed, Fail
 from engine.lifecycle import AttemptState
 from engine.orders import Order
 from orders.flow import endings, restoring
-from orders.stores import attempts, live
+from orders.stores import attempts, event_codec
 from orders.stores.claims import Claim
 from routing.guards import guards
 from routing.store import now_ms
@@ -53,8 +53,8 @@ def in_time(taken: Sequence[Claim]) -> list[Claim]:
 
 def missed(claim: Claim) -> Failure:
     """Return why an order missed its deadline, naming what it last waited for if an event says so."""
-    retry = live.decode(claim.trail[-1]).get("retry") if claim.trail else None
-    if retry and retry["code"] in endings.AWAY:
+    last = event_codec.load(claim.trail[-1]) if claim.trail else {}
+    if last.get("kind") == "retry" and (retry := last["retry"])["code"] in endings.AWAY:
         return AwayTooLong(f"until its deadline: {retry['message']}", retry["code"])
     return DeadlinePassed("it could not be tried before its deadline")
 

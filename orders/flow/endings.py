@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from engine import events, retry
+from engine.event_kinds import Cancelled, Facts, Returned, Wait
 from engine.failures import ChainUnavailable, Defect, Failure, NoVenueQuotes
 from engine.lifecycle import Status
 from engine.orders import Order, OrderType, TimeInForce
@@ -88,8 +89,8 @@ def ending(tried: Tried, failure: Failure) -> Move:
         retry_ms=wait,
     )
     if wait is None:
-        return move(tried, (Status.FAILED, events.failed(failure)))
-    return move(tried, (Status.ROUTING, events.retrying(failure, wait)), look_in_ms=wait, unused=away)
+        return move(tried, events.failed(failure))
+    return move(tried, events.retry(failure, wait), look_in_ms=wait, unused=away)
 
 
 def patience(tried: Tried) -> int | None:
@@ -101,14 +102,14 @@ def patience(tried: Tried) -> int | None:
 def back(tried: Tried, order: Order, returns: int, failure: Failure, body: str | None = None) -> Move:
     """Return the move of an order that fired in vain: back to the book after a pause, or cancelled if IOC."""
     if order.time_in_force is TimeInForce.IOC:
-        return move(tried, (Status.CANCELLED, events.cancelled(f"ioc: {failure.message}")))
+        return move(tried, Cancelled(f"ioc: {failure.message}"))
     wait = min(RETURN_MAX_MS, RETURN_MS * 2 ** min(returns, 10))
     log.info("order rests again", order_id=order.id, code=failure.code, reason=failure.message, pause_ms=wait)
-    step = (Status.PENDING, events.returned(failure.code, failure.message, wait))
+    step = Returned(Wait(failure.code, failure.message, wait))
     return move(tried, step, look_in_ms=wait, body=body)
 
 
-def move(tried: Tried, step: tuple[Status, events.Facts], **more: Any) -> Move:
+def move(tried: Tried, step: Facts, **more: Any) -> Move:
     """Make a move of one step."""
     return Move(
         tried.order_id, tried.type, tried.status, tried.seq, tried.attempt, (step,), tried.fence, tried.tx, **more

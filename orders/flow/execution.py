@@ -10,9 +10,8 @@ from threading import BoundedSemaphore
 import structlog
 from django.db import InterfaceError, InternalError, OperationalError, close_old_connections
 
-from engine import events
+from engine.event_kinds import Submitted
 from engine.failures import Defect
-from engine.lifecycle import Status
 from engine.quotes import Pair
 from orders.flow import building, decisions, eligibility, endings, progress, restoring, routes, settlement
 from orders.flow.progress import Move
@@ -189,7 +188,7 @@ def announce(prepared: Sequence[tuple[Claim, Prepared]]) -> Container[str]:
                 status=claim.status,
                 seq=claim.seq,
                 attempt=one.number,
-                steps=((Status.SUBMITTED, events.submitted(one.venue, one.signature, one.last_valid_height)),),
+                steps=(Submitted(one.venue, one.signature, one.last_valid_height),),
                 fence=claim.fence,
                 look_in_ms=live.SUBMITTED_GRACE_MS,
                 at=one.at,

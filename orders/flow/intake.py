@@ -15,12 +15,13 @@ from django.db import DatabaseError, IntegrityError
 from uuid6 import uuid7
 
 from engine import events
+from engine.event_kinds import Head, Pending
 from engine.lifecycle import Status
 from engine.orders import Order
 from orders.flow import dispatch, waiting
 from orders.flow.pauses import pauses
 from orders.flow.restoring import only_rests
-from orders.stores import live, placing, retired, terms
+from orders.stores import event_codec, live, placing, retired, terms
 from orders.stores.placing import Placement
 from orders.stores.rows import fetch, recordset
 from orders.telemetry import metrics, traces
@@ -30,6 +31,9 @@ from routing.crashpoints import Store, step
 from routing.store import StoreError
 
 log = structlog.get_logger(__name__)
+
+SPELLED = dict(zip(Pending.__struct_fields__, Pending.__struct_encode_fields__, strict=True))
+"""Names of an order's terms, by the names they have on the wire: part of each stored fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class NewOrder:
         """Hash the request: equal for a repeat, different for another order under the same client order id."""
         order = self.order
         asked = (order.type, order.pair.token_in.mint, order.pair.token_out.mint, order.amount_in, order.slippage_bps)
-        stated = events.terms(order)
+        stated = {SPELLED[name]: value for name, value in events.terms(order).items()}
         return hashlib.sha256(repr((*asked, stated) if stated else asked).encode()).hexdigest()
 
 
@@ -250,6 +254,6 @@ def placement(order: Order, created_at: datetime) -> Placement:
     at = terms.epoch_ms(created_at)
     if not order.waits:
         order = replace(order, deadline=at + settings.ORDER_DEADLINE_S * 1000)
-    first = events.event(order.id, epochs.recent(), 1, Status.PENDING, at, 0, events.pending(order))
+    head = Head(order.id, epochs.recent(), 1, Status.PENDING, events.moment(at), 0)
     look_in_ms = 0 if only_rests(order) else live.GRACE_MS
-    return Placement(order, Status.PENDING, 0, (live.encode(first),), look_in_ms, since=at)
+    return Placement(order, Status.PENDING, 0, (event_codec.encode(head, events.pending(order)),), look_in_ms, since=at)

@@ -13,6 +13,7 @@ import structlog
 from django.db.models.functions import Now
 
 from engine import events
+from engine.event_kinds import Cancelled
 from engine.lifecycle import Status
 from engine.money import plain
 from engine.orders import Order, TimeInForce
@@ -199,7 +200,7 @@ def is_over(order: Order, now: int) -> bool:
 
 
 def triggered(one: Standing, seen: Sighting) -> Move:
-    step = (Status.TRIGGERED, events.price_seen(one.order, seen))
+    step = events.price_seen(one.order, seen)
     return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (step,), look_in_ms=live.GRACE_MS)
 
 
@@ -227,8 +228,7 @@ def not_now(one: Standing, seen: Sighting | Distrust | None) -> Move:
 
 
 def cancellation(one: Standing, reason: str) -> Move:
-    step = (Status.CANCELLED, events.cancelled(reason))
-    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (step,))
+    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (Cancelled(reason),))
 
 
 def since(order: Order, before: Order, at: int, now: int) -> int:

@@ -1,18 +1,18 @@
 """Move orders: `advance` is the only function that changes an order's status."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import structlog
 from django.conf import settings
 
 from engine import events
+from engine.event_kinds import Facts, Head, Submitted
 from engine.lifecycle import FINAL, Status, check
 from engine.orders import OrderType
 from orders.flow import dbsync, decisions, dispatch
 from orders.flow.decisions import Decision
-from orders.stores import live, swaps
+from orders.stores import event_codec, swaps
 from orders.stores.swaps import Becoming, Swap, Where
 from orders.telemetry import metrics, traces
 from orders.telemetry.log_fields import named
@@ -33,8 +33,8 @@ class Move(msgspec.Struct, frozen=True):
     seq: int | None
     """Its last event; None for a move out of `submitted`, which is matched by `tx`."""
     attempt: int
-    steps: tuple[tuple[Status, Mapping[str, Any]], ...]
-    """The statuses to pass through, each with the facts of its event."""
+    steps: tuple[Facts, ...]
+    """The events of the statuses to pass through."""
     fence: str | None = None
     """The claim it is in; None for an unclaimed order, which is matched by status and seq alone."""
     tx: str | None = None
@@ -55,7 +55,7 @@ class Move(msgspec.Struct, frozen=True):
     @property
     def to(self) -> Status:
         """The status of the last step."""
-        return self.steps[-1][0]
+        return self.steps[-1].status
 
     @property
     def is_decision(self) -> bool:
@@ -71,7 +71,8 @@ class Move(msgspec.Struct, frozen=True):
     def becoming(self) -> Becoming:
         """The new state."""
         look_in_ms = settings.ORDER_LEASE_MS if self.keep else self.look_in_ms
-        sent = self.steps[-1][1]["txHash"] if self.to is Status.SUBMITTED else None
+        last = self.steps[-1]
+        sent = last.tx_hash if isinstance(last, Submitted) else None
         return Becoming(self.to, look_in_ms, self.keep, self.unused, sent, self.body)
 
 
@@ -116,12 +117,12 @@ def decide(moves: Sequence[Move], now: int) -> dict[str, tuple[str, ...]]:
 
 def told(move: Move, epoch: int, now: int) -> Iterator[str]:
     """Check each step and yield its event."""
-    status, at = move.status, now if move.at is None else move.at
-    for place, (to, facts) in enumerate(move.steps, 1):
-        check(status, to)
+    status, at = move.status, events.moment(now if move.at is None else move.at)
+    for place, facts in enumerate(move.steps, 1):
+        check(status, facts.status)
         seq = 0 if move.seq is None else move.seq + place
-        yield live.encode(events.event(move.order_id, epoch, seq, to, at, move.attempt, facts))
-        status = to
+        yield event_codec.encode(Head(move.order_id, epoch, seq, facts.status, at, move.attempt), facts)
+        status = facts.status
 
 
 def tell(done: Sequence[Move]) -> None:

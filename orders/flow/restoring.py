@@ -12,13 +12,13 @@ from functools import cache
 import structlog
 from django.db import transaction
 
-from engine.events import AMENDABLE
+from engine.event_kinds import AMENDABLE
 from engine.lifecycle import FINAL, HOLDING_ATTEMPT, AttemptState, Status
 from engine.orders import Order, OrderType, TimeInForce
 from orders import models
 from orders.flow import dispatch
-from orders.stores import history, live, placing, terms
-from orders.stores.history import Event
+from orders.stores import event_codec, history, live, placing, terms
+from orders.stores.event_codec import Event
 from orders.stores.live import Live
 from orders.stores.placing import Placement
 from orders.telemetry import metrics
@@ -63,7 +63,7 @@ def restore(order_ids: Sequence[str], reason: str) -> set[str]:
     anew = cache(lambda: epochs.advance("orders had contradicted Postgres"))
     placements = []
     for row in rows:
-        events = [live.decode(text) for text in told.get(str(row.id), [])]
+        events = [event_codec.load(text) for text in told.get(str(row.id), [])]
         older = versions.get(str(row.id), row.terms_seq) < row.terms_seq
         if made := placement(row, here.get(str(row.id)), events, anew, older=older):
             placements.append(made)
@@ -181,7 +181,7 @@ def as_row(event: Event) -> models.OrderEvent:
         status=event["status"],
         at=datetime.fromisoformat(event["at"]),
         attempt=event["attempt"],
-        facts=history.facts_of(event),
+        facts=event_codec.facts_of(event),
     )
 
 
@@ -195,7 +195,7 @@ def placement_of(row: models.Order, known: Sequence[Event]) -> Placement:
         status=status,
         # Attempt numbers are never reused, even if the claim that had one left no event.
         attempt=max([int(last["attempt"]), *(attempt.number for attempt in made)]),
-        events=tuple(live.encode(event) for event in known),
+        events=tuple(event_codec.dump(event) for event in known),
         # A limit order rests until its price comes. Any other order must be checked: its condition may hold already.
         look_in_ms=0 if only_rests(order) else SOON_MS,
         since=turn(row, known),
@@ -217,5 +217,5 @@ def only_rests(order: Order) -> bool:
 
 def turn(row: models.Order, known: Sequence[Event]) -> int:
     """Return an order's time priority in epoch ms: its last price or amount amendment, otherwise its creation."""
-    moved = [event["at"] for event in known if MOVES_BACK & event.get("amended", {}).keys()]
+    moved = [event["at"] for event in known if event["kind"] == "amended" and MOVES_BACK & event["amended"].keys()]
     return terms.epoch_ms(datetime.fromisoformat(moved[-1]) if moved else row.created_at)

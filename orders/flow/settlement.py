@@ -13,6 +13,7 @@ import structlog
 from django.conf import settings
 
 from engine import events
+from engine.event_kinds import Confirmed
 from engine.events import Fill
 from engine.failures import ChainDecided, Withdrawn
 from engine.lifecycle import FINAL, AttemptState, Status
@@ -167,11 +168,10 @@ def move(attempt: Settled, waiting: Standing | None) -> Move:
         attempt.order_id, attempt.type, Status.SUBMITTED, None, attempt.number, attempt.tries, tx=attempt.signature
     )
     if attempt.state is AttemptState.LANDED:
-        return endings.move(tried, (Status.CONFIRMED, confirmed_facts(attempt)), at=attempt.settled_at)
+        return endings.move(tried, confirmed(attempt), at=attempt.settled_at)
     if attempt.state is AttemptState.WITHDRAWN:
         withdrawn = Withdrawn("its worker was stopped before it could send the transaction")
-        step = (Status.ROUTING, events.retrying(withdrawn, 0))
-        return endings.move(tried, step, unused=True)
+        return endings.move(tried, events.retry(withdrawn, 0), unused=True)
     failure = ChainDecided(
         f"transaction {attempt.signature} {attempt.state}: {attempt.error}", chain_code=attempt.error_code
     )
@@ -180,8 +180,8 @@ def move(attempt: Settled, waiting: Standing | None) -> Move:
     return endings.ending(tried, failure)
 
 
-def confirmed_facts(attempt: Settled) -> events.Facts:
-    """Return the facts of the fill, compared with the quote."""
+def confirmed(attempt: Settled) -> Confirmed:
+    """Return the event of the fill, compared with the quote."""
     fill = Fill(attempt.venue, attempt.signature, attempt.slot, attempt.amount_out, attempt.fee_lamports)
     pair = catalogue().pair(attempt.pair)
     return events.confirmed(pair, attempt.amount_in, attempt.expected_out, attempt.fee_bps, fill)

@@ -14,8 +14,10 @@ from decimal import Decimal
 
 import structlog
 from django.db import DatabaseError
+from msgspec import convert
 
-from engine import events, gates
+from engine import event_kinds, events, gates
+from engine.event_kinds import ConditionMet, Facts, Gate, MarketSeen, Triggered
 from engine.failures import Failure, NotTraded, RefusedByTokenChecks
 from engine.gates import Limits, TokenFacts, Verdict
 from engine.lifecycle import Status
@@ -231,19 +233,13 @@ def fired(one: Standing, seen: Seen) -> Move:
     """Return the move of an order whose conditions hold: triggered, and then failed if it is refused."""
     mint = mint_of(one)
     verdicts = seen.verdicts(one)
-    evidence = {
-        "trigger": {
-            "kind": "market",
-            "event": event_facts(seen.happened.get(mint), seen.now),
-            "conditions": [
-                {**condition.as_dict(), "value": shown(condition, seen.states[mint])} for condition in one.order.trigger
-            ],
-        },
-        "gates": [verdict.as_dict() for verdict in verdicts],
-    }
-    steps: tuple[tuple[Status, events.Facts], ...] = ((Status.TRIGGERED, evidence),)
+    evidence = MarketSeen(
+        event_seen(seen.happened.get(mint), seen.now),
+        tuple(met(condition, seen.states[mint]) for condition in one.order.trigger),
+    )
+    steps: tuple[Facts, ...] = (Triggered(evidence, tuple(map(judged, verdicts))),)
     if failure := refusal(one, verdicts):
-        steps = (*steps, (Status.FAILED, events.failed(failure)))
+        steps = (*steps, events.failed(failure))
     return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, steps, look_in_ms=live.GRACE_MS)
 
 
@@ -256,18 +252,28 @@ def refusal(one: Standing, verdicts: Sequence[Verdict]) -> Failure | None:
     return None
 
 
-def event_facts(event: MarketEvent | None, now: int) -> dict[str, object] | None:
-    """Return the facts of the event that fired an order; None if its conditions held when it was armed."""
+def event_seen(event: MarketEvent | None, now: int) -> event_kinds.MarketEvent | None:
+    """State the event that fired an order; None if its conditions held when it was armed."""
     if event is None:
         return None
-    return {
-        "id": event.id,
-        "kind": event.kind,
-        "venue": event.venue,
-        "usd": usd(event.amount),
-        "at": events.moment(event.at),
-        "ageMs": max(0, now - event.at),
-    }
+    return event_kinds.MarketEvent(
+        id=event.id,
+        kind=event.kind,
+        venue=event.venue,
+        usd=usd(event.amount),
+        at=events.moment(event.at),
+        age_ms=max(0, now - event.at),
+    )
+
+
+def met(condition: Condition, state: TokenState) -> ConditionMet:
+    """State a condition and the market's value for it."""
+    return convert({**condition.as_dict(), "value": shown(condition, state)}, ConditionMet)
+
+
+def judged(verdict: Verdict) -> Gate:
+    """State the result of one token check."""
+    return convert(verdict.as_dict(), Gate)
 
 
 def shown(condition: Condition, state: TokenState) -> str:

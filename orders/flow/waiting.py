@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from django.db.models import Q
 
-from engine import events
+from engine import event_kinds, events
 from engine.lifecycle import Status
 from engine.orders import Order, OrderType, TimeInForce
 from orders import models
@@ -96,8 +96,7 @@ def cancel(order_id: str, reason: str = "cancelled by the client") -> None:
 
 
 def cancellation(one: Standing, reason: str) -> Move:
-    step = (Status.CANCELLED, events.cancelled(reason))
-    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (step,))
+    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (event_kinds.Cancelled(reason),))
 
 
 def found(order_id: str) -> Standing:
@@ -193,14 +192,13 @@ def refuse_unless(one: Standing, seq: int) -> None:
 def amendment(one: Standing, after: Order) -> Move:
     """Make the move of an amended order to its new place in the book."""
     turn = limits.since(after, one.order, one.since, now_ms())
-    step = (Status.PENDING, events.amended(one.order, after))
     return Move(
         one.order.id,
         after.type,
         one.status,
         one.seq,
         one.attempt,
-        (step,),
+        (events.amended(one.order, after),),
         body=order_codec.dumps(after, turn),
         amends=one.order.terms_seq,
     )
@@ -226,5 +224,4 @@ def expire() -> int:
 
 
 def expiry(one: Standing) -> Move:
-    step = (Status.EXPIRED, events.expired(one.order))
-    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (step,))
+    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (events.expired(one.order),))

@@ -27,8 +27,7 @@ def written(when: str, event: Event) -> str:
 
 def told(event: Event) -> str:
     """Describe an event's facts in a few words; empty for a kind of event this client does not know."""
-    kind = next((kind for kind in ("rewoundTo", "retry", "amended", "returned") if kind in event), event.get("status"))
-    teller = TELLERS.get(kind or "")
+    teller = rewound if "rewoundTo" in event else TELLERS.get(event.get("kind", ""))
     return "\n".join([teller(event) if teller else "", *map(gate, event.get("gates") or [])])
 
 
@@ -184,7 +183,6 @@ def ended(event: Event) -> str:
 
 
 TELLERS = {
-    "rewoundTo": rewound,
     "retry": retrying,
     "amended": amended,
     "returned": returned,

@@ -9,17 +9,17 @@ from django.conf import settings
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.openapi import AutoSchema
-from rest_framework.views import APIView
+from msgspec import Struct
 
-from orders.api import answers, events, examples, serializers
+from engine.event_kinds import KINDS
+from orders.api import examples
+from orders.api.components import PLACE, components, reference
 from orders.sockets import messages
 from orders.sockets.consumers import BAD_REQUEST, CONFLICT, DONE, FAILED, FIRST_MESSAGE_S, UNAVAILABLE, UNKNOWN
 from orders.sockets.tail import REWOUND
 
 Json = dict[str, Any]
 
-SCHEMAS = "#/components/schemas/"
 ERROR = "error"
 
 CLOSES = {
@@ -35,9 +35,9 @@ CLOSES = {
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message: its schema as a serializer, and an example."""
+    """A message: its class, or the name of its component in the OpenAPI description, and an example."""
 
-    serializer: type[Any]
+    kind: type[Struct] | str
     example: Any
     summary: str = ""
 
@@ -58,24 +58,11 @@ class Socket:
 
 def told(name: str) -> Json:
     """Return the documented example of a kind of event."""
-    lives = (examples.FILLED, examples.RETURNED, examples.EXPIRED, examples.REFUSED, RETRIED)
-    every = [event for life in lives for event in examples.told(life)["events"]]
-    return next(event for event in every if kind_of(event) == name)
+    every: list[Json] = [event for life in examples.LIVES for event in examples.told(life)["events"]]
+    return next(event for event in every if event["kind"] == name)
 
 
-RETRIED: examples.Life = (
-    *examples.FILLED[:4],
-    ("routing", 1, {"retry": {"code": "slippage_exceeded", "message": "the pool moved past 231.16", "inMs": 412}}),
-)
-
-
-def kind_of(event: Mapping[str, Any]) -> str:
-    """Name a kind of event by the fact that distinguishes it within its status, else by the status."""
-    return next((name for name in ("retry", "amended", "returned") if name in event), str(event["status"]))
-
-
-EVENTS = tuple(events.KINDS)
-STREAM = (*EVENTS, "rewound")
+STREAM = (*KINDS, "rewound")
 """The messages about an order."""
 QUOTE = {"venue": "METEORA", "price": "155.2", "feeBps": 20, "netPrice": "154.8896", "ageMs": 310}
 PRICES = {"at": examples.AT, "quotes": [QUOTE], "best": QUOTE, "spreadBps": None, "freshMs": 2000, "staleMs": 10000}
@@ -104,26 +91,20 @@ NO_ORDER = {
 }
 
 MESSAGES: Mapping[str, Message] = {
-    **{name: Message(kind, told(name)) for name, kind in events.KINDS.items()},
-    ERROR: Message(
-        answers.ErrorSerializer, NO_ORDER, "What is wrong; a close follows, but on /ws/orders for one order."
-    ),
-    "order": Message(
-        serializers.ExecuteSerializer, examples.MARKET, "The order, as POST /api/orders/execute takes it."
-    ),
+    **{name: Message(f"{kind.__name__}Event", told(name)) for name, kind in KINDS.items()},
+    ERROR: Message("Error", NO_ORDER, "What is wrong; a close follows, but on /ws/orders for one order."),
+    "order": Message("Execute", examples.MARKET, "The order, as POST /api/orders/execute takes it."),
     "follow": Message(
-        messages.FollowSerializer,
+        messages.Follow,
         {"follow": [{"orderId": examples.ORDER_ID, "after": 3, "epoch": 1}], "unfollow": []},
     ),
     "rewound": Message(
-        messages.RewoundSerializer,
+        messages.Rewound,
         {"orderId": examples.ORDER_ID, "rewoundTo": 2, "epoch": 2, "reason": REWOUND},
     ),
-    "following": Message(messages.FollowingSerializer, {"following": 1}),
-    "snapshot": Message(messages.SnapshotSerializer, SNAPSHOT),
-    "update": Message(
-        messages.UpdateSerializer, {"kind": "update", **PRICES, "levels": [{"price": "160", "orders": 2}]}
-    ),
+    "following": Message(messages.Following, {"following": 1}),
+    "snapshot": Message(messages.Snapshot, SNAPSHOT),
+    "update": Message(messages.Update, {"kind": "update", **PRICES, "levels": [{"price": "160", "orders": 2}]}),
 }
 
 WHOLE = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
@@ -246,7 +227,7 @@ def operation(name: str, action: str, heard: Iterable[str]) -> Json:
 def message(name: str, payload: Json, schemas: Json) -> Json:
     """Describe a message."""
     one = MESSAGES[name]
-    said = schemas[payload["$ref"].removeprefix(SCHEMAS)].get("description", name)
+    said = schemas[payload["$ref"].removeprefix(PLACE)].get("description", name)
     return {
         "name": name,
         "summary": one.summary or said,
@@ -255,23 +236,15 @@ def message(name: str, payload: Json, schemas: Json) -> Json:
     }
 
 
-class NoView(APIView):
-    """Stands where the inspector expects a view."""
-
-    request: Any = None
-    format_kwarg = None
-
-
 def resolved() -> tuple[dict[str, Json], Json]:
     """Return each message's schema as a reference, and all schemas those refer to, directly or not."""
     generator: Any = SchemaGenerator()  # type: ignore[no-untyped-call]
     written = generator.get_schema(request=None, public=True)["components"]["schemas"]
-    # This inspector has no view. It only makes schemas, like all others and in the same registry.
-    schema = AutoSchema()
-    schema.view, schema.registry = NoView(), generator.registry
-    payloads = {name: schema.resolve_serializer(one.serializer(), "response").ref for name, one in MESSAGES.items()}
-    # The registry now holds the schemas that only the sockets use, besides those of the OpenAPI description.
-    known = {**{one.name: one.schema for one in generator.registry._components.values()}, **written}
+    own = [one.kind for one in MESSAGES.values() if isinstance(one.kind, type)]
+    known = {**components(own), **written}
+    payloads = {
+        name: reference(one.kind if isinstance(one.kind, str) else one.kind.__name__) for name, one in MESSAGES.items()
+    }
     return payloads, {name: in_asyncapi(known[name]) for name in sorted(reachable(payloads.values(), known))}
 
 
@@ -296,7 +269,7 @@ def references(schema: Any) -> Iterator[str]:
     """Yield the names of the schemas that one refers to directly."""
     match schema:
         case {"$ref": str(ref)}:
-            yield ref.removeprefix(SCHEMAS)
+            yield ref.removeprefix(PLACE)
         case dict():
             for inner in schema.values():
                 yield from references(inner)

@@ -17,7 +17,7 @@ from orders.api.parsers import loads
 from orders.flow.batcher import batcher
 from orders.flow.intake import NewOrder
 from orders.sockets.tail import UnknownOrder, tail
-from orders.stores import live
+from orders.stores import event_codec
 from orders.stores.order_view import START, uuid_or_none
 from orders.telemetry import metrics
 
@@ -89,7 +89,7 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def refuse(self, code: int, error: dict[str, Any]) -> None:
         """Send an error in the API's common shape, and close."""
         with suppress(OSError, RuntimeError):
-            await self.send(text_data=live.encode(error))
+            await self.send(text_data=event_codec.dump(error))
         await self.leave(code)
 
     async def leave(self, code: int) -> None:
@@ -139,7 +139,7 @@ class PlaceAndStream(EventStream):
         """Place the order in the first message; answer further messages with an error."""
         if self.placing:
             with suppress(OSError, RuntimeError):
-                await self.send(text_data=live.encode(ONE_ORDER))
+                await self.send(text_data=event_codec.dump(ONE_ORDER))
             return
         self.placing = True
         self.stop()

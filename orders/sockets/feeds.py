@@ -16,7 +16,7 @@ from orders.api.parsers import loads
 from orders.sockets.consumers import BAD_REQUEST, UNKNOWN, EventStream
 from orders.sockets.tail import UnknownOrder, tail
 from orders.sockets.ticker import View, ticker
-from orders.stores import live
+from orders.stores import event_codec
 from orders.stores.order_view import uuid_or_none
 from orders.stores.threads import aside
 from routing.catalogue import catalogue
@@ -59,7 +59,7 @@ class QuoteFeed(EventStream):
         async with aclosing(ticker().follow(pair)) as views:
             async for view in views:
                 news = changes(before, view, now_ms()) if before else snapshot(pair, view, now_ms())
-                await self.send(text_data=live.encode(news))
+                await self.send(text_data=event_codec.dump(news))
                 before = view
 
 
@@ -155,7 +155,7 @@ class OrdersFeed(EventStream):
             self.drop(order_id)
             self.follows[order_id] = asyncio.create_task(self.relay(order_id, after))
         with suppress(OSError, RuntimeError):
-            await self.send(text_data=live.encode({"following": len(self.follows)}))
+            await self.send(text_data=event_codec.dump({"following": len(self.follows)}))
 
     async def relay(self, order_id: str, after: Cursor) -> None:
         """Send an order's events past `after`, until its last."""
@@ -175,7 +175,7 @@ class OrdersFeed(EventStream):
         message = f"there is no order {order_id}"
         wrong = Field("orderId", order_id, "is not the id of an order", "the orderId of an accepted order")
         with suppress(OSError, RuntimeError):
-            await self.send(text_data=live.encode(body("not_found", message, [wrong])))
+            await self.send(text_data=event_codec.dump(body("not_found", message, [wrong])))
 
     async def leave_once(self, reason: Exception) -> None:
         """Close the socket, once: a failure of one order's events hits the others' at the same moment."""

@@ -1,130 +1,114 @@
-"""The documented shape of the messages that only the sockets use: a pair's market, and orders to follow."""
+"""The messages that only the sockets use: a pair's market, and orders to follow."""
 
-# ruff: noqa: N815 - fields are spelled as clients read them
+from typing import Annotated, Any
 
-from typing import Any
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from drf_spectacular.utils import extend_schema_field
-from rest_framework import serializers
-
-from orders.api.events import Only
-from orders.api.words import VENUE_NAMES, Decimals, PairName
+from engine.event_kinds import Count, Decimals, Id, Moment, PairName, Value, Venue
+from orders.api.answers import Above0
 from orders.sockets.feeds import ASKED_MAX, SEQ_MAX
 
-TEXT_OR_NULL = {"type": ["string", "null"]}
-POINTS = {
-    "type": "array",
-    "items": {"type": "array", "items": {"type": ["integer", "string", "null"]}, "minItems": 2},
-}
-FOLLOW = {
-    "type": "array",
-    "maxItems": ASKED_MAX,
-    "items": {
-        "type": "object",
-        "required": ["orderId"],
-        "properties": {
-            "orderId": {"type": "string", "format": "uuid"},
-            "after": {"type": "integer", "minimum": 0, "maximum": SEQ_MAX, "default": 0},
-            "epoch": {"type": ["integer", "null"], "minimum": 0, "maximum": SEQ_MAX},
-        },
-        "additionalProperties": False,
-    },
-}
+Point = Annotated[list[Any], Meta(min_length=2, extra_json_schema={"items": {"type": ["integer", "string", "null"]}})]
+Seq = Annotated[int, Meta(ge=0, le=SEQ_MAX)]
 
 
-@extend_schema_field(POINTS)
-class Trail(serializers.ListField):
-    """Points of the last minutes."""
+class Message(Struct, frozen=True, rename="camel"):
+    """What only a socket says; newer engines may state more."""
 
 
-@extend_schema_field(FOLLOW)
-class Follows(serializers.ListField):
-    """Orders, each with the seq and the epoch of the last event seen."""
-
-
-class QuoteSeenSerializer(serializers.Serializer[Any]):
+class QuoteSeen(Message, frozen=True):
     """A venue's quote."""
 
-    venue = serializers.ChoiceField(choices=VENUE_NAMES)
-    price = Decimals()
-    feeBps = serializers.IntegerField()
-    netPrice = Decimals(help_text="The price less the fee.")
-    ageMs = serializers.IntegerField(min_value=0)
+    venue: Venue
+    price: Decimals
+    fee_bps: int
+    net_price: Annotated[Decimals, Meta(description="The price less the fee.")]
+    age_ms: Count
 
 
-class LevelSerializer(serializers.Serializer[Any]):
+class Level(Message, frozen=True):
     """A price at which orders rest."""
 
-    price = Decimals()
-    orders = serializers.IntegerField(min_value=1)
+    price: Decimals
+    orders: Above0
 
 
-class FillSerializer(serializers.Serializer[Any]):
+class Fill(Message, frozen=True):
     """A trade that the chain executed."""
 
-    orderId = serializers.UUIDField()
-    at = serializers.DateTimeField()
-    venue = serializers.ChoiceField(choices=VENUE_NAMES)
-    price = Decimals()
-    amountIn = Decimals()
-    amountOut = Decimals()
+    order_id: Id
+    at: Moment
+    venue: Venue
+    price: Decimals
+    amount_in: Decimals
+    amount_out: Decimals
 
 
-class PricesSerializer(serializers.Serializer[Any]):
+class Prices(Message, frozen=True, kw_only=True):
     """Quotes, BEST and how far the venues are apart."""
 
-    at = serializers.DateTimeField()
-    quotes = QuoteSeenSerializer(many=True)
-    best = QuoteSeenSerializer(allow_null=True)
-    spreadBps = Decimals(
-        allow_null=True, help_text="The dearest venue's price less fee above the cheapest's; null with fewer than two."
-    )
-    freshMs = serializers.IntegerField(help_text="Age up to which BEST is routed on at once.")
-    staleMs = serializers.IntegerField(help_text="Age up to which a quote may still be used.")
+    at: Moment
+    quotes: tuple[QuoteSeen, ...]
+    best: QuoteSeen | None
+    spread_bps: Annotated[
+        Decimals | None,
+        Meta(description="The dearest venue's price less fee above the cheapest's; null with fewer than two."),
+    ]
+    fresh_ms: Annotated[int, Meta(description="Age up to which BEST is routed on at once.")]
+    stale_ms: Annotated[int, Meta(description="Age up to which a quote may still be used.")]
 
 
-class SnapshotSerializer(PricesSerializer):
+class Snapshot(Prices, frozen=True, kw_only=True, tag_field="kind", tag="snapshot"):
     """All that is known of the pair; the first message."""
 
-    kind = Only("snapshot")
-    pair = PairName()
-    tokenIn = serializers.CharField()
-    tokenOut = serializers.CharField()
-    tick = Decimals(help_text="What limit prices of this pair are multiples of.")
-    venues = serializers.ListField(child=serializers.CharField(), help_text="In the order of the trail's columns.")
-    levels = LevelSerializer(many=True, help_text="The nearest first.")
-    fills = FillSerializer(many=True, help_text="The last ones, the newest first.")
-    trail = Trail(help_text="Points: epoch second, the price less fee of each venue, BEST.")
+    pair: PairName
+    token_in: str
+    token_out: str
+    tick: Annotated[Decimals, Meta(description="What limit prices of this pair are multiples of.")]
+    venues: Annotated[tuple[str, ...], Meta(description="In the order of the trail's columns.")]
+    levels: Annotated[tuple[Level, ...], Meta(description="The nearest first.")]
+    fills: Annotated[tuple[Fill, ...], Meta(description="The last ones, the newest first.")]
+    trail: Annotated[
+        tuple[Point, ...],
+        Meta(description="Points: epoch second, the price less fee of each venue, BEST."),
+    ]
 
 
-class UpdateSerializer(PricesSerializer):
+class Update(Prices, frozen=True, kw_only=True, tag_field="kind", tag="update"):
     """What has changed since the last message; prices always, the rest only when it is new."""
 
-    kind = Only("update")
-    levels = LevelSerializer(many=True, required=False, help_text="All of them, when any has changed.")
-    fills = FillSerializer(many=True, required=False, help_text="Those that are new.")
+    levels: Annotated[tuple[Level, ...] | UnsetType, Meta(description="All of them, when any has changed.")] = UNSET
+    fills: Annotated[tuple[Fill, ...] | UnsetType, Meta(description="Those that are new.")] = UNSET
 
 
-class FollowSerializer(serializers.Serializer[Any]):
+class Followed(Value, frozen=True):
+    """An order to follow, with the seq and the epoch of the last event seen."""
+
+    order_id: Id
+    after: Annotated[Seq, Meta(description="0 when it is left out.")] = 0
+    epoch: Seq | UnsetType | None = UNSET
+
+
+class Follow(Message, frozen=True):
     """Orders to follow and to let go; with neither it only asks for the answer."""
 
-    follow = Follows(required=False)
-    unfollow = serializers.ListField(child=serializers.UUIDField(), required=False, max_length=ASKED_MAX)
+    follow: Annotated[tuple[Followed, ...], Meta(max_length=ASKED_MAX)] | UnsetType = UNSET
+    unfollow: Annotated[tuple[Id, ...], Meta(max_length=ASKED_MAX)] | UnsetType = UNSET
 
 
-class RewoundSerializer(serializers.Serializer[Any]):
+class Rewound(Message, frozen=True):
     """Events past a seq belong to the order no longer: Redis was lost before they were saved.
 
     Drop them; what follows comes after that seq.
     """
 
-    orderId = serializers.UUIDField()
-    rewoundTo = serializers.IntegerField(min_value=1, help_text="The last seq that still stands.")
-    epoch = serializers.IntegerField(min_value=0, help_text="The epoch to come back with, beside that seq.")
-    reason = serializers.CharField()
+    order_id: Id
+    rewound_to: Annotated[Above0, Meta(description="The last seq that still stands.")]
+    epoch: Annotated[Count, Meta(description="The epoch to come back with, beside that seq.")]
+    reason: str
 
 
-class FollowingSerializer(serializers.Serializer[Any]):
+class Following(Message, frozen=True):
     """How many orders are followed now."""
 
-    following = serializers.IntegerField(min_value=0)
+    following: Count

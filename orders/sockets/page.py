@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from orders.api.components import PLACE
 from orders.sockets import asyncapi
 
 POLICY = (
@@ -102,7 +103,7 @@ def followed(schema: Json, schemas: Json) -> Json:
     """Return the schema that this one refers to, or itself if it refers to none."""
     (only,) = schema["allOf"] if len(schema.get("allOf", ())) == 1 else (schema,)
     if "$ref" in only:
-        return followed(schemas[only["$ref"].removeprefix(asyncapi.SCHEMAS)], schemas)
+        return followed(schemas[only["$ref"].removeprefix(PLACE)], schemas)
     return only
 
 

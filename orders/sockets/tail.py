@@ -19,7 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from engine.cursor import Cursor
-from orders.stores import live, order_view
+from orders.stores import event_codec, live, order_view
 from orders.stores.threads import aside, one_per_loop
 from routing.store import StoreError
 
@@ -151,7 +151,7 @@ RING = Heard(Cursor(2**31, 2**31), False, "")
 
 def rewound(order_id: str, to: Cursor) -> str:
     """Return the message that withdraws every event after `to`."""
-    return live.encode({"orderId": order_id, "rewoundTo": to.seq, "epoch": to.epoch, "reason": REWOUND})
+    return event_codec.dump({"orderId": order_id, "rewoundTo": to.seq, "epoch": to.epoch, "reason": REWOUND})
 
 
 REWOUND = "Redis was lost before the events after this one were saved; what follows takes their place"
@@ -161,6 +161,7 @@ def read_line(rest: str) -> Heard:
     """Parse the part of a feed line after the order id; a malformed line counts as a gap."""
     try:
         _, final, text = rest.split(" ", 2)
+        text = event_codec.current(text)
         return Heard(order_view.cursor_of(text), final == "1", text)
     except (ValueError, KeyError, msgspec.DecodeError):
         return RING

@@ -5,15 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count, takewhile
 from typing import Any
 
+from msgspec import to_builtins
+
 from engine import events
+from engine.event_kinds import Head, Submitted
 from engine.lifecycle import AttemptState, Status
 from orders import models
-from orders.stores import retired, terms
-
-Event = dict[str, Any]
-
-COMMON = ("orderId", "epoch", "seq", "status", "at", "attempt")
-"""Fields that every event has."""
+from orders.stores import event_codec, retired, terms
+from orders.stores.event_codec import Event
 
 SENT = frozenset({AttemptState.SENT, AttemptState.LANDED, AttemptState.REJECTED, AttemptState.EXPIRED})
 """States of an attempt whose `submitted` event was published, which happens before any broadcast."""
@@ -52,40 +51,30 @@ def merged(row: models.Order, told: Iterable[models.OrderEvent], attempts: Itera
 def remembered(row: models.Order, attempt: models.Attempt) -> Iterator[Event]:
     """Yield the events committed with the attempt: those before it and, once it was sent, its own."""
     sent = attempt.state in SENT
-    yield from (with_epoch(event) for event in attempt.trail if sent or event["seq"] < attempt.seq)
+    yield from (event_codec.today(event) for event in attempt.trail if sent or event["seq"] < attempt.seq)
     if sent and not (attempt.trail and attempt.trail[-1]["seq"] == attempt.seq):
         yield submission(row, attempt)
 
 
-def with_epoch(event: Mapping[str, Any]) -> Event:
-    """Restore an event of an attempt's trail: jsonb does not keep field order, and earlier versions wrote no epoch."""
-    whole = {"epoch": 0, **event}
-    return {name: whole[name] for name in COMMON} | facts_of(whole)
-
-
 def submission(row: models.Order, attempt: models.Attempt) -> Event:
     """Build the `submitted` event of an attempt that an earlier version committed without it."""
-    at = terms.epoch_ms(max(attempt.created_at, row.created_at))
+    at = events.moment(terms.epoch_ms(max(attempt.created_at, row.created_at)))
     epoch = max((event.get("epoch", 0) for event in attempt.trail), default=0)
-    facts = events.submitted(attempt.venue, attempt.signature, attempt.last_valid_height)
-    return events.event(str(row.id), epoch, attempt.seq, Status.SUBMITTED, at, attempt.number, facts)
+    return event_codec.as_dict(
+        Head(str(row.id), epoch, attempt.seq, Status.SUBMITTED, at, attempt.number),
+        Submitted(attempt.venue, attempt.signature, attempt.last_valid_height),
+    )
 
 
 def first_event(row: models.Order, others: Sequence[Mapping[str, Any]] = ()) -> Event:
     """Build event 1, which follows from the row alone until an amendment stores it."""
     epoch = min([row.epoch, *(event["epoch"] for event in others)])
-    facts = events.pending(terms.order_of(row))
-    return events.event(str(row.id), epoch, 1, Status.PENDING, terms.epoch_ms(row.created_at), 0, facts)
+    at = events.moment(terms.epoch_ms(row.created_at))
+    return event_codec.as_dict(Head(str(row.id), epoch, 1, Status.PENDING, at, 0), events.pending(terms.order_of(row)))
 
 
 def as_wire(event: models.OrderEvent) -> Event:
     """Convert an event row to the clients' format."""
-    at = terms.epoch_ms(event.at)
-    return events.event(
-        str(event.order_id), event.epoch, event.seq, Status(event.status), at, event.attempt, event.facts
-    )
-
-
-def facts_of(event: Mapping[str, Any]) -> Event:
-    """Return an event's fields other than those common to all events."""
-    return {name: value for name, value in event.items() if name not in COMMON}
+    at = events.moment(terms.epoch_ms(event.at))
+    head = Head(str(event.order_id), event.epoch, event.seq, Status(event.status), at, event.attempt)
+    return {**to_builtins(head), **event_codec.with_kind(event.status, event.facts)}

@@ -28,13 +28,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import structlog
 
 from engine.lifecycle import Status
 from engine.orders import Order
 from engine.triggers import Watch
-from orders.stores import lookups, order_codec
+from orders.stores import event_codec, lookups, order_codec
 from orders.stores.scripts import LUA, PREFIX
 from routing.catalogue import UnknownPair
 from routing.crashpoints import Store, step
@@ -97,29 +96,6 @@ ANY = key("*")
 
 def id_of(key: str) -> str:
     return key[len("order:{") : -1]
-
-
-def decode(text: str) -> dict[str, Any]:
-    event: dict[str, Any] = msgspec.json.decode(text)
-    return event
-
-
-def encode(event: Mapping[str, Any]) -> str:
-    """Encode one event; NULs in texts from a venue or the chain are replaced, because Postgres cannot store them."""
-    text = msgspec.json.encode(event).decode()
-    return msgspec.json.encode(without_nul(event)).decode() if "\\u0000" in text else text
-
-
-def without_nul(value: Any) -> Any:
-    """Replace every NUL with U+FFFD, recursively."""
-    match value:
-        case str():
-            return value.replace("\0", "\ufffd")
-        case Mapping():
-            return {name: without_nul(fact) for name, fact in value.items()}
-        case list() | tuple():
-            return [without_nul(fact) for fact in value]
-    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +185,7 @@ def last_events(order_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     for order_id in order_ids:
         pipe.xrevrange(f"{key(order_id)}:events", count=1)
     answers = pipe.execute() if order_ids else []
-    return {i: decode(found[0][1]["e"]) for i, found in zip(order_ids, answers, strict=True) if found}
+    return {i: event_codec.load(found[0][1]["e"]) for i, found in zip(order_ids, answers, strict=True) if found}
 
 
 @step("feed-again", Store.REDIS, "the order's events are in the feed once more")

@@ -15,8 +15,8 @@ from engine.money import BPS, from_units, plain
 from engine.orders import OrderType
 from engine.quotes import Pair, Quote
 from orders import models
+from orders.stores import event_codec, live, retired, swaps
 from orders.stores import history as known_history
-from orders.stores import live, retired, swaps
 from orders.stores.terms import epoch_ms
 from routing import epochs, quotes
 from routing.catalogue import catalogue
@@ -48,7 +48,7 @@ def history(order_id: str, seen: Cursor = START) -> History | None:
     """
     try:
         found = live.statuses([order_id]).get(order_id)
-        texts = live.events([order_id], max(0, seen.seq - 1)).get(order_id, []) if found else []
+        texts = told(order_id, max(0, seen.seq - 1)) if found else []
         # The hash and the stream expire together, but not at the same instant.
         if found and max(0, seen.seq - 1) + len(texts) >= found.seq:
             finished = found.status in FINAL
@@ -57,10 +57,15 @@ def history(order_id: str, seen: Cursor = START) -> History | None:
                 return History(tuple((cursor_of(text), text) for text in new), finished)
             if may_be_behind(order_id):
                 return History((), finished=False)
-            return past(seen, live.events([order_id]).get(order_id, []), finished=finished)
+            return past(seen, told(order_id), finished=finished)
     except StoreError as reason:
         log.warning("live state unreachable, reading the archive", order_id=order_id, reason=str(reason))
     return archived(order_id, seen)
+
+
+def told(order_id: str, after: int = 0) -> list[str]:
+    """Return the JSON of an order's live events past `after`."""
+    return [event_codec.current(text) for text in live.events([order_id], after).get(order_id, [])]
 
 
 def may_be_behind(order_id: str) -> bool:
@@ -74,12 +79,8 @@ def may_be_behind(order_id: str) -> bool:
 
 def cursor_of(text: str) -> Cursor:
     """Return an event's epoch and seq; they follow the order id at a fixed position, so nothing is decoded."""
-    if text.startswith('"epoch":', EPOCH_AT - 8):
-        epoch, _, rest = text[EPOCH_AT:].partition(",")
-        return Cursor(int(rest[len('"seq":') : rest.index(",")]), int(epoch))
-    # Written by the previous version.
-    event = live.decode(text)
-    return Cursor(event["seq"], event.get("epoch", 0))
+    epoch, _, rest = text[EPOCH_AT:].partition(",")
+    return Cursor(int(rest[len('"seq":') : rest.index(",")]), int(epoch))
 
 
 EPOCH_AT = len('{"orderId":"","epoch":') + 36
@@ -115,7 +116,7 @@ def archived(order_id: str, seen: Cursor) -> History | None:
     else:
         return None
     finished = known[-1]["status"] in FINAL
-    found = past(seen, [live.encode(event) for event in known], finished=finished)
+    found = past(seen, [event_codec.dump(event) for event in known], finished=finished)
     return History((), finished=False) if found.rewound and not finished else found
 
 
@@ -142,7 +143,7 @@ def as_json(row: models.Order, last: Mapping[str, Any] | None, links: Mapping[st
     """Describe an order, without `resting`; `last` is its last live event, used if it is ahead of the row."""
     pair = traded(row.pair)
     ahead = last if last and is_ahead(last, row) else None
-    result = known_history.facts_of(ahead) if ahead else row.result
+    result = event_codec.facts_of(ahead) if ahead else event_codec.with_kind(row.status, row.result)
     return {
         "orderId": str(row.id),
         "clientOrderId": row.client_order_id,

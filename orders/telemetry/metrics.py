@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily
 
+from engine.event_kinds import Confirmed, Facts, Failed, Retry, Returned, Routing
 from engine.lifecycle import FINAL, Status
 from engine.orders import OrderType
 
@@ -129,8 +130,8 @@ def timer(histogram: Histogram, *labels: str) -> Histogram:
     return histogram.labels(*labels)
 
 
-Steps = Sequence[tuple[Status, Mapping[str, Any]]]
-"""The statuses an order went through in one move, each with the facts of its event."""
+Steps = Sequence[Facts]
+"""The events of one move of an order."""
 Counted = tuple[Counter, *tuple[str, ...]]
 """A counter and its label values."""
 
@@ -148,11 +149,11 @@ def moved(moves: Iterable[tuple[OrderType, Steps]]) -> None:
 
 def counted(kind: OrderType, steps: Steps) -> Iterator[Counted]:
     """Yield the counters that one order's move increments."""
-    for to, facts in steps:
-        yield ORDERS, kind, to
-        yield from stated(to, facts)
-    if steps[0][0] is Status.TRIGGERED:
-        yield (LIMIT_TRIGGERS,) if kind is OrderType.LIMIT else (sniped(steps[-1][0]),)
+    for facts in steps:
+        yield ORDERS, kind, facts.status
+        yield from stated(facts)
+    if steps[0].status is Status.TRIGGERED:
+        yield (LIMIT_TRIGGERS,) if kind is OrderType.LIMIT else (sniped(steps[-1].status),)
 
 
 def sniped(end: Status) -> Counter:
@@ -160,18 +161,19 @@ def sniped(end: Status) -> Counter:
     return SNIPER_REFUSED if end is Status.FAILED else SNIPER_FIRED
 
 
-def stated(to: Status, facts: Mapping[str, Any]) -> Iterator[Counted]:
+def stated(facts: Facts) -> Iterator[Counted]:
     """Yield the counters that the facts of one event increment."""
-    if to is Status.CONFIRMED:
-        yield FILLS, facts["venue"]
-    elif to is Status.FAILED:
-        yield FAILURES, facts["code"]
-    elif "retry" in facts:
-        yield RETRIES, facts["retry"]["code"]
-    elif "returned" in facts:
-        yield RETURNS, facts["returned"]["code"]
-    elif to is Status.ROUTING and "venue" in facts:
-        yield ROUTES, facts["venue"]
+    match facts:
+        case Confirmed():
+            yield FILLS, facts.venue
+        case Failed():
+            yield FAILURES, facts.code
+        case Retry():
+            yield RETRIES, facts.retry.code
+        case Returned():
+            yield RETURNS, facts.returned.code
+        case Routing():
+            yield ROUTES, facts.venue
 
 
 def accepted(kinds: Iterable[OrderType]) -> None:

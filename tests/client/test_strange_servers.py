@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.server import serve
 
 from orders.api import examples
-from orders.client import Backoff, Client, Event, NothingFurther, Order, Pending, Refused, Routed, Unreadable, calls
+from orders.client import Backoff, Client, Event, NothingFurther, Order, Pending, Refused, Routing, Unreadable, calls
 from orders.client.asked import written
 from orders.client.events import KINDS, event_of, message_of
 from orders.client.reading import read
@@ -124,7 +124,7 @@ async def test_a_newer_servers_rewind_keeps_what_this_client_does_not_know():
 
 
 async def test_a_newer_servers_events_keep_what_this_client_does_not_know():
-    paused = {**LIFE[0], "seq": 2, "status": "paused", "until": "tomorrow"}
+    paused = {**LIFE[0], "seq": 2, "status": "paused", "kind": "paused", "until": "tomorrow"}
     async with scripted([{**LIFE[0], "desk": "north"}, paused, *[{**e, "seq": e["seq"] + 1} for e in LIFE[1:]]]) as (
         client,
         _,
@@ -137,12 +137,12 @@ async def test_a_newer_servers_events_keep_what_this_client_does_not_know():
 
 def test_facts_in_a_shape_that_came_later_are_kept_as_they_are():
     routed = LIFE[1]
-    assert isinstance(event_of(routed), Routed)
+    assert isinstance(event_of(routed), Routing)
     later = event_of({**routed, "quotes": "see elsewhere"})
     assert type(later) is Event and later.facts["quotes"] == "see elsewhere"
 
 
-@pytest.mark.parametrize("life", [examples.FILLED, examples.RETURNED, examples.EXPIRED, examples.REFUSED])
+@pytest.mark.parametrize("life", examples.LIVES)
 def test_every_documented_event_is_of_a_kind_with_nothing_left_over(life):
     for data in examples.told(life)["events"]:
         event = event_of(data)
@@ -172,7 +172,7 @@ async def test_an_orders_events_are_read_with_what_they_take_back(monkeypatch):
     async with Client("http://engine") as client:
         everything = await client.events(ID)
         assert everything.onto(()) == everything.events == (first, second)
-        assert type(everything.events[1]) is Routed
+        assert type(everything.events[1]) is Routing
         found = await client.events(ID, after=2, epoch=3)
         assert (found.rewound_to, found.onto(everything.events), found.facts) == (1, (first, third), {"newer": 1})
         assert (await client.events(ID, after=3)).onto((first, second, third)) == (first, second, third)

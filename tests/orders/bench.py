@@ -20,7 +20,7 @@ from engine.triggers import Condition
 from orders import models
 from orders.flow import dbsync, execution, intake, settlement
 from orders.flow.intake import NewOrder
-from orders.stores import live
+from orders.stores import event_codec, live
 from routing import asking, epochs, quotes, wiring
 from routing import models as routing_models
 from routing.catalogue import catalogue
@@ -131,7 +131,7 @@ class Bench:
 
     def events(self, order_id: str) -> list[dict[str, Any]]:
         """Return an order's live events."""
-        return [live.decode(text) for text in live.events([order_id]).get(order_id, [])]
+        return [event_codec.load(text) for text in live.events([order_id]).get(order_id, [])]
 
     def statuses(self, order_id: str) -> list[str]:
         """Return the statuses its clients were told."""

@@ -4,7 +4,7 @@ import pytest
 
 from engine.cursor import Cursor
 from orders.flow import decisions, limits, recovery, restoring, waiting
-from orders.stores import history, live, order_view, swaps
+from orders.stores import event_codec, history, live, order_view, swaps
 from routing import epochs
 from tests.chaos.matrix import memory
 
@@ -63,7 +63,7 @@ def test_a_redis_not_yet_compared_tells_nothing_behind_what_a_client_has_seen(be
     restoring.restore([gone_on], "a test")
     end = Cursor(2, bench.events(gone_on)[-1]["epoch"])
     memory.come_back(before)
-    assert [live.decode(text)["status"] for text in live.events([gone_on])[gone_on]] == ["pending", "triggered"]
+    assert [event_codec.load(text)["status"] for text in live.events([gone_on])[gone_on]] == ["pending", "triggered"]
     assert order_view.history(gone_on, end) == order_view.History((), finished=False)
     recovery.recover()
     assert order_view.history(gone_on, end) == order_view.History((), finished=True)

@@ -13,7 +13,7 @@ from engine.lifecycle import Status
 from orders import models
 from orders.flow import dbsync, intake, limits, waiting
 from orders.models import OrderEvent, SetAside
-from orders.stores import event_rows, history, live
+from orders.stores import event_codec, event_rows, live
 from routing import group
 from routing.store import redis
 
@@ -59,7 +59,7 @@ def test_five_events_and_the_order_row_reach_postgres_as_the_client_saw_them(ben
     bench.archive()
     assert archived(order_id) == list(enumerate(STAGES, 1))
     kept = OrderEvent.objects.get(order_id=order_id, seq=5)
-    assert kept.facts == history.facts_of(told[4]) and kept.epoch == told[4]["epoch"] > 0
+    assert kept.facts == event_codec.facts_of(told[4]) and kept.epoch == told[4]["epoch"] > 0
     row = bench.row(order_id)
     assert (row.status, row.seq, row.attempt) == ("confirmed", 5, 1)
     assert (row.venue, row.tx_hash, row.result) == (told[4]["venue"], told[4]["txHash"], kept.facts)

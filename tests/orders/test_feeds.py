@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError
 
 from orders.sockets import feeds, tail, ticker
-from orders.stores import book
+from orders.stores import book, event_codec
 from orders.stores.threads import aside
 from routing.store import StoreError
 from tests.orders.doors import opened, until
@@ -111,7 +111,7 @@ async def test_a_slow_client_gets_the_latest_and_no_backlog(bench, monkeypatch):
     sent = []
 
     async def send(self, text_data):
-        sent.append(feeds.live.decode(text_data))
+        sent.append(event_codec.load(text_data))
         await slow.wait()
 
     monkeypatch.setattr(feeds.QuoteFeed, "send", send)

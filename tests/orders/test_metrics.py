@@ -9,13 +9,14 @@ from uuid import uuid4
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from engine.event_kinds import Building, Routing
 from engine.lifecycle import Status
 from engine.market import EventKind, MarketEvent
 from engine.orders import OrderType, TimeInForce
 from engine.triggers import Condition, Kind
 from orders.flow import dead_letters, limits, sniping, waiting
 from orders.operations import reconciliation, scrape
-from orders.stores import live
+from orders.stores import event_codec, live
 from orders.telemetry import metrics
 from orders.telemetry.metrics import PROCESS, Stopwatch
 from routing import tape, wiring
@@ -219,7 +220,7 @@ def test_a_record_that_is_set_aside_is_counted_and_so_is_how_late_the_others_wer
 def test_a_time_without_a_zone_is_set_aside_and_holds_up_neither_the_archive_nor_the_clock(bench, counts):
     (order_id,) = bench.place()
     event = {"orderId": order_id, "seq": 2, "status": "routing", "at": "2026-01-01T00:00:00", "attempt": 1}
-    redis().xadd(live.FEED, {"b": f"{order_id} 2 0 {live.encode(event)}"})
+    redis().xadd(live.FEED, {"b": f"{order_id} 2 0 {event_codec.dump(event)}"})
     bench.archive()
     assert counts.of("engine_set_aside_total") == {(): 1}
     assert bench.sql("SELECT count(*) FROM orders_orderevent") == [(1,)]
@@ -297,8 +298,8 @@ def test_counting_a_batch_costs_each_counter_one_increment(monkeypatch):
     monkeypatch.setattr(
         metrics, "child", lambda counter, *labels: SimpleNamespace(inc=lambda n: increments.update({labels: n}))
     )
-    facts = {"venue": "METEORA"}
-    metrics.moved([(OrderType.MARKET, ((Status.ROUTING, facts), (Status.BUILDING, facts)))] * 100)
+    steps = (Routing("METEORA", "", "", (), ()), Building("METEORA", "", "", ""))
+    metrics.moved([(OrderType.MARKET, steps)] * 100)
     assert increments == {("market", "routing"): 100, ("market", "building"): 100, ("METEORA",): 100}
 
 

@@ -14,7 +14,7 @@ from orders.flow import dbsync, dead_letters, dispatch, intake, recovery, restor
 from orders.flow.intake import Accepted, Conflict
 from orders.models import ArchivedOrder, Attempt, DeadLetter, Order, OrderEvent, SetAside
 from orders.operations import heartbeats, retention
-from orders.stores import live, order_view, rebuild_marks, retired
+from orders.stores import event_codec, live, order_view, rebuild_marks, retired
 from routing import epochs
 from routing.models import LedgerEntry
 from routing.store import redis
@@ -397,7 +397,7 @@ def test_an_archived_order_is_not_rebuilt(confirmed):
 
 def line(order_id, seq, status="confirmed"):
     event = {"orderId": order_id, "seq": seq, "status": status, "at": "2026-11-22T12:00:00.123Z", "attempt": 1}
-    return f"{order_id} {seq} 1 {live.encode(event)}"
+    return f"{order_id} {seq} 1 {event_codec.dump(event)}"
 
 
 def test_an_event_of_an_archived_order_fed_again_is_no_news_and_one_it_lacks_is_set_aside(confirmed):

@@ -1,26 +1,26 @@
 """The OpenAPI description and its pages."""
 
+import json
 import re
 from dataclasses import replace
 from decimal import Decimal
 
+import msgspec
 import pytest
 from django.core.management import call_command
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
+from jsonschema import Draft202012Validator
 
 from engine import events, gates
-from engine.failures import Defect
+from engine.event_kinds import KINDS
 from engine.gates import Limits, TokenFacts
 from engine.lifecycle import Status
-from engine.market import MarketEvent
 from engine.orders import OrderType
-from engine.triggers import Condition, Kind, Sighting
+from engine.triggers import Condition, Kind
 from orders.api import examples, serializers
-from orders.api.events import KINDS
 from orders.api.rules import NEEDS, inapplicable
-from orders.flow import sniping
 from tests.orders.doors import ORDER, post
 
 ERROR = "#/components/schemas/Error"
@@ -131,7 +131,7 @@ def test_the_request_is_described_with_limits_and_an_example_of_each_type_that_i
 def test_what_is_described_is_closed_but_for_what_says_so(schema):
     objects = {name: one for name, one in schema["components"]["schemas"].items() if one.get("type") == "object"}
     assert {name for name, one in objects.items() if one.get("additionalProperties") is not False} == {
-        kind.__name__.removesuffix("Serializer") for kind in KINDS.values()
+        f"{kind.__name__}Event" for kind in KINDS.values()
     }
 
 
@@ -231,25 +231,41 @@ def test_the_examples_of_events_name_the_facts_the_engine_states(schema, bench):
     assert shown == [set(event) for event in bench.events(order_id)]
 
 
-def test_the_examples_of_waiting_orders_name_the_facts_the_engine_states(bench):
+def test_the_examples_of_waiting_orders_state_what_the_engine_states(bench):
     limit = bench.limit("160", expires_at=1_800_000_000_000).order
     sniper = bench.snipe(examples.MINT, Condition(Kind.LIQUIDITY, 5_000_000), max_price=Decimal("0.00004")).order
     after = replace(limit, limit_price=Decimal("154.5"), expires_at=None)
-    seen = Sighting(15488, "METEORA", Decimal("154.88"), 1_000, 1_310, 2)
-    event = sniping.event_facts(MarketEvent("1-0", Kind.LIQUIDITY, examples.MINT, "RAYDIUM", 5_200_000, 1_000), 1_012)
-    facts = [one[2] for one in (*examples.RETURNED, *examples.EXPIRED[1:], *examples.REFUSED)]
-    pending, amended, fired, returned, cancelled, expired, armed, judged, failed = facts
-    assert pending.keys() == events.pending(limit).keys()
-    assert amended["amended"].keys() == events.amended(limit, after)["amended"].keys()
-    assert fired["trigger"].keys() == events.price_seen(limit, seen)["trigger"].keys()
-    assert returned["returned"].keys() == events.returned("", "", 0)["returned"].keys()
-    assert cancelled.keys() == events.cancelled("").keys()
-    assert expired.keys() == events.expired(limit).keys()
-    assert armed.keys() == events.pending(sniper).keys()
-    assert judged["trigger"]["event"].keys() == event.keys()
+    told = [msgspec.to_builtins(one) for _, one in (*examples.RETURNED, *examples.EXPIRED[1:], *examples.REFUSED)]
+    pending, amended, _, _, _, expired, armed, judged, _ = told
+    assert pending.keys() == msgspec.to_builtins(events.pending(limit)).keys()
+    assert amended["amended"].keys() == events.amended(limit, after).amended.keys()
+    assert expired.keys() == msgspec.to_builtins(events.expired(limit)).keys()
+    assert armed.keys() == msgspec.to_builtins(events.pending(sniper)).keys()
     verdicts = gates.judge(TokenFacts("", "", 5_200_000, None), Limits(1_000_000, 5_000), allow_unknown=False)
-    assert judged["gates"] == [verdict.as_dict() for verdict in verdicts]
-    assert failed.keys() == events.failed(Defect("")).keys()
+    assert list(judged["gates"]) == [verdict.as_dict() for verdict in verdicts]
+
+
+def test_every_kind_of_event_is_an_example_and_fits_its_description(schema):
+    components = json.loads(json.dumps(schema["components"]))
+    shown = [event for life in examples.LIVES for event in examples.told(life)["events"]]
+    assert {event["kind"] for event in shown} == set(KINDS)
+    for event in shown:
+        described = {"$ref": f"#/components/schemas/{KINDS[event['kind']].__name__}Event", "components": components}
+        Draft202012Validator(described).validate(event)
+        other = {**event, "kind": next(kind for kind in KINDS if kind != event["kind"])}
+        assert not Draft202012Validator(described).is_valid(other)
+
+
+def test_the_kind_tells_which_description_an_event_fits(schema):
+    described = schema["components"]["schemas"]
+    mapping = described["Event"]["discriminator"]["mapping"]
+    assert [{"$ref": address} for address in mapping.values()] == described["Event"]["oneOf"]
+    assert list(mapping) == list(KINDS)
+    for kind, address in mapping.items():
+        event = described[address.rpartition("/")[2]]
+        assert event["properties"]["kind"] == {"type": "string", "const": kind}
+        assert event["properties"]["status"]["const"] == KINDS[kind].status
+        assert {"kind", "status"} <= set(event["required"])
 
 
 @pytest.mark.parametrize("page", ["/api/docs/", "/api/redoc/"])

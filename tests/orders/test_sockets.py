@@ -8,10 +8,13 @@ import pytest
 import structlog
 from django.db import OperationalError
 
+from engine.event_kinds import Cancelled, Head
+from engine.events import moment
+from engine.lifecycle import Status
 from orders import models
 from orders.flow import intake, limits, recovery, waiting
 from orders.sockets import consumers, tail
-from orders.stores import live, order_view
+from orders.stores import event_codec, live, order_view
 from orders.stores.threads import aside
 from routing.store import StoreError, redis
 from tests.orders.doors import ORDER, Socket, get, opened, until
@@ -58,7 +61,8 @@ async def reading():
     with tail.tail().inbox("probe") as inbox:
         tail.tail().ensure_reading()
 
-        said = live.encode({"orderId": NOBODY, "epoch": 1, "seq": 7, "status": "pending"})
+        head = Head(NOBODY, 1, 7, Status.PENDING, moment(0), 0)
+        said = event_codec.encode(head, Cancelled("never"))
 
         def heard():
             redis().xadd(live.FEED, {"b": f"probe 7 0 {said}"})
@@ -358,7 +362,7 @@ async def test_what_is_withdrawn_and_heard_late_is_not_taken_for_news(bench):
         tail.tail().ring()
         rewound = await socket.event()
         assert rewound["rewoundTo"] == 1
-        late = f"{order_id} 2 0 {live.encode(triggered)}"
+        late = f"{order_id} 2 0 {event_codec.dump(triggered)}"
         await aside(redis().xadd, live.FEED, {"b": late})
         await aside(waiting.cancel, order_id)
         rest, _ = await socket.rest()

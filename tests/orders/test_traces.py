@@ -187,7 +187,7 @@ def test_what_ends_a_waiting_order_is_named_for_what_it_is(bench, kept):
     waiting.cancel(order_id)
     (cancelled,) = kept.of(order_id).named("cancel")
     assert cancelled.attributes["order.reason"] == "cancelled by the client"
-    assert cancelled.events == {"cancelled": {"reason": "cancelled by the client"}}
+    assert cancelled.events == {"cancelled": {"kind": "cancelled", "reason": "cancelled by the client"}}
 
 
 def test_a_replay_is_linked_to_the_order_it_replays(bench, kept, settings):

@@ -27,7 +27,7 @@ from orders.flow import (
 )
 from orders.models import Attempt
 from orders.operations import reconciliation
-from orders.stores import attempts, book, claims, history, live, order_view
+from orders.stores import attempts, book, claims, event_codec, history, live, order_view
 from routing import epochs
 from routing.store import DISTRUST, StoreError, now_ms, redis
 from tests.system import eventually
@@ -761,7 +761,7 @@ def test_who_was_told_something_after_an_end_gets_the_end_though_nobody_has_told
     redis().flushdb()
     found = order_view.history(behind_its_end, fired)
     assert found.rewound.seq == 1 and found.finished
-    assert [live.decode(text)["status"] for _, text in found.events] == ["cancelled"]
+    assert [event_codec.load(text)["status"] for _, text in found.events] == ["cancelled"]
 
 
 def test_who_is_rewound_is_not_sent_back_to_an_earlier_epoch(bench):

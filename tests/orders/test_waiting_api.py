@@ -458,7 +458,7 @@ async def test_an_order_that_has_not_begun_is_cancelled(bench, body):
     assert answer.headers["etag"] == '"2"'
     order = answer.json()
     assert (order["orderId"], order["status"], order["seq"]) == (order_id, "cancelled", 2)
-    assert order["result"] == {"reason": "cancelled by the client"}
+    assert order["result"] == {"kind": "cancelled", "reason": "cancelled by the client"}
     assert await aside(bench.statuses, order_id) == ["pending", "cancelled"]
 
 

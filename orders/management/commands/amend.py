@@ -97,7 +97,7 @@ def outcome(order: Order, seq: int) -> str:
     name = f"order {order.order_id}"
     if order.seq == seq:
         return f"{name} is so already: nothing changed"
-    if order.seq == seq + 1 and order.result.get("amended"):
+    if order.seq == seq + 1 and order.result.get("kind") == "amended":
         return f"{name} {story.amended(order.result)}; last event {order.seq}"
     # The amendment was event seq + 1; at its new price the order may have triggered before this answer was written.
     return f"{name} amended; it is {order.status} since, last event {order.seq}"

@@ -59,10 +59,11 @@ function note(order, event) {
     order.terms = { amountIn: event.amountIn, slippageBps: event.slippageBps, limitPrice: event.limitPrice,
       maxPrice: event.maxPrice, expiresAt: event.expiresAt, timeInForce: event.timeInForce, trigger: event.trigger };
   }
-  for (const [name, change] of Object.entries(event.amended || {})) order.terms[name] = change.to;
+  if (event.kind === "amended") for (const [name, change] of Object.entries(event.amended)) order.terms[name] = change.to;
   if (event.venue) order.venue = event.venue;
-  if (event.status === "routing") order.why = event.retry ? `again: ${event.retry.message}` : event.reason;
-  if (event.returned) {
+  if (event.kind === "routing") order.why = event.reason;
+  if (event.kind === "retry") order.why = `again: ${event.retry.message}`;
+  if (event.kind === "returned") {
     order.venue = null;
     order.why = `rests again: ${event.returned.message}`;
   }
@@ -122,8 +123,8 @@ export function attempts(order) {
         expectedOut: expected?.expectedOut, minimumOut: expected?.minimumOut, outcome: "open" });
     } else if (open?.outcome === "open") {
       if (event.status === "confirmed") open.outcome = `landed in slot ${event.slot}`;
-      if (event.retry) open.outcome = event.retry.message;
-      if (event.returned) open.outcome = event.returned.message;
+      if (event.kind === "retry") open.outcome = event.retry.message;
+      if (event.kind === "returned") open.outcome = event.returned.message;
       if (event.status === "failed") open.outcome = event.message;
     }
   }
@@ -141,16 +142,14 @@ export function sentence(event) {
   if (event.rewoundTo) {
     return `The engine lost part of this order's history and restored it: ${event.reason}. What was shown after step ${event.rewoundTo} is withdrawn; the order goes on from there.`;
   }
-  if (event.amended) {
-    return `Amended: ${Object.entries(event.amended).map(([name, one]) => `${name} ${one.from ?? "none"} → ${one.to ?? "none"}`).join(", ")}.`;
-  }
-  if (event.returned) return `Rests again: ${event.returned.message}.${event.returned.inMs ? ` Not before ${event.returned.inMs} ms.` : ""}`;
-  if (event.retry) return `The try failed: ${event.retry.message}. Again in ${event.retry.inMs} ms.`;
-  return (SENTENCES[event.status] || (() => ""))(event);
+  return (SENTENCES[event.kind] || (() => ""))(event);
 }
 
 const SENTENCES = {
   pending: () => "Accepted and committed.",
+  amended: ({ amended }) =>
+    `Amended: ${Object.entries(amended).map(([name, one]) => `${name} ${one.from ?? "none"} → ${one.to ?? "none"}`).join(", ")}.`,
+  returned: ({ returned }) => `Rests again: ${returned.message}.${returned.inMs ? ` Not before ${returned.inMs} ms.` : ""}`,
   triggered: ({ trigger = {}, gates = [] }) => {
     if (trigger.kind === "price") {
       return `${trigger.venue} at ${trigger.price} reached ${trigger.limitPrice}, on a quote ${trigger.ageMs} ms old.`;
@@ -160,6 +159,7 @@ const SENTENCES = {
     return `The market showed ${seen}. ${refused.length ? `Refused by ${refused.map((gate) => gate.gate).join(", ")}.` : `All ${gates.length} gates passed.`}`;
   },
   routing: (event) => `${event.reason}.`,
+  retry: ({ retry }) => `The try failed: ${retry.message}. Again in ${retry.inMs} ms.`,
   building: (event) => `Expects ${event.expectedOut}, accepts no less than ${event.minimumOut}.`,
   submitted: (event) => `Sent; it can land up to block height ${event.lastValidBlockHeight}.`,
   confirmed: (event) =>

@@ -2,10 +2,13 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from threading import Lock
-from typing import Any, Protocol
+from typing import Protocol
 
+from msgspec import to_builtins
+
+from engine.event_kinds import Facts, Failed, Retry, Returned, Wait
 from engine.lifecycle import Status
 from orders.telemetry.traces import spans
 from orders.telemetry.traces.pieces import doing, parent_of, touch
@@ -41,7 +44,7 @@ class Moved(Protocol):
     @property
     def attempt(self) -> int: ...
     @property
-    def steps(self) -> Sequence[tuple[Status, Mapping[str, Any]]]: ...
+    def steps(self) -> Sequence[Facts]: ...
 
 
 begun: OrderedDict[str, int] = OrderedDict()
@@ -61,7 +64,7 @@ def moved(moves: Iterable["Moved"]) -> None:
 
 def stage_began(move: "Moved", now: int) -> int:
     """Return when an order's current stage began, and note that the next begins now."""
-    here, to = doing.get(), move.steps[-1][0]
+    here, to = doing.get(), move.steps[-1].status
     with begun_lock:
         known = begun.pop(move.order_id, None)
         if to in (Status.BUILDING, Status.SUBMITTED):
@@ -76,8 +79,8 @@ def stage_began(move: "Moved", now: int) -> int:
 
 def stage(move: "Moved", began: int, now: int) -> Span:
     """Make the span of a stage, with the events its client received."""
-    to, facts = move.steps[-1]
-    merged = {name: value for _, said in move.steps for name, value in said.items()}
+    to, said = move.steps[-1].status, [to_builtins(facts) for facts in move.steps]
+    merged = {name: value for facts in said for name, value in facts.items()}
     attributes = {"order.id": move.order_id, "order.type": move.type, "order.status": to, "order.attempt": move.attempt}
     attributes |= {f"order.{name}": merged[name] for name in SHOWN if name in merged}
     return Span(
@@ -88,10 +91,10 @@ def stage(move: "Moved", began: int, now: int) -> Span:
         began=began,
         ended=now,
         attributes=attributes,
-        error=trouble(to, facts),
+        error=trouble(move.steps[-1]),
         # The order may have rested for days: its trigger belongs to the work that fired it, and is linked to the root.
-        links=(Link(trace_of(move.order_id), ROOT),) if move.steps[0][0] is Status.TRIGGERED else (),
-        events=tuple(Told(status, now, said) for status, said in move.steps),
+        links=(Link(trace_of(move.order_id), ROOT),) if move.steps[0].status is Status.TRIGGERED else (),
+        events=tuple(Told(one.status, now, facts) for one, facts in zip(move.steps, said, strict=True)),
     )
 
 
@@ -102,11 +105,11 @@ def stage_name(before: Status, to: Status) -> str:
     return ACTS.get(to, STAGES[before])
 
 
-def trouble(to: Status, facts: Mapping[str, Any]) -> str | None:
+def trouble(last: Facts) -> str | None:
     """Return what went wrong in a stage: empty if it succeeded, None if neither applies."""
-    if to is Status.FAILED:
-        return f"{facts['code']}: {facts['message']}"
-    for tried_again in ("retry", "returned"):
-        if tried_again in facts:
-            return f"{facts[tried_again]['code']}: {facts[tried_again]['message']}"
-    return "" if to is Status.CONFIRMED else None
+    match last:
+        case Failed(code=code, message=message) | Retry(retry=Wait(code=code, message=message)):
+            return f"{code}: {message}"
+        case Returned(returned=wait):
+            return f"{wait.code}: {wait.message}"
+    return "" if last.status is Status.CONFIRMED else None

@@ -9,7 +9,7 @@ from engine.orders import OrderType
 from orders import models
 from orders.models import SetAside
 from orders.operations import reconciliation
-from orders.stores import history, live, order_view
+from orders.stores import event_codec, history, live, order_view
 from routing.guards import guards
 from tests.chaos.matrix.blows import COSTS_A_TRY, Blow
 from tests.chaos.matrix.follower import Event, Story
@@ -99,7 +99,7 @@ def is_told_alike(world: World, row: models.Order) -> None:
     told = [history.as_wire(event) for event in row.events.order_by("seq")]
     if [event["seq"] for event in told] != list(range(1, row.seq + 1)):
         world.complain(f"Postgres has the events {brief(told)} of an order at {row.seq}")
-    here = [live.decode(text) for text in live.events([str(row.pk)]).get(str(row.pk), [])]
+    here = [event_codec.load(text) for text in live.events([str(row.pk)]).get(str(row.pk), [])]
     if here and not same(here, told):
         world.complain(f"Redis has {brief(here)}, Postgres {brief(told)}")
     if not same(history.of(row), told):
@@ -122,7 +122,7 @@ def shown_alike(world: World, row: models.Order, last: Event) -> None:
         history.terms.epoch_ms(shown["updatedAt"])
     )  # fmt: skip
     said = (shown["status"], shown["seq"], shown["epoch"], at, shown["result"])
-    if said != (last["status"], last["seq"], last["epoch"], last["at"], history.facts_of(last)):
+    if said != (last["status"], last["seq"], last["epoch"], last["at"], event_codec.facts_of(last)):
         world.complain(f"REST shows {said}, the last event is {last}")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.cursor import Cursor
 from engine.lifecycle import FINAL
-from orders.stores import live, order_view
+from orders.stores import event_codec, order_view
 
 Event = dict[str, Any]
 Complain = Callable[[str], None]
@@ -25,7 +25,7 @@ class Story:
         for cursor, text in found.events:
             if cursor.seq != story.cursor.seq + 1 or (cursor.epoch or 0) < (story.cursor.epoch or 0):
                 complain(f"a client at {story.cursor} was told {cursor}")
-            story = Story(cursor, (*story.events, live.decode(text)))
+            story = Story(cursor, (*story.events, event_codec.load(text)))
         if found.finished and not is_over(story):
             complain(f"a client's stream ended with {story.events[-1:]}")
         return story
