@@ -17,7 +17,6 @@ LONG = {
     "deploy/launcher.py": "one process: its start, its watch and its end",
     "deploy/postgres.py": "everything about the embedded server",
     "deploy/supervisor.py": "one state machine of a child process",
-    "orders/api/schema.py": "what each operation answers, by example",
     "orders/api/serializers.py": "what is accepted, and the wording of refusals",
     "orders/operations/figures.py": "one page of figures",
     "orders/telemetry/metrics.py": "the one list of metrics",

@@ -107,6 +107,9 @@ def body(code: str, message: str, fields: Sequence[Field] = ()) -> dict[str, Any
     return {"error": {"code": code, "message": message, "fields": [asdict(field) for field in fields[:FIELDS_MAX]]}}
 
 
+STORE_AWAY = (503, body("store_unreachable", "the order store does not answer; try again in a few seconds"))
+
+
 def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: PLR0911 - a table, one line a kind
     """Return status and body for an expected failure, or None for a defect."""
     match reason:
@@ -130,7 +133,7 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
             return 403, body("forbidden", "you may not do this")
         case DatabaseError() | StoreError():
             log.error("store unreachable", reason=repr(reason))
-            return 503, body("store_unreachable", "the order store does not answer; try again in a few seconds")
+            return STORE_AWAY
     return None
 
 

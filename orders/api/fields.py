@@ -226,22 +226,17 @@ USD_SCHEMA = {
     "description": f"US dollars, at most {plain(USD_MAX)}, at most 2 decimals.",
     "examples": ["50000"],
 }
+WINDOW_SCHEMA = {"type": "integer", "minimum": 1, "maximum": WINDOW_MAX_S}
 CONDITION_SCHEMA = {
     "oneOf": [
         {
             "type": "object",
             "required": ["kind", *operands],
-            "properties": {"kind": {"type": "string", "const": kind.value}, **operands},
+            "properties": {"kind": {"type": "string", "const": kind.value}}
+            | {name: USD_SCHEMA if name == "atLeast" else WINDOW_SCHEMA for name in operands},
             "additionalProperties": False,
         }
-        for kind, operands in (
-            (Kind.LAUNCH, {}),
-            (Kind.LIQUIDITY, {"atLeast": USD_SCHEMA}),
-            (
-                Kind.VOLUME,
-                {"atLeast": USD_SCHEMA, "windowS": {"type": "integer", "minimum": 1, "maximum": WINDOW_MAX_S}},
-            ),
-        )
+        for kind, operands in OPERANDS.items()
     ]
 }
 LIST_SCHEMA = {"type": "array", "items": CONDITION_SCHEMA, "minItems": 1, "maxItems": CONDITIONS_MAX}

@@ -20,6 +20,7 @@ from deploy.servers import free_port
 from orders.client import Backoff
 from orders.management import engine as commands_engine
 from orders.models import DeadLetter, Order, Verdict
+from orders.stores import event_codec
 from routing import outages
 from routing.catalogue import catalogue
 from tests.factories import AttemptFactory, DeadLetterFactory
@@ -32,7 +33,8 @@ FEES = {"venueFeeBps": 20, "venueFee": "0.003", "venueFeeToken": "SOL", "network
 
 
 def told(seq, status, attempt=1, **facts):
-    return {"orderId": ID, "seq": seq, "status": status, "at": "2026-11-22T12:00:00.000Z", "attempt": attempt, **facts}
+    head = {"orderId": ID, "seq": seq, "status": status, "at": "2026-11-22T12:00:00.000Z", "attempt": attempt}
+    return {**head, **event_codec.with_kind(status, facts)}
 
 
 PENDING = told(1, "pending", 0, type="market", pair="SOL-USDC", amountIn="1.5", slippageBps=50)

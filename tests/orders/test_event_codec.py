@@ -68,6 +68,8 @@ def forget_kinds(order_id):
     for seq, text in enumerate(texts, 1):
         old = {name: value for name, value in json.loads(text).items() if name != "kind"}
         redis().xadd(stream, {"e": json.dumps(old, separators=(",", ":"))}, id=f"{seq}-0")
+    row = models.Order.objects.get(pk=order_id)
+    models.Order.objects.filter(pk=order_id).update(result={n: v for n, v in row.result.items() if n != "kind"})
     for row in models.OrderEvent.objects.filter(order_id=order_id):
         models.OrderEvent.objects.filter(pk=row.pk).update(facts={n: v for n, v in row.facts.items() if n != "kind"})
 
@@ -83,6 +85,7 @@ async def test_clients_are_told_the_kind_of_events_that_were_written_without(ben
     assert (await aside(client.get, f"/api/orders/{order_id}/events")).json()["events"] == before
     await aside(empty_redis)
     assert (await aside(client.get, f"/api/orders/{order_id}/events")).json()["events"] == before
+    assert (await aside(client.get, f"/api/orders/{order_id}")).json()["result"]["kind"] == "cancelled"
 
 
 def amended(bench):

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from amqp.exceptions import AccessRefused
@@ -9,6 +10,10 @@ from celery import current_app
 from django.db import DatabaseError, connection
 from kombu.exceptions import LimitExceeded, OperationalError
 
+from engine.money import Token
+from engine.orders import Order, OrderType, TimeInForce
+from engine.quotes import Pair
+from engine.triggers import Condition, Kind
 from orders import models
 from orders.flow import dispatch, intake, recovery, sweep
 from orders.flow.intake import Accepted, Conflict
@@ -27,6 +32,16 @@ def test_an_accepted_order_is_a_row_an_event_and_a_wake_up(bench):
     assert (event["seq"], event["status"], event["attempt"]) == (1, "pending", 0)
     assert event["amountIn"] == "1.5"
     assert bench.messages("order") == 1
+
+
+def test_a_fingerprint_is_the_one_that_earlier_versions_stored():
+    pair = Pair(Token("SOL", "So1", 9), Token("USDC", "Us", 6), Decimal("0.01"))
+    limit = Order("a", OrderType.LIMIT, pair, 5, 50, limit_price=Decimal("160"), expires_at=1_800_000_000_000)
+    limit = replace(limit, time_in_force=TimeInForce.GTD)
+    conditions = (Condition(Kind.VOLUME, 500, 60_000), Condition(Kind.LAUNCH))
+    sniper = Order("a", OrderType.SNIPER, pair, 5, 50, max_price=Decimal("0.1"), trigger=conditions, allow_unknown=True)
+    known = [intake.NewOrder(order).fingerprint[:16] for order in (limit, sniper)]
+    assert known == ["a9d15301ebf3f76c", "f2b6af7a2963ada8"]
 
 
 def test_a_batch_of_orders_is_one_statement_and_one_wake_up(bench, monkeypatch):

@@ -674,7 +674,7 @@ def test_cancel_wants_ids_or_a_pair_and_never_both(engine, words):
 
 # amend
 
-AMENDED = {"amended": {"limitPrice": {"from": "155.2", "to": "156"}}}
+AMENDED = {"kind": "amended", "amended": {"limitPrice": {"from": "155.2", "to": "156"}}}
 
 
 def amend(engine, *more):
