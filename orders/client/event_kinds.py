@@ -1,6 +1,6 @@
 """What happens to an order, one frozen class for each kind of event.
 
-Written by `manage.py clientkinds` from the engine's `event_kinds`: change those.
+Written by `python -m orders.api.client_kinds` from the engine's `event_kinds`: change those.
 """
 
 from collections.abc import Mapping

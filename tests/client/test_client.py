@@ -222,7 +222,7 @@ async def test_an_order_is_shown_amended_and_cancelled(client, market):
     assert (late.value.code, late.value.status) == ("not_resting", 409)
     first, amended, *_, last = (await client.events(placed)).events
     assert isinstance(amended, Amended)
-    assert amended.amended["limitPrice"] == {"from": "1000", "to": "1001.5"}
+    assert (amended.amended["limitPrice"].from_, amended.amended["limitPrice"].to) == ("1000", "1001.5")
     assert (first.seq, last.status) == (1, "cancelled")
     assert (await client.events(placed, after=3)).events == (last,)
 

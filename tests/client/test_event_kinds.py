@@ -3,16 +3,15 @@
 import pytest
 
 from engine.event_kinds import KINDS, Head
-from orders.api import examples
+from orders.api import client_kinds, examples
 from orders.client import event_kinds
 from orders.client.event import Event
 from orders.client.events import event_of
 from orders.client.reading import slots_of
-from orders.management.commands import clientkinds
 
 
 def test_the_file_is_what_the_engine_s_classes_come_to():
-    assert clientkinds.FILE.read_text() == clientkinds.written(), "run: python3 manage.py clientkinds"
+    assert client_kinds.FILE.read_text() == client_kinds.written(), "run: .venv/bin/python -m orders.api.client_kinds"
 
 
 def test_every_kind_is_known_by_the_name_on_the_wire():

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from orders.stores import event_codec
 from tests.load.scenarios.copies import Copies, Progress, joined_late
 from tests.load.scenarios.options import profile_of
 from tests.load.scenarios.pace import Profile
@@ -79,8 +80,7 @@ def heard(stages, kind="market", **changed):
             "status": status,
             "at": f"2026-01-01T00:00:{number:02}Z",
             "attempt": 1,
-            **facts,
-            **changed.get(status, {}),
+            **event_codec.with_kind(status, facts | changed.get(status, {})),
         }
         story.hear(json.dumps(event), event)
     return story
@@ -160,9 +160,9 @@ def test_a_fill_worse_than_its_limit_is_found():
 def test_a_limit_that_was_amended_is_the_one_that_counts():
     story = heard(["pending"], "limit")
     first = story.raw()[0]
-    story.hear("", first | {"seq": 2, "amended": {"limitPrice": {"from": "150", "to": "152"}}})
+    story.hear("", first | {"seq": 2, "kind": "amended", "amended": {"limitPrice": {"from": "150", "to": "152"}}})
     with pytest.raises(Wrong, match="fired at 151, below its limit price 152"):
-        story.hear("", first | {"seq": 3, "status": "triggered", **FACTS["triggered"]})
+        story.hear("", first | {"seq": 3, "status": "triggered", "kind": "triggered", **FACTS["triggered"]})
 
 
 def test_a_sniper_that_fires_on_less_than_it_waits_for_is_found():

@@ -9,9 +9,10 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from orders.client import events as told
+from orders.client import event_kinds as told
 from orders.client.errors import Unreadable
-from orders.client.events import Event, event_of
+from orders.client.event import Event
+from orders.client.events import event_of
 
 Json = dict[str, Any]
 
@@ -139,7 +140,7 @@ class Story:
         known = dict(self.heard[0].raw)
         for event in self.heard:
             if isinstance(event, told.Amended):
-                known |= {name: change["to"] for name, change in event.amended.items()}
+                known |= {name: change.to for name, change in event.amended.items()}
         return known
 
     def must_end(self, *allowed: str) -> None:
@@ -166,9 +167,9 @@ def repeats_what_was_asked(story: Story, event: told.Pending) -> None:
 def fired_on_evidence(story: Story, event: told.Triggered) -> None:
     """Check that what an order waited for is told to have been there."""
     seen = event.trigger
-    if isinstance(seen, told.PriceReached) != (story.kind == "limit"):
+    if isinstance(seen, told.PriceSeen) != (story.kind == "limit"):
         raise story.wrong(f"fired on {type(seen).__name__}")
-    if isinstance(seen, told.PriceReached):
+    if isinstance(seen, told.PriceSeen):
         limit = Decimal(story.terms()["limitPrice"])
         if seen.price < limit:
             raise story.wrong(f"fired at {seen.price}, below its limit price {limit}")
@@ -178,7 +179,7 @@ def fired_on_evidence(story: Story, event: told.Triggered) -> None:
             raise story.wrong(f"fired on {condition.kind} {condition.value}, below {condition.at_least}")
 
 
-def chose_the_better(story: Story, event: told.Routed) -> None:
+def chose_the_better(story: Story, event: told.Routing) -> None:
     """Check that the venue chosen is told to pay the most."""
     pays = {offer.venue: offer.amount_out for offer in event.quotes}
     if event.venue not in pays or pays[event.venue] < max(pays.values()):
@@ -187,8 +188,8 @@ def chose_the_better(story: Story, event: told.Routed) -> None:
 
 def asks_for_a_least(story: Story, event: told.Building) -> None:
     """Check that the transaction is built on the venue chosen, with a least amount out."""
-    if event.venue != story.last(told.Routed).venue:
-        raise story.wrong(f"built on {event.venue}, though routed to {story.last(told.Routed).venue}")
+    if event.venue != story.last(told.Routing).venue:
+        raise story.wrong(f"built on {event.venue}, though routed to {story.last(told.Routing).venue}")
     if not 0 < event.minimum_out <= event.expected_out:
         raise story.wrong(f"expects {event.expected_out} and accepts {event.minimum_out}")
 
@@ -216,7 +217,7 @@ def paid_as_promised(story: Story, event: told.Confirmed) -> None:
 RULES: Mapping[type[Event], Callable[[Story, Any], None]] = {
     told.Pending: repeats_what_was_asked,
     told.Triggered: fired_on_evidence,
-    told.Routed: chose_the_better,
+    told.Routing: chose_the_better,
     told.Building: asks_for_a_least,
     told.Submitted: sends_anew,
     told.Confirmed: paid_as_promised,

@@ -11,7 +11,7 @@ import gevent
 from locust import HttpUser, LoadTestShape, task
 from locust.exception import StopUser
 
-from orders.client.events import Event
+from orders.client.event import Event
 from tests.load.scenarios.listening import Ear, opened
 from tests.load.scenarios.options import profile_of
 from tests.load.scenarios.story import Json, Story, Wrong

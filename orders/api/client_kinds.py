@@ -1,10 +1,9 @@
-"""Write the client's classes of events from the engine's: `python3 manage.py clientkinds`."""
+"""Write the client's classes of events from the engine's: `.venv/bin/python -m orders.api.client_kinds`."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from msgspec import Struct, inspect
 
 from engine import event_kinds
@@ -15,7 +14,7 @@ FILE = Path(client.__file__).with_name("event_kinds.py")
 DECORATOR = "@dataclass(frozen=True, slots=True, kw_only=True)"
 HEAD = '''"""What happens to an order, one frozen class for each kind of event.
 
-Written by `manage.py clientkinds` from the engine's `event_kinds`: change those.
+Written by `python -m orders.api.client_kinds` from the engine's `event_kinds`: change those.
 """
 
 from collections.abc import Mapping
@@ -26,16 +25,6 @@ from decimal import Decimal
 from .event import Event, WaitsFor
 from .reading import Value
 '''
-
-
-class Command(BaseCommand):
-    """Writes the file."""
-
-    help = "Write the client's classes of events from the engine's."
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        """Write it where it is checked in."""
-        FILE.write_text(written())
 
 
 def written() -> str:
@@ -90,3 +79,7 @@ def hint(kind: inspect.Type) -> str:
         case inspect.StructType():
             found = kind.cls.__name__
     return found
+
+
+if __name__ == "__main__":
+    FILE.write_text(written())
