@@ -13,7 +13,6 @@ from engine.money import plain
 from orders.flow import endings, progress
 from orders.flow.progress import Move
 from orders.flow.routes import Routed
-from orders.stores import live
 from orders.stores.attempts import Prepared
 from orders.stores.claims import Claim
 from routing import epochs, transactions
@@ -75,7 +74,7 @@ def sign_each(going: Sequence[Routed], blockhash: Blockhash) -> list[tuple[Claim
 
 
 def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
-    """Build and sign this attempt's only transaction, and encode the `submitted` event that names it."""
+    """Build and sign this attempt's only transaction."""
     claim, offer, order = routed.claim, routed.route.winner, routed.claim.order
     swap = transactions.Swap(
         order_id=order.id,
@@ -87,9 +86,6 @@ def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
         min_out=routed.minimum_out,
     )
     signed = transactions.sign(swap, blockhash.hash, wallet())
-    facts = events.submitted(offer.quote.venue, signed.signature, blockhash.last_valid_height)
-    at, seq = now_ms(), claim.seq + 1
-    told = events.event(order.id, epochs.known(), seq, Status.SUBMITTED, at, claim.attempt, facts)
     return Prepared(
         order_id=order.id,
         number=claim.attempt,
@@ -103,9 +99,10 @@ def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
         amount_in=order.amount_in,
         limit_price=None if order.limit_price is None else plain(order.limit_price),
         terms_seq=order.terms_seq,
-        seq=seq,
-        trail=(*claim.trail, live.encode(told)),
-        at=at,
+        epoch=epochs.known(),
+        seq=claim.seq + 1,
+        at=now_ms(),
+        told=claim.trail,
         tries=claim.tries,
     )
 
