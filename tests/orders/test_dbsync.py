@@ -6,7 +6,7 @@ import threading
 
 import msgspec
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 
 from config.env import ROOT
 from engine.lifecycle import Status
@@ -383,10 +383,10 @@ def test_a_drain_notices_what_comes_while_it_runs(bench, monkeypatch):
 
 
 def test_a_drain_asked_for_at_the_last_moment_of_another_is_not_lost(bench, monkeypatch):
-    def ends_late(every_s, rounds=dbsync.rounds):
-        yield from rounds(every_s)
+    def ends_late(start, every_s, rounds=dbsync.rounds):
+        yield from rounds(start, every_s)
         # The feed was found empty; now an order comes, and the drain it asks for finds this one still at work.
-        if not bench.ids:
+        if start == ">" and not bench.ids:
             bench.place()
             other = threading.Thread(target=dbsync.drain)
             other.start()
@@ -395,6 +395,36 @@ def test_a_drain_asked_for_at_the_last_moment_of_another_is_not_lost(bench, monk
     monkeypatch.setattr(dbsync, "rounds", ends_late)
     dbsync.drain()
     assert archived(bench.ids[0]) == [(1, "pending")]
+
+
+def test_an_order_that_has_not_ended_waits_one_round_and_its_entry_stays_unacknowledged(bench):
+    (first,) = bench.place()
+    held = dbsync.write_finished(dbsync.Round(), next(dbsync.rounds(">", 0)))
+    assert archived(first) == [] and pending() == 1
+    (second,) = bench.place()
+    held = dbsync.write_finished(held, next(dbsync.rounds(">", 0)))
+    assert archived(first) == [(1, "pending")] and archived(second) == [] and pending() == 1
+    dbsync.write_round(held)
+    assert archived(second) == [(1, "pending")] and pending() == 0
+
+
+def test_an_order_that_ends_within_a_round_is_written_at_once_and_its_row_once(bench):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    held = dbsync.write_finished(dbsync.Round(), next(dbsync.rounds(">", 0)))
+    bench.run([order_id])
+    with transaction.atomic():
+        assert dbsync.write_finished(held, next(dbsync.rounds(">", 0))) == dbsync.Round((), [])
+        rows = bench.sql("SELECT n_tup_upd FROM pg_stat_xact_user_tables WHERE relname = 'orders_order'")
+    assert rows == [(1,)] and bench.row(order_id).status == "confirmed" and pending() == 0
+
+
+def test_a_drain_leaves_nothing_held_back(bench):
+    bench.quote_all()
+    ids = bench.place(3)
+    bench.carry(ids)
+    dbsync.drain(every_s=0.01)
+    assert all(bench.row(order_id).status == "submitted" for order_id in ids) and pending() == 0
 
 
 def test_two_drains_at_once_write_every_event_once(bench):
