@@ -139,7 +139,8 @@ INSERT_EVENTS = f"""
     WHERE NOT EXISTS (
         SELECT FROM orders_orderevent k WHERE k.order_id = new.order_id
           AND (k.seq = new.seq AND k.epoch >= new.epoch
-               OR k.seq > 1 AND k.seq < new.seq AND k.epoch > new.epoch))
+               OR k.seq > 1 AND k.seq < new.seq AND k.epoch > new.epoch)
+        OFFSET 0)
     ORDER BY order_id, seq
     ON CONFLICT (order_id, seq) DO UPDATE SET epoch = excluded.epoch, status = excluded.status,
         at = excluded.at, attempt = excluded.attempt, facts = excluded.facts
@@ -148,7 +149,8 @@ INSERT_EVENTS = f"""
 """  # noqa: S608 - a constant of this module
 """SQL that inserts the events in `given`: those Postgres has, and those a later epoch replaced, are left out.
 
-All writers insert in the same order, so they cannot deadlock.  An existing row is not locked: that would be written to
+OFFSET keeps the planner from scanning the whole table at once, as it would while it was never analyzed.  All writers
+insert in the same order, so they cannot deadlock.  An existing row is not locked: that would be written to
 the log, and most events that DBSync reads were already committed with an attempt.
 """
 
