@@ -52,7 +52,7 @@ HOW = {
     "TEST_BROKER=rabbitmq python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_BROKER"'),
     "TEST_REDIS=redis python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_REDIS"'),
     ".venv/bin/python -m deploy.role order": ("tests/deploy/test_role.py", '"-m", "deploy.role"'),
-    "sudo .venv/bin/python -m deploy.image --try": ("tests/deploy/test_image.py", '"deploy.image", "--try"'),
+    "sudo .venv/bin/python -m tests.deploy.image --try": ("tests/deploy/test_image.py", '"tests.deploy.image"'),
     "python3 -m pip install ./orders/client": ("tests/client/test_wheel.py", "order_engine_client"),
     ".venv/bin/python -m tests.browser.screenshots": ("tests/browser/screenshots.py", "def main"),
 }
