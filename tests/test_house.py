@@ -15,9 +15,6 @@ FILE_MAX = 300
 TEST_FILE_MAX = 500
 FUNCTION_MAX = 40
 LONG = {
-    "deploy/launcher.py": "one process: its start, its watch and its end",
-    "deploy/postgres.py": "everything about the embedded server",
-    "deploy/supervisor.py": "one state machine of a child process",
     "orders/api/schema.py": "descriptions, to be generated from the schema of events",
     "orders/api/serializers.py": "what is accepted, and the wording of refusals",
     "orders/api/answers.py": "descriptions, to be generated from the schema of events",
