@@ -46,6 +46,7 @@ COMMANDS = commands()
 HOW = {
     "python3 manage.py up": ("tests/system.py", '"manage.py", "up"'),
     "python3 manage.py test": (".ci/run", "manage.py test"),
+    "python3 manage.py test -m long": ("pyproject.toml", "not long"),
     "python3 manage.py test tests/chaos": (".ci/run", "manage.py test"),
     "python3 manage.py test tests/orders/test_replayed_book.py": (".ci/run", "manage.py test"),
     "python3 manage.py test --version": (".ci/run", "manage.py test"),
@@ -191,7 +192,7 @@ def test_secrets_are_made(command, tmp_path):
 
 
 @pytest.mark.system
-@pytest.mark.skipif("TEST_FIGURES" not in os.environ, reason="TEST_FIGURES=1 runs every command of the figures, small")
+@pytest.mark.long
 @pytest.mark.parametrize("command", FIGURES)
 def test_a_command_of_the_figures_runs(command):
     _, *words = shlex.split(command)

@@ -7,6 +7,7 @@ import signal
 import pytest
 from django.contrib.auth.models import Permission, User
 
+from orders.flow import intake
 from orders.flow.pauses import pauses
 from orders.sockets import tail, ticker
 from orders.stores.threads import aside
@@ -87,3 +88,9 @@ def nova(bench):
     mint = new_mint()
     list_token(mint)
     return Market(mint)
+
+
+@pytest.fixture
+def unannounced(monkeypatch):
+    """Orders without live state, so that the feed holds only what the test puts there."""
+    monkeypatch.setattr(intake, "announce", lambda new: None)

@@ -5,7 +5,7 @@ from django.db import OperationalError, connection
 
 from engine.lifecycle import Status
 from orders import models
-from orders.flow import dbsync, intake, limits, waiting
+from orders.flow import dbsync, limits, waiting
 from orders.models import OrderEvent, SetAside
 from orders.stores import event_rows, history, live
 from routing.store import redis
@@ -17,12 +17,6 @@ def read_by_another(count=10):
     """Let a reader take entries and die."""
     dbsync.group.ensure()
     redis().xreadgroup(dbsync.GROUP, "another", {live.FEED: ">"}, count=count)
-
-
-@pytest.fixture
-def unannounced(monkeypatch):
-    """Orders without live state, so that the feed holds only what the test puts there."""
-    monkeypatch.setattr(intake, "announce", lambda new: None)
 
 
 def test_five_events_and_the_order_row_reach_postgres_as_the_client_saw_them(bench):

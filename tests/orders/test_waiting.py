@@ -294,7 +294,7 @@ def test_an_order_that_has_fired_does_not_expire(bench):
 
 
 def test_an_order_that_comes_back_while_it_is_looked_at_keeps_its_expiry(bench, monkeypatch):
-    expires = now_ms() + 50
+    expires = now_ms() + 500
     (order_id,) = bench.accept(bench.limit("150", expires_at=expires, time_in_force=TimeInForce.GTD))
     bench.price("151")
     limits.check()
