@@ -127,9 +127,8 @@ class OrderEvent(models.Model):
 class Attempt(models.Model):
     """One signed transaction.  It is committed before it is sent; at most one per order is open or landed.
 
-    No index covers a column that changes while an attempt is sent and lands, so that neither update touches an index
-    (Postgres calls them HOT).  `error_code` stands for the state instead: the trigger `orders_void_attempt` keeps it
-    non-empty for every attempt that came to nothing.
+    No index covers a column that changes while an attempt is sent and lands, so both updates are HOT.  `error_code`
+    stands for the state: the trigger `orders_void_attempt` keeps it non-empty for attempts that came to nothing.
     """
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="attempts")

@@ -19,7 +19,6 @@ LONG = {
     "orders/api/serializers.py": "what is accepted, and the wording of refusals",
     "orders/api/answers.py": "descriptions, to be generated from the schema of events",
     "orders/sockets/asyncapi.py": "descriptions, to be generated from the schema of events",
-    "orders/operations/figures.py": "one page of figures",
     "orders/telemetry/metrics.py": "the one list of metrics",
     "config/logs.py configure": "one dictionary, as logging.config takes it",
 }

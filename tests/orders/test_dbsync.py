@@ -3,7 +3,6 @@
 import pytest
 from django.db import OperationalError
 
-from engine.lifecycle import Status
 from orders import models
 from orders.flow import dbsync, limits, waiting
 from orders.models import OrderEvent, SetAside
