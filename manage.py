@@ -23,7 +23,7 @@ HELP = """\
 usage: python3 manage.py COMMAND [options]
 
   up           start the whole engine on this machine; Ctrl-C stops it
-  test         run the tests, with stores of their own
+  test         run the tests, with stores of their own; -m long runs those that take minutes each
   order        place a market, limit or sniper order and watch its stages live
   orders       list orders: what rests, and how far its price is
   watch        follow an order that is there already

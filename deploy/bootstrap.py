@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import venv
 from collections.abc import Iterator
@@ -26,6 +25,8 @@ FOUND = ("Collecting ", "Processing ", "Requirement already satisfied: ")
 """How pip begins its line about one package, whether it comes from an index, a folder or is already there."""
 TAIL = 15
 """Lines of pip's own words shown when it fails."""
+EVERY = 20
+"""Packages from one line of progress to the next."""
 
 
 class BootstrapFailed(Exception):
@@ -97,19 +98,18 @@ def build(root: Path, home: Path, *, dev: bool) -> None:
     stamp = wanted(root)
     clean = read_stamp(home).get("python") != stamp["python"]
     (home / "stamp.json").unlink(missing_ok=True)
-    progress = Progress()
     if clean:
-        progress.show("preparing .venv (first start only)")
+        print("preparing .venv (first start only)", flush=True)
         empty(home)
         make_venv(home)
-    install(home, root / "deploy" / REQUIREMENTS[dev], progress)
-    progress.show("compiling")
+    install(home, root / "deploy" / REQUIREMENTS[dev])
+    print("compiling", flush=True)
     compile_all(home)
     done = {"python": stamp["python"], REQUIREMENTS[False]: stamp[REQUIREMENTS[False]]}
     if dev:
         done[REQUIREMENTS[True]] = stamp[REQUIREMENTS[True]]
     (home / "stamp.json").write_text(json.dumps(done))
-    progress.end(f".venv is ready ({time.monotonic() - started:.0f} s)")
+    print(f".venv is ready ({time.monotonic() - started:.0f} s)", flush=True)
 
 
 def empty(home: Path) -> None:
@@ -156,7 +156,7 @@ def pip_command(home: Path) -> list[str]:
     return [*(host_pip() or []), "--python", python]
 
 
-def install(home: Path, requirements: Path, progress: "Progress") -> None:
+def install(home: Path, requirements: Path) -> None:
     """Install exactly the pinned files, checked by hash; raises BootstrapFailed with pip's last words."""
     command = [
         *pip_command(home),
@@ -176,34 +176,24 @@ def install(home: Path, requirements: Path, progress: "Progress") -> None:
         preexec_fn=lambda: die_with_parent(parent, signal.SIGKILL),  # noqa: PLW1509 (one thread)
     )
     assert pip.stdout
-    lines = follow(pip.stdout, home, len(names_in(requirements)), progress)
+    lines = follow(pip.stdout, len(names_in(requirements)))
     if pip.wait() != 0:
         raise BootstrapFailed(explain(lines))
 
 
-def follow(output: IO[str], home: Path, total: int, progress: "Progress") -> list[str]:
-    """Turn pip's lines into progress; returns the lines."""
+def follow(output: IO[str], total: int) -> list[str]:
+    """Show what pip has found so far and when it installs; returns its lines."""
     lines: list[str] = []
     fetched = 0
     for line in output:
         lines.append(line.rstrip())
-        if line.startswith("Ignoring "):
-            total -= 1
-        elif line.startswith(FOUND):
+        if line.startswith(FOUND):
             fetched += 1
-            progress.count("fetching", fetched, total, name_of(line))
+            if fetched % EVERY == 0:
+                print(f"fetched {fetched} of {total} packages", flush=True)
         elif line.startswith("Installing collected packages: "):
-            pending = line.split(": ", 1)[1].split(", ")
-            with progress.watching(site_packages(home), len(pending)):
-                lines += [later.rstrip() for later in output]
+            print(f"installing {line.count(',') + 1} packages", flush=True)
     return lines
-
-
-def name_of(line: str) -> str:
-    """The requirement in one of pip's FOUND lines, such as `Collecting django==5.2.19 (from -r …)`: `django 5.2.19`."""
-    text = line.split(": ", 1)[-1] if line.startswith("Requirement") else line.split(" ", 1)[1]
-    wheel = re.split(r" \(| in ", text)[0].strip().rpartition("/")[2]
-    return " ".join(wheel.split("-")[:2]) if wheel.endswith(".whl") else wheel.replace("==", " ")
 
 
 def names_in(requirements: Path) -> list[str]:
@@ -244,53 +234,3 @@ def reason(said: str) -> str:
     if "No matching distribution found" in said:
         return "the package index does not have one of them for this Python and platform (named above)."
     return "see pip's words above."
-
-
-class Progress:
-    """One line that rewrites itself on a terminal; elsewhere a line for every tenth package."""
-
-    STEP = 10
-
-    def __init__(self) -> None:
-        self.live = sys.stdout.isatty()
-        self.shown = ""
-
-    def show(self, text: str) -> None:
-        """Say what is being done now."""
-        if text == self.shown:
-            return
-        self.shown = text
-        width = shutil.get_terminal_size().columns - 1
-        print(f"\r\033[K{text[:width]}" if self.live else text, end="" if self.live else "\n", flush=True)
-
-    def count(self, verb: str, done: int, total: int, what: str = "") -> None:
-        """Show `verb done/total what`."""
-        if self.live or done % self.STEP == 0 or done == total:
-            self.show(f"{verb} {done}/{total} {what}".rstrip())
-
-    def end(self, text: str) -> None:
-        """Close the line with a result."""
-        print(f"\r\033[K{text}" if self.live else text, flush=True)
-
-    @contextlib.contextmanager
-    def watching(self, folder: Path, total: int) -> Iterator[None]:
-        """Count packages as they land in `folder`: pip itself is silent while it installs."""
-        stop = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(folder, total, stop), daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            watcher.join()
-
-    def _watch(self, folder: Path, total: int, stop: threading.Event) -> None:
-        before = set(folder.glob("*.dist-info/RECORD"))
-        step = 0
-        while not stop.wait(0.1):
-            landed = set(folder.glob("*.dist-info/RECORD")) - before
-            if len(landed) // self.STEP != step or self.live:
-                step = len(landed) // self.STEP
-                newest = max(landed, key=lambda record: record.stat().st_mtime, default=None)
-                name = newest.parent.name.removesuffix(".dist-info").replace("-", " ") if newest else ""
-                self.show(f"installing {min(len(landed), total)}/{total} {name}".rstrip())

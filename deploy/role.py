@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from config import env, values
-from deploy import alone, launcher, metrics, roles
+from deploy import alone, metrics, roles
 from deploy.liveness import Question, Readiness, Turns, watch_worker
+from deploy.options import CannotStart
+from deploy.ports import address, bound
 
 ROLES = ("api", *roles.WORKERS, *roles.SINGLE, "migrate")
 DOORS = ("api", "flower")
@@ -37,7 +39,7 @@ def main(arguments: list[str]) -> int:
     try:
         settings = read_settings(role)
         run(role, settings)
-    except (values.BadSetting, launcher.CannotStart) as problem:
+    except (values.BadSetting, CannotStart) as problem:
         print(problem, file=sys.stderr)
         return 2
     except SystemExit as leaving:
@@ -93,7 +95,7 @@ def run(role: str, settings: Settings) -> None:
         return
     readiness, turns = Readiness(), Turns()
     port = settings["ENGINE_METRICS_PORT"]
-    listener = launcher.bound(settings["ENGINE_METRICS_HOST"], port, "ENGINE_METRICS_PORT")
+    listener = bound(settings["ENGINE_METRICS_HOST"], port, "ENGINE_METRICS_PORT")
     listener.listen(metrics.BACKLOG)
     metrics.serve(listener, questions(role, settings, readiness, turns))
     prepare()
@@ -120,7 +122,7 @@ def work(role: str, settings: Settings, turns: Turns) -> Callable[[Callable[...,
     """
     host = settings["ENGINE_HOST"]
     if role == "api":
-        listener = launcher.bound(host, settings["ENGINE_PORT"], "ENGINE_PORT")
+        listener = bound(host, settings["ENGINE_PORT"], "ENGINE_PORT")
         listener.listen(2048)
         return roles.api(listener, settings["ENGINE_SERVER"])
     if role == "flower":
@@ -145,7 +147,7 @@ def beat_alone(address: str) -> Callable[[Callable[..., object]], None]:
 
 def questions(role: str, settings: Settings, readiness: Readiness, turns: Turns) -> dict[str, Question]:
     """Return what the role answers to health checks: the doors by what they serve, the others by themselves."""
-    host = launcher.address(settings["ENGINE_HOST"])
+    host = address(settings["ENGINE_HOST"])
     if role == "api":
         port, header = settings["ENGINE_PORT"], roles.host_header(settings, host)
         return door(readiness, ask(host, port, "/healthz", header), ask(host, port, "/readyz", header))

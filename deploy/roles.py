@@ -14,8 +14,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from deploy.postgres import write_secret
-from deploy.supervisor import Ready
+from deploy.child import Ready
+from deploy.servers import write_secret
 
 WORKERS = ("order", "limit", "sniper", "stream", "dbsync", "dlq")
 """One queue, one file in workers/ and one process each; more with --scale."""

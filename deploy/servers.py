@@ -172,3 +172,20 @@ def send(pid: int, number: int) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
+
+
+def make_enterable(folder: Path) -> None:
+    """Make a folder that others may pass through but not list; one that exists is left as it is."""
+    if folder.is_dir():
+        return
+    folder.mkdir(parents=True)
+    folder.chmod(0o711)
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, never readable by others even for a moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from deploy.postgres import Postgres, make_enterable, write_secret
-from deploy.servers import StoreFailed
+from deploy.postgres import Postgres
+from deploy.servers import StoreFailed, make_enterable, write_secret
 from deploy.valkey import Valkey
 
 SETTING = {"postgres": "DATABASE_URL", "valkey": "REDIS_URL"}

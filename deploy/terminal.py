@@ -15,16 +15,9 @@ from deploy.servers import open_log
 def step(name: str) -> Iterator[Callable[[str], None]]:
     """Show one step of the start with the time it took; the body may add a word."""
     words = ["ok"]
-    live = sys.stdout.isatty()
-    if live:
-        show(f"  {name:<12} …", end="")
     started = time.monotonic()
-    try:
-        yield words.append
-    except BaseException:
-        show("\r\033[K" if live else "", end="")
-        raise
-    show(f"{chr(13) if live else ''}  {name:<12} {words[-1]}  {time.monotonic() - started:.1f} s")
+    yield words.append
+    show(f"  {name:<12} {words[-1]}  {time.monotonic() - started:.1f} s")
 
 
 def say(text: str) -> None:
@@ -32,11 +25,11 @@ def say(text: str) -> None:
     show(f"{time.strftime('%H:%M:%S')} {text}")
 
 
-def show(text: str, *, to: int = 1, end: str = "\n") -> None:
+def show(text: str, *, to: int = 1) -> None:
     """Print at once; a terminal or pipe that was closed is no reason to stop the engine."""
     stream = sys.stdout if to == 1 else sys.stderr
     try:
-        print(text, end=end, file=stream, flush=True)
+        print(text, file=stream, flush=True)
     except OSError:
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), to)

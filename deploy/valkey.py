@@ -9,8 +9,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from deploy.postgres import write_secret
-from deploy.servers import StoreFailed, end_left_behind, free_port, last_lines, send, spawn, wait_for
+from deploy.servers import StoreFailed, end_left_behind, free_port, last_lines, send, spawn, wait_for, write_secret
 
 LAPTOP = """\
 bind 127.0.0.1

@@ -6,14 +6,12 @@ import structlog
 from msgspec import structs
 
 from engine import events
-from engine.event_kinds import Building, Facts, Head, Routing, Submitted
+from engine.event_kinds import Building, Facts, Routing
 from engine.failures import ChainUnavailable
-from engine.lifecycle import Status
 from engine.money import plain
 from orders.flow import endings, progress
 from orders.flow.progress import Move
 from orders.flow.routes import Routed
-from orders.stores import event_codec
 from orders.stores.attempts import Prepared
 from orders.stores.claims import Claim
 from routing import epochs, transactions
@@ -70,7 +68,7 @@ def sign_each(going: Sequence[Routed], blockhash: Blockhash) -> list[tuple[Claim
 
 
 def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
-    """Build and sign this attempt's only transaction, and encode the `submitted` event that names it."""
+    """Build and sign this attempt's only transaction."""
     claim, offer, order = routed.claim, routed.route.winner, routed.claim.order
     swap = transactions.Swap(
         order_id=order.id,
@@ -82,9 +80,6 @@ def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
         min_out=routed.minimum_out,
     )
     signed = transactions.sign(swap, blockhash.hash, wallet())
-    at, seq = now_ms(), claim.seq + 1
-    head = Head(order.id, epochs.known(), seq, Status.SUBMITTED, events.moment(at), claim.attempt)
-    told = Submitted(offer.quote.venue, signed.signature, blockhash.last_valid_height)
     return Prepared(
         order_id=order.id,
         number=claim.attempt,
@@ -98,9 +93,10 @@ def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
         amount_in=order.amount_in,
         limit_price=None if order.limit_price is None else plain(order.limit_price),
         terms_seq=order.terms_seq,
-        seq=seq,
-        trail=(*claim.trail, event_codec.encode(head, told)),
-        at=at,
+        epoch=epochs.known(),
+        seq=claim.seq + 1,
+        at=now_ms(),
+        told=claim.trail,
         tries=claim.tries,
     )
 

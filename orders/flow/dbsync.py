@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import attrgetter
+from typing import NamedTuple
 
 import structlog
 from django.conf import settings
@@ -37,8 +38,7 @@ KEEP_MS = 5_000
 the orders' own event streams."""
 TRIM_EVERY_S = 0.5
 ROUND_EVERY_S = 0.1
-"""Minimum interval between reads of the feed. An order that finishes within it has its row written once instead of once
-per status."""
+"""Minimum interval between reads of the feed."""
 RECORD_MAX = 100_000
 """Characters kept of a record that is set aside."""
 
@@ -61,24 +61,45 @@ def drain(every_s: float = 0.0) -> int:
     while wanted.is_set() and draining.acquire(blocking=False):
         try:
             wanted.clear()
-            count += sum(drain_round(entries) for entries in rounds(every_s))
+            count += drain_feed(every_s)
         finally:
             draining.release()
     return count
 
 
-def rounds(every_s: float) -> Iterator[list[Entry]]:
-    """Yield batches of feed entries: first a dead reader's, then our own unacknowledged ones, then new ones.
+class Round(NamedTuple):
+    """Entries of the feed by id, and the lines they hold."""
 
-    The caller must acknowledge a batch before it takes the next.
-    """
+    ids: Sequence[str] = ()
+    lines: Sequence[str] = ()
+
+
+def drain_feed(every_s: float) -> int:
+    """Write entries of a dead reader and our own unacknowledged ones, then new ones; return the number of events."""
     group.take_over(me())
-    for start in ("0", ">"):
-        while entries := next_round(start):
-            began = time.monotonic()
-            yield entries
-            if len(entries) < ENTRIES:
-                time.sleep(max(0.0, began + every_s - time.monotonic()))
+    count, held = 0, Round()
+    for new in rounds("0", 0.0):
+        write_round(new)
+        count += len(new.lines)
+    for new in rounds(">", every_s):
+        held = write_finished(held, new) if every_s else write_round(new)
+        count += len(new.lines)
+    write_round(held)
+    return count
+
+
+def rounds(start: str, every_s: float) -> Iterator[Round]:
+    """Yield the feed in rounds: our own unacknowledged entries from `0`, new ones from `>`.
+
+    The caller must acknowledge a round that began at `0` before it takes the next.
+    """
+    while entries := next_round(start):
+        began = time.monotonic()
+        # An entry that was trimmed before it was written has no fields. The sweep puts its orders into the feed again.
+        lines = [line for _, fields in entries if fields for line in fields.get("b", "").split("\n")]
+        yield Round([entry_id for entry_id, _ in entries], lines)
+        if len(entries) < ENTRIES:
+            time.sleep(max(0.0, began + every_s - time.monotonic()))
 
 
 def next_round(start: str) -> list[Entry]:
@@ -88,15 +109,38 @@ def next_round(start: str) -> list[Entry]:
     return group.read(me(), start)
 
 
-def drain_round(entries: Sequence[Entry]) -> int:
-    """Write one round of entries, then acknowledge them."""
-    # An entry that was trimmed before it was written has no fields. The sweep puts its orders into the feed again.
-    texts = [line for _, fields in entries if fields for line in fields.get("b", "").split("\n")]
-    with traces.work("archive"):
-        write(texts)
-        group.ack([entry_id for entry_id, _ in entries])
-    trim()
-    return len(texts)
+def write_finished(held: Round, new: Round) -> Round:
+    """Write the round held back before, and the events in the new one of orders that have ended or were held back.
+
+    Return the rest, which is held back for one round: most orders end within it, and their rows are written once.
+    """
+    ready = {order_of(line) for line in held.lines} | {order_of(line) for line in new.lines if is_final(line)}
+    later = [line for line in new.lines if order_of(line) not in ready]
+    now = [line for line in new.lines if order_of(line) in ready]
+    # An entry is acknowledged when all its lines are written.
+    done, left = (held.ids, new.ids) if later else ([*held.ids, *new.ids], ())
+    write_round(Round(done, [*held.lines, *now]))
+    return Round(left, later)
+
+
+def order_of(line: str) -> str:
+    """Return the order id in a line of the feed."""
+    return line.split(" ", 1)[0]
+
+
+def is_final(line: str) -> bool:
+    """Return whether a line of the feed holds its order's last event."""
+    return line.split(" ", 3)[2:3] == ["1"]
+
+
+def write_round(round_: Round) -> Round:
+    """Write lines, then acknowledge their entries; nothing is held back."""
+    if round_.ids or round_.lines:
+        with traces.work("archive"):
+            write(round_.lines)
+            group.ack(list(round_.ids))
+        trim()
+    return Round()
 
 
 def trim() -> None:

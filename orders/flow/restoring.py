@@ -61,13 +61,16 @@ def restore(order_ids: Sequence[str], reason: str) -> set[str]:
     # Read last, so that an amendment published in between does not look as if Redis had lost it.
     versions = live.versions(order_ids)
     anew = cache(lambda: epochs.advance("orders had contradicted Postgres"))
-    placements = []
+    placements, ahead = [], []
     for row in rows:
         events = [event_codec.load(text) for text in told.get(str(row.id), [])]
         older = versions.get(str(row.id), row.terms_seq) < row.terms_seq
         if made := placement(row, here.get(str(row.id)), events, anew, older=older):
             placements.append(made)
+            ahead += [made.order.id] if len(made.events) > row.seq else []
     placed = placing.place(placements)
+    # Their rows lack events that follow from an attempt: an order that was about to be submitted still seems to rest.
+    live.feed_again([order_id for order_id in ahead if order_id in placed])
     done = [one for one in placements if one.order.id in placed]
     announce(done, reason)
     return placed

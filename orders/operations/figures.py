@@ -19,7 +19,7 @@ from django.db import InterfaceError, OperationalError, connection
 from engine.lifecycle import FINAL
 from orders.flow import dbsync, dispatch
 from orders.flow.dead_letters import Outlook
-from orders.models import Pause, Verdict
+from orders.models import MOVING_SQL, Pause, Verdict
 from orders.operations import reconciliation
 from orders.stores import book
 from routing import quotes
@@ -87,13 +87,10 @@ LETTERS = """
         SELECT verdict, replay_may_help, replayed_at FROM orders_deadletter ORDER BY id DESC LIMIT %s
     ) AS newest GROUP BY 1, 2, 3
 """
-OLDEST = """
+OLDEST = f"""
     SELECT id, status, created_at, extract(epoch FROM now() - created_at) FROM orders_order
-    WHERE NOT (status IN ('cancelled', 'confirmed', 'expired', 'failed'))
-      AND (type = 'market' OR NOT (status = 'pending'))
-    ORDER BY created_at LIMIT 1
-"""
-"""The condition repeats that of the partial index `orders_moving`, which serves this query."""
+    WHERE {MOVING_SQL} ORDER BY created_at LIMIT 1
+"""  # noqa: S608 - a constant of the models
 RESTING = """
     SELECT name, (
         SELECT count(*) FROM (

@@ -39,7 +39,7 @@ KINDS = {
     "contradicted": "a live order was behind its row: with older terms, or without its last event",
     "sent": "an order rested although a transaction of it was on its way",
     "misplaced": "an order was not in the book where its live state says",
-    "behind": "Postgres lacked the end of an order, and no entry of the feed will bring it",
+    "behind": "Postgres lacked the last events of an order, and no entry of the feed will bring them",
     "ended": "an order went on in Redis that has ended in Postgres",
     "stray": "the book had an order that does not rest there",
 }
@@ -79,9 +79,7 @@ def compare(page: Sequence[models.Order]) -> Repairs:
     older = [one.order.id for one in standing.values() if is_older(one, rows[one.order.id])]
     sent = with_transaction([one.order.id for one in at_rest])
     misplaced = strays(at_rest)
-    behind = [one.order.id for one in standing.values() if one.status in FINAL]
-    # While DBSync has a backlog, the missing events may still arrive.
-    unheard = behind if behind and dbsync.backlog() == 0 else []
+    unheard = unwritten([one for one in standing.values() if one.status is not Status.PENDING])
     live.feed_again(unheard)
     restored = restoring.restore([*missing, *older, *sent], "found by reconciliation")
     waiting.resume(misplaced)
@@ -93,6 +91,14 @@ def compare(page: Sequence[models.Order]) -> Repairs:
 def is_older(one: Standing, row: models.Order) -> bool:
     """Tell whether a live order is behind its row: Postgres has later terms or a later event."""
     return one.status not in FINAL and (one.order.terms_seq < row.terms_seq or one.seq < row.seq)
+
+
+def unwritten(moved_on: Sequence[Standing]) -> list[str]:
+    """Return the orders whose rows lack their last event although DBSync has nothing left to write."""
+    if not moved_on or dbsync.backlog():
+        return []
+    seqs = dict(models.Order.objects.filter(pk__in=[one.order.id for one in moved_on]).values_list("pk", "seq"))
+    return [one.order.id for one in moved_on if seqs.get(UUID(one.order.id), one.seq) < one.seq]
 
 
 def with_transaction(order_ids: Sequence[str]) -> list[str]:

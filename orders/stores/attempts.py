@@ -1,14 +1,14 @@
 """Attempts in Postgres: the compare-and-set steps that a signed transaction passes before it is broadcast.
 
-1. The attempt is committed as *prepared*, with the terms it was built on.
+1. The attempt is committed as *prepared*, with the terms it was built on and the order's events so far.
 2. Its order is moved to `submitted` under the worker's fence (orders/flow/execution.py).
 3. The attempt is committed as *sent*; exactly one caller wins this update.
 4. That caller broadcasts the bytes.
 
 A worker that loses step 2 withdraws the attempt: a prepared attempt has not been sent, and a withdrawn one never is.
 
-The partial unique index `one_open_or_landed_attempt_per_order` guarantees at most one such attempt per order,
-independently of the code.
+The partial unique index `one_open_or_landed_attempt` guarantees at most one such attempt per order, whatever the code
+does.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,8 @@ import structlog
 from django.db import DataError, IntegrityError
 
 from engine.lifecycle import OPEN_ATTEMPT, AttemptState
+from orders.models import MOVING_SQL
+from orders.stores.event_rows import INSERT_EVENTS
 from orders.stores.rows import as_bytea, fetch, recordset
 from routing.crashpoints import Store, step
 
@@ -31,7 +33,8 @@ OPEN = [state.value for state in OPEN_ATTEMPT]
 class Prepared(msgspec.Struct, frozen=True):
     """One signed transaction; amounts are in base units.
 
-    `seq` is the seq of the order's `submitted` event for it, `trail` the order's events from the second to that one.
+    `epoch`, `seq` and `at` are those of the order's `submitted` event for it; `told` are the order's events between the
+    first and that one.
     """
 
     order_id: str
@@ -46,10 +49,11 @@ class Prepared(msgspec.Struct, frozen=True):
     amount_in: int
     limit_price: str | None
     terms_seq: int
+    epoch: int
     seq: int
-    trail: tuple[str, ...]
     at: int
     """Time at which its order is submitted, epoch ms."""
+    told: tuple[str, ...]
     tries: int = 1
 
 
@@ -82,26 +86,34 @@ def prepare(attempts: Sequence[Prepared]) -> Outcome:
 def insert(attempts: Sequence[Prepared]) -> set[str]:
     """Commit attempts in one statement; return the ids of the orders that got one."""
     rows = fetch(
-        """
+        f"""
         WITH asked AS (
             SELECT * FROM json_to_recordset(%s) AS a(
                 order_id uuid, number int, tries int, venue text, signature text, raw bytea, last_valid_height bigint,
                 expected_out numeric, minimum_out numeric, fee_bps int, amount_in numeric, limit_price numeric,
-                terms_seq int, seq int, trail jsonb)
+                terms_seq int, epoch int, seq int, at bigint, told jsonb)
         ), open_orders AS (
             -- Waits for an end or an amendment under way (decisions.commit), and then reads the row anew.
             SELECT o.id FROM orders_order o JOIN asked ON asked.order_id = o.id
             WHERE o.closed_at IS NULL AND o.terms_seq = asked.terms_seq
             ORDER BY o.id FOR KEY SHARE OF o
+        ), made AS (
+            INSERT INTO orders_attempt (order_id, number, tries, state, venue, signature, raw, last_valid_height,
+                                        expected_out, minimum_out, fee_bps, amount_in, limit_price, terms_seq,
+                                        epoch, seq, submitted_at)
+            SELECT order_id, number, tries, 'prepared', venue, signature, raw, last_valid_height,
+                   expected_out, minimum_out, fee_bps, amount_in, limit_price, terms_seq,
+                   epoch, seq, to_timestamp(at / 1000.0)
+            FROM asked JOIN open_orders ON open_orders.id = asked.order_id
+            ON CONFLICT DO NOTHING
+            RETURNING order_id
+        ), given AS (
+            SELECT event FROM made JOIN asked USING (order_id), jsonb_array_elements(asked.told) AS event
+        ), kept AS (
+            {INSERT_EVENTS}
         )
-        INSERT INTO orders_attempt (order_id, number, tries, state, venue, signature, raw, last_valid_height,
-                                    expected_out, minimum_out, fee_bps, amount_in, limit_price, terms_seq, seq, trail)
-        SELECT order_id, number, tries, 'prepared', venue, signature, raw, last_valid_height,
-               expected_out, minimum_out, fee_bps, amount_in, limit_price, terms_seq, seq, trail
-        FROM asked JOIN open_orders ON open_orders.id = asked.order_id
-        ON CONFLICT DO NOTHING
-        RETURNING order_id::text
-        """,
+        SELECT order_id::text FROM made
+        """,  # noqa: S608 - a constant of another module
         recordset(as_row(attempt) for attempt in attempts),
     )
     return {order_id for (order_id,) in rows}
@@ -122,8 +134,10 @@ def as_row(attempt: Prepared) -> dict[str, Any]:
         "amount_in": attempt.amount_in,
         "limit_price": attempt.limit_price,
         "terms_seq": attempt.terms_seq,
+        "epoch": attempt.epoch,
         "seq": attempt.seq,
-        "trail": msgspec.Raw(f"[{','.join(attempt.trail)}]".encode()),
+        "at": attempt.at,
+        "told": msgspec.Raw(f"[{','.join(attempt.told)}]".encode()),
     }
 
 
@@ -189,11 +203,24 @@ def holding(order_ids: Sequence[str]) -> list[Held]:
     rows = fetch(
         """
         SELECT order_id::text, signature, state FROM orders_attempt
-        WHERE order_id = ANY(%s::uuid[]) AND state IN ('prepared', 'sent', 'landed')
+        WHERE order_id = ANY(%s::uuid[]) AND error_code = ''
         """,
         list(order_ids),
     )
     return [Held(order_id, signature, AttemptState(state)) for order_id, signature, state in rows]
+
+
+OF_MOVING_ORDERS = f"""
+    SELECT t.* FROM (SELECT id FROM orders_order WHERE {MOVING_SQL}) o, LATERAL (
+        SELECT id, order_id, signature, raw, state, sent_at FROM orders_attempt t
+        WHERE t.order_id = o.id AND t.error_code = '' OFFSET 0
+    ) t
+"""  # noqa: S608 - a constant of the models
+"""SQL that finds open attempts by their orders, which are unfinished and do not rest.
+
+An index of open attempts would have to be written twice for each.  An order whose row lags behind Redis, and still says
+that it rests, is missed until DBSync has written its row; reconciliation sees to that.
+"""
 
 
 @step("audit", Store.POSTGRES, "open attempts are this caller's to look at")
@@ -203,14 +230,15 @@ def unsettled(older_than_ms: int, limit: int) -> list[tuple[str, bytes, int]]:
     Each gets a new `sent_at`, which postpones its next turn, so that replicas share the work.
     """
     rows = fetch(
-        """
+        f"""
         UPDATE orders_attempt SET sent_at = now() WHERE id IN (
-            SELECT id FROM orders_attempt
-            WHERE state IN ('prepared', 'sent') AND state = 'sent'
-              AND sent_at < now() - %s * interval '1 millisecond'
-            ORDER BY sent_at LIMIT %s FOR UPDATE SKIP LOCKED)
+            SELECT id FROM orders_attempt WHERE state = 'sent' AND id = ANY(ARRAY(
+                SELECT id FROM ({OF_MOVING_ORDERS}) AS held
+                WHERE state = 'sent' AND sent_at < now() - %s * interval '1 millisecond'
+                ORDER BY sent_at LIMIT %s))
+            FOR UPDATE SKIP LOCKED)
         RETURNING signature, raw, last_valid_height
-        """,
+        """,  # noqa: S608 - a constant of this module
         older_than_ms,
         limit,
     )
@@ -220,11 +248,11 @@ def unsettled(older_than_ms: int, limit: int) -> list[tuple[str, bytes, int]]:
 def left_prepared(older_than_ms: int, limit: int) -> list[tuple[str, str, bytes]]:
     """Return attempts neither sent nor withdrawn within `older_than_ms`: (order id, signature, bytes)."""
     rows = fetch(
-        """
-        SELECT order_id::text, signature, raw FROM orders_attempt
-        WHERE state IN ('prepared', 'sent') AND state = 'prepared' AND sent_at < now() - %s * interval '1 millisecond'
+        f"""
+        SELECT order_id::text, signature, raw FROM ({OF_MOVING_ORDERS}) AS held
+        WHERE state = 'prepared' AND sent_at < now() - %s * interval '1 millisecond'
         ORDER BY sent_at LIMIT %s
-        """,
+        """,  # noqa: S608 - a constant of this module
         older_than_ms,
         limit,
     )

@@ -85,7 +85,7 @@ def store(rows: Sequence[Row]) -> Stored:
             pin_plan()
             ahead = update_orders(latest_of(rows))
             behind = stragglers(rows, ahead)
-            insert_events([row for row in rows if row.wire.order_id not in behind], ahead)
+            insert_events([row for row in rows if row.wire.order_id not in behind])
     except (DataError, IntegrityError) as reason:
         if len(rows) == 1:
             return Stored([(rows[0].line, str(reason).strip())], set())
@@ -101,7 +101,8 @@ def write_history(histories: Iterable[Sequence[str]]) -> None:
     """Write the rows and all events of orders that ended or were amended, in the caller's transaction."""
     rows = [Row(DECODER.decode(text), text, "") for texts in histories for text in texts]
     pin_plan()
-    insert_events(rows, update_orders(latest_of(rows)))
+    update_orders(latest_of(rows))
+    insert_events(rows)
 
 
 def astray(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -128,29 +129,40 @@ FACTS = "- '{orderId,epoch,seq,status,at,attempt}'::text[]"
 """SQL that removes the fields common to all events from an event's JSON."""
 
 
-def insert_events(rows: Sequence[Row], ahead: Collection[UUID]) -> None:
-    """Insert events.  An existing event stays, unless its epoch is earlier: then it was lost, and all after it.
+INSERT_EVENTS = f"""
+    INSERT INTO orders_orderevent AS known (order_id, epoch, seq, status, at, attempt, facts)
+    SELECT * FROM (
+        SELECT (event->>'orderId')::uuid AS order_id, coalesce((event->>'epoch')::int, 0) AS epoch,
+               (event->>'seq')::int AS seq, event->>'status', (event->>'at')::timestamptz,
+               (event->>'attempt')::int, event {FACTS}
+        FROM given) AS new
+    WHERE NOT EXISTS (
+        SELECT FROM orders_orderevent k WHERE k.order_id = new.order_id
+          AND (k.seq = new.seq AND k.epoch >= new.epoch
+               OR k.seq > 1 AND k.seq < new.seq AND k.epoch > new.epoch)
+        OFFSET 0)
+    ORDER BY order_id, seq
+    ON CONFLICT (order_id, seq) DO UPDATE SET epoch = excluded.epoch, status = excluded.status,
+        at = excluded.at, attempt = excluded.attempt, facts = excluded.facts
+    WHERE known.epoch < excluded.epoch AND known.seq > 1
+    RETURNING order_id, seq, epoch, xmax <> 0 AS was_there
+"""  # noqa: S608 - a constant of this module
+"""SQL that inserts the events in `given`: those Postgres has, and those a later epoch replaced, are left out.
 
-    The rows of orders in `ahead` were updated by these events, so they had no later event before.
-    """
-    newest = max((row.wire.epoch for row in rows), default=0)
-    doubtful = [row for row in rows if row.wire.order_id not in ahead or row.wire.epoch < newest]
-    sure = [row for row in rows if row.wire.order_id in ahead and row.wire.epoch == newest]
+OFFSET keeps the planner from scanning the whole table at once, as it would while it was never analyzed.  All writers
+insert in the same order, so they cannot deadlock.  An existing row is not locked: that would be written to
+the log, and most events that DBSync reads were already committed with an attempt.
+"""
+
+
+def insert_events(rows: Sequence[Row]) -> None:
+    """Insert events.  An existing event stays, unless its epoch is earlier: then it was lost, and all after it."""
     # Later epochs last: if the batch has two events for one seq, the one of the later epoch wins.
-    standing = sorted(superseded_left_out(doubtful, rows), key=lambda row: row.wire.epoch) + sure
+    standing = sorted(superseded_left_out(rows), key=lambda row: row.wire.epoch)
     once = {(row.wire.order_id, row.wire.seq): row.event for row in standing}
     replaced = fetch(
         f"""
-        WITH written AS (
-            INSERT INTO orders_orderevent AS known (order_id, epoch, seq, status, at, attempt, facts)
-            SELECT (e->>'orderId')::uuid, coalesce((e->>'epoch')::int, 0), (e->>'seq')::int, e->>'status',
-                   (e->>'at')::timestamptz, (e->>'attempt')::int, e {FACTS}
-            FROM jsonb_array_elements(%s) AS e
-            ON CONFLICT (order_id, seq) DO UPDATE SET epoch = excluded.epoch, status = excluded.status,
-                at = excluded.at, attempt = excluded.attempt, facts = excluded.facts
-            WHERE known.epoch < excluded.epoch AND known.seq > 1
-            RETURNING order_id, seq, epoch, xmax <> 0 AS was_there
-        )
+        WITH given AS (SELECT event FROM jsonb_array_elements(%s) AS event), written AS ({INSERT_EVENTS})
         SELECT order_id, seq, epoch FROM written WHERE was_there
         """,  # noqa: S608 - a constant of this module
         f"[{','.join(once.values())}]",
@@ -159,20 +171,11 @@ def insert_events(rows: Sequence[Row], ahead: Collection[UUID]) -> None:
         fetch("DELETE FROM orders_orderevent WHERE order_id = %s AND seq > %s AND epoch < %s", order_id, seq, epoch)
 
 
-def superseded_left_out(rows: Sequence[Row], batch: Sequence[Row]) -> list[Row]:
-    """Drop events at or after the seq at which a later epoch begins, in Postgres or in the batch."""
-    if not rows:
-        return []
-    begins = fetch(
-        "SELECT order_id, epoch, min(seq) FROM orders_orderevent WHERE order_id = ANY(%s) AND seq > 1 GROUP BY 1, 2",
-        list({row.wire.order_id for row in rows}),
-    )
+def superseded_left_out(rows: Sequence[Row]) -> list[Row]:
+    """Drop events at or after the seq at which a later epoch begins in this batch."""
     first: dict[UUID, dict[int, int]] = defaultdict(dict)
-    for order_id, epoch, seq in [
-        *begins,
-        *((r.wire.order_id, r.wire.epoch, r.wire.seq) for r in batch if r.wire.seq > 1),
-    ]:
-        first[order_id][epoch] = min(seq, first[order_id].get(epoch, seq))
+    for wire in (row.wire for row in rows if row.wire.seq > 1):
+        first[wire.order_id][wire.epoch] = min(wire.seq, first[wire.order_id].get(wire.epoch, wire.seq))
 
     def stands(wire: Wire) -> bool:
         return all(wire.seq < seq for epoch, seq in first[wire.order_id].items() if epoch > wire.epoch)

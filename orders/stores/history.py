@@ -1,4 +1,4 @@
-"""An order's events as Postgres has them: the rows DBSync wrote, and the events committed with each attempt."""
+"""An order's events as Postgres has them: the event rows, and what the rows of the order and its attempts imply."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ def of_archived(kept: models.ArchivedOrder) -> list[Event]:
 
 
 def merged(row: models.Order, told: Iterable[models.OrderEvent], attempts: Iterable[models.Attempt]) -> list[Event]:
-    """Merge event rows with the events committed with attempts.
+    """Merge event rows with the events that follow from the order's row and its attempts.
 
     From its first seq on, a later epoch replaces all events of earlier epochs.  The first event is the same in every
     epoch.
@@ -49,7 +49,7 @@ def merged(row: models.Order, told: Iterable[models.OrderEvent], attempts: Itera
 
 
 def remembered(row: models.Order, attempt: models.Attempt) -> Iterator[Event]:
-    """Yield the events committed with the attempt: those before it and, once it was sent, its own."""
+    """Yield the attempt's own event, if it was sent, and those an earlier version stored with it."""
     sent = attempt.state in SENT
     yield from (event_codec.today(event) for event in attempt.trail if sent or event["seq"] < attempt.seq)
     if sent and not (attempt.trail and attempt.trail[-1]["seq"] == attempt.seq):
@@ -57,9 +57,9 @@ def remembered(row: models.Order, attempt: models.Attempt) -> Iterator[Event]:
 
 
 def submission(row: models.Order, attempt: models.Attempt) -> Event:
-    """Build the `submitted` event of an attempt that an earlier version committed without it."""
-    at = events.moment(terms.epoch_ms(max(attempt.created_at, row.created_at)))
-    epoch = max((event.get("epoch", 0) for event in attempt.trail), default=0)
+    """Build the `submitted` event of an attempt, which follows from its row."""
+    at = events.moment(terms.epoch_ms(attempt.submitted_at or max(attempt.created_at, row.created_at)))
+    epoch = max([attempt.epoch or 0, *(event.get("epoch", 0) for event in attempt.trail)])
     return event_codec.as_dict(
         Head(str(row.id), epoch, attempt.seq, Status.SUBMITTED, at, attempt.number),
         Submitted(attempt.venue, attempt.signature, attempt.last_valid_height),

@@ -30,7 +30,7 @@ from typing import Any
 
 import structlog
 
-from engine.lifecycle import Status
+from engine.lifecycle import FINAL, Status
 from engine.orders import Order
 from engine.triggers import Watch
 from orders.stores import event_codec, lookups, order_codec
@@ -190,10 +190,12 @@ def last_events(order_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 @step("feed-again", Store.REDIS, "the order's events are in the feed once more")
 def feed_again(order_ids: Sequence[str]) -> None:
-    """Publish all events of these finished orders to the feed again; readers skip those they already have."""
-    lines = []
-    for order_id, texts in events(order_ids).items():
-        lines += [f"{order_id} {seq} {int(seq == len(texts))} {text}" for seq, text in enumerate(texts, 1)]
+    """Publish all events of these orders to the feed again; readers skip those they already have."""
+    lines, told = [], events(order_ids)
+    ended = {order_id for order_id, one in statuses(list(told)).items() if one.status in FINAL}
+    for order_id, texts in told.items():
+        has_ended = order_id in ended
+        lines += [f"{order_id} {seq} {int(has_ended and seq == len(texts))} {t}" for seq, t in enumerate(texts, 1)]
     if lines:
         redis().xadd(FEED, {"b": "\n".join(lines)}, maxlen=FEED_MAX, approximate=True)
 

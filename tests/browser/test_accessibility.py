@@ -8,11 +8,17 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe i
 pytestmark = pytest.mark.system
 
 SERIOUS = ("serious", "critical")
-LOOKS = [
-    pytest.param({"color_scheme": scheme, "viewport": {"width": width, "height": height}}, id=f"{scheme}-{width}")
-    for scheme in ("light", "dark")
-    for width, height in ((1440, 900), (390, 844))
-]
+
+
+def look(scheme, width, height, *marks):
+    """Describe a page's look."""
+    viewport = {"width": width, "height": height}
+    return pytest.param({"color_scheme": scheme, "viewport": viewport}, id=f"{scheme}-{width}", marks=marks)
+
+
+# Each scheme and each width once: what is too pale is so at any width, and what has no name in any light.
+LOOKS = [look("light", 390, 844), look("dark", 1440, 900)]
+OTHERS = [look("light", 1440, 900, pytest.mark.long), look("dark", 390, 844, pytest.mark.long)]
 FORMS = ("orders/pause/add/", "routing/token/add/", "routing/pair/add/", "auth/user/add/", "auth/group/add/")
 LISTS_WITH_PAGES = (
     "orders/guard",
@@ -50,7 +56,7 @@ def test_axe_sees_what_is_wrong(page):
     blank.context.close()
 
 
-@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("look", [*LOOKS, *OTHERS])
 def test_the_desk(opened, scene, look):
     with opened(on=scene.engine, **look) as desk:
         desk.expected = ("status of 400",)
@@ -75,8 +81,7 @@ def test_the_desk(opened, scene, look):
     assert found == []
 
 
-# Each scheme and each width once: what is too pale is so at any width, and what has no name in any light.
-@pytest.mark.parametrize("look", LOOKS[1:3])
+@pytest.mark.parametrize("look", LOOKS)
 def test_every_kind_of_page_of_the_admin(page, scene, look):
     console = Console(page(**look), scene.engine)
     console.go()

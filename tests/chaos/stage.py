@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from config.env import ROOT
-from deploy.postgres import make_enterable
+from deploy.servers import make_enterable
 from tests.chaos.audience import Audience
 from tests.chaos.faults.ground import Ground
 from tests.chaos.faults.injector import Injector

@@ -3,8 +3,7 @@
 import pytest
 from django.db import connection
 
-from tests.chaos.control.tables import TABLES
-from tests.chaos.control.waiting import WAITING
+from tests.chaos.control.tables import TABLES, WAITING
 
 ORDER = "INSERT INTO orders_order (id, type, status) VALUES (gen_random_uuid(), 'limit', 'pending')"
 PAUSE = "INSERT INTO orders_pause (scope) VALUES ('everything')"

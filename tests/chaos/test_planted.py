@@ -218,7 +218,7 @@ def old_terms(order):
     """Make an attempt on the terms with which an order was placed."""
     return attempts.Prepared(
         str(order.pk), 1, "METEORA", f"{order.pk}", b"", last_valid_height=1_000, expected_out=2, minimum_out=1,
-        fee_bps=20, amount_in=1, limit_price="150", terms_seq=1, seq=4, trail=(), at=0,
+        fee_bps=20, amount_in=1, limit_price="150", terms_seq=1, epoch=0, seq=4, told=(), at=0,
     )  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from config.env import ROOT
-from deploy import image, role
+from deploy import role
+from tests.deploy.image import build
 
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
 MOST_MB = 250
@@ -76,17 +77,17 @@ later==1 ; python_full_version >= '3.12' \\
 
 
 def test_wheels_are_fetched_for_the_images_python_not_for_ours():
-    wanted = image.for_python(PINS, "3.11.2")
+    wanted = build.for_python(PINS, "3.11.2")
     assert re.findall(r"^\S+==\S+", wanted, re.MULTILINE) == ["async-timeout==5.0.1", "django==5.2.19"]
     assert re.findall(r"--hash=\S+", wanted) == ["--hash=sha256:aa", "--hash=sha256:bb", "--hash=sha256:cc"]
     assert ";" not in wanted
-    assert "async-timeout" not in image.for_python(PINS, "3.11.3")
+    assert "async-timeout" not in build.for_python(PINS, "3.11.3")
 
 
 def test_a_missing_tool_is_named(monkeypatch):
-    monkeypatch.setattr(image.shutil, "which", lambda name: None if name == "buildah" else f"/usr/bin/{name}")
-    with pytest.raises(image.CannotBuild, match=r"buildah not found\. On Debian: apt-get install buildah"):
-        image.check_tools()
+    monkeypatch.setattr(build.shutil, "which", lambda name: None if name == "buildah" else f"/usr/bin/{name}")
+    with pytest.raises(build.CannotBuild, match=r"buildah not found\. On Debian: apt-get install buildah"):
+        build.check_tools()
 
 
 @pytest.mark.system
@@ -95,11 +96,11 @@ def test_a_missing_tool_is_named(monkeypatch):
 )
 def test_the_image_builds_small_and_every_role_runs_in_it():
     try:
-        image.check_tools()
-    except image.CannotBuild as reason:
+        build.check_tools()
+    except build.CannotBuild as reason:
         pytest.skip(str(reason))
     done = subprocess.run(
-        [sys.executable, "-m", "deploy.image", "--try"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", "tests.deploy.image", "--try"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
     (beyond,) = re.findall(r"(\d+) MB beyond the base", done.stdout)

@@ -15,7 +15,8 @@ import pytest
 from config import env
 from deploy import roles
 from deploy.external import Unreachable, reach
-from deploy.launcher import CannotStart, claim_ports, parse, read_settings
+from deploy.options import CannotStart, parse, read_settings
+from deploy.ports import claim_ports
 from deploy.servers import free_port
 from deploy.terminal import Logs, new_lines
 

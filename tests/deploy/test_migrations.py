@@ -42,6 +42,11 @@ ALLOWED = {
         "The unique index is made concurrently before the one it replaces goes; both hold meanwhile. A constraint is "
         "dropped in a moment, for which lock_timeout does not let orders queue up."
     ),
+    ("orders.0011_events_once", "RunSQL"): (
+        "A trigger and a storage parameter, each made in a moment, and a few rows of attempts that came to nothing. "
+        "The unique index is made concurrently before the one it replaces goes. Without the index of open attempts, "
+        "the audit of the version before reads the whole table, until its workers are replaced."
+    ),
     ("routing.0006_one_signature_index", "RunSQL"): "An index that nothing uses is dropped concurrently.",
     ("routing.0002_tokens_and_pairs", "RunPython"): CATALOGUE,
     ("routing.0003_ticks_and_token_facts", "AddField pair tick"): (

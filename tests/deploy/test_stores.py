@@ -17,7 +17,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from deploy import postgres, stores, valkey
+from deploy import accounts, postgres, stores, valkey
 from deploy.servers import Account, StoreFailed, free_port, left_behind
 from deploy.stores import Stores
 from tests.deploy.conftest import eventually, is_alive
@@ -207,7 +207,7 @@ def test_root_runs_postgres_as_an_account_without_rights_and_changes_no_permissi
 
 @as_root
 def test_data_moves_where_its_account_can_go_when_the_project_is_out_of_reach(data_dir, monkeypatch):
-    monkeypatch.setattr(postgres, "SYSTEM_HOME", data_dir / "system")
+    monkeypatch.setattr(accounts, "SYSTEM_HOME", data_dir / "system")
     closed = data_dir / "closed"
     closed.mkdir(mode=0o700)
     with Stores(closed / "data", durable=False) as running:
@@ -222,8 +222,8 @@ def test_data_moves_where_its_account_can_go_when_the_project_is_out_of_reach(da
 
 def test_an_ordinary_user_runs_postgres_as_itself(data_dir, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert postgres.account_for(data_dir) is None
-    assert postgres.home_for(data_dir, None) == data_dir
+    assert accounts.account_for(data_dir) is None
+    assert accounts.home_for(data_dir, None) == data_dir
 
 
 def test_existing_data_keeps_its_account(data_dir, monkeypatch):
@@ -232,7 +232,7 @@ def test_existing_data_keeps_its_account(data_dir, monkeypatch):
     if os.getuid() == 0:
         os.chown(data_dir / "postgres", 12345, 12345)
     owner = (data_dir / "postgres").stat().st_uid
-    assert postgres.account_for(data_dir) == Account.of(owner)
+    assert accounts.account_for(data_dir) == Account.of(owner)
 
 
 def made_by(data_dir: Path, version: str) -> None:

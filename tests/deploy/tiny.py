@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.supervisor import Child, Interrupted, NotReady, Ready, Signals, Supervisor
+from deploy.child import Child, NotReady, Ready
+from deploy.signals import Interrupted, Signals
+from deploy.supervisor import Supervisor
 
 FOLDER = Path(sys.argv[1])
 

@@ -46,13 +46,14 @@ COMMANDS = commands()
 HOW = {
     "python3 manage.py up": ("tests/system.py", '"manage.py", "up"'),
     "python3 manage.py test": (".ci/run", "manage.py test"),
+    "python3 manage.py test -m long": ("pyproject.toml", "not long"),
     "python3 manage.py test tests/chaos": (".ci/run", "manage.py test"),
     "python3 manage.py test tests/orders/test_replayed_book.py": (".ci/run", "manage.py test"),
     "python3 manage.py test --version": (".ci/run", "manage.py test"),
     "TEST_BROKER=rabbitmq python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_BROKER"'),
     "TEST_REDIS=redis python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_REDIS"'),
     ".venv/bin/python -m deploy.role order": ("tests/deploy/test_role.py", '"-m", "deploy.role"'),
-    "sudo .venv/bin/python -m deploy.image --try": ("tests/deploy/test_image.py", '"deploy.image", "--try"'),
+    "sudo .venv/bin/python -m tests.deploy.image --try": ("tests/deploy/test_image.py", '"tests.deploy.image"'),
     "python3 -m pip install ./orders/client": ("tests/client/test_wheel.py", "order_engine_client"),
     ".venv/bin/python -m tests.browser.screenshots": ("tests/browser/screenshots.py", "def main"),
 }
@@ -191,7 +192,7 @@ def test_secrets_are_made(command, tmp_path):
 
 
 @pytest.mark.system
-@pytest.mark.skipif("TEST_FIGURES" not in os.environ, reason="TEST_FIGURES=1 runs every command of the figures, small")
+@pytest.mark.long
 @pytest.mark.parametrize("command", FIGURES)
 def test_a_command_of_the_figures_runs(command):
     _, *words = shlex.split(command)

@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from config.env import PREFIXES, SECRETS
-from deploy import alone, postgres, valkey
+from deploy import alone, postgres, servers, valkey
 from deploy.roles import WORKERS, http_status
 from deploy.servers import wait_for
 from tests.hosts.network import Host, Network
@@ -176,7 +176,7 @@ def start_valkey(host: Host, folder: Path) -> str:
     data, password = folder / "valkey", secrets.token_urlsafe(24)
     data.mkdir()
     settings = f'{valkey.LAPTOP}{valkey.DURABLE}bind {host.address}\nport 6379\ndir "{data}"\nrequirepass {password}\n'
-    postgres.write_secret(folder / "valkey.conf", settings)
+    servers.write_secret(folder / "valkey.conf", settings)
     host.start([valkey.find_binary(), folder / "valkey.conf"], folder / "logs" / "valkey.log", {})
     url = f"redis://:{password}@{host.address}:6379/0"
     eventually(lambda: pings(url), 60, f"Valkey answers at {host.address}: {folder / 'logs' / 'valkey.log'}")

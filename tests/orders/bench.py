@@ -34,6 +34,7 @@ TOKENS = {
 }
 TICKS = {"SOL-USDC": Decimal("0.01"), "USDC-SOL": Decimal("0.0000001"), "JUP-USDC": Decimal("0.00001")}
 PAIRS = tuple(TICKS)
+STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
 
 
 def seed_catalogue() -> None:

@@ -4,14 +4,26 @@ import asyncio
 import json
 import time
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 from channels.testing import WebsocketCommunicator
+from hypothesis import strategies as st
 
 from config.asgi import application
+from orders import models
+from orders.stores.threads import aside
 
 ORDER = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
+MINT = "7vfCXTUXx5WJV5JADk17DUJ4ksgau7utNKj4b963voxs"
+LIMIT = ORDER | {"type": "limit", "limitPrice": "160"}
+LAUNCH = {"kind": "launch"}
+LIQUIDITY = {"kind": "liquidity", "atLeast": "50000"}
+VOLUME = {"kind": "volume", "atLeast": "10000.5", "windowS": 60}
+SNIPER = {"type": "sniper", "tokenIn": "SOL", "tokenOut": MINT, "amount": "0.5", "trigger": LAUNCH}
+NOBODY = "5f0e8d0c-3c1f-4a59-9a0e-6d3b7c1d2e4f"
+"""The id of no order; written out, so that every test process collects the same tests."""
 HOST = [(b"host", b"localhost")]
 WITHIN_S = 10.0
 
@@ -91,3 +103,64 @@ async def opened(path: str, headers: Any = ()):
         yield socket
     finally:
         await socket.wire.disconnect(timeout=WITHIN_S)
+
+
+def ahead(**delta):
+    """Write the time so far from now as clients do."""
+    return (datetime.now(UTC) + timedelta(**delta)).isoformat(timespec="milliseconds")
+
+
+def error_of(answer):
+    """Return the error of an answer, checked for the one shape."""
+    assert answer.headers["content-type"].startswith("application/json")
+    error = answer.json()["error"]
+    assert set(error) == {"code", "message", "fields"}
+    for field in error["fields"]:
+        assert set(field) == {"field", "value", "message", "accepted"}
+    return error
+
+
+def field_of(answer):
+    """Return the one field an answer complains about."""
+    (field,) = error_of(answer)["fields"]
+    return field
+
+
+async def placed(body, **headers):
+    """Place an order; return its id."""
+    answer = await post(body, **headers)
+    assert answer.status_code == 202, answer.text
+    return answer.json()["orderId"]
+
+
+async def shown(order_id):
+    """Return an order as it is shown."""
+    answer = await get(f"/api/orders/{order_id}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def refused(body):
+    """Have an order refused; return the one field it is refused for."""
+    answer = await post(body)
+    assert answer.status_code == 400, answer.text
+    assert await aside(models.Order.objects.count) == 0
+    return field_of(answer)
+
+
+def batch(*orders):
+    """Post a batch."""
+    return post({"orders": list(orders)}, path="/api/orders/batch")
+
+
+ANY_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=[]), max_size=30)
+    | st.sampled_from(["SOL", "USDC", "market", "1.5", "\0", "\ud800"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=10,
+)
+NAMES = st.sampled_from([*ORDER, "slippageBps", "clientOrderId"]) | st.text(max_size=5)

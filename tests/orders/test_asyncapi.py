@@ -18,7 +18,7 @@ from routing.catalogue import catalogue
 from routing.store import now_ms
 from routing.venues import VENUES
 from tests.orders.doors import ORDER, opened
-from tests.orders.test_sniping import Market, list_token, new_mint
+from tests.orders.sniping import Market, list_token, new_mint
 
 META = Path(__file__).parent / "asyncapi/3.0.0.json.gz"
 UNKNOWN = "5f0e8d0c-3c1f-4a59-9a0e-6d3b7c1d2e4f"

@@ -278,26 +278,19 @@ def test_a_dozen_dashboards_cost_what_one_does(busy):
     assert not asked.captured_queries
 
 
-@pytest.fixture
-def admin_client(client):
-    """Log a superuser in without a password."""
-    client.force_login(User.objects.create(username="admin", is_staff=True, is_superuser=True))
-    return client
-
-
-def test_the_first_page_is_the_dashboard_and_polls_the_same_figures(busy, admin_client):
-    page = admin_client.get(reverse("admin:index"))
+def test_the_first_page_is_the_dashboard_and_polls_the_same_figures(busy, operator):
+    page = operator.get(reverse("admin:index"))
     assert page.status_code == 200
     assert 'data-figures="/admin/figures/"' in page.content.decode()
     figures.figures.forget()
-    shown = admin_client.get("/admin/figures/").json()
+    shown = operator.get("/admin/figures/").json()
     assert sum(row["landed"] for row in shown["venues"]) == 7
     assert shown["oldest"]["link"].endswith(f"/{shown['oldest']['id']}/change/")
 
 
-def test_the_dashboard_takes_a_dozen_queries_at_most(busy, admin_client, django_assert_max_num_queries):
+def test_the_dashboard_takes_a_dozen_queries_at_most(busy, operator, django_assert_max_num_queries):
     with django_assert_max_num_queries(12):
-        admin_client.get(reverse("admin:index"))
+        operator.get(reverse("admin:index"))
 
 
 def test_who_may_not_look_at_orders_sees_no_figures(db, client):

@@ -1,54 +1,21 @@
 """DBSync: from the feed in Redis to rows in Postgres."""
 
-import subprocess
-import sys
-import threading
-
-import msgspec
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError
 
-from config.env import ROOT
-from engine.lifecycle import Status
 from orders import models
-from orders.flow import dbsync, intake, limits, waiting
+from orders.flow import dbsync, limits, waiting
 from orders.models import OrderEvent, SetAside
 from orders.stores import event_codec, event_rows, live
-from routing import group
 from routing.store import redis
-
-STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
-
-
-def feed(*lines):
-    """Put one entry into the feed."""
-    redis().xadd(live.FEED, {"b": "\n".join(lines)})
-
-
-def line(order_id, seq, status="routing", final=0, at="2026-11-22T12:00:00.123Z", **facts):
-    """Spell one line of the feed."""
-    event = {"orderId": order_id, "seq": seq, "status": status, "at": at, "attempt": 1, **facts}
-    return f"{order_id} {seq} {final} {msgspec.json.encode(event).decode()}"
-
-
-def archived(order_id):
-    return list(OrderEvent.objects.filter(order_id=order_id).order_by("seq").values_list("seq", "status"))
-
-
-def pending():
-    return redis().xpending(live.FEED, dbsync.GROUP)["pending"]
+from tests.orders.bench import STAGES
+from tests.orders.feed import archived, feed, line, pending
 
 
 def read_by_another(count=10):
     """Let a reader take entries and die."""
     dbsync.group.ensure()
     redis().xreadgroup(dbsync.GROUP, "another", {live.FEED: ">"}, count=count)
-
-
-@pytest.fixture
-def unannounced(monkeypatch):
-    """Orders without live state, so that the feed holds only what the test puts there."""
-    monkeypatch.setattr(intake, "announce", lambda new: None)
 
 
 def test_five_events_and_the_order_row_reach_postgres_as_the_client_saw_them(bench):
@@ -186,33 +153,6 @@ def test_an_event_of_the_version_before_counts_as_of_its_orders_epoch(bench, una
     bench.archive()
     row = bench.row(order_id)
     assert (row.status, row.seq, row.epoch) == ("routing", 2, 7)
-
-
-def test_an_entry_whose_reader_died_is_taken_over(bench, monkeypatch):
-    monkeypatch.setattr(group, "TAKE_OVER_MS", 0)
-    (order_id,) = bench.place()
-    read_by_another()
-    bench.archive()
-    assert archived(order_id) == [(1, "pending")]
-    assert pending() == 0
-
-
-def test_all_that_a_dead_reader_left_is_taken_over_at_once(bench, monkeypatch):
-    monkeypatch.setattr(group, "TAKE_OVER_MS", 0)
-    monkeypatch.setattr(group, "ENTRIES", 2)
-    ids = [bench.place()[0] for _ in range(5)]
-    read_by_another()
-    bench.archive()
-    assert OrderEvent.objects.filter(order_id__in=ids).count() == 5
-    assert pending() == 0
-
-
-def test_an_entry_in_another_readers_hands_is_left_to_it(bench):
-    bench.place()
-    read_by_another()
-    bench.archive()
-    assert OrderEvent.objects.count() == 0
-    assert pending() == 1
 
 
 BAD = {
@@ -357,176 +297,3 @@ def test_when_postgres_fails_in_mid_round_nothing_is_acknowledged_and_the_next_d
     bench.archive()
     assert OrderEvent.objects.filter(order_id__in=ids).count() == 3
     assert pending() == 0
-
-
-def test_many_nudges_wake_dbsync_once_until_it_has_begun(bench):
-    for _ in range(5):
-        dbsync.nudge()
-    assert bench.messages("dbsync") == 1
-    bench.archive()
-    dbsync.nudge()
-    assert bench.messages("dbsync") == 2
-
-
-def test_a_drain_notices_what_comes_while_it_runs(bench, monkeypatch):
-    bench.place()
-    later = []
-
-    def write_and_place(lines, write=dbsync.write):
-        write(lines)
-        if not later:
-            later.extend(bench.place())
-
-    monkeypatch.setattr(dbsync, "write", write_and_place)
-    bench.archive()
-    assert archived(later[0]) == [(1, "pending")]
-
-
-def test_a_drain_asked_for_at_the_last_moment_of_another_is_not_lost(bench, monkeypatch):
-    def ends_late(every_s, rounds=dbsync.rounds):
-        yield from rounds(every_s)
-        # The feed was found empty; now an order comes, and the drain it asks for finds this one still at work.
-        if not bench.ids:
-            bench.place()
-            other = threading.Thread(target=dbsync.drain)
-            other.start()
-            other.join(5)
-
-    monkeypatch.setattr(dbsync, "rounds", ends_late)
-    dbsync.drain()
-    assert archived(bench.ids[0]) == [(1, "pending")]
-
-
-def test_two_drains_at_once_write_every_event_once(bench):
-    ids = [bench.place()[0] for _ in range(30)]
-
-    def drain():
-        try:
-            dbsync.drain()
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=drain) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert OrderEvent.objects.filter(order_id__in=ids).count() == 30
-    assert pending() == 0
-
-
-def test_what_is_written_leaves_the_feed_once_servers_have_had_time_to_read_it(bench, monkeypatch):
-    monkeypatch.setattr(dbsync, "TRIM_EVERY_S", 0)
-    for _ in range(5):
-        bench.place()
-    bench.archive()
-    assert redis().xlen(live.FEED) == 5
-    monkeypatch.setattr(dbsync, "KEEP_MS", -1_000)
-    bench.place()
-    bench.archive()
-    assert redis().xlen(live.FEED) == 1
-    assert dbsync.backlog() == 0
-    assert OrderEvent.objects.count() == 6
-
-
-def test_what_another_reader_has_not_written_yet_stays_in_the_feed(bench, monkeypatch):
-    monkeypatch.setattr(dbsync, "TRIM_EVERY_S", 0)
-    monkeypatch.setattr(dbsync, "KEEP_MS", -1_000)
-    ids = [bench.place()[0] for _ in range(3)]
-    read_by_another(count=2)
-    bench.archive()
-    assert redis().xlen(live.FEED) == 3
-    monkeypatch.setattr(group, "TAKE_OVER_MS", 0)
-    bench.archive()
-    assert OrderEvent.objects.filter(order_id__in=ids).count() == 3
-    assert redis().xlen(live.FEED) == 1
-
-
-def test_what_was_cut_off_the_feed_unread_is_fed_again_once_its_order_has_ended(bench):
-    bench.quote_all()
-    (order_id,) = bench.place()
-    dbsync.group.ensure()
-    bench.run([order_id])
-    assert redis().xlen(live.FEED) > 1
-    redis().xtrim(live.FEED, maxlen=1, approximate=False)
-    bench.archive()
-    assert archived(order_id) == list(enumerate(STAGES, 1))
-    assert dbsync.backlog() == 0
-
-
-def test_an_event_that_is_set_aside_does_not_have_its_order_fed_for_ever(bench):
-    (order_id,) = bench.place()
-    bench.archive()
-    feed(line(order_id, 3, status="cancelled", final=1, reason="gone"))
-    bench.archive()
-    assert [seq for seq, _ in archived(order_id)] == [1, 3]
-    assert dbsync.backlog() == 0
-
-
-def test_readers_of_one_machine_that_were_forked_have_names_of_their_own():
-    script = (
-        "import os; from orders.flow import dbsync, sniping; from routing.group import me; "
-        "print(me(), flush=True); child = os.fork(); child or print(me(), flush=True); child and os.wait()"
-    )
-    setup = "import django, os; os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'config.settings'); django.setup(); "
-    done = subprocess.run([sys.executable, "-c", setup + script], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert len(set(done.stdout.split())) == 2, done.stdout
-
-
-def test_an_entry_another_reader_takes_during_a_trim_stays(bench, monkeypatch):
-    monkeypatch.setattr(dbsync, "TRIM_EVERY_S", 0)
-    monkeypatch.setattr(dbsync, "KEEP_MS", -1_000)
-    bench.place()
-    bench.archive()
-    bench.place()
-    asked = type(redis()).xinfo_groups
-
-    def taken_meanwhile(client, stream):
-        found = asked(client, stream)
-        read_by_another()
-        return found
-
-    monkeypatch.setattr(type(redis()), "xinfo_groups", taken_meanwhile)
-    dbsync.trim()
-    monkeypatch.setattr(type(redis()), "xinfo_groups", asked)
-    assert pending() == redis().xlen(live.FEED) > 0
-
-
-def test_entries_cut_off_unread_are_passed_over(bench, unannounced):
-    bench.archive()
-    (order_id,) = bench.place()
-    feed(line(order_id, 2))
-    feed(line(order_id, 3))
-    dbsync.next_round(">")
-    redis().xtrim(live.FEED, maxlen=1, approximate=False)
-    bench.archive()
-    assert archived(order_id) == [(3, "routing")]
-    assert pending() == 0 and SetAside.objects.count() == 0
-
-
-def test_the_backlog_counts_what_is_not_yet_written(bench):
-    assert dbsync.backlog() == 0
-    bench.place()
-    bench.place()
-    assert dbsync.backlog() == 2
-    read_by_another(count=1)
-    assert dbsync.backlog() == 2
-    bench.archive()
-    assert dbsync.backlog() == 1
-
-
-def test_writing_a_batch_never_reads_the_whole_table(bench):
-    ids = bench.place(3)
-    rows = [event_rows.read(line(order_id, 2)) for order_id in ids]
-    with connection.cursor() as cursor:
-        cursor.execute("BEGIN")
-        event_rows.pin_plan()
-        cursor.execute(
-            "EXPLAIN UPDATE orders_order o SET seq = v.seq FROM jsonb_to_recordset('[]') AS v(order_id uuid, seq int) "
-            "WHERE o.id = v.order_id"
-        )
-        plan = " ".join(text for (text,) in cursor.fetchall())
-        cursor.execute("ROLLBACK")
-    assert "Index" in plan and "Seq Scan" not in plan
-    assert event_rows.store(rows).refused == []
-    assert {bench.row(order_id).status for order_id in ids} == {Status.ROUTING}

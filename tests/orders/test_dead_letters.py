@@ -13,8 +13,7 @@ from orders.models import DeadLetter, OrderEvent, Verdict
 from routing import outages
 from routing.store import redis
 from tests.factories import AttemptFactory, DeadLetterFactory, OrderFactory
-
-STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
+from tests.orders.bench import STAGES
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from orders import models
 from routing.store import redis
 from tests.orders.doors import ORDER, post
-from tests.orders.test_sniping import Market, list_token, new_mint
+from tests.orders.sniping import Market, list_token, new_mint
 
 ESTIMATE = "/api/orders/estimate"
 LIMIT = ORDER | {"type": "limit", "limitPrice": "160"}

@@ -15,10 +15,10 @@ from orders.stores import attempts, chain_results, claims, lookups
 from routing.chain import ChainUnreachable
 from routing.models import LedgerEntry
 from routing.store import redis
+from tests.orders.bench import STAGES
 from tests.orders.locks import in_thread, waits_for_a_lock
 from tests.system import eventually
 
-STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
 AGES_AGO = "2000-01-01T00:00:00Z"
 
 

@@ -1,7 +1,6 @@
 """The desk's sockets: a pair's market at the client's own pace, and many orders on one socket."""
 
 import asyncio
-import gc
 from uuid import uuid4
 
 import pytest
@@ -11,23 +10,13 @@ from orders.sockets import feeds, tail, ticker
 from orders.stores import book, event_codec
 from orders.stores.threads import aside
 from routing.store import StoreError
+from tests.orders.bench import STAGES
 from tests.orders.doors import opened, until
 
-STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
+pytestmark = pytest.mark.usefixtures("nothing_is_left_behind")
+
 SOL_USDC = "/ws/quotes/SOL-USDC"
 ORDERS = "/ws/orders"
-
-
-@pytest.fixture(autouse=True)
-async def nothing_is_left_behind():
-    """Every follower goes with its socket, and no task dies unheard."""
-    unheard = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
-    yield
-    await until(lambda: not tail.tail().followers and not ticker.ticker().followers, "every follower has gone")
-    gc.collect()
-    await asyncio.sleep(0)
-    assert unheard == []
 
 
 @pytest.fixture(autouse=True)

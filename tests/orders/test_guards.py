@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
-from django.contrib.auth.models import Permission, User
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from redis.exceptions import ConnectionError as StoreGone
@@ -25,7 +24,7 @@ from routing.guards import guards as now
 from routing.guards import moved
 from routing.models import Token
 from routing.store import now_ms, redis
-from tests.orders.test_sniping import Market, list_token, new_mint
+from tests.orders.sniping import Market, list_token, new_mint
 from tests.system import eventually
 
 
@@ -319,22 +318,6 @@ def test_two_moves_at_once_that_contradict_each_other_do_not_both_stand(bench):
 # --- the admin
 
 LIST = "/admin/orders/guard/"
-
-
-@pytest.fixture
-def operator(client):
-    """A client logged in as somebody who may do everything."""
-    client.force_login(User.objects.create(username="ops", is_staff=True, is_superuser=True))
-    return client
-
-
-@pytest.fixture
-def looker(client):
-    """A client logged in as somebody who may look at everything and change nothing."""
-    user = User.objects.create(username="looker", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
-    client.force_login(user)
-    return client
 
 
 def post(client, name, value, reason="too slow"):

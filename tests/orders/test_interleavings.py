@@ -18,8 +18,8 @@ from routing import epochs
 from routing.catalogue import catalogue
 from routing.chain import Finding, Landing, Look
 from routing.store import now_ms, redis
+from tests.orders.book import amend, bucket, older_redis
 from tests.orders.locks import in_thread
-from tests.orders.test_waiting import amend, bucket, older_redis
 
 
 def long_ago(order_id):

@@ -14,19 +14,13 @@ from orders.flow.sweep import sweep
 from orders.models import Pause
 from orders.stores import book
 from routing.store import now_ms, redis
+from tests.orders.book import older_redis
 from tests.orders.test_limits import PAIR, fired, lapse_claims, woken
-from tests.orders.test_waiting import older_redis
+
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 CLAIMS = "limit_claims:{SOL-USDC}"
 IOC = {"time_in_force": TimeInForce.IOC}
-
-
-@pytest.fixture(autouse=True)
-def no_pauses():
-    """Each test begins and ends with nothing paused in this process's memory."""
-    pauses.pauses.forget()
-    yield
-    pauses.pauses.forget()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from orders.telemetry.metrics import PROCESS, Stopwatch
 from routing import tape, wiring
 from routing.store import now_ms, redis
 from tests.orders.doors import opened, until
-from tests.orders.test_sniping import list_token, new_mint
+from tests.orders.sniping import list_token, new_mint
 
 SECOND = timedelta(seconds=1)
 

@@ -10,10 +10,10 @@ from orders.flow import building, eligibility, execution, limits, settlement
 from orders.stores import attempts, claims, live
 from routing.chain import ChainUnreachable
 from routing.store import StoreError, redis
+from tests.orders.bench import STAGES
 from tests.orders.locks import in_thread
 from tests.system import eventually
 
-STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
 OUTAGES = 8
 """More of them than an order has tries."""
 

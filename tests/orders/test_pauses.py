@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.db import OperationalError
 from redis.exceptions import ConnectionError as StoreGone
 
@@ -24,23 +23,12 @@ from routing.store import redis
 from routing.venues import Silence
 from tests.factories import DeadLetterFactory
 from tests.orders.doors import ORDER, opened, post, until
-from tests.orders.test_sniping import Market, list_token, new_mint
+from tests.orders.sniping import Market, list_token, new_mint
+
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 WHY = "the pool is being drained"
 REFUSED = {"code": "paused", "message": f"SOL-USDC is paused: {WHY}", "fields": []}
-
-
-@pytest.fixture(autouse=True)
-def no_pauses():
-    """Each test begins and ends with nothing paused in this process's memory."""
-
-    def forget():
-        pauses.forget()
-        outages.paused.forget()
-
-    forget()
-    yield
-    forget()
 
 
 def stop(scope="pair", name="SOL-USDC"):
@@ -231,22 +219,6 @@ def test_a_dead_letter_of_a_paused_pair_is_not_replayed(bench):
         dead_letters.replay(str(letter.order_id), "ops")
     letter.refresh_from_db()
     assert letter.replayed_at is None
-
-
-@pytest.fixture
-def operator(client):
-    """A client logged in as somebody who may do everything."""
-    client.force_login(User.objects.create(username="ops", is_staff=True, is_superuser=True))
-    return client
-
-
-@pytest.fixture
-def looker(client):
-    """A client logged in as somebody who may look at everything and change nothing."""
-    user = User.objects.create(username="looker", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
-    client.force_login(user)
-    return client
 
 
 def asked(what="pair:SOL-USDC", reason=WHY):

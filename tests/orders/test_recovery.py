@@ -1,9 +1,6 @@
-"""Finding what was left behind: the sweep, and rebuilding Redis from Postgres."""
+"""Rebuilding Redis from Postgres."""
 
-import base64
-import json
 import threading
-import time
 
 import pytest
 from django.db import DatabaseError, connection
@@ -17,28 +14,10 @@ from routing import epochs
 from routing import models as routing_models
 from routing.catalogue import catalogue
 from routing.store import StoreError, redis
-from tests.orders.swapping import claimed, step
+from tests.orders.bench import STAGES
+from tests.orders.losses import hints, lose_redis
+from tests.orders.test_sweep import refuse
 from tests.system import eventually
-
-STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
-
-
-def lose_redis(bench):
-    """Empty Redis, as a crash without its files would; prices come back with the next poll."""
-    redis().flushall()
-    bench.quote_all()
-
-
-def hints():
-    """Take the order ids out of the wake-ups that wait for the order worker."""
-    found = []
-    while message := redis().rpop("order"):
-        body = json.loads(message)
-        if not body:
-            continue
-        _, kwargs, _ = json.loads(base64.b64decode(body["body"]))
-        found += kwargs.get("order_ids", [])
-    return found
 
 
 def finish(bench, order_ids):
@@ -154,7 +133,7 @@ def confirmed_but_not_archived(bench, monkeypatch):
     ids = bench.place()
     bench.run(ids)
     assert bench.statuses(ids[0]) == STAGES
-    assert OrderEvent.objects.count() == 0
+    assert not OrderEvent.objects.filter(status="confirmed").exists()
     return ids
 
 
@@ -412,78 +391,6 @@ def test_a_rebuild_that_failed_is_anothers_at_once(bench, monkeypatch):
             recovery.recover()
     recovery.recover()
     assert not recovery.noticed()
-
-
-def refuse(_):
-    raise DatabaseError
-
-
-def test_the_sweep_wakes_an_order_whose_wake_up_was_lost(bench):
-    (order_id,) = bench.place()
-    redis().delete("order")
-    assert sweep.sweep() == 0
-    bench.pass_time(order_id, live.GRACE_MS + 100)
-    assert sweep.sweep() == 1
-    assert hints() == [order_id]
-
-
-def test_the_sweep_wakes_an_order_whose_worker_died(bench, settings):
-    (order_id,) = bench.place()
-    claims.claim([order_id])
-    redis().delete("order")
-    bench.pass_time(order_id, settings.ORDER_LEASE_MS + 100)
-    sweep.sweep()
-    assert hints() == [order_id]
-
-
-def test_the_sweep_backs_off_per_order_from_5_seconds_to_60(bench):
-    (order_id,) = bench.place()
-    waits = []
-    for _ in range(6):
-        redis().zadd(live.OPEN, {order_id: 0})
-        before = time.time() * 1000
-        sweep.sweep()
-        waits.append(round((redis().zscore(live.OPEN, order_id) - before) / 1000))
-    assert waits == [5, 10, 20, 40, 60, 60]
-
-
-def test_while_the_queue_is_long_the_sweep_wakes_those_alone_that_it_will_not(bench, monkeypatch, settings):
-    monkeypatch.setattr(sweep, "QUEUE_LONG", 2)
-    fresh, begun = bench.place(2)
-    claims.claim([begun])
-    step(claimed_again(bench, begun), keep=True)
-    bench.pass_time(begun, settings.ORDER_LEASE_MS + 100)
-    redis().zadd(live.OPEN, {fresh: 0})
-    redis().delete("order")
-    redis().lpush("order", *["{}"] * 3)
-    assert sweep.sweep() == 1
-    assert hints() == [begun]
-    redis().zadd(live.OPEN, {fresh: 0})
-    assert sweep.sweep() == 1 and hints() == [fresh]
-
-
-def claimed_again(bench, order_id):
-    """Claim an order whose worker is gone."""
-    bench.pass_time(order_id, 60_000)
-    return claimed(order_id)
-
-
-def test_the_sweep_restores_an_order_whose_state_alone_is_gone(bench):
-    (order_id,) = bench.place()
-    redis().delete("order", live.key(order_id), f"{live.key(order_id)}:events")
-    redis().zadd(live.OPEN, {order_id: 0})
-    assert sweep.sweep() == 1
-    assert bench.statuses(order_id) == ["pending"]
-    assert hints() == [order_id]
-
-
-def test_a_wake_up_for_an_order_that_redis_lost_restores_it(bench):
-    bench.quote_all()
-    (order_id,) = bench.place()
-    lose_redis(bench)
-    bench.carry([order_id])
-    assert bench.statuses(order_id) == ["pending"]
-    assert hints() == [order_id]
 
 
 def test_recovery_leaves_the_loss_unnoticed_when_it_could_not_finish(bench, monkeypatch):

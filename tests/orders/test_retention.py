@@ -4,7 +4,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -363,25 +362,19 @@ def test_an_order_that_leaves_between_two_looks_is_seen_whole(confirmed, monkeyp
     assert retired.row(confirmed).status == "confirmed"
 
 
-@pytest.fixture
-def admin_client(client):
-    client.force_login(User.objects.create(username="admin", is_staff=True, is_superuser=True))
-    return client
-
-
-def test_the_admin_shows_an_archived_order_and_finds_it_by_its_names(confirmed, admin_client):
+def test_the_admin_shows_an_archived_order_and_finds_it_by_its_names(confirmed, operator):
     retention.retire()
     address = f"/admin/orders/archivedorder/{confirmed}/change/"
-    page = admin_client.get(f"/admin/orders/order/{confirmed}/change/", follow=True)
+    page = operator.get(f"/admin/orders/order/{confirmed}/change/", follow=True)
     assert page.redirect_chain == [(address, 302)]
     kept = retired.find(confirmed)
     text = page.content.decode()
     assert f"1. landed at {retired.attempts(kept)[0].venue}: {kept.tx_hash}" in text
     assert "Timeline: confirmed after" in text
     for typed in (confirmed, confirmed[:13], "mine", kept.tx_hash, kept.tx_hash[:20]):
-        assert address in admin_client.get("/admin/orders/order/", {"q": typed}).content.decode(), typed
-        assert address in admin_client.get("/admin/orders/archivedorder/", {"q": typed}).content.decode(), typed
-    assert address not in admin_client.get("/admin/orders/order/", {"q": "nothing like it"}).content.decode()
+        assert address in operator.get("/admin/orders/order/", {"q": typed}).content.decode(), typed
+        assert address in operator.get("/admin/orders/archivedorder/", {"q": typed}).content.decode(), typed
+    assert address not in operator.get("/admin/orders/order/", {"q": "nothing like it"}).content.decode()
 
 
 # --- nothing brings it back

@@ -15,18 +15,12 @@ from routing import tape
 from routing.catalogue import catalogue
 from routing.models import Pair, Token
 from routing.store import now_ms, redis
-from tests.orders.test_sniping import DOLLAR, LAUNCH, Market, liquidity, list_token, new_mint, volume
+from tests.orders.sniping import DOLLAR, LAUNCH, liquidity, volume
+
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 TINY = Decimal("0.000001")
 """A highest price that no market comes to."""
-
-
-@pytest.fixture
-def nova(bench):
-    """A token that is listed and safe, and has had no event yet."""
-    mint = new_mint()
-    list_token(mint)
-    return Market(mint)
 
 
 @pytest.fixture
@@ -40,14 +34,6 @@ def looked_at(monkeypatch):
 
     monkeypatch.setattr(live, "standing", noting)
     return ids
-
-
-@pytest.fixture(autouse=True)
-def no_pauses():
-    """Each test begins and ends with nothing paused in this process's memory."""
-    pauses.pauses.forget()
-    yield
-    pauses.pauses.forget()
 
 
 def arm(bench, count, *snipe, **more):

@@ -11,15 +11,7 @@ from routing import markets, tape
 from routing.catalogue import catalogue
 from routing.models import TokenMarket
 from routing.store import now_ms, redis
-from tests.orders.test_sniping import LAUNCH, Market, liquidity, list_token, new_mint, volume
-
-
-@pytest.fixture
-def nova(bench):
-    """A token that is listed and safe, and has had no event yet."""
-    mint = new_mint()
-    list_token(mint)
-    return Market(mint)
+from tests.orders.sniping import LAUNCH, Market, liquidity, list_token, new_mint, volume
 
 
 def lose_redis(bench):

@@ -14,7 +14,7 @@ from orders.flow import limits, sniping
 from routing import quotes, router, tape
 from routing.models import TokenMarket
 from routing.store import DOUBTED_S, now_ms, redis
-from tests.orders.test_sniping import LAUNCH, Market, list_token, new_mint, volume
+from tests.orders.sniping import LAUNCH, Market, list_token, new_mint, volume
 
 PAIR = "SOL-USDC"
 HOUR = 3_600_000

@@ -8,7 +8,9 @@ from pathlib import Path
 import psycopg
 import uvicorn
 
-from deploy.supervisor import Child, Ready, Signals, Supervisor
+from deploy.child import Child, Ready
+from deploy.signals import Signals
+from deploy.supervisor import Supervisor
 from tests.chaos.control import waiting
 from tests.chaos.control.api import application
 from tests.chaos.control.tables import TABLES, TOKENS

@@ -25,3 +25,7 @@ CREATE TABLE IF NOT EXISTS routing_ledgerentry (
     fee_lamports bigint, memo text, venue text, amount_in numeric, minimum_out numeric);
 CREATE TABLE IF NOT EXISTS orders_pause (scope text, name text, reason text, by text);
 """
+WAITING = """
+SELECT * FROM orders_order WHERE status = 'pending' AND type <> 'market' AND NOT EXISTS (SELECT FROM orders_pause)
+"""
+"""What the watch over waiting orders looks at: nothing while everything is paused."""

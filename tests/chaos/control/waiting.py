@@ -6,14 +6,12 @@ from datetime import UTC, datetime
 from fractions import Fraction
 
 from tests.chaos.control import book, market
+from tests.chaos.control.tables import WAITING
 from tests.chaos.control.tasks import execute
 
 EVERY_S = 0.2
 FAR = 10**11
 PENDING = ("pending",)
-WAITING = """
-SELECT * FROM orders_order WHERE status = 'pending' AND type <> 'market' AND NOT EXISTS (SELECT FROM orders_pause)
-"""
 
 log = logging.getLogger(__name__)
 

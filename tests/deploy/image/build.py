@@ -1,10 +1,9 @@
-"""`python -m deploy.image`: builds the image where there is no container engine, and with --try runs every role in it.
+"""Builds the image where there is no container engine.
 
 Debian's packages buildah and mmdebstrap do the work, as root, by chroot: no daemon, no namespace of the network, no
 registry.  An image built by a registry's base and any builder is the same but for the base.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -13,7 +12,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from packaging.markers import Marker
+
+from config.env import ROOT
+
 SUITE = "bookworm"
 PYTHON = "3.11.2"
 """The suite's own Python: what its wheels are fetched for."""
@@ -24,38 +26,6 @@ MB = 1_000_000
 
 class CannotBuild(Exception):
     """The image cannot be built; the message says why and what to do."""
-
-
-def main(arguments: list[str]) -> int:
-    """Build, tell the sizes and, when asked to, try; returns the exit code."""
-    options = parse(arguments)
-    try:
-        check_tools()
-        options.work.mkdir(parents=True, exist_ok=True)
-        build(options.tag, options.work)
-        print(sizes(options.tag), flush=True)
-        if options.attempt:
-            from deploy.image_trial import Trial
-
-            Trial(options.tag).run()
-    except CannotBuild as problem:
-        print(problem, file=sys.stderr)
-        return 1
-    except subprocess.CalledProcessError as problem:
-        print(f"{problem.cmd[0]} failed with exit code {problem.returncode}; its own words are above", file=sys.stderr)
-        return 1
-    return 0
-
-
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.image", description="Build the image without an engine.")
-    parser.add_argument("--tag", default=TAG, help=f"name of the image (default {TAG})")
-    parser.add_argument(
-        "--work", type=Path, default=ROOT / ".data" / "image", help="folder that keeps the base and the wheels"
-    )
-    parser.add_argument("--try", dest="attempt", action="store_true", help="then run every role in the image")
-    return parser.parse_args(arguments)
 
 
 def check_tools() -> None:
@@ -116,8 +86,6 @@ def fetch_wheels(folder: Path) -> None:
 
 def for_python(requirements: str, version: str) -> str:
     """Keep the pins that hold for that Python: pip goes by the Python it runs on, whatever it fetches for."""
-    from packaging.markers import Marker
-
     target = {"python_full_version": version, "python_version": version.rpartition(".")[0]}
     kept = []
     for entry in re.findall(r"^[^#\s].*(?:\n[ \t].*)*", requirements, re.MULTILINE):
@@ -166,7 +134,3 @@ def buildah(*arguments: str) -> None:
 def asked(*arguments: str) -> str:
     """Run buildah for its answer."""
     return subprocess.run(["buildah", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

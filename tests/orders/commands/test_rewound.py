@@ -1,15 +1,14 @@
-"""The commands that follow an order before an engine that takes back what it told: people read it, and scripts."""
+"""Commands that follow an order before an engine that takes back what it told: people read it, and scripts."""
 
 import json
 import threading
 
 import pytest
 
-from orders.client import Backoff
-from orders.management import engine as commands_engine
 from orders.management.commands.watch import Follower
 from orders.operations import story
-from tests.orders.test_commands import CONFIRMED, DROP, FAILED, ID, INTERRUPT, LIFE, PENDING, ROUTING, Engine, run, told
+from tests.orders.commands.standin import CONFIRMED, DROP, FAILED, ID, INTERRUPT, LIFE, PENDING, ROUTING, told, watch
+from tests.orders.commands.test_order import order
 
 REWOUND = {"orderId": ID, "rewoundTo": 2, "epoch": 4, "reason": "Redis was lost"}
 WORDS = "Redis was lost: what was told after step 2 is withdrawn; the order goes on from there"
@@ -21,22 +20,6 @@ def of(epoch, *events):
 
 
 TOLD = [*of(3, *LIFE[:4]), REWOUND, *of(4, *LIFE[2:])]
-
-
-@pytest.fixture
-def engine(monkeypatch):
-    monkeypatch.setattr(commands_engine, "BACKOFF", Backoff(0.01, 0.1))
-    engine = Engine()
-    yield engine
-    engine.stop()
-
-
-def order(engine, *more):
-    return run("order", "market", "SOL", "USDC", "1.5", "--url", engine.url, *more)
-
-
-def watch(engine, *more):
-    return run("watch", ID, "--url", engine.url, *more)
 
 
 def test_a_rewind_is_told_in_words_and_the_right_stages_follow(engine, capsys):

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import httpx
 
-from deploy.image import CannotBuild, asked, buildah
 from deploy.roles import SINGLE, WORKERS, http_status
 from deploy.servers import free_port, last_lines, wait_for
 from deploy.stores import Stores
+from tests.deploy.image.build import CannotBuild, asked, buildah
 
 READY_WITHIN_S = 120.0
 SETTLED_WITHIN_S = 60.0

@@ -1,0 +1,116 @@
+"""Liveness and readiness, and the API while a store is away."""
+
+from contextlib import contextmanager
+
+import pytest
+from django.db import OperationalError, connection
+
+from orders.api import health
+from orders.flow import dispatch, intake
+from orders.operations import heartbeats
+from orders.stores import placing
+from orders.stores.threads import aside
+from routing.store import StoreError, redis
+from tests.orders.doors import ORDER, error_of, post
+
+
+def test_the_process_lives_whatever_its_stores_do(client):
+    assert client.get("/healthz").json() == {"status": "ok"}
+
+
+WELL = {"postgres": "ok", "redis": "ok", "quotes": "ok", "workers": "ok"}
+
+
+@pytest.fixture
+def well(bench):
+    """An engine that lacks nothing: both venues quote, and every queue has a worker."""
+    bench.quote_all()
+    for queue in dispatch.QUEUES:
+        heartbeats.beat(queue)
+    return bench
+
+
+def test_readiness_asks_every_part(well, client):
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "parts": WELL})
+
+
+@pytest.mark.parametrize(
+    ("keys", "part", "said"),
+    [
+        (["quotes:{SOL-USDC}:METEORA"], "quotes", "VenueSilent: no quote within 2000 ms from METEORA"),
+        (
+            ["quotes:{SOL-USDC}:METEORA", "quotes:{SOL-USDC}:RAYDIUM"],
+            "quotes",
+            "VenueSilent: no quote within 2000 ms from RAYDIUM or METEORA",
+        ),
+        (["workers:alive"], "workers", "NobodyWorks: no worker for order, limit, sniper, stream, dbsync, dlq"),
+    ],
+)
+def test_what_orders_can_wait_for_makes_the_server_degraded_and_not_unready(well, client, keys, part, said):
+    redis().delete(*keys)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "degraded", "parts": {**WELL, part: said}})
+
+
+def test_a_quote_too_old_to_route_on_at_once_is_no_quote(well, client):
+    for venue in ("RAYDIUM", "METEORA"):
+        well.quote(venue, age_ms=2_500)
+    assert client.get("/readyz").json()["parts"]["quotes"].startswith("VenueSilent")
+
+
+@contextmanager
+def broken_postgres():
+    """Have Postgres refuse what this connection asks."""
+
+    def refuse(*_):
+        raise OperationalError("the database is shutting down")
+
+    with connection.execute_wrapper(refuse):
+        yield
+
+
+def test_readiness_names_the_store_that_is_away(bench, client, monkeypatch):
+    with broken_postgres():
+        answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["parts"]["redis"] == "ok" and "shutting down" in answer.json()["parts"]["postgres"]
+    assert answer.json()["parts"]["quotes"] == answer.json()["parts"]["workers"] == "unknown while a store is away"
+    assert "postgres" in answer.json()["error"]["message"]
+
+    class Away:
+        def ping(self):
+            raise StoreError("connection refused")
+
+    monkeypatch.setattr(health, "redis", Away)
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["parts"]["postgres"] == "ok" and "refused" in answer.json()["parts"]["redis"]
+
+
+def test_with_postgres_away_reading_says_503_and_why(bench, client):
+    with broken_postgres():
+        answer = client.get("/api/orders")
+    assert answer.status_code == 503
+    assert error_of(answer)["code"] == "store_unreachable"
+
+
+@pytest.mark.parametrize("header", [{}, {"idempotency-key": "k"}])
+async def test_with_postgres_away_placing_says_503_and_why(bench, monkeypatch, header):
+    def refuse(_):
+        raise OperationalError("the database is shutting down")
+
+    monkeypatch.setattr(intake, "insert", refuse)
+    answer = await post(ORDER, **header)
+    assert answer.status_code == 503
+    assert error_of(answer)["code"] == "store_unreachable"
+
+
+async def test_with_redis_away_an_order_is_accepted_nevertheless(bench, monkeypatch):
+    def away(_):
+        raise StoreError("gone")
+
+    monkeypatch.setattr(placing, "place", away)
+    answer = await post(ORDER)
+    assert answer.status_code == 202
+    assert (await aside(bench.row, answer.json()["orderId"])).status == "pending"
