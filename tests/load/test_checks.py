@@ -168,11 +168,12 @@ def test_a_limit_that_was_amended_is_the_one_that_counts():
 def test_a_sniper_that_fires_on_less_than_it_waits_for_is_found():
     conditions = [{"kind": "liquidity", "atLeast": "50000", "value": "49999"}]
     with pytest.raises(Wrong, match="fired on liquidity 49999, below 50000"):
-        heard(["pending", "triggered"], "sniper", triggered={"trigger": {"event": None, "conditions": conditions}})
+        seen = {"kind": "market", "event": None, "conditions": conditions}
+        heard(["pending", "triggered"], "sniper", triggered={"trigger": seen})
 
 
 def test_a_sniper_that_fires_on_a_price_is_found():
-    with pytest.raises(Wrong, match="fired on PriceReached"):
+    with pytest.raises(Wrong, match="fired on PriceSeen"):
         heard(["pending", "triggered"], "sniper")
 
 
