@@ -7,19 +7,20 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from typing import Any
 
 import structlog
 from django.conf import settings
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 
 from orders.telemetry import metrics
 
@@ -47,15 +48,6 @@ class Ids(RandomIdGenerator):
     def __init__(self) -> None:
         self.root: ContextVar[SpanContext | None] = ContextVar("root", default=None)
 
-    @contextmanager
-    def of(self, root: SpanContext) -> Iterator[None]:
-        """Give these ids to the span that is started."""
-        token = self.root.set(root)
-        try:
-            yield
-        finally:
-            self.root.reset(token)
-
     def generate_trace_id(self) -> int:
         root = self.root.get()
         return root.trace_id if root else super().generate_trace_id()
@@ -79,7 +71,7 @@ class Exporter(OTLPSpanExporter):
         self.complained_at = float("-inf")
 
     def admit(self) -> bool:
-        """Count a span that is to be sent; return False if too many wait, because the SDK does not count those."""
+        """Make room for a span, or drop it: the SDK's own queue does not count what it drops."""
         with self.lock:
             taken = self.waiting < WAITING_MAX
             self.waiting += taken
@@ -128,18 +120,25 @@ class Sender(BatchSpanProcessor):
 
 
 class Sdk:
-    """The SDK as orders are traced by it."""
+    """The SDK as this process uses it."""
 
     def __init__(self, hold: Callable[[ReadableSpan], bool]) -> None:
-        self.sender = Sender(Exporter(), hold)
-        self.send, self.ids = self.sender.send, Ids()
+        self.ids, self.sender = Ids(), Sender(Exporter(), hold)
         limits = SpanLimits(max_attribute_length=TEXT_MAX, max_links=LINKS_MAX)
-        # `stop` ends it: the SDK's own exit handler would wait for a silent collector for half a minute.
-        self.provider = TracerProvider(
-            DEFAULT_ON, resource(), id_generator=self.ids, span_limits=limits, shutdown_on_exit=False
-        )
+        # `stop` ends it: the SDK's own exit handler would wait half a minute for a collector that hangs.
+        self.provider = TracerProvider(DEFAULT_ON, resource(), False, id_generator=self.ids, span_limits=limits)
         self.provider.add_span_processor(self.sender)
         self.tracer = self.provider.get_tracer("orders.telemetry.traces")
+
+    def start_root(
+        self, name: str, ids: SpanContext, began: int, kind: SpanKind, attributes: dict[str, Any], links: Sequence[Link]
+    ) -> Span:
+        """Start an order's root span, with these ids."""
+        token = self.ids.root.set(ids)
+        try:
+            return self.tracer.start_span(name, Context(), kind, attributes, links, start_time=began)
+        finally:
+            self.ids.root.reset(token)
 
     def stop(self) -> None:
         """Send the remaining spans, for at most ENDS_WITHIN_S."""
@@ -149,7 +148,6 @@ class Sdk:
 
 
 def resource() -> Resource:
-    """Describe this process."""
     return Resource(
         {
             "service.name": settings.ROLE,

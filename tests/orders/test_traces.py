@@ -216,21 +216,24 @@ def test_a_replay_is_linked_to_the_order_it_replays(bench, kept, settings):
 def test_a_work_names_only_so_many_calls_and_counts_the_rest(bench, kept):
     (order_id,) = bench.place()
     with traces.work("look", [order_id]):
-        for _ in range(calls.CALLS_MAX + 5):
+        for _ in range(spans.CALLS_MAX + 5):
             redis().ping()
     trace = kept.of(order_id)
     assert trace.names["PING test_a_work_names_only_so_many_calls_and_counts_the_rest"] == 0
     (look,) = trace.named("look")
-    assert sum(span.parent == look.id for span in trace.spans) == calls.CALLS_MAX
+    assert sum(span.parent == look.id for span in trace.spans) == spans.CALLS_MAX
     assert look.attributes["engine.calls_left_out"] == 5
 
 
 def test_a_work_that_breaks_off_says_why(bench, kept):
-    (order_id,) = bench.place()
-    with pytest.raises(ZeroDivisionError), traces.work("look", [order_id]):
-        raise ZeroDivisionError("no shares")
-    (look,) = kept.of(order_id).named("look")
-    assert (look.wire.status.code, look.wire.status.message) == (ERROR, "ZeroDivisionError: no shares")
+    ids = bench.place(2)
+    for about in (ids[:1], ids):
+        with pytest.raises(ZeroDivisionError), traces.work("look", about):
+            raise ZeroDivisionError("no shares")
+    looks = [span for span in kept.spans if span.name == "look"]
+    assert len(looks) == 1 + 1 + len(ids)
+    for look in looks:
+        assert (look.wire.status.code, look.wire.status.message) == (ERROR, "ZeroDivisionError: no shares")
 
 
 # Doors
@@ -376,6 +379,16 @@ def test_work_that_turns_out_to_concern_no_order_is_not_sent(kept):
     with traces.work("look"), traces.work("sweep"):
         redis().ping()
     assert kept.spans == []
+
+
+def test_a_message_continues_the_trace_of_work_on_orders_and_of_no_other(kept):
+    with traces.work("look"):
+        with traces.publishing("limit.fire", str(uuid4()), ()) as headers:
+            assert headers == {}
+        with traces.publishing("order.execute", str(uuid4()), [str(uuid4())]) as headers:
+            assert headers["traceparent"]
+    (sent,) = [span for span in kept.spans if span.name == "publish order"]
+    assert headers["traceparent"].split("-")[1:3] == [sent.wire.trace_id.hex(), sent.id.hex()]
 
 
 def test_more_than_may_wait_is_dropped_counted_and_said_once(to, monkeypatch, caplog):

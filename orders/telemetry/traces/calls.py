@@ -2,17 +2,16 @@
 
 import re
 import sys
+from collections.abc import Callable, Sized
 from contextlib import AbstractContextManager
 from functools import cache, lru_cache
 from typing import Any
 
 from opentelemetry.trace import SpanKind
 
-from orders.telemetry.traces.spans import NOTHING, doing, sdk
+from orders.telemetry.traces.spans import CALLS_MAX, NOTHING, doing, sdk
 from routing.store import redis
 
-CALLS_MAX = 64
-"""Maximum number of calls that are spans in one piece of work; further ones are counted in its attributes."""
 PASSAGES = (__name__, "orders.stores.rows", "routing.store")
 """Modules that every call goes through."""
 WRITES = re.compile(r"\b(INSERT|(?<!FOR )UPDATE|DELETE)(?: INTO| FROM)?\s+(\w+)", re.IGNORECASE)
@@ -58,7 +57,7 @@ def facts(system: str, operation: str) -> dict[str, Any]:
 
 
 def is_ours(module: str) -> bool:
-    """Tell a module that has its own statements from one that all calls go through."""
+    """Tell a module that has its own statements from one that every call goes through."""
     return module.startswith(("orders.", "routing.")) and module not in PASSAGES
 
 
@@ -66,32 +65,25 @@ def is_ours(module: str) -> bool:
 def listen() -> None:
     """Trace this process's Redis calls from now on, so that they cost nothing while tracing is off."""
     client: Any = redis()
-    run, pipeline = client.execute_command, client.pipeline
+    make = client.pipeline
 
-    def traced(*args: Any, **options: Any) -> Any:
-        with in_redis(str(args[0])):
-            return run(*args, **options)
-
-    def pipelined(*args: Any, **options: Any) -> Any:
-        made = pipeline(*args, **options)
-        execute = made.execute
-
-        def traced_execute(*args: Any, **options: Any) -> Any:
-            with in_redis("PIPELINE", len(made.command_stack)):
-                return execute(*args, **options)
-
-        made.execute = traced_execute
+    def pipeline(*args: Any, **options: Any) -> Any:
+        made = make(*args, **options)
+        made.execute = in_redis(made.execute, made)
         return made
 
-    client.execute_command, client.pipeline = traced, pipelined
+    client.execute_command, client.pipeline = in_redis(client.execute_command), pipeline
 
 
-def in_redis(operation: str, commands: int = 1) -> AbstractContextManager[Any]:
-    """Trace a command or a pipeline, named by the function that calls it."""
-    if doing.get() is None or not commands:
-        return NOTHING
-    known = facts("redis", operation)
-    name = known["code.function.name"].rpartition(".")[2]
-    known |= {"db.operation.batch.size": commands} if operation == "PIPELINE" else {}
-    known |= {"db.stored_procedure.name": name} if operation.startswith("EVAL") else {}
-    return call(f"{operation} {name}", known)
+def in_redis(run: Callable[..., Any], pipeline: Sized | None = None) -> Callable[..., Any]:
+    """Trace commands or a pipeline, named by the function that calls."""
+
+    def traced(*args: Any, **options: Any) -> Any:
+        if doing.get() is None or (pipeline is not None and not len(pipeline)):
+            return run(*args, **options)
+        operation = str(args[0]) if pipeline is None else "PIPELINE"
+        known = facts("redis", operation) | ({"db.operation.batch.size": len(pipeline)} if pipeline else {})
+        with call(f"{operation} {known['code.function.name'].rpartition('.')[2]}", known):
+            return run(*args, **options)
+
+    return traced

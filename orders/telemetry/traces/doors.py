@@ -8,7 +8,6 @@ from threading import Lock
 from typing import Any
 from uuid import UUID
 
-from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, get_current_span
 
 from orders.telemetry.traces.spans import is_chosen, on, root_of, sdk, touch
@@ -24,8 +23,8 @@ class Door:
     name: str
     attributes: dict[str, Any]
     links: Sequence[Link] = ()
-    at_once: bool = False
-    """Whether an order's root ends when it is accepted: a socket stays open until the order has ended."""
+    is_socket: bool = False
+    """A socket's roots end as soon as their orders are accepted: it stays open until the orders have ended."""
     began: int = field(default_factory=time.time_ns)
     roots: list[Span] = field(default_factory=list)
     status: int | None = None
@@ -34,15 +33,15 @@ class Door:
 
     def accepted(self, order_id: str) -> None:
         """Start an order's root, which ends at once if the request has already ended."""
-        began = placed_at(order_id) if self.at_once else self.began
+        began = placed_at(order_id) if self.is_socket else self.began
         span = root(self.name, order_id, began, SpanKind.SERVER, self.attributes, self.links)
         with self.lock:
             self.roots.append(span)
-            if self.at_once or self.answered:
+            if self.is_socket or self.answered:
                 self.end()
 
     def answer(self, status: int | None) -> None:
-        """End the roots; None is no answer."""
+        """End the roots; a status of None says that the client had no answer."""
         with self.lock:
             self.status, self.answered = status, True
             self.end()
@@ -61,9 +60,7 @@ class Door:
 def root(
     name: str, order_id: str, began: int, kind: SpanKind, attributes: dict[str, Any], links: Sequence[Link]
 ) -> Span:
-    with sdk().ids.of(root_of(order_id)):
-        facts = {**attributes, "order.id": order_id}
-        return sdk().tracer.start_span(name, Context(), kind, facts, links, start_time=began)
+    return sdk().start_root(name, root_of(order_id), began, kind, {**attributes, "order.id": order_id}, links)
 
 
 def placed_at(order_id: str) -> int:
@@ -90,7 +87,7 @@ def entrance(scope: Any) -> Door:
     path, links, (host, port) = scope["path"], sent_by(scope["headers"]), scope.get("server") or ("", 0)
     attributes = {"http.route": path, "url.path": path, "server.address": host, "server.port": port}
     if scope["type"] == "websocket":
-        return Door(f"websocket {path}", attributes, links, at_once=True)
+        return Door(f"websocket {path}", attributes, links, is_socket=True)
     attributes |= {"http.request.method": scope["method"], "url.scheme": scope["scheme"]}
     attributes["network.protocol.version"] = scope.get("http_version", "")
     return Door(f"{scope['method']} {path}", attributes, links)

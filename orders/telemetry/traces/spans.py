@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, TraceFlags, set_span_in_context
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, StatusCode, TraceFlags, set_span_in_context
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 NOTHING: AbstractContextManager[None] = nullcontext()
+CALLS_MAX = 64
+"""Maximum number of calls that are spans in one piece of work; further ones are counted in its attributes."""
 
 
 def on() -> bool:
@@ -83,6 +85,7 @@ class Work:
         self.orders: set[str] = set()
         self.linked: list[str] = []
         self.calls, self.traced, self.ended = 0, False, False
+        self.error: str | None = None
         self.held: list[ReadableSpan] = []
 
     def touch(self, order_ids: Iterable[str]) -> None:
@@ -95,22 +98,25 @@ class Work:
                 self.linked.append(order_id)
                 self.span.add_link(root)
 
-    def show(self, name: str, calls_max: int) -> None:
+    def show(self, name: str) -> None:
         """Add a span to the trace of each order that the work is linked to."""
         facts = {"engine.batch.orders": len(self.orders)}
         self.span.set_attributes(facts)
-        if self.calls > calls_max:
-            self.span.set_attribute("engine.calls_left_out", self.calls - calls_max)
+        if self.calls > CALLS_MAX:
+            self.span.set_attribute("engine.calls_left_out", self.calls - CALLS_MAX)
         links = [Link(self.span.get_span_context())] if self.span.is_recording() else []
         for order_id in self.linked:
-            start = sdk().tracer.start_span
-            start(name, below_root(order_id), attributes=facts, links=links, start_time=self.began).end()
+            start, context = sdk().tracer.start_span, below_root(order_id)
+            span = start(name, context, attributes=facts, links=links, start_time=self.began)
+            if self.error:
+                span.set_status(StatusCode.ERROR, self.error)
+            span.end()
 
     def release(self) -> None:
         """Send the held spans, or drop them."""
         self.ended = True
         for span in self.held if self.traced else ():
-            sdk().send(span)
+            sdk().sender.send(span)
         if self.traced and self.outer:
             self.outer.traced = True
 

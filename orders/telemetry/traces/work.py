@@ -9,7 +9,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, get_current_span, use_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from orders.telemetry.traces.calls import CALLS_MAX, call, listen
+from orders.telemetry.traces.calls import call, listen
 from orders.telemetry.traces.spans import NOTHING, Work, below_root, doing, on, sdk, touch
 
 W3C = TraceContextTextMapPropagator()
@@ -37,8 +37,11 @@ def working(
         with use_span(here.span, end_on_exit=True):
             try:
                 yield
+            except Exception as trouble:
+                here.error = f"{type(trouble).__name__}: {trouble}"
+                raise
             finally:
-                here.show(name, CALLS_MAX)
+                here.show(name)
     finally:
         doing.reset(token)
         here.release()
@@ -64,7 +67,9 @@ def published(task: str, task_id: str, order_ids: Sequence[str]) -> Iterator[dic
     touch(order_ids)
     with call(name, facts, kind) if doing.get() else working(name, order_ids, kind, attributes=facts):
         headers: dict[str, str] = {}
-        W3C.inject(headers)
+        # Work that has involved no order so far may never be sent; its receiver's must not hang below it.
+        if (here := doing.get()) and here.traced:
+            W3C.inject(headers)
         yield headers
 
 
@@ -87,7 +92,7 @@ def messaging(task: str, task_id: str, operation: str) -> dict[str, Any]:
         "messaging.system": "celery",
         "messaging.destination.name": task.partition(".")[0],
         "messaging.operation.name": operation,
-        "messaging.operation.type": {"publish": "send"}.get(operation, operation),
+        "messaging.operation.type": "send" if operation == "publish" else operation,
         "messaging.message.id": task_id,
         "celery.task": task,
     }
