@@ -9,7 +9,7 @@ has a span of the same name that links back. What a message causes belongs to it
 OpenTelemetry's instrumentations are not used, because each would show less than these hooks do:
 Django's does not see the fast path, and a request's trace id is known only once its order is accepted;
 Celery's makes a span for each of beat's messages, which are rarely about an order;
-psycopg's does not see the server-side cursor that `orders.stores.rows` makes;
+psycopg's sees only cursors that a connection makes, and `orders.stores.rows` makes its own;
 redis' names a script `EVALSHA`, and a pipeline by all of its commands.
 """
 
