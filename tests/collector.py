@@ -116,6 +116,12 @@ class Collector:
         trace = bytes.fromhex(order_id.replace("-", ""))
         return Trace(order_id, [span for span in list(self.spans) if span.wire.trace_id == trace])
 
+    def around(self, order_id: str) -> list[Seen]:
+        """Return the spans of an order's trace, and of the work on several orders that it links to."""
+        own = self.of(order_id).spans
+        linked = {link.trace_id for span in own if span.wire.parent_span_id for link in span.wire.links}
+        return own + [span for span in list(self.spans) if span.wire.trace_id in linked]
+
     @property
     def traces(self) -> set[str]:
         return {span.wire.trace_id.hex() for span in list(self.spans)}

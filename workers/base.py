@@ -33,7 +33,7 @@ class EngineTask(Task):  # type: ignore[type-arg]
         single = about(order_ids) if len(order_ids) == 1 else {}
         with (
             structlog.contextvars.bound_contextvars(task_id=self.request.id, task=self.name, **single),
-            traces.processing(self.name, str(self.request.id), order_ids, waited_ms),
+            traces.processing(self.name, self.request, order_ids, waited_ms),
         ):
             if order_ids:
                 # This line links an order's id to its batch's task id, which every line of the batch carries.

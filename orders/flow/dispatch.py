@@ -89,12 +89,13 @@ def send(task: str, order_ids: Sequence[str] = (), pairs: Sequence[str] = ()) ->
 @step("wake", Store.BROKER, "a worker is woken by", *WAKES, kind=lambda task, order_ids, pairs: task)
 def wake(task: str, order_ids: Sequence[str], pairs: Sequence[str]) -> None:
     named, task_id = {"order_ids": list(order_ids), "pairs": list(pairs)}, str(uuid4())
-    with traces.publishing(task, task_id, order_ids):
+    with traces.publishing(task, task_id, order_ids) as headers:
         current_app.send_task(
             task,
             kwargs={name: values for name, values in named.items() if values},
             queue=task.partition(".")[0],
             task_id=task_id,
+            headers=headers,
             ignore_result=True,
             retry=False,
         )

@@ -97,7 +97,7 @@ def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict | Paused]:
     during a pause, so that a client that lost the answer to an accepted order can still get it.
     """
     halted = refused(asked)
-    with traces.work("accept"):
+    with traces.work("accept", [one.order.id for one in asked], found=False):
         inserted = insert([one for one in asked if one.order.id not in halted] if halted else asked)
         new = [(one, inserted[one.order.id]) for one in asked if one.order.id in inserted]
         announce(new)

@@ -51,7 +51,7 @@ def deliver(raws: Sequence[bytes]) -> bool:
     Attempts the chain refuses stay open like any others until their blockhash has expired: only that proves them dead.
     """
     try:
-        with traces.call("send transactions", **{"engine.batch.transactions": len(raws)}):
+        with traces.call("send transactions", {"engine.batch.transactions": len(raws)}):
             chain().send(raws)
     except ChainUnreachable as reason:
         log.warning("broadcast unanswered, will be sent again", attempts=len(raws), reason=str(reason))
@@ -70,7 +70,7 @@ def look() -> int:
     """Look up the watched signatures that are due, at most LOOKUP_LIMIT; return how many were looked up."""
     due = lookups.due(LOOKUP_LIMIT, settings.CONFIRM_POLL_MS, LOOKS_PER_SECOND)
     if due:
-        with traces.call("look up signatures", **{"engine.batch.transactions": len(due)}):
+        with traces.call("look up signatures", {"engine.batch.transactions": len(due)}):
             seen = chain().look(due)
         conclude(decided(seen))
     return len(due)

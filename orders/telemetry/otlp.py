@@ -1,4 +1,4 @@
-"""Send spans to a collector by OTLP over HTTP, on a separate thread that no order ever waits for.
+"""Send spans to a collector by OTLP over HTTP, on the SDK's own thread: no order ever waits for it.
 
 Spans that the collector does not take in time are dropped, counted and logged. Imported only where orders are traced.
 """
@@ -7,22 +7,22 @@ import os
 import socket
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
-import msgspec
 import structlog
 from django.conf import settings
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExportResult
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import DEFAULT_ON
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 
 from orders.telemetry import metrics
-from orders.telemetry.traces.records import NOBODY, ROOT, Span
 
 log = structlog.get_logger(__name__)
 
@@ -38,91 +38,57 @@ ENDS_WITHIN_S = 1.0
 COMPLAIN_EVERY_S = 30.0
 TEXT_MAX = 1_000
 """Maximum length of an attribute, in characters."""
-
-SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-SCOPE = InstrumentationScope("orders.telemetry.traces")
-
-Parcel = tuple[Sequence[int], Sequence[Span]]
-"""Trace ids, and the spans that each of those traces gets."""
-Export = Callable[[Sequence[ReadableSpan]], SpanExportResult]
+LINKS_MAX = 1_000
+"""Maximum number of orders that the span of a batch links to."""
 
 
-def exporter() -> OTLPSpanExporter:
-    """Make the exporter; headers, certificates and compression come from OpenTelemetry's own variables."""
-    endpoint = str(settings.OTEL_EXPORTER_OTLP_ENDPOINT).rstrip("/")
-    return OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces", timeout=ANSWER_WITHIN_S)
-
-
-def resource() -> Resource:
-    """Describe this process."""
-    return Resource(
-        {
-            "service.name": settings.ROLE,
-            "service.namespace": "order-engine",
-            "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
-            "process.pid": os.getpid(),
-        }
-    )
-
-
-class Shipper(threading.Thread):
-    """Queues spans without blocking, and sends them on its own thread."""
+class Ids(RandomIdGenerator):
+    """Random ids, except for an order's root span, whose ids follow from the order's id."""
 
     def __init__(self) -> None:
-        super().__init__(name="traces", daemon=True)
-        self.parcels: deque[Parcel] = deque()
-        self.waiting = 0
+        self.root: ContextVar[SpanContext | None] = ContextVar("root", default=None)
+
+    def generate_trace_id(self) -> int:
+        root = self.root.get()
+        return root.trace_id if root else super().generate_trace_id()
+
+    def generate_span_id(self) -> int:
+        root = self.root.get()
+        return root.span_id if root else super().generate_span_id()
+
+
+class Exporter(OTLPSpanExporter):
+    """Counts what the collector took and what it did not.
+
+    Headers, certificates and compression come from OpenTelemetry's own variables.
+    """
+
+    def __init__(self) -> None:
+        endpoint = f"{str(settings.OTEL_EXPORTER_OTLP_ENDPOINT).rstrip('/')}/v1/traces"
+        super().__init__(endpoint=endpoint, timeout=ANSWER_WITHIN_S)
         self.lock = threading.Lock()
-        self.awake, self.stopping = threading.Event(), threading.Event()
-        self.exporter = exporter()
-        self.resource = resource()
-        self.dropped = 0
+        self.waiting = self.dropped = 0
         self.complained_at = float("-inf")
 
-    def put(self, traces: Sequence[int], spans: Sequence[Span]) -> None:
-        """Queue these spans for each of these traces; returns at once."""
-        count = len(traces) * len(spans)
+    def admit(self) -> bool:
+        """Make room for a span, or drop it: the SDK's own queue does not count what it drops."""
         with self.lock:
-            taken = self.waiting + count <= WAITING_MAX and not self.stopping.is_set()
-            if taken:
-                self.parcels.append((traces, spans))
-                self.waiting += count
+            taken = self.waiting < WAITING_MAX
+            self.waiting += taken
         if not taken:
-            self.drop(count)
-        elif self.waiting >= BATCH:
-            self.awake.set()
+            self.drop(1)
+        return taken
 
-    def run(self) -> None:
-        """Send every EVERY_S, or as soon as a full request is waiting."""
-        while not self.stopping.is_set():
-            self.awake.wait(EVERY_S)
-            self.awake.clear()
-            self.send_all()
-        self.send_all()
-
-    def send_all(self) -> None:
-        """Send the queued spans. An unexpected error loses the spans being sent, and nothing else."""
-        try:
-            for batch in batches(self.taken()):
-                self.send(batch)
-        except Exception:
-            log.exception("spans not sent")
-
-    def taken(self) -> Iterator[ReadableSpan]:
-        """Yield the queued spans as the SDK's type."""
-        while self.parcels:
-            traces, spans = self.parcels.popleft()
-            with self.lock:
-                self.waiting -= len(traces) * len(spans)
-            for trace in traces:
-                yield from (readable(trace, span, self.resource) for span in spans)
-
-    def send(self, batch: Sequence[ReadableSpan]) -> None:
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send one request."""
-        if self.exporter.export(batch) is SpanExportResult.SUCCESS:
-            metrics.spans("sent", len(batch))
+        with self.lock:
+            self.waiting -= len(spans)
+        result = super().export(spans)
+        if result is SpanExportResult.SUCCESS:
+            metrics.spans("sent", len(spans))
         else:
-            self.drop(len(batch))
+            self.drop(len(spans))
+        return result
 
     def drop(self, count: int) -> None:
         """Count lost spans, and log them at most every COMPLAIN_EVERY_S."""
@@ -134,66 +100,59 @@ class Shipper(threading.Thread):
             endpoint = settings.OTEL_EXPORTER_OTLP_ENDPOINT
             log.warning("spans dropped, the collector does not take them", spans=self.dropped, endpoint=endpoint)
 
+
+class Sender(BatchSpanProcessor):
+    """Sends spans in batches, once `hold` does not keep them."""
+
+    def __init__(self, exporter: Exporter, hold: Callable[[ReadableSpan], bool]) -> None:
+        super().__init__(exporter, WAITING_MAX, EVERY_S * 1000, BATCH)
+        self.exporter, self.hold = exporter, hold
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Take a span that has ended."""
+        if not self.hold(span):
+            self.send(span)
+
+    def send(self, span: ReadableSpan) -> None:
+        """Queue a span, if there is room."""
+        if self.exporter.admit():
+            super().on_end(span)
+
+
+class Sdk:
+    """The SDK as this process uses it."""
+
+    def __init__(self, hold: Callable[[ReadableSpan], bool]) -> None:
+        self.ids, self.sender = Ids(), Sender(Exporter(), hold)
+        limits = SpanLimits(max_attribute_length=TEXT_MAX, max_links=LINKS_MAX)
+        # `stop` ends it: the SDK's own exit handler would wait half a minute for a collector that hangs.
+        self.provider = TracerProvider(DEFAULT_ON, resource(), False, id_generator=self.ids, span_limits=limits)
+        self.provider.add_span_processor(self.sender)
+        self.tracer = self.provider.get_tracer("orders.telemetry.traces")
+
+    def start_root(
+        self, name: str, ids: SpanContext, began: int, kind: SpanKind, attributes: dict[str, Any], links: Sequence[Link]
+    ) -> Span:
+        """Start an order's root span, with these ids."""
+        token = self.ids.root.set(ids)
+        try:
+            return self.tracer.start_span(name, Context(), kind, attributes, links, start_time=began)
+        finally:
+            self.ids.root.reset(token)
+
     def stop(self) -> None:
         """Send the remaining spans, for at most ENDS_WITHIN_S."""
-        self.stopping.set()
-        self.awake.set()
-        self.join(ENDS_WITHIN_S)
-        self.exporter.shutdown()  # type: ignore[no-untyped-call]
+        ending = threading.Thread(target=self.provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(ENDS_WITHIN_S)
 
 
-def batches(spans: Iterator[ReadableSpan]) -> Iterator[list[ReadableSpan]]:
-    """Split spans into requests of at most BATCH."""
-    batch: list[ReadableSpan] = []
-    for span in spans:
-        batch.append(span)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def readable(trace: int, span: Span, made_by: Resource) -> ReadableSpan:
-    """Make the SDK's span directly.
-
-    The SDK's tracer is not used: it would assign the span ids itself, and keep each span open from its start.
-    """
-    return ReadableSpan(
-        name=span.name,
-        context=context(trace, span.id),
-        parent=None if span.parent == NOBODY else context(trace, span.parent),
-        resource=made_by,
-        attributes=plain(span.attributes),
-        events=[Event(told.name, plain(told.facts), told.at) for told in span.events],
-        links=[Link(context(link.trace, link.span)) for link in span.links],
-        kind=SpanKind[span.kind],
-        instrumentation_scope=SCOPE,
-        status=status(span.error),
-        start_time=span.began,
-        end_time=span.ended,
+def resource() -> Resource:
+    return Resource(
+        {
+            "service.name": settings.ROLE,
+            "service.namespace": "order-engine",
+            "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
+            "process.pid": os.getpid(),
+        }
     )
-
-
-def context(trace: int, span: int) -> SpanContext:
-    """Identify a span; a root's id is the lower half of its trace id, of which 62 bits are random (RFC 9562, 5.7)."""
-    return SpanContext(trace, trace & (2**64 - 1) if span == ROOT else span, is_remote=False, trace_flags=SAMPLED)
-
-
-def status(error: str | None) -> Status:
-    """Return a span's status: unset for None, OK for an empty error."""
-    if error is None:
-        return Status(StatusCode.UNSET)
-    return Status(StatusCode.ERROR, error[:TEXT_MAX]) if error else Status(StatusCode.OK)
-
-
-def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert facts to attributes: compound values become JSON, unknown (None) values are left out."""
-    return {name: value(one) for name, one in facts.items() if one is not None}
-
-
-def value(one: Any) -> str | bool | int | float:
-    """Convert one value, truncated to TEXT_MAX characters."""
-    if isinstance(one, bool | int | float):
-        return one
-    return (one if isinstance(one, str) else msgspec.json.encode(one).decode())[:TEXT_MAX]

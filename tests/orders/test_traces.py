@@ -4,22 +4,21 @@ import socket
 import subprocess
 import sys
 import threading
-from types import SimpleNamespace
-from uuid import uuid4
+import time
+from uuid import UUID, uuid4
 
 import pytest
 from celery import signals
+from celery.app.task import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from config import asgi
 from config.env import ROOT as REPOSITORY
 from engine.lifecycle import Status
 from orders.flow import dead_letters, execution, intake, limits, recovery, settlement, waiting
 from orders.telemetry import metrics, otlp, traces
-from orders.telemetry.otlp import Shipper
-from orders.telemetry.traces import doors, messages, pieces, spans, stages
-from orders.telemetry.traces.records import NOBODY, ROOT, Link, Span
+from orders.telemetry.traces import calls, doors, spans, stages
 from routing import wiring
 from routing.store import redis
 from tests.collector import ERROR, Collector, collector
@@ -28,35 +27,37 @@ from tests.system import eventually
 from workers import base
 
 ORDER = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
-SPAN = Span("work", "INTERNAL", 7, ROOT, 1, 2, {"number": 1})
+
+
+def reset():
+    for known in (spans.sdk, spans.is_set_up):
+        known.cache_clear()
 
 
 @pytest.fixture
 def kept(bench, settings, monkeypatch):
     """Trace into this process's memory, by way of what a collector would be sent."""
     settings.OTEL_EXPORTER_OTLP_ENDPOINT = "http://127.0.0.1:1"
-    made, resource = Collector(""), Resource({"service.name": "here"})
-
-    def put(ids, spans):
-        readable = [otlp.readable(one, span, resource) for one in ids for span in spans]
-        made.take(encode_spans(readable).SerializeToString())
-
-    monkeypatch.setattr(spans, "shipper", lambda: SimpleNamespace(put=put))
+    made = Collector("")
+    monkeypatch.setattr(otlp.Sender, "send", lambda _, span: made.take(encode_spans([span]).SerializeToString()))
     stages.begun.clear()
-    return made
+    reset()
+    yield made
+    traces.flush()
+    reset()
 
 
 def worked(ids):
     """Do what the order worker does with a message about these orders, once somebody has sent it."""
     task_id = str(uuid4())
-    with traces.publishing("order.execute", task_id, ids):
+    with traces.publishing("order.execute", task_id, ids) as headers:
         pass
-    with traces.processing("order.execute", task_id, ids, 3):
+    with traces.processing("order.execute", Context(headers or {}, id=task_id), ids, 3):
         execution.carry(ids)
 
 
 def looked():
-    """Do what the order worker's pulse does."""
+    """Do what the order worker's duty does."""
     with traces.work("look"):
         settlement.look()
 
@@ -71,7 +72,7 @@ django.setup()
 import config.asgi, config.celery
 config.celery.app.loader.import_default_modules()
 from orders.telemetry import traces
-with traces.work("accept", ["a"]), traces.processing("order.execute", "t", ["a"], None):
+with traces.work("accept", ["a"]), traces.processing("order.execute", None, ["a"], None):
     with traces.publishing("t", "t", ["a"]):
         traces.accepted([("a", traces.door(), None)])
         traces.moved([None])
@@ -84,14 +85,17 @@ print(sorted(name for name in sys.modules if name.startswith(ours)))
     assert done.stdout.strip().splitlines()[-1:] == ["[]"], done.stdout + done.stderr
 
 
-async def test_without_a_collector_an_order_makes_no_span(bench, monkeypatch):
-    made = []
-    monkeypatch.setattr(spans, "put", lambda *spans: made.append(spans))
-    for module in (pieces, messages):
-        monkeypatch.setattr(module, "Work", lambda *work: made.append(work))
+async def test_without_a_collector_an_order_makes_no_span(bench):
+    reset()
     assert (await post(ORDER)).status_code == 202
-    assert made == []
-    assert traces.work("look") is traces.call("send") is traces.statement("SELECT 1") is spans.NOTHING
+    assert spans.sdk.cache_info().currsize == 0
+    nothing = (
+        traces.work("look"),
+        traces.call("send", {}),
+        traces.statement("SELECT 1"),
+        traces.publishing("a", "b", ["c"]),
+    )
+    assert {id(one) for one in nothing} == {id(spans.NOTHING)}
 
 
 # Whole traces
@@ -124,9 +128,9 @@ def test_an_order_whose_venues_are_asked_goes_on_within_the_work_that_asked(benc
     eventually(lambda: kept.of(order_id).named("resume"), 30, "the venues have answered")
     trace = kept.of(order_id)
     (work,), (resumed,), (route,) = (trace.named(name) for name in ("process order", "resume", "route"))
-    assert resumed.parent == route.parent == work.id
+    assert resumed.parent == work.id and work.parent in {span.id for span in trace.named("publish order")}
     assert route.began == work.began and route.ended > work.ended
-    assert trace.named("build")[0].parent == resumed.id
+    assert resumed.began < trace.named("build")[0].began < resumed.ended
 
 
 def test_a_stage_that_another_process_began_is_told_by_who_ends_it(bench, kept):
@@ -137,7 +141,7 @@ def test_a_stage_that_another_process_began_is_told_by_who_ends_it(bench, kept):
     looked()
     trace = kept.of(order_id)
     (settle,), (look,) = trace.named("settle"), trace.named("look")
-    assert (settle.began, settle.parent) == (look.began, look.id)
+    assert (settle.began, settle.parent, look.parent) == (look.began, trace.root.id, trace.root.id)
     assert trace.orphans == []
 
 
@@ -147,7 +151,9 @@ async def test_an_order_keeps_its_trace_when_redis_has_lost_everything(bench, ke
     trace = kept.of(order_id)
     assert trace.orphans == [] and trace.root.name == "POST /api/orders/execute"
     assert {"accept", "route", "build", "settle", "archive"} <= set(trace.names)
-    assert kept.traces == {order_id.replace("-", "")}
+    placed = trace.root.wire.trace_id
+    batches = [span for span in kept.spans if span.wire.trace_id != placed and not span.parent]
+    assert batches and all({link.trace_id for link in span.wire.links} == {placed} for span in batches)
 
 
 async def traced_to_the_end(bench, order_id):
@@ -176,7 +182,7 @@ def test_a_limit_order_that_fires_in_vain_tells_both_and_its_rest_is_no_span(ben
     worked([order_id])
     trace = kept.of(order_id)
     (fired,), (route,) = trace.named("trigger"), trace.named("route")
-    assert [link.span_id for link in fired.wire.links] == [trace.root.id]
+    assert fired.parent == trace.root.id
     assert (route.attributes["order.status"], route.wire.status.code) == ("pending", ERROR)
     assert route.wire.status.message.startswith("price_gone: ")
     assert trace.orphans == []
@@ -210,21 +216,24 @@ def test_a_replay_is_linked_to_the_order_it_replays(bench, kept, settings):
 def test_a_work_names_only_so_many_calls_and_counts_the_rest(bench, kept):
     (order_id,) = bench.place()
     with traces.work("look", [order_id]):
-        for _ in range(pieces.CALLS_MAX + 5):
+        for _ in range(spans.CALLS_MAX + 5):
             redis().ping()
     trace = kept.of(order_id)
     assert trace.names["PING test_a_work_names_only_so_many_calls_and_counts_the_rest"] == 0
     (look,) = trace.named("look")
-    assert sum(span.parent == look.id for span in trace.spans) == pieces.CALLS_MAX
+    assert sum(span.parent == look.id for span in trace.spans) == spans.CALLS_MAX
     assert look.attributes["engine.calls_left_out"] == 5
 
 
 def test_a_work_that_breaks_off_says_why(bench, kept):
-    (order_id,) = bench.place()
-    with pytest.raises(ZeroDivisionError), traces.work("look", [order_id]):
-        raise ZeroDivisionError("no shares")
-    (look,) = kept.of(order_id).named("look")
-    assert (look.wire.status.code, look.wire.status.message) == (ERROR, "ZeroDivisionError('no shares')")
+    ids = bench.place(2)
+    for about in (ids[:1], ids):
+        with pytest.raises(ZeroDivisionError), traces.work("look", about):
+            raise ZeroDivisionError("no shares")
+    looks = [span for span in kept.spans if span.name == "look"]
+    assert len(looks) == 1 + 1 + len(ids)
+    for look in looks:
+        assert (look.wire.status.code, look.wire.status.message) == (ERROR, "ZeroDivisionError: no shares")
 
 
 # Doors
@@ -274,8 +283,9 @@ GOOD = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     ],
 )
 def test_a_clients_span_is_linked_if_it_is_named_as_the_standard_says(sent, linked):
-    found = (Link(0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331),) if linked else ()
-    assert doors.sent_by([(b"host", b"x"), (b"traceparent", sent)]) == found
+    found = doors.sent_by([(b"host", b"x"), (b"traceparent", sent)])
+    named = [(0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331)] if linked else []
+    assert [(link.context.trace_id, link.context.span_id) for link in found] == named
 
 
 # Names and shares
@@ -292,7 +302,7 @@ def test_a_clients_span_is_linked_if_it_is_named_as_the_standard_says(sent, link
     ],
 )
 def test_a_statement_is_named_by_what_it_does_to_what(sql, name):
-    assert pieces.summary(sql) == name
+    assert calls.summary(sql) == name
 
 
 def test_a_share_of_the_orders_is_traced_and_in_every_process_the_same(settings):
@@ -331,53 +341,75 @@ def count(outcome):
 
 @pytest.fixture
 def to(settings):
-    """Make a shipper to an address; ended with the test."""
+    """Set up the SDK to send to an address; it ends with the test."""
     made = []
 
     def make(url):
         settings.OTEL_EXPORTER_OTLP_ENDPOINT = url
-        made.append(Shipper())
+        reset()
+        made.append(spans.sdk())
         return made[-1]
 
     yield make
     for one in made:
-        one.stop() if one.is_alive() else one.exporter.shutdown()
+        one.stop()
+    reset()
 
 
-def test_what_is_put_arrives_whole_and_the_end_waits_for_what_is_left(to, monkeypatch):
+def test_what_is_made_arrives_whole_and_the_end_waits_for_what_is_left(to, monkeypatch):
     monkeypatch.setattr(otlp, "EVERY_S", 3600)
-    root = Span("POST", "SERVER", ROOT, NOBODY, 1, 9, {"a": "b", "none": None, "list": [1]}, "", (Link(5, 6),))
+    ids, before = [str(uuid4()), str(uuid4())], count("sent")
     with collector() as kept:
-        shipper, trace = to(kept.url), uuid4()
-        shipper.start()
-        shipper.put([trace.int], [root, SPAN])
+        to(kept.url)
+        traces.accepted([(ids[0], doors.Door("POST", {}, answered=True, status=202), None)])
+        with traces.work("carry", ids):
+            pass
         assert kept.spans == []
-        before = count("sent")
-        shipper.stop()
-        assert count("sent") == before + 2
-        sent, work = kept.of(str(trace)).spans
-    assert sent.id == trace.bytes[8:] == work.parent
-    assert sent.attributes == {"a": "b", "list": "[1]"}
-    assert (sent.wire.links[0].trace_id[-1], sent.wire.links[0].span_id[-1]) == (5, 6)
+        traces.flush()
+        assert count("sent") == before + 4 == before + len(kept.spans)
+    root, (batch,) = kept.of(ids[0]).root, [span for span in kept.spans if span.name == "carry" and not span.parent]
+    assert (root.id, root.attributes["order.id"]) == (UUID(ids[0]).bytes[8:], ids[0])
+    assert {link.span_id for link in batch.wire.links} == {UUID(order_id).bytes[8:] for order_id in ids}
+    for order_id in ids:
+        (part,) = kept.of(order_id).named("carry")
+        assert (part.parent, part.wire.links[0].span_id) == (UUID(order_id).bytes[8:], batch.id)
+
+
+def test_work_that_turns_out_to_concern_no_order_is_not_sent(kept):
+    with traces.work("look"), traces.work("sweep"):
+        redis().ping()
+    assert kept.spans == []
+
+
+def test_a_message_continues_the_trace_of_work_on_orders_and_of_no_other(kept):
+    with traces.work("look"):
+        with traces.publishing("limit.fire", str(uuid4()), ()) as headers:
+            assert headers == {}
+        with traces.publishing("order.execute", str(uuid4()), [str(uuid4())]) as headers:
+            assert headers["traceparent"]
+    (sent,) = [span for span in kept.spans if span.name == "publish order"]
+    assert headers["traceparent"].split("-")[1:3] == [sent.wire.trace_id.hex(), sent.id.hex()]
 
 
 def test_more_than_may_wait_is_dropped_counted_and_said_once(to, monkeypatch, caplog):
-    monkeypatch.setattr(otlp, "WAITING_MAX", 10)
-    shipper, before = to("http://127.0.0.1:1"), count("dropped")
-    for _ in range(5):
-        shipper.put([1, 2], [SPAN, SPAN])
-    assert (shipper.waiting, len(shipper.parcels)) == (8, 2)
-    assert count("dropped") == before + 12
+    monkeypatch.setattr(otlp, "WAITING_MAX", 4)
+    monkeypatch.setattr(otlp, "BATCH", 4)
+    monkeypatch.setattr(otlp.Exporter, "export", lambda *_: SpanExportResult.SUCCESS)
+    sdk, before = to("http://127.0.0.1:1"), count("dropped")
+    for _ in range(10):
+        sdk.tracer.start_span("work").end()
+    assert count("dropped") == before + 6
     assert [record.message.count("spans dropped") for record in caplog.records] == [1]
 
 
 def test_a_batch_of_many_orders_goes_out_in_requests_of_a_bounded_size(to, monkeypatch):
     monkeypatch.setattr(otlp, "BATCH", 10)
     with collector() as kept:
-        shipper = to(kept.url)
-        shipper.put(range(1, 13), [SPAN, SPAN])
-        shipper.send_all()
-        assert (kept.requests, len(kept.spans), shipper.waiting) == (3, 24, 0)
+        sdk = to(kept.url)
+        for _ in range(24):
+            sdk.tracer.start_span("work").end()
+        traces.flush()
+        assert (kept.requests, len(kept.spans), sdk.sender.exporter.waiting) == (3, 24, 0)
 
 
 @pytest.fixture(params=["closed", "refusing", "hanging"])
@@ -397,45 +429,40 @@ def bad_collector(request):
 
 def test_a_collector_that_does_not_take_spans_costs_spans_and_no_order(bench, to, bad_collector, monkeypatch):
     monkeypatch.setattr(otlp, "ANSWER_WITHIN_S", 0.2)
-    shipper, before = to(bad_collector), count("dropped")
-    shipper.start()
-    monkeypatch.setattr(spans, "shipper", lambda: shipper)
+    to(bad_collector)
+    before = count("dropped")
     bench.quote_all()
     ids = bench.place(20)
     worked(ids)
     looked()
     assert [bench.statuses(order_id)[-1] for order_id in ids] == ["confirmed"] * 20
     eventually(lambda: count("dropped") > before, 30, "spans are given up")
-    assert shipper.is_alive()
 
 
 def test_the_end_does_not_wait_for_a_collector_that_hangs(to, monkeypatch):
     monkeypatch.setattr(otlp, "ANSWER_WITHIN_S", 60)
     monkeypatch.setattr(otlp, "ENDS_WITHIN_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        shipper = to(f"http://127.0.0.1:{server.getsockname()[1]}")
-        shipper.start()
-        shipper.put([1], [SPAN])
+        sdk = to(f"http://127.0.0.1:{server.getsockname()[1]}")
+        sdk.tracer.start_span("work").end()
         peer, _ = server.accept()
-        shipper.stop()
-        # It came back although its thread still has the request that nobody answers.
-        assert shipper.is_alive()
+        began = time.monotonic()
+        traces.flush()
+        assert time.monotonic() - began < 20
         peer.close()
-    shipper.join(30)
 
 
-def test_a_defect_in_making_spans_is_said_and_fails_no_order(bench, settings, monkeypatch, caplog):
-    def broken():
-        raise RuntimeError("no exporter")
-
+def test_a_wrong_variable_of_opentelemetrys_is_said_and_fails_no_order(bench, settings, monkeypatch, caplog):
     settings.OTEL_EXPORTER_OTLP_ENDPOINT = "http://127.0.0.1:1"
-    monkeypatch.setattr(spans, "shipper", broken)
+    monkeypatch.setenv("OTEL_SPAN_EVENT_COUNT_LIMIT", "many")
+    reset()
     bench.quote_all()
     (order_id,) = bench.place()
     worked([order_id])
     looked()
+    reset()
     assert bench.statuses(order_id)[-1] == "confirmed"
-    assert any("spans not kept" in record.message for record in caplog.records)
+    assert any("orders not traced" in record.message for record in caplog.records)
 
 
 async def test_the_server_sends_what_is_left_when_it_ends(monkeypatch):

@@ -1,58 +1,71 @@
 """The request that placed an order: the root of its trace."""
 
-import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 from uuid import UUID
 
-from orders.telemetry.traces import spans
-from orders.telemetry.traces.pieces import touch
-from orders.telemetry.traces.records import NOBODY, ROOT, Link, Span
-from orders.telemetry.traces.spans import on, trace_of
+from opentelemetry.trace import Link, Span, SpanKind, StatusCode, get_current_span
+
+from orders.telemetry.traces.spans import is_chosen, on, root_of, sdk, touch
+from orders.telemetry.traces.work import W3C
+
+PLACES_ORDERS = frozenset({"/api/orders/execute", "/api/orders/batch"})
 
 
 @dataclass(slots=True)
 class Door:
-    """A request that may place orders. When it is answered, it becomes the root span of each order's trace."""
+    """A request that may place orders: the root span of each order's trace, until it is answered."""
 
     name: str
     attributes: dict[str, Any]
-    links: tuple[Link, ...] = ()
-    at_once: bool = False
-    """Whether an order's root ends when it is accepted: a socket stays open until the order has ended."""
+    links: Sequence[Link] = ()
+    is_socket: bool = False
+    """A socket's roots end as soon as their orders are accepted: it stays open until the orders have ended."""
     began: int = field(default_factory=time.time_ns)
-    error: str | None = None
-    orders: list[str] = field(default_factory=list)
+    roots: list[Span] = field(default_factory=list)
+    status: int | None = None
     answered: bool = False
     lock: Lock = field(default_factory=Lock)
 
     def accepted(self, order_id: str) -> None:
-        """Note an order. On a socket, or if the request has already ended, its root is made at once."""
+        """Start an order's root, which ends at once if the request has already ended."""
+        began = placed_at(order_id) if self.is_socket else self.began
+        span = root(self.name, order_id, began, SpanKind.SERVER, self.attributes, self.links)
         with self.lock:
-            if not (self.at_once or self.answered):
-                self.orders.append(order_id)
-                return
-        self.root(order_id, placed_at(order_id) if self.at_once else self.began)
+            self.roots.append(span)
+            if self.is_socket or self.answered:
+                self.end()
 
     def answer(self, status: int | None) -> None:
-        """Make the root spans of the request's orders."""
+        """End the roots; a status of None says that the client had no answer."""
         with self.lock:
-            self.answered = True
-        if status is not None:
-            self.attributes["http.response.status_code"] = status
-        if status is None or status >= 500:
-            self.error = "the client had no answer" if status is None else f"answered with {status}"
-        for order_id in self.orders:
-            self.root(order_id, self.began)
+            self.status, self.answered = status, True
+            self.end()
 
-    def root(self, order_id: str, began: int) -> None:
-        """Make an order's root span."""
-        attributes, now = {**self.attributes, "order.id": order_id}, time.time_ns()
-        spans.put([order_id], [Span(self.name, "SERVER", ROOT, NOBODY, began, now, attributes, self.error, self.links)])
+    def end(self) -> None:
+        for span in self.roots:
+            if self.status:
+                span.set_attribute("http.response.status_code", self.status)
+            if self.answered and (self.status or 500) >= 500:
+                said = f"answered with {self.status}" if self.status else "the client had no answer"
+                span.set_status(StatusCode.ERROR, said)
+            span.end()
+        self.roots.clear()
+
+
+def root(
+    name: str, order_id: str, began: int, kind: SpanKind, attributes: dict[str, Any], links: Sequence[Link]
+) -> Span:
+    return sdk().start_root(name, root_of(order_id), began, kind, {**attributes, "order.id": order_id}, links)
+
+
+def placed_at(order_id: str) -> int:
+    """Return when an order's id was made: a version 7 UUID begins with that time (RFC 9562, 5.7)."""
+    return min(time.time_ns(), (UUID(order_id).int >> 80) * 1_000_000)
 
 
 entered: ContextVar[Door | None] = ContextVar("door", default=None)
@@ -63,36 +76,21 @@ def door() -> Door | None:
     return entered.get()
 
 
-def placed_at(order_id: str) -> int:
-    """Return when an order's id was made: a version 7 UUID begins with that time (RFC 9562, 5.7)."""
-    return min(time.time_ns(), (UUID(order_id).int >> 80) * 1_000_000)
-
-
-TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
-"""The format of W3C Trace Context, level 1."""
-
-
-def sent_by(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Link, ...]:
+def sent_by(headers: Iterable[tuple[bytes, bytes]]) -> list[Link]:
     """Return a link to the client's span if it sent one. It cannot be the parent: the order has its own trace id."""
-    for name, value in headers:
-        found = TRACEPARENT.fullmatch(value.strip()) if name == b"traceparent" else None
-        if found and int(found[1], 16) and int(found[2], 16):
-            return (Link(int(found[1], 16), int(found[2], 16)),)
-    return ()
+    said = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    found = get_current_span(W3C.extract(said)).get_span_context()
+    return [Link(found)] if found.is_valid else []
 
 
-def entrance(scope: Mapping[str, Any]) -> Door:
-    """Make the Door of a request."""
-    host, port = scope.get("server") or (None, None)
-    attributes = {"http.route": scope["path"], "url.path": scope["path"], "server.address": host, "server.port": port}
+def entrance(scope: Any) -> Door:
+    path, links, (host, port) = scope["path"], sent_by(scope["headers"]), scope.get("server") or ("", 0)
+    attributes = {"http.route": path, "url.path": path, "server.address": host, "server.port": port}
     if scope["type"] == "websocket":
-        return Door(f"websocket {scope['path']}", attributes, sent_by(scope["headers"]), at_once=True)
+        return Door(f"websocket {path}", attributes, links, is_socket=True)
     attributes |= {"http.request.method": scope["method"], "url.scheme": scope["scheme"]}
-    attributes["network.protocol.version"] = scope.get("http_version")
-    return Door(f"{scope['method']} {scope['path']}", attributes, sent_by(scope["headers"]))
-
-
-PLACES_ORDERS = frozenset({"/api/orders/execute", "/api/orders/batch"})
+    attributes["network.protocol.version"] = scope.get("http_version", "")
+    return Door(f"{scope['method']} {path}", attributes, links)
 
 
 async def serve(scope: Any, send: Any, serving: Callable[[Any], Any]) -> None:
@@ -118,14 +116,12 @@ async def serve(scope: Any, send: Any, serving: Callable[[Any], Any]) -> None:
 
 def accepted(orders: Iterable[tuple[str, Door | None, str | None]]) -> None:
     """Start the traces of new orders, each given with its request and the id of the order it replays."""
-    if not on():
-        return
-    for order_id, came_through, replay_of in orders:
+    for order_id, came_through, replay_of in orders if on() else ():
         touch((order_id,))
+        if not is_chosen(order_id):
+            continue
         if came_through and not replay_of:
             came_through.accepted(order_id)
         else:
-            links = (Link(trace_of(replay_of), ROOT),) if replay_of else ()
-            at, now = placed_at(order_id), time.time_ns()
-            name = "replay" if replay_of else "place order"
-            spans.put([order_id], [Span(name, "INTERNAL", ROOT, NOBODY, at, now, {"order.id": order_id}, links=links)])
+            name, links = ("replay", [Link(root_of(replay_of))]) if replay_of else ("place order", [])
+            root(name, order_id, placed_at(order_id), SpanKind.INTERNAL, {}, links).end()

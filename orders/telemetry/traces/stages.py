@@ -2,22 +2,18 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from threading import Lock
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from msgspec import to_builtins
+import msgspec
+from opentelemetry.trace import StatusCode
 
-from engine.event_kinds import Facts, Failed, Retry, Returned, Wait
+from engine.event_kinds import Confirmed, Failed, Retry, Returned
 from engine.lifecycle import Status
-from orders.telemetry.traces import spans
-from orders.telemetry.traces.pieces import doing, parent_of, touch
-from orders.telemetry.traces.records import ROOT, Link, Span, Told
-from orders.telemetry.traces.spans import new_id, on, trace_of
+from orders.telemetry.traces.spans import below_root, doing, is_chosen, on, sdk, touch
 
 BEGUN_MAX = 20_000
 """Maximum number of orders whose stage's start is remembered."""
-
 STAGES = {
     Status.PENDING: "route",
     Status.TRIGGERED: "route",
@@ -31,85 +27,53 @@ ACTS = {Status.TRIGGERED: "trigger", Status.CANCELLED: "cancel", Status.EXPIRED:
 SHOWN = ("venue", "reason", "txHash", "executedPrice", "code")
 """Facts that are also copied to a stage's own attributes, besides its events."""
 
-
-class Moved(Protocol):
-    """What a move reports about its order."""
-
-    @property
-    def order_id(self) -> str: ...
-    @property
-    def type(self) -> str: ...
-    @property
-    def status(self) -> Status: ...
-    @property
-    def attempt(self) -> int: ...
-    @property
-    def steps(self) -> Sequence[Facts]: ...
-
-
 begun: OrderedDict[str, int] = OrderedDict()
-begun_lock = Lock()
 
 
-def moved(moves: Iterable["Moved"]) -> None:
-    """Add to each order's trace the stage that its move ended."""
-    if not on():
-        return
+def moved(moves: Iterable[Any]) -> None:
+    """Add to each order's trace the stage that its move ended; the moves are those of `orders.flow.progress`."""
     now = time.time_ns()
-    for move in moves:
+    for move in moves if on() else ():
         touch((move.order_id,))
-        began = stage_began(move, now)
-        spans.put([move.order_id], [stage(move, began, now)])
+        if is_chosen(move.order_id):
+            show(move, stage_began(move, now), now)
 
 
-def stage_began(move: "Moved", now: int) -> int:
+def stage_began(move: Any, now: int) -> int:
     """Return when an order's current stage began, and note that the next begins now."""
-    here, to = doing.get(), move.steps[-1].status
-    with begun_lock:
-        known = begun.pop(move.order_id, None)
-        if to in (Status.BUILDING, Status.SUBMITTED):
-            begun[move.order_id] = now
-        while len(begun) > BEGUN_MAX:
+    known, here = begun.pop(move.order_id, None), doing.get()
+    if move.to in (Status.BUILDING, Status.SUBMITTED):
+        begun[move.order_id] = now
+        if len(begun) > BEGUN_MAX:
             begun.popitem(last=False)
+    if known and move.status in (Status.BUILDING, Status.SUBMITTED):
+        return known
     # The stage began in another process, or it begins when the order is picked up: waiting and backoff are not work.
-    if known is None or move.status not in (Status.BUILDING, Status.SUBMITTED):
-        return here.since if here else now
-    return known
+    while here and here.outer:
+        here = here.outer
+    return here.began if here else now
 
 
-def stage(move: "Moved", began: int, now: int) -> Span:
+def show(move: Any, began: int, now: int) -> None:
     """Make the span of a stage, with the events its client received."""
-    to, said = move.steps[-1].status, [to_builtins(facts) for facts in move.steps]
-    merged = {name: value for facts in said for name, value in facts.items()}
-    attributes = {"order.id": move.order_id, "order.type": move.type, "order.status": to, "order.attempt": move.attempt}
-    attributes |= {f"order.{name}": merged[name] for name in SHOWN if name in merged}
-    return Span(
-        name=stage_name(move.status, to),
-        kind="INTERNAL",
-        id=new_id(),
-        parent=parent_of(move.order_id, began),
-        began=began,
-        ended=now,
-        attributes=attributes,
-        error=trouble(move.steps[-1]),
-        # The order may have rested for days: its trigger belongs to the work that fired it, and is linked to the root.
-        links=(Link(trace_of(move.order_id), ROOT),) if move.steps[0].status is Status.TRIGGERED else (),
-        events=tuple(Told(one.status, now, facts) for one, facts in zip(move.steps, said, strict=True)),
-    )
+    told = [(one.status, msgspec.to_builtins(one)) for one in move.steps]
+    said = {name: value for _, facts in told for name, value in facts.items()}
+    attributes = {"order.id": move.order_id, "order.type": move.type, "order.status": move.to}
+    attributes |= {"order.attempt": move.attempt, **{f"order.{name}": said[name] for name in SHOWN if name in said}}
+    name = "amend" if move.status is move.to is Status.PENDING else ACTS.get(move.to, STAGES[move.status])
+    span = sdk().tracer.start_span(name, below_root(move.order_id), attributes=plain(attributes), start_time=began)
+    for status, facts in told:
+        span.add_event(status, plain(facts), now)
+    match move.steps[-1]:
+        case Retry(retry=trouble) | Returned(returned=trouble) | (Failed() as trouble):
+            span.set_status(StatusCode.ERROR, f"{trouble.code}: {trouble.message}")
+        case Confirmed():
+            span.set_status(StatusCode.OK)
+    span.end(now)
 
 
-def stage_name(before: Status, to: Status) -> str:
-    """Name the stage a move ended."""
-    if before is Status.PENDING and to is Status.PENDING:
-        return "amend"
-    return ACTS.get(to, STAGES[before])
-
-
-def trouble(last: Facts) -> str | None:
-    """Return what went wrong in a stage: empty if it succeeded, None if neither applies."""
-    match last:
-        case Failed(code=code, message=message) | Retry(retry=Wait(code=code, message=message)):
-            return f"{code}: {message}"
-        case Returned(returned=wait):
-            return f"{wait.code}: {wait.message}"
-    return "" if last.status is Status.CONFIRMED else None
+def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert facts to attributes: compound values become JSON, unknown (None) values are left out."""
+    known = {name: value for name, value in facts.items() if value is not None}
+    simple = (str, bool, int, float)
+    return {name: one if isinstance(one, simple) else msgspec.json.encode(one).decode() for name, one in known.items()}
