@@ -18,7 +18,6 @@ LONG = {
     "deploy/postgres.py": "everything about the embedded server",
     "deploy/supervisor.py": "one state machine of a child process",
     "orders/api/schema.py": "descriptions, to be generated from the schema of events",
-    "orders/api/serializers.py": "what is accepted, and the wording of refusals",
     "orders/api/answers.py": "descriptions, to be generated from the schema of events",
     "orders/sockets/asyncapi.py": "descriptions, to be generated from the schema of events",
     "orders/operations/figures.py": "one page of figures",

@@ -161,7 +161,8 @@ def write(asked: Sequence[NewOrder]) -> dict[str, datetime]:
                                         max_price numeric, time_in_force text, expires_at timestamptz, trigger jsonb,
                                         allow_unknown bool)
         -- In one order everywhere: two groups with the same client ids would otherwise wait for each other.
-        ORDER BY client_order_id, replay_of
+        -- Within a group, the order that was decoded first takes an id.
+        ORDER BY client_order_id, replay_of, id
         ON CONFLICT DO NOTHING
         RETURNING id::text, created_at
         """,
