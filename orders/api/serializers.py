@@ -171,17 +171,20 @@ def new_order(known: Catalogue, good: Mapping[str, Any]) -> NewOrder:
     kind: OrderType = good["type"]
     pair = pair_of(known, good["tokenIn"], good["tokenOut"])
     expires_at = good.get("expiresAt")
-    terms: dict[str, Any] = {
-        "max_price": good.get("maxPrice"),
-        "time_in_force": lifetime(good.get("timeInForce"), expires_at, kind),
-        "expires_at": expires_at,
-        "trigger": good.get("trigger", ()),
-        "allow_unknown": good.get("allowUnknown", False),
-    }
-    if "limitPrice" in good:
-        terms["limit_price"] = on_the_tick(good["limitPrice"], pair)
-    units, slippage_bps = units_of(good["amount"], pair), good.get("slippageBps", SLIPPAGE_DEFAULT_BPS)
-    order = Order(intake.new_id(), kind, pair, units, slippage_bps, good.get("clientOrderId"), **terms)
+    order = Order(
+        id=intake.new_id(),
+        type=kind,
+        pair=pair,
+        time_in_force=lifetime(good.get("timeInForce"), expires_at, kind),
+        limit_price=on_the_tick(good["limitPrice"], pair) if "limitPrice" in good else None,
+        amount_in=units_of(good["amount"], pair),
+        slippage_bps=good.get("slippageBps", SLIPPAGE_DEFAULT_BPS),
+        client_order_id=good.get("clientOrderId"),
+        max_price=good.get("maxPrice"),
+        expires_at=expires_at,
+        trigger=good.get("trigger", ()),
+        allow_unknown=good.get("allowUnknown", False),
+    )
     return NewOrder(payable(order, NEEDS_PRICE.get(kind, "amount")))
 
 
