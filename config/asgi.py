@@ -19,10 +19,11 @@ from channels.security.websocket import OriginValidator, WebsocketDenier
 from django.conf import settings
 from django.urls import re_path
 
-from orders.api import fast, lanes
+from orders.api import http, lanes
 from orders.api.bounds import BODY_WITHIN_S, Body, bounds
-from orders.api.errors import body as error_body
+from orders.api.errors import Invalid
 from orders.api.parsers import BODY_MAX
+from orders.api.placing import DOORS, Placing
 from orders.flow.batcher import Overloaded
 from orders.flow.pauses import listener
 from orders.sockets.consumers import NoRoom, NoSuchSocket, OrderEvents, PlaceAndStream
@@ -59,8 +60,8 @@ def is_origin(value: bytes) -> bool:
         return False
 
 
-django = lanes.in_lanes(cast(fast.Application, everything_else))
-execute = fast.Execute(otherwise=django)
+django = lanes.in_lanes(cast(http.Application, everything_else))
+placing = Placing(otherwise=django)
 # Any site's script can open a WebSocket to this address from a visitor's browser; only ours may place orders this way.
 sockets = OurOrigins(
     URLRouter(
@@ -111,10 +112,8 @@ async def serve_http(scope: Any, receive: Any, send: Any) -> None:
     try:
         with bounds.request() as body:
             await serve_request(scope, await read_body(scope, receive, body), receive, send)
-    except Overloaded as reason:
-        await lanes.refuse(send, reason)
-    except BadBody as reason:
-        await fast.respond(send, 400, reason.error)
+    except (Overloaded, Invalid) as reason:
+        await http.refuse(send, reason)
     except Gone:
         return
 
@@ -124,18 +123,10 @@ async def serve_request(scope: Any, body: bytes, receive: Any, send: Any) -> Non
     again = replaying(body, receive)
     if scope["method"] != "POST":
         await django(scope, again, send)
-    elif scope["path"] == "/api/orders/execute":
-        await traces.serve(scope, send, lambda send: execute(scope, body, again, send))
+    elif scope["path"] in DOORS:
+        await traces.serve(scope, send, lambda send: placing(scope, body, again, send))
     else:
         await traces.serve(scope, send, lambda send: django(scope, again, send))
-
-
-class BadBody(Exception):
-    """The body exceeds its limit or does not arrive in time; `error` says which."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.error = error_body(code, message)
 
 
 class Gone(Exception):
@@ -145,7 +136,7 @@ class Gone(Exception):
 async def read_body(scope: Any, receive: Any, body: Body) -> bytes:
     """Return the whole body.
 
-    Raises BadBody, Gone, Overloaded.
+    Raises Invalid, Gone, Overloaded.
     """
     limit = BODY_MAX if scope["path"].startswith("/api/") else FORM_MAX
     message = await receive()
@@ -158,21 +149,21 @@ async def read_body(scope: Any, receive: Any, body: Body) -> bytes:
                 message = await receive()
                 parts.append(part_of(message, limit, body))
     except TimeoutError:
-        raise BadBody("bad_request", f"the body did not come within {BODY_WITHIN_S:g} s") from None
+        raise Invalid(f"the body did not come within {BODY_WITHIN_S:g} s", code="bad_request") from None
     return b"".join(parts)
 
 
 def part_of(message: Message, limit: int, body: Body) -> bytes:
     """Return the part of the body in a message.
 
-    Raises BadBody as soon as the body exceeds the limit, Gone, Overloaded.
+    Raises Invalid as soon as the body exceeds the limit, Gone, Overloaded.
     """
     if message["type"] == "http.disconnect":
         raise Gone
     part: bytes = message.get("body", b"")
     body.grow(len(part))
     if body.size > limit:
-        raise BadBody("too_large", f"the body is larger than {limit} bytes")
+        raise Invalid(f"the body is larger than {limit} bytes", code="too_large")
     return part
 
 

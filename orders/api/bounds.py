@@ -21,21 +21,14 @@ class Bounds:
     def __init__(self) -> None:
         self.requests = self.sockets = self.body_bytes = 0
 
-    @contextmanager
-    def request(self) -> Iterator["Body"]:
-        """Have a request in hand for a while.
+    def request(self) -> "Body":
+        """Have a request in hand for as long as its body is entered.
 
         Raises Overloaded.
         """
         if self.requests >= REQUESTS_MAX:
             raise Overloaded
-        self.requests += 1
-        body = Body(self)
-        try:
-            yield body
-        finally:
-            self.requests -= 1
-            self.body_bytes -= body.size
+        return Body(self)
 
     @contextmanager
     def socket(self) -> Iterator[bool]:
@@ -53,6 +46,14 @@ class Body:
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self.size = 0
+
+    def __enter__(self) -> "Body":
+        self.bounds.requests += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bounds.requests -= 1
+        self.bounds.body_bytes -= self.size
 
     def grow(self, size: int) -> None:
         """Count what has come in.

@@ -137,6 +137,17 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
     return None
 
 
+def answer(reason: Exception) -> tuple[int, dict[str, Any]]:
+    """Return status and body for any failure; a defect is logged, and its traceback is not shown."""
+    expected = describe(reason)
+    if expected is None:
+        log.error("request failed", exc_info=reason)
+    return expected or (500, DEFECT)
+
+
+DEFECT = body("internal", "the engine failed on this request; the log has the details")
+
+
 def headers_of(status: int, error: dict[str, Any]) -> dict[str, str]:
     """Return what goes with an error besides its body: every 503 says when to try again."""
     return {"Retry-After": str(RETRY_AFTER_S[error["error"]["code"]])} if status == 503 else {}
@@ -176,13 +187,13 @@ def unchanged(reason: NotResting | Changed | Unconditional) -> tuple[int, dict[s
 
 def handle(reason: Exception, context: dict[str, Any]) -> Response | None:
     """Answer an exception in a DRF view; a defect goes on to Django, which logs it."""
-    answer = describe(reason)
-    if answer is None:
+    expected = describe(reason)
+    if expected is None:
         return None
-    headers = headers_of(*answer)
+    headers = headers_of(*expected)
     if isinstance(reason, APIException) and getattr(reason, "wait", None):
         headers["Retry-After"] = str(reason.wait)  # type: ignore[attr-defined]
-    return Response(answer[1], status=answer[0], headers=headers or None)
+    return Response(expected[1], status=expected[0], headers=headers or None)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
@@ -206,7 +217,6 @@ def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
 def server_error(request: HttpRequest) -> JsonResponse:
     """Answer what no view expected: a store that went away under the admin, or a defect, whose traceback is logged."""
     reason = sys.exception()
-    answer = describe(reason) if isinstance(reason, DatabaseError | StoreError) else None
-    if answer:
-        return JsonResponse(answer[1], status=answer[0], headers=headers_of(*answer))
-    return JsonResponse(body("internal", "the engine failed on this request; the log has the details"), status=500)
+    expected = describe(reason) if isinstance(reason, DatabaseError | StoreError) else None
+    told = expected or (500, DEFECT)
+    return JsonResponse(told[1], status=told[0], headers=headers_of(*told))

@@ -15,7 +15,7 @@ from engine.money import BPS, plain, price_of, shown
 from engine.orders import Order, OrderType
 from engine.quotes import CannotFill
 from engine.triggers import holds
-from orders.api import schema, serializers
+from orders.api import requests, schema, serializers
 from orders.api.filters import refuse_unknown
 from orders.flow import sniping
 from orders.flow.routes import PriceImpact, affordable
@@ -41,7 +41,7 @@ class Estimate(APIView):
         it from being filled.  The body, and every refusal, are those of `POST /api/orders/execute`.
         """
         refuse_unknown(request.query_params, ())
-        order = serializers.parse(request.data, request.headers.get(serializers.IDEMPOTENCY_KEY)).order
+        order = requests.parse(request.data, request.headers.get(serializers.IDEMPOTENCY_KEY)).order
         return Response(estimate(order, now_ms()))
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,9 +10,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from engine.money import MATHS, plain
-from engine.orders import CLIENT_ORDER_ID_MAX, OrderType, TimeInForce
+from engine.orders import CLIENT_ORDER_ID_MAX
 from engine.triggers import WINDOW_MAX_S, Condition, Kind, cents
 from orders.api.errors import shown
+from orders.stores.terms import epoch_ms
 from routing.models import MINT_MAX
 from routing.store import now_ms
 
@@ -20,7 +21,6 @@ NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
 TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 """RFC 3339 with at most nanoseconds, as a pattern that Python and JavaScript read alike."""
 RFC_3339 = re.compile(TIME.replace("$", r"\Z"))
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 PRICE_MAX = Decimal("1e20")
 """No price reaches this; with PRICE_STEP it fits the column that keeps it."""
@@ -64,26 +64,6 @@ class Text(serializers.CharField):
         return data
 
 
-@extend_schema_field({"type": "string", "enum": list(OrderType)})
-class OrderKind(Text):
-    """A type of order."""
-
-
-@extend_schema_field({"type": "string", "enum": list(TimeInForce)})
-class Lifetime(Text):
-    """How long an order waits."""
-
-
-@extend_schema_field(TOKEN_SCHEMA)
-class TokenName(Text):
-    """A token, by symbol or mint."""
-
-
-@extend_schema_field({"type": "string", "pattern": CLIENT_ORDER_ID})
-class ClientOrderId(Text):
-    """A client's own name for an order."""
-
-
 class Whole(serializers.IntegerField):
     """A JSON whole number, which 50.0 is as well; strings and booleans are not taken for one."""
 
@@ -96,7 +76,12 @@ class Whole(serializers.IntegerField):
         # The size first: 1e999999999 would take for ever to write out.
         if isinstance(data, Decimal) and (data.adjusted() > WHOLE_DIGITS or data != data.to_integral_value()):
             raise serializers.ValidationError("must be a whole number")
-        return int(data)
+        whole = int(data)
+        if self.min_value is not None and whole < self.min_value:
+            self.fail("min_value", min_value=self.min_value)
+        if self.max_value is not None and whole > self.max_value:
+            self.fail("max_value", max_value=self.max_value)
+        return whole
 
 
 class Flag(serializers.BooleanField):
@@ -207,7 +192,7 @@ def instant(data: Any) -> int:
         raise serializers.ValidationError("must be a string")
     try:
         if RFC_3339.fullmatch(data):
-            return (datetime.fromisoformat(data.upper()) - EPOCH) // timedelta(milliseconds=1)
+            return epoch_ms(datetime.fromisoformat(data.upper()))
     except ValueError:
         pass
     raise serializers.ValidationError("is not an RFC 3339 time with its offset")

@@ -15,8 +15,7 @@ from typing import Any
 import structlog
 from asgiref.sync import ThreadSensitiveContext
 
-from orders.api.errors import describe
-from orders.api.fast import Application, Receive, Scope, Send, respond
+from orders.api.http import Application, Receive, Scope, Send, refuse
 from orders.flow.batcher import Overloaded
 from orders.stores.threads import late, one_per_loop
 
@@ -42,8 +41,8 @@ class Kind:
     """How long one may take in all; None where other limits apply."""
 
 
-PLACE = Kind("place", 6, 1)
-"""The batcher writes orders; here somebody has to read the catalogue now and then, one at a time."""
+PLACE = Kind("place", 6, 0)
+"""Orders with unusual headers; they are read and written on threads of their own."""
 READ = Kind("read", 6, 6, READ_S)
 CHANGE = Kind("change", 4, 4)
 ESTIMATE = Kind("estimate", 2, 2)
@@ -175,13 +174,6 @@ class Answer:
         if not self.is_given_up:
             self.begun = True
             await self.wire(message)
-
-
-async def refuse(send: Send, reason: Exception) -> None:
-    """Answer an expected failure."""
-    answer = describe(reason)
-    assert answer is not None
-    await respond(send, *answer)
 
 
 @one_per_loop

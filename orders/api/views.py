@@ -16,15 +16,15 @@ from engine.money import Token, plain
 from engine.orders import TimeInForce
 from engine.quotes import Quote
 from orders import models
-from orders.api import batch, conditions, schema
+from orders.api import conditions, placing, requests, schema
 from orders.api import serializers as shape
 from orders.api.cursors import cursor
 from orders.api.errors import shown
 from orders.api.filters import OrderFilter, pair_and_type, refuse_unknown
-from orders.api.links import acknowledgement, links
+from orders.api.links import links
 from orders.api.paging import OrderPages
+from orders.api.parsers import Unread
 from orders.flow import waiting
-from orders.flow.batcher import accept
 from orders.stores import event_codec, order_view, retired, terms
 from routing import quotes
 from routing.catalogue import catalogue
@@ -39,8 +39,26 @@ def links_of(request: Request, order_id: str) -> dict[str, str]:
     return links(request.scheme or "http", request.get_host(), order_id)
 
 
-class Execute(APIView):
-    """Places orders.  Plain requests are served by orders/api/fast.py before they get here; both do the same."""
+class Placing(APIView):
+    """Places orders as `orders.api.placing` does; here what it leaves to content negotiation is answered alike."""
+
+    parser_classes = (Unread,)
+
+    def placed(self, request: Request, door: placing.Door) -> Response:
+        """Answer through a door.
+
+        Raises what the door raises.
+        """
+        refuse_unknown(request.query_params, ())
+        key = request.headers.get(shape.IDEMPOTENCY_KEY)
+        # An empty body is not parsed at all, and has become an object.
+        text: Any = request.data or b""
+        status, body = async_to_sync(door)(text, key, request.scheme or "http", request.get_host())
+        return Response(body, status=status)
+
+
+class Execute(Placing):
+    """Places an order."""
 
     @schema.execute_order
     def post(self, request: Request) -> Response:
@@ -50,13 +68,10 @@ class Execute(APIView):
         body it is refused.  The same JSON as the first message on a WebSocket to this address places the order and
         streams its events there.
         """
-        refuse_unknown(request.query_params, ())
-        asked = shape.parse(request.data, request.headers.get(shape.IDEMPOTENCY_KEY))
-        accepted = async_to_sync(accept)(asked)
-        return Response(acknowledgement(accepted, request.scheme or "http", request.get_host()), status=202)
+        return self.placed(request, placing.execute)
 
 
-class Batch(APIView):
+class Batch(Placing):
     """Places many orders at once."""
 
     @schema.execute_batch
@@ -66,9 +81,7 @@ class Batch(APIView):
         One that is refused does not touch the others.  To send a batch again after its answer was lost, give each
         order a `clientOrderId`: those that were accepted are answered as they stand.
         """
-        refuse_unknown(request.query_params, ())
-        asked = batch.orders_of(request.data, request.headers.get(shape.IDEMPOTENCY_KEY))
-        return Response(batch.place(asked, request.scheme or "http", request.get_host()))
+        return self.placed(request, placing.batch)
 
 
 class Orders(APIView):
@@ -117,7 +130,7 @@ class OneOrder(APIView):
         refuse_unknown(request.query_params, ())
         row = row_of(order_id)
         seq = conditions.seq_of(request.headers.get("If-Match"))
-        changes = shape.amendment(terms.order_of(row), request.data)
+        changes = requests.amendment(terms.order_of(row), request.data)
         refuse_impatient(row)
         waiting.amend(str(row.id), seq, changes)
         return standing(request, row_of(order_id))

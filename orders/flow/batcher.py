@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from contextvars import Context
 
 import structlog
-from django.db import DatabaseError
 
 from orders.flow import backlog, intake
 from orders.flow.backlog import Backlog
-from orders.flow.intake import Accepted, Conflict, NewOrder, Paused
+from orders.flow.intake import Accepted, NewOrder
 from orders.stores.threads import Late, OwnThread, one_per_loop
 from orders.telemetry.log_fields import named
 
@@ -36,65 +35,46 @@ class Overloaded(Exception):
     """The engine cannot accept the order in time; nothing was done."""
 
 
-Answer = Accepted | Conflict | Paused
-Verdict = Answer | Overloaded | DatabaseError
+Verdict = Accepted | Exception
+"""Conflict, Paused, Overloaded, Late and the database's errors are expected; any other exception is a defect."""
 
 
 class Batcher:
     """Collects orders on the event loop and writes them in groups on one thread."""
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[NewOrder, asyncio.Future[Answer]]] = []
+        self.waiting: list[tuple[NewOrder, asyncio.Future[Verdict]]] = []
         self.writer: asyncio.Task[None] | None = None
         self.thread = OwnThread("batcher")
         self.beside = OwnThread("beside the batcher")
         """Runs the reads that acceptance depends on, so that they never queue behind API reads."""
         self.backlog = Backlog(self.beside)
 
-    async def accept(self, asked: NewOrder) -> Accepted:
-        """Return once the order's row is committed.
+    async def accept(self, asked: Sequence[NewOrder]) -> list[Verdict]:
+        """Return each order's verdict once its row is committed or refused.
 
-        Raises Conflict, Paused, Overloaded, Late, or the database's error.
+        Of orders that share a client order id, the first decides what it names.
         """
-        answer = self.queue(asked)
+        answers = [self.queue(one) for one in asked]
         try:
             async with asyncio.timeout(ANSWER_S):
-                result = await answer
+                for answer in answers:
+                    await answer
         except TimeoutError:
-            raise unanswered() from None
-        if isinstance(result, Exception):
-            raise result
-        return result
+            pass
+        finally:
+            # Cancel what is unanswered, so that the writer skips clients that left or timed out.
+            for answer in answers:
+                answer.cancel()
+        return [unanswered() if answer.cancelled() else answer.result() for answer in answers]
 
-    async def accept_all(self, asked: Sequence[NewOrder]) -> list[Verdict]:
-        """Return each order's verdict once its row is committed or refused. Client order ids must be distinct."""
-        answers = [self.queued(one) for one in asked]
-        futures = [answer for answer in answers if isinstance(answer, asyncio.Future)]
-        if futures:
-            try:
-                await asyncio.wait(futures, timeout=ANSWER_S)
-            finally:
-                # Cancel what is unanswered, so that the writer skips clients that left or timed out.
-                for future in futures:
-                    future.cancel()
-        return [verdict(answer) if isinstance(answer, asyncio.Future) else answer for answer in answers]
-
-    def queued(self, asked: NewOrder) -> "asyncio.Future[Answer] | Overloaded":
-        """Queue an order for the next group; return Overloaded instead of raising it."""
-        try:
-            return self.queue(asked)
-        except Overloaded as reason:
-            return reason
-
-    def queue(self, asked: NewOrder) -> "asyncio.Future[Answer]":
-        """Queue an order for the next group.
-
-        Raises Overloaded.
-        """
+    def queue(self, asked: NewOrder) -> "asyncio.Future[Verdict]":
+        """Queue an order for the next group, or answer at once that it is one too many."""
+        answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         adds = backlog.adds(asked.order)
         if len(self.waiting) >= WAITING_MAX or (adds and self.backlog.is_full()):
-            raise Overloaded
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            answer.set_result(Overloaded())
+            return answer
         if adds:
             self.backlog.taken += 1
         self.waiting.append((asked, answer))
@@ -119,39 +99,20 @@ class Batcher:
         while 1 < size > len(self.waiting) and time.monotonic() < deadline:
             await asyncio.sleep(LINGER_S / 5)
 
-    async def write(self, group: list[tuple[NewOrder, asyncio.Future[Answer]]]) -> None:
+    async def write(self, group: list[tuple[NewOrder, asyncio.Future[Verdict]]]) -> None:
         """Write one group and answer each of its clients."""
         if not group:
             return
         orders = [asked for asked, _ in group]
         try:
-            answers: Sequence[Accepted | Exception] = await self.thread.run(ANSWER_S, intake.place, orders)
+            answers: Sequence[Verdict] = await self.thread.run(ANSWER_S, intake.place, orders)
             tell(orders, answers)
         except Exception as reason:
             # Report any error to every client: no client may wait for ever.
             answers = [reason] * len(group)
         for (_, future), answer in zip(group, answers, strict=True):
-            if future.done():
-                continue
-            if isinstance(answer, Exception) and not isinstance(answer, Conflict | Paused):
-                future.set_exception(answer)
-            else:
+            if not future.done():
                 future.set_result(answer)
-
-
-def verdict(answer: "asyncio.Future[Answer]") -> Verdict:
-    """Return an order's result.
-
-    Raises unexpected errors.
-    """
-    if answer.cancelled():
-        return unanswered()
-    reason = answer.exception()
-    if reason is None:
-        return answer.result()
-    if isinstance(reason, DatabaseError):
-        return reason
-    raise reason
 
 
 def unanswered() -> Late:
@@ -162,7 +123,7 @@ def unanswered() -> Late:
     return Late(f"no answer within {ANSWER_S:g} s")
 
 
-def tell(group: Sequence[NewOrder], answers: Sequence[Accepted | Exception]) -> None:
+def tell(group: Sequence[NewOrder], answers: Sequence[Verdict]) -> None:
     """Log a group in as few lines as possible: one line per order would cost more than accepting the order."""
     new = [
         one.order
@@ -178,13 +139,3 @@ def tell(group: Sequence[NewOrder], answers: Sequence[Accepted | Exception]) -> 
 @one_per_loop
 def batcher() -> Batcher:
     return Batcher()
-
-
-async def accept(asked: NewOrder) -> Accepted:
-    """Accept an order through this server's batcher. Synchronous callers wrap it in `async_to_sync`."""
-    return await batcher().accept(asked)
-
-
-async def accept_all(asked: Sequence[NewOrder]) -> list[Verdict]:
-    """Accept orders through this server's batcher, each with its own verdict."""
-    return await batcher().accept_all(asked)

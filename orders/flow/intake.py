@@ -23,7 +23,8 @@ from orders.flow.pauses import pauses
 from orders.flow.restoring import only_rests
 from orders.stores import event_codec, live, placing, retired, terms
 from orders.stores.placing import Placement
-from orders.stores.rows import fetch, recordset
+from orders.stores.retired import Standing
+from orders.stores.rows import fetch, fetch_as, recordset
 from orders.telemetry import metrics, traces
 from orders.telemetry.log_fields import about
 from routing import epochs
@@ -165,7 +166,8 @@ def write(asked: Sequence[NewOrder]) -> dict[str, datetime]:
                                         max_price numeric, time_in_force text, expires_at timestamptz, trigger jsonb,
                                         allow_unknown bool)
         -- In one order everywhere: two groups with the same client ids would otherwise wait for each other.
-        ORDER BY client_order_id, replay_of
+        -- Within a group, the order that was decoded first takes an id.
+        ORDER BY client_order_id, replay_of, id
         ON CONFLICT DO NOTHING
         RETURNING id::text, created_at
         """,
@@ -185,7 +187,8 @@ def as_row(asked: NewOrder) -> dict[str, Any]:
         "amount_in": order.amount_in,
         "slippage_bps": order.slippage_bps,
         "client_order_id": order.client_order_id,
-        "fingerprint": asked.fingerprint,
+        # What has no name is never repeated.
+        "fingerprint": asked.fingerprint if order.client_order_id or asked.replay_of else "",
         "replay_of": asked.replay_of,
     }
     if order.waits:
@@ -198,9 +201,10 @@ def standing(repeats: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
     """Answer the orders whose client order id, or replay, already has a row."""
     if not repeats:
         return {}
-    rows = fetch(
+    rows = fetch_as(
+        Standing,
         """
-        SELECT id::text, status, created_at, fingerprint, client_order_id, replay_of_id::text
+        SELECT id::text, status, created_at, fingerprint, client_order_id, replay_of_id::text AS replay_of
         FROM orders_order WHERE client_order_id = ANY(%s) OR replay_of_id = ANY(%s::uuid[])
         """,
         [one.order.client_order_id for one in repeats],
@@ -209,17 +213,16 @@ def standing(repeats: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
     if len(rows) < len(repeats):
         # Retired orders are searched last, so that an order retired between the two queries is found here.
         rows += retired.standing([one.order.client_order_id for one in repeats], [one.replay_of for one in repeats])
-    found = {(row[4], row[5]): row for row in rows}
+    found = {(row.client_order_id, row.replay_of): row for row in rows}
     named = {one.order.id: found.get((one.order.client_order_id, one.replay_of)) for one in repeats}
     return {one.order.id: verdict(one, row) for one in repeats if (row := named[one.order.id])}
 
 
-def verdict(asked: NewOrder, row: tuple[str, str, datetime, str, str, str]) -> Accepted | Conflict:
+def verdict(asked: NewOrder, row: Standing) -> Accepted | Conflict:
     """Distinguish a repeat from a conflict."""
-    order_id, status, created_at, fingerprint, *_ = row
-    if fingerprint != asked.fingerprint:
-        return Conflict(asked.order.client_order_id or "", order_id)
-    return Accepted(order_id, Status(status), created_at, repeat=True)
+    if row.fingerprint != asked.fingerprint:
+        return Conflict(asked.order.client_order_id or "", row.id)
+    return Accepted(row.id, Status(row.status), row.created_at, repeat=True)
 
 
 def announce(new: Sequence[tuple[NewOrder, datetime]]) -> None:

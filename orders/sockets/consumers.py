@@ -8,14 +8,14 @@ from urllib.parse import parse_qs
 
 import structlog
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.http import QueryDict
 
 from engine.cursor import Cursor
-from orders.api import serializers
+from orders.api import placing
 from orders.api.cursors import cursor
-from orders.api.errors import Invalid, body, describe
-from orders.api.parsers import loads
-from orders.flow.batcher import batcher
-from orders.flow.intake import NewOrder
+from orders.api.errors import Invalid, answer, body, describe
+from orders.api.filters import refuse_unknown
+from orders.api.serializers import IDEMPOTENCY_KEY
 from orders.sockets.tail import UnknownOrder, tail
 from orders.stores import event_codec
 from orders.stores.order_view import START, uuid_or_none
@@ -31,8 +31,6 @@ UNKNOWN = 4404
 CONFLICT = 4409
 CODES = {400: BAD_REQUEST, 409: CONFLICT, 503: UNAVAILABLE}
 """Close codes by the HTTP status of the same refusal."""
-PARSED_WITHIN_S = 5.0
-"""How long parsing an order may take, including loading the catalogue if that is needed first."""
 FIRST_MESSAGE_S = 30.0
 """How long a socket may be open without placing its order."""
 
@@ -144,20 +142,19 @@ class PlaceAndStream(EventStream):
         self.placing = True
         self.stop()
         try:
-            asked = await parse(text_data if text_data is not None else bytes_data or b"")
-            accepted = await batcher().accept(asked)
+            refuse_unknown(QueryDict(self.scope["query_string"]), ())
+            accepted = await placing.accepted(text_data if text_data is not None else bytes_data or b"", self.key)
         except Exception as reason:
-            await self.refuse_order(reason)
+            status, error = answer(reason)
+            await self.refuse(CODES.get(status, FAILED), error)
             return
         self.start(self.stream(accepted.order_id, START))
 
-    async def refuse_order(self, reason: Exception) -> None:
-        """Report why the order was not accepted, and close."""
-        answer = describe(reason)
-        if answer is None:
-            log.error("order not accepted", exc_info=reason)
-            answer = 500, body("internal", "the engine failed on this order; the log has the details")
-        await self.refuse(CODES.get(answer[0], FAILED), answer[1])
+    @property
+    def key(self) -> str | None:
+        """Return the Idempotency-Key of the handshake."""
+        found = [value for name, value in self.scope["headers"] if name == IDEMPOTENCY_KEY.lower().encode()]
+        return b",".join(found).decode("latin-1") if found else None
 
 
 class NoRoom(EventStream):
@@ -180,11 +177,3 @@ class NoSuchSocket(AsyncWebsocketConsumer):  # type: ignore[misc]
 
 TOO_MANY = body("overloaded", "more sockets are open than this server can keep; try again in a second")
 ONE_ORDER = body("one_order", "this socket has its order; open another for the next")
-
-
-async def parse(text: bytes | str) -> NewOrder:
-    """Parse an order as the HTTP API does.
-
-    Raises Invalid.
-    """
-    return await batcher().beside.run(PARSED_WITHIN_S, lambda: serializers.parse(loads(text)))

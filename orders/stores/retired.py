@@ -5,12 +5,13 @@ queries always finds it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from orders.models import ArchivedOrder, Attempt, DeadLetter, Order, OrderEvent
-from orders.stores.rows import fetch
+from orders.stores.rows import fetch, fetch_as
 
 
 def row(order_id: str | UUID) -> Order | None:
@@ -79,12 +80,25 @@ def taken(client_order_ids: Sequence[str | None], replays: Sequence[str | None])
     return {name for (name,) in rows}
 
 
-def standing(client_order_ids: Sequence[str | None], replays: Sequence[str | None]) -> list[tuple[Any, ...]]:
-    """Return matching retired orders: id, status, creation time, fingerprint, client order id, replayed order."""
-    return fetch(
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a repeated request is compared with: the order that has its client order id, or replays the same order."""
+
+    id: str
+    status: str
+    created_at: datetime
+    fingerprint: str
+    client_order_id: str | None
+    replay_of: str | None
+
+
+def standing(client_order_ids: Sequence[str | None], replays: Sequence[str | None]) -> list[Standing]:
+    """Return the retired orders with these client order ids, or that replay these orders."""
+    return fetch_as(
+        Standing,
         """
-        SELECT id::text, columns->>'status', (columns->>'created_at')::timestamptz, columns->>'fingerprint',
-               client_order_id, replay_of::text
+        SELECT id::text, columns->>'status' AS status, (columns->>'created_at')::timestamptz AS created_at,
+               columns->>'fingerprint' AS fingerprint, client_order_id, replay_of::text
         FROM orders_archivedorder WHERE client_order_id = ANY(%s) OR replay_of = ANY(%s::uuid[])
         """,
         list(client_order_ids),
@@ -94,7 +108,7 @@ def standing(client_order_ids: Sequence[str | None], replays: Sequence[str | Non
 
 def is_known(client_order_id: str, fingerprint: str) -> bool:
     """Tell whether a retired order has this client order id and the same fingerprint."""
-    return any(row[3] == fingerprint for row in standing([client_order_id], []))
+    return any(order.fingerprint == fingerprint for order in standing([client_order_id], []))
 
 
 def seqs(order_ids: Collection[UUID]) -> dict[UUID, set[int]]:

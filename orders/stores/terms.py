@@ -1,7 +1,7 @@
 """Write and read an order's terms in its row."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from engine import events
@@ -11,6 +11,9 @@ from engine.triggers import condition_from
 from orders import models
 from orders.stores.rows import fetch, recordset
 from routing.catalogue import catalogue
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 
 
 def as_columns(order: Order) -> dict[str, Any]:
@@ -49,8 +52,7 @@ def order_of(row: models.Order) -> Order:
 
 def epoch_ms(at: datetime) -> int:
     """Convert a time to epoch milliseconds, without float rounding."""
-    whole = at.astimezone(UTC)
-    return int(whole.replace(microsecond=0).timestamp()) * 1000 + whole.microsecond // 1000
+    return (at - EPOCH) // MILLISECOND
 
 
 SET = """

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from config.asgi import application
 from orders import models
+from orders.flow.batcher import batcher
+from orders.flow.intake import Accepted, NewOrder
 from orders.stores.threads import aside
 
 ORDER = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
@@ -38,6 +40,14 @@ async def post(body: Any, path: str = "/api/orders/execute", **headers: str) -> 
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     async with http() as client:
         return await client.post(path, content=content, headers={"content-type": "application/json"} | headers)
+
+
+async def accept(asked: NewOrder) -> Accepted:
+    """Have the batcher accept an order, or raise its verdict."""
+    (verdict,) = await batcher().accept([asked])
+    if isinstance(verdict, Exception):
+        raise verdict
+    return verdict
 
 
 async def get(path: str) -> httpx.Response:

@@ -13,7 +13,7 @@ from orders.flow.batcher import Overloaded, batcher
 from orders.stores import live
 from orders.stores.threads import aside
 from routing.store import StoreError, now_ms, redis
-from tests.orders.doors import ORDER, opened, post, until
+from tests.orders.doors import ORDER, accept, opened, post, until
 
 MOST = 5
 IOC = {"type": "limit", "limitPrice": "9999", "timeInForce": "ioc"}
@@ -45,7 +45,7 @@ def refusal(answer):
     return answer.status_code, answer.json()["error"]["code"], answer.headers["retry-after"]
 
 
-@pytest.mark.parametrize("header", [{}, {"idempotency-key": "k-1"}])
+@pytest.mark.parametrize("header", [{}, {"accept": "application/*"}])
 async def test_an_order_too_many_is_refused_on_the_short_way_and_on_the_long_one(full, header):
     assert refusal(await post(ORDER, **header)) == (503, "overloaded", "1")
     assert await aside(len, await aside(full.sql, "SELECT 1 FROM orders_order")) == MOST
@@ -181,5 +181,5 @@ def test_which_orders_add_to_it(bench):
 async def test_the_gates_own_limit_holds_for_orders_that_rest_as_well(few, monkeypatch):
     monkeypatch.setattr("orders.flow.batcher.WAITING_MAX", 0)
     with pytest.raises(Overloaded):
-        await batcher().accept(few.limit("150"))
+        await accept(few.limit("150"))
     assert redis().zcard(live.OPEN) == 0

@@ -15,7 +15,7 @@ from orders.flow import intake
 from orders.flow.batcher import Overloaded, batcher
 from orders.flow.intake import Accepted, Conflict
 from orders.stores.threads import Late, aside, one_per_loop
-from tests.orders.doors import ORDER, post, until
+from tests.orders.doors import ORDER, accept, post, until
 
 
 class Held:
@@ -41,22 +41,22 @@ def held(monkeypatch):
 
 async def test_a_client_is_answered_even_if_the_database_never_does(bench, held, monkeypatch):
     monkeypatch.setattr(module, "ANSWER_S", 0.1)
-    writing = asyncio.create_task(batcher().accept(bench.order()))
+    writing = asyncio.create_task(accept(bench.order()))
     await until(lambda: held.groups, "the first group is being written")
-    waiting = asyncio.create_task(batcher().accept(bench.order()))
+    waiting = asyncio.create_task(accept(bench.order()))
     for one in (writing, waiting):
         with pytest.raises(Late, match=r"0\.1 s"):
             await one
     held.go.set()
     monkeypatch.undo()
     # What becomes of the two is not known to their clients; the gate works on.
-    await batcher().accept(bench.order())
+    await accept(bench.order())
 
 
 async def test_orders_that_arrive_while_one_is_written_share_the_next_group(bench, held):
-    first = asyncio.create_task(batcher().accept(bench.order()))
+    first = asyncio.create_task(accept(bench.order()))
     await until(lambda: held.groups, "the first group is being written")
-    others = [asyncio.create_task(batcher().accept(bench.order())) for _ in range(20)]
+    others = [asyncio.create_task(accept(bench.order())) for _ in range(20)]
     await asyncio.sleep(0)
     held.go.set()
     accepted = await asyncio.gather(first, *others)
@@ -67,18 +67,18 @@ async def test_orders_that_arrive_while_one_is_written_share_the_next_group(benc
 
 async def test_no_group_is_larger_than_its_limit(bench, held, monkeypatch):
     monkeypatch.setattr(module, "GROUP_MAX", 8)
-    waiting = [asyncio.create_task(batcher().accept(bench.order())) for _ in range(20)]
+    waiting = [asyncio.create_task(accept(bench.order())) for _ in range(20)]
     held.go.set()
     await asyncio.gather(*waiting)
     assert sum(held.groups) == 20 and max(held.groups) == 8
 
 
 async def test_a_conflict_reaches_its_own_client_alone(bench, held):
-    first = asyncio.create_task(batcher().accept(bench.order(client_order_id="taken")))
+    first = asyncio.create_task(accept(bench.order(client_order_id="taken")))
     await until(lambda: held.groups, "the first group is being written")
-    same = asyncio.create_task(batcher().accept(bench.order(client_order_id="taken")))
-    other = asyncio.create_task(batcher().accept(bench.order(client_order_id="taken", amount=7)))
-    fine = asyncio.create_task(batcher().accept(bench.order()))
+    same = asyncio.create_task(accept(bench.order(client_order_id="taken")))
+    other = asyncio.create_task(accept(bench.order(client_order_id="taken", amount=7)))
+    fine = asyncio.create_task(accept(bench.order()))
     await asyncio.sleep(0)
     held.go.set()
     original = await first
@@ -90,9 +90,9 @@ async def test_a_conflict_reaches_its_own_client_alone(bench, held):
 
 
 async def test_a_client_that_leaves_while_it_waits_has_placed_no_order_and_harms_nobody(bench, held):
-    first = asyncio.create_task(batcher().accept(bench.order()))
+    first = asyncio.create_task(accept(bench.order()))
     await until(lambda: held.groups, "the first group is being written")
-    gone, stays = (asyncio.create_task(batcher().accept(bench.order())) for _ in range(2))
+    gone, stays = (asyncio.create_task(accept(bench.order())) for _ in range(2))
     await asyncio.sleep(0)
     gone.cancel()
     held.go.set()
@@ -102,7 +102,7 @@ async def test_a_client_that_leaves_while_it_waits_has_placed_no_order_and_harms
 
 
 async def test_a_client_that_leaves_while_its_order_is_written_harms_nobody(bench, held):
-    gone, stays = (asyncio.create_task(batcher().accept(bench.order())) for _ in range(2))
+    gone, stays = (asyncio.create_task(accept(bench.order())) for _ in range(2))
     await until(lambda: held.groups, "the group is being written")
     gone.cancel()
     held.go.set()
@@ -133,23 +133,23 @@ async def test_a_defect_in_a_group_is_answered_too_and_the_gate_works_on(bench, 
 
 
 async def test_a_writer_that_was_cancelled_is_replaced(bench, held):
-    lost = asyncio.create_task(batcher().accept(bench.order()))
+    lost = asyncio.create_task(accept(bench.order()))
     await until(lambda: held.groups, "the group is being written")
     batcher().writer.cancel()
     await asyncio.gather(batcher().writer, return_exceptions=True)
     held.go.set()
-    assert isinstance(await asyncio.wait_for(batcher().accept(bench.order()), 10), Accepted)
+    assert isinstance(await asyncio.wait_for(accept(bench.order()), 10), Accepted)
     lost.cancel()
 
 
 async def test_past_its_limit_the_gate_says_it_is_overloaded(bench, held, monkeypatch):
     monkeypatch.setattr(module, "WAITING_MAX", 3)
-    first = asyncio.create_task(batcher().accept(bench.order()))
+    first = asyncio.create_task(accept(bench.order()))
     await until(lambda: held.groups, "the first group is being written")
-    waiting = [asyncio.create_task(batcher().accept(bench.order())) for _ in range(3)]
+    waiting = [asyncio.create_task(accept(bench.order())) for _ in range(3)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
-        await batcher().accept(bench.order())
+        await accept(bench.order())
     answer = await post(ORDER)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
     held.go.set()

@@ -29,7 +29,7 @@ async def test_a_request_too_many_is_refused(monkeypatch):
 
     async def held(scope, receive, send):
         await go.wait()
-        await asgi.fast.respond(send, 200, {})
+        await asgi.http.respond(send, 200, {})
 
     monkeypatch.setattr(module, "REQUESTS_MAX", 2)
     monkeypatch.setattr(asgi, "django", held)

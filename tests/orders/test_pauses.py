@@ -8,7 +8,6 @@ from django.db import OperationalError
 from redis.exceptions import ConnectionError as StoreGone
 
 from engine.triggers import Condition, Kind
-from orders.api import fast
 from orders.flow import dead_letters, duties, intake, limits, recovery
 from orders.flow import pauses as pausing
 from orders.flow.intake import Accepted, Paused
@@ -42,10 +41,9 @@ async def test_the_short_way_in_refuses_a_paused_pair_with_the_operators_reason(
     assert not await Order.objects.aexists()
 
 
-async def test_the_documented_way_in_refuses_it_alike(bench, monkeypatch):
-    monkeypatch.setattr(fast, "recognise", lambda *_: None)
+async def test_the_documented_way_in_refuses_it_alike(bench):
     await aside(stop)
-    answer = await post(ORDER)
+    answer = await post(ORDER, accept="application/*")
     assert (answer.status_code, answer.json()["error"]) == (503, REFUSED)
 
 

@@ -1,6 +1,8 @@
-"""The short way in takes nothing the documented one would refuse, and understands it alike."""
+"""What is decoded on the event loop is what the serializer accepts, and is understood alike."""
 
+import asyncio
 import json
+import threading
 from dataclasses import replace
 from decimal import Decimal
 
@@ -11,12 +13,15 @@ from hypothesis import strategies as st
 from config import asgi
 from engine.quotes import Pair
 from orders import models
-from orders.api import fast, parsers, serializers
+from orders.api import decoder as module
+from orders.api import parsers, requests, serializers
+from orders.api.decoder import decoder, plain
 from orders.api.errors import Invalid
+from orders.api.http import respond
 from orders.stores.threads import aside
 from routing.catalogue import Catalogue
 from tests.orders.bench import TOKENS
-from tests.orders.doors import ORDER, http
+from tests.orders.doors import ORDER, http, post
 
 SOL_USDC = Pair(TOKENS["SOL"], TOKENS["USDC"], Decimal("0.01"))
 JUP_USDC = Pair(TOKENS["JUP"], TOKENS["USDC"])
@@ -34,23 +39,33 @@ LIMIT_ORDER = ORDER | {"type": "limit", "limitPrice": "155.2"}
 @pytest.fixture
 def known(monkeypatch):
     """A catalogue without a database."""
-    monkeypatch.setattr(serializers, "catalogue", lambda: KNOWN)
+    for owner in (serializers, requests):
+        monkeypatch.setattr(owner, "catalogue", lambda: KNOWN)
 
 
 def documented(body):
-    """Read a body the documented way; None when it is refused."""
+    """Read a body by the serializer; None when it is refused."""
     try:
-        return serializers.parse(parsers.loads(body))
+        return requests.parse(parsers.loads(body))
+    except Invalid:
+        return None
+
+
+def at_once(body):
+    """Read a body on the event loop; None when it is refused or left to the serializer."""
+    try:
+        return plain(parsers.loads(body), None, KNOWN)
     except Invalid:
         return None
 
 
 def agrees(body):
-    """Hold the two ways in together for one body; tell whether the short one took it."""
-    short = fast.recognise(body, KNOWN)
+    """Hold the two together for one body; tell whether it is an order."""
+    short, long = at_once(body), documented(body)
     if short is None:
+        # Only an order with an expiry is left to the serializer.
+        assert long is None or long.order.expires_at, body
         return False
-    long = documented(body)
     assert long is not None, body
     assert replace(long.order, id="") == replace(short.order, id="")
     assert repr(long.order.limit_price) == repr(short.order.limit_price)
@@ -151,7 +166,7 @@ def bodies(draw):
     body=b'{"type":"market","tokenIn":"SOL","tokenOut":"USDC","amount":"1.5","clientOrderId":"","clientOrderId":"a"}'
 )
 @example(body=b'{"type":"market","tokenIn":"SOL","tokenOut":"USDC","amount":' + b"[" * 5000 + b"]" * 5000 + b"}")
-def test_whatever_the_short_way_takes_the_documented_way_reads_alike(known, body):
+def test_the_event_loop_takes_what_the_serializer_takes_and_reads_it_alike(known, body):
     agrees(body)
 
 
@@ -160,7 +175,7 @@ def test_whatever_the_short_way_takes_the_documented_way_reads_alike(known, body
     [{}, {"amount": 1.5}, {"amount": 2}, {"slippageBps": 0}, {"clientOrderId": "a:1"}, {"tokenIn": TOKENS["SOL"].mint}],
 )
 @pytest.mark.parametrize("indent", [None, 2])
-def test_ordinary_bodies_take_the_short_way(known, extra, indent):
+def test_ordinary_bodies_are_read_on_the_event_loop(known, extra, indent):
     body = json.dumps(ORDER | {"slippageBps": 100, "clientOrderId": "mine"} | extra, indent=indent).encode()
     assert agrees(body)
     assert agrees(json.dumps(ORDER | extra).encode())
@@ -179,7 +194,7 @@ def test_ordinary_bodies_take_the_short_way(known, extra, indent):
     ],
 )
 @pytest.mark.parametrize("indent", [None, 2])
-def test_ordinary_limit_orders_take_the_short_way(known, extra, indent):
+def test_ordinary_limit_orders_are_read_on_the_event_loop(known, extra, indent):
     body = json.dumps(LIMIT_ORDER | extra, indent=indent).encode()
     assert agrees(body)
     assert agrees(json.dumps(dict(reversed((LIMIT_ORDER | extra).items()))).encode())
@@ -189,10 +204,8 @@ def test_ordinary_limit_orders_take_the_short_way(known, extra, indent):
     "body",
     [
         VALID[:-1] + b',"amount":"1.5"}',
-        VALID[:-1] + b',"slippageBps":50.0}',
         VALID[:-1] + b',"slippageBps":1,"slippageBps":1}',
         VALID[:-1] + b',"clientOrderId":"a","clientOrderId":"a"}',
-        VALID.replace(b"SOL", b"\\u0053OL"),
         VALID.replace(b'"1.5"', b"+1.5"),
         VALID.replace(b"SOL", b"JUP"),
         b"\xef\xbb\xbf" + VALID,
@@ -204,9 +217,7 @@ def test_ordinary_limit_orders_take_the_short_way(known, extra, indent):
         LIMIT[:-1] + b',"limitPrice":155.2}',
         LIMIT[:-1] + b',"type":"limit"}',
         LIMIT[:-1] + b',"timeInForce":"gtc","timeInForce":"gtc"}',
-        LIMIT[:-1] + b',"timeInForce":"ioc"}',
         LIMIT[:-1] + b',"expiresAt":"2026-11-22T12:00:00Z"}',
-        LIMIT.replace(b"limitPrice", b"limit\\u0050rice"),
         LIMIT.replace(b"155.2", b"155.205"),
         LIMIT.replace(b"155.2", b"0"),
         LIMIT.replace(b"155.2", b"90071992547409.92"),
@@ -215,17 +226,48 @@ def test_ordinary_limit_orders_take_the_short_way(known, extra, indent):
         LIMIT.replace(b"limit", b"sniper", 1),
     ],
 )
-def test_unusual_bodies_are_left_to_the_documented_way(known, body):
-    assert fast.recognise(body, KNOWN) is None
+def test_what_is_wrong_or_has_an_expiry_is_left_to_the_serializer(known, body):
+    assert at_once(body) is None
 
 
-async def through(short, body, headers, monkeypatch):
+@pytest.mark.parametrize(
+    "body",
+    [
+        VALID[:-1] + b',"slippageBps":50.0}',
+        VALID.replace(b"SOL", b"\\u0053OL"),
+        LIMIT[:-1] + b',"timeInForce":"ioc"}',
+        LIMIT.replace(b"limitPrice", b"limit\\u0050rice"),
+        VALID.replace(b"market", b"sniper")[:-1] + b',"trigger":{"kind":"launch"},"maxPrice":"2.50"}',
+    ],
+)
+def test_rare_spellings_and_types_are_read_on_the_event_loop_too(known, body):
+    assert agrees(body)
+
+
+async def test_a_thread_that_has_too_much_to_read_takes_no_more_and_says_so(bench, monkeypatch):
+    unusual = VALID[:-1] + b',"note":"x"}'
+    monkeypatch.setattr(module, "WAITING_MAX", len(unusual))
+    answers = await asyncio.gather(*(post(unusual) for _ in range(3)))
+    assert sorted(answer.status_code for answer in answers) == [400, 503, 503]
+    assert {answer.headers.get("retry-after") for answer in answers} == {None, "1"}
+    assert decoder.waiting == 0
+    assert (await post(unusual)).status_code == 400
+
+
+async def test_a_long_text_is_not_read_on_the_event_loop(bench, monkeypatch):
+    on = []
+    real = module.loads
+    monkeypatch.setattr(module, "loads", lambda text: on.append(threading.current_thread()) or real(text))
+    assert (await post(b" " * module.AT_ONCE_MAX + VALID)).status_code == 202
+    assert (await post(VALID)).status_code == 202
+    assert [thread is threading.main_thread() for thread in on] == [False, True]
+
+
+async def through(short, body, headers):
     """Post by one of the two ways."""
-    with monkeypatch.context() as patched:
-        if not short:
-            patched.setattr(fast, "recognise", lambda *_: None)
-        async with http() as client:
-            return await client.post("/api/orders/execute", content=body, headers=headers)
+    async with http() as client:
+        told = headers if short else headers | {"accept": "application/*"}
+        return await client.post("/api/orders/execute", content=body, headers=told)
 
 
 SAMPLES = [
@@ -251,12 +293,12 @@ SAMPLES = [
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8000", "127.0.0.1", "evil.example", "localhost:x", "[::1]:80"]
 )
-async def test_both_ways_answer_alike(bench, monkeypatch, host):
+async def test_both_ways_answer_alike(bench, host):
     headers = {"content-type": "application/json; charset=utf-8", "host": host}
-    await through(True, json.dumps(SAMPLES[2]).encode(), headers, monkeypatch)
+    await through(True, json.dumps(SAMPLES[2]).encode(), headers)
     for sample in SAMPLES:
         body = json.dumps(sample).encode()
-        short, long = [await through(way, body, headers, monkeypatch) for way in (True, False)]
+        short, long = [await through(way, body, headers) for way in (True, False)]
         assert short.status_code == long.status_code
         assert without_identity(short) == without_identity(long)
 
@@ -275,7 +317,7 @@ def without_identity(answer):
     [
         ([("content-type", "application/json")], True),
         ([("content-type", "Application/JSON; charset=utf-8")], True),
-        ([("content-type", "application/json"), ("idempotency-key", "k")], False),
+        ([("content-type", "application/json"), ("idempotency-key", "k")], True),
         ([("content-type", "application/json"), ("content-type", "application/json")], False),
         ([("content-type", "application/json"), ("host", "127.0.0.1")], False),
         ([("content-type", "text/plain")], False),
@@ -289,9 +331,9 @@ async def test_only_plain_headers_take_the_short_way(bench, monkeypatch, headers
 
     async def otherwise(scope, receive, send):
         handed_on.append(await receive())
-        await fast.respond(send, 204, None)
+        await respond(send, 204, None)
 
-    monkeypatch.setattr(asgi.execute, "otherwise", otherwise)
+    monkeypatch.setattr(asgi.placing, "otherwise", otherwise)
     async with http() as client:
         await client.post("/api/orders/execute", content=VALID, headers=[("host", "localhost"), *headers])
     assert [message["body"] for message in handed_on] == ([] if short else [VALID])

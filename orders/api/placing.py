@@ -1,0 +1,155 @@
+"""The one way in: every door that places orders calls `accepted`, or `execute` and `batch` with the answer's wording.
+
+Django's handler alone costs more than accepting an order.  So requests with ordinary headers are answered here, right
+or wrong; those that need Django's content negotiation go on to the documented views, which call the same functions.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+from orders.api.decoder import Given, Split, decoder, one
+from orders.api.errors import FIELDS_MAX, Field, Invalid, describe, shown
+from orders.api.http import Application, Receive, Scope, Send, refuse, respond
+from orders.api.links import acknowledgement
+from orders.api.serializers import BATCH, IDEMPOTENCY_KEY, ORDERS_MAX
+from orders.flow.batcher import Verdict, batcher
+from orders.flow.intake import Accepted, NewOrder
+
+Answer = tuple[int, dict[str, Any]]
+"""Status and body."""
+Door = Callable[[bytes, str | None, str, str], Awaitable[Answer]]
+"""Answers a body, an Idempotency-Key, and the scheme and host for the links."""
+
+
+async def placed(text: bytes | str, key: str | None, split: Split) -> Sequence[Verdict]:
+    """Place the orders of a request; return what became of each, in their sequence.
+
+    Raises what refuses the request as a whole.
+    """
+    decoded = await decoder.decode(text, key, split)
+    verdicts = iter(await batcher().accept([asked for asked in decoded if isinstance(asked, NewOrder)]))
+    return [next(verdicts) if isinstance(asked, NewOrder) else asked for asked in decoded]
+
+
+async def accepted(text: bytes | str, key: str | None = None) -> Accepted:
+    """Place one order.
+
+    Raises what keeps it out, as `orders.api.errors.answer` words it.
+    """
+    (outcome,) = await placed(text, key, one)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+async def execute(text: bytes, key: str | None, scheme: str, host: str) -> Answer:
+    """Place one order and say where it is."""
+    return 202, acknowledgement(await accepted(text, key), scheme, host)
+
+
+async def batch(text: bytes, key: str | None, scheme: str, host: str) -> Answer:
+    """Place many orders, each with its own verdict.
+
+    Raises what keeps all of them out for now, so that it is answered as for one: with the time to try again.
+    """
+    outcomes = await placed(text, key, many)
+    results = [verdict(outcome, scheme, host) for outcome in outcomes]
+    if isinstance(outcomes[0], Exception) and all(result["status"] == 503 for result in results):
+        raise outcomes[0]
+    count = sum(result["status"] == 202 for result in results)
+    return 200, {"results": results, "accepted": count, "refused": len(results) - count}
+
+
+def many(data: Any, key: str | None) -> Sequence[Given]:
+    """Find the orders of a batch.
+
+    Raises Invalid.
+    """
+    if not isinstance(data, Mapping):
+        raise Invalid("the body must be a JSON object")
+    wrong = [Field(shown(n) or "", shown(data[n]), "is not a field of a batch", "only orders") for n in data]
+    wrong = [field for field in wrong if field.field != "orders"]
+    if key is not None:
+        message = "does not apply to a batch"
+        wrong.append(Field(IDEMPOTENCY_KEY, shown(key), message, "a clientOrderId in each order"))
+    orders = data.get("orders")
+    if not isinstance(orders, list) or not 1 <= len(orders) <= ORDERS_MAX:
+        message = f"must be {BATCH}" if "orders" in data else "is missing"
+        wrong.append(Field("orders", shown(orders), message, BATCH))
+    if wrong:
+        raise Invalid("; ".join(f"{field.field} {field.message}" for field in wrong[:FIELDS_MAX]), wrong)
+    return [(order, None) for order in orders or ()]
+
+
+def verdict(outcome: Verdict, scheme: str, host: str) -> dict[str, Any]:
+    """Word what became of one order as it would be answered alone.
+
+    Raises a defect: the client cannot know what became of any.
+    """
+    if isinstance(outcome, Accepted):
+        return {"status": 202, "order": acknowledgement(outcome, scheme, host)}
+    expected = describe(outcome)
+    if expected is None:
+        raise outcome
+    status, error = expected
+    return {"status": status, **error}
+
+
+DOORS: dict[str, Door] = {"/api/orders/execute": execute, "/api/orders/batch": batch}
+
+ORDINARY = frozenset({b"host", b"content-type", b"accept", b"idempotency-key"})
+"""Headers of an ordinary request that matter here; each at most once."""
+ANY_ANSWER = frozenset({b"", b"*/*", b"application/json", b"application/json, text/plain, */*"})
+"""What clients that take JSON put into Accept; whether anything else allows it, Django knows."""
+TELLING = ORDINARY | {b"content-encoding"}
+"""Headers that change what a request means."""
+
+
+class Placing:
+    """ASGI application for POST to DOORS; `otherwise` serves requests with unusual headers."""
+
+    def __init__(self, otherwise: Application) -> None:
+        self.otherwise = otherwise
+
+    async def __call__(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Answer a request whose body has been read, or hand everything on; `receive` yields the body again."""
+        found = ordinary(scope)
+        if found is None:
+            await self.otherwise(scope, receive, send)
+            return
+        host, key = found
+        try:
+            answer = await DOORS[scope["path"]](body, key, scope["scheme"], host)
+        except Exception as reason:
+            await refuse(send, reason)
+            return
+        await respond(send, *answer)
+
+
+def ordinary(scope: Scope) -> tuple[str, str | None] | None:
+    """Return Host and Idempotency-Key of a request with a JSON body and nothing unusual about it, else None."""
+    if scope["query_string"]:
+        return None
+    found: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in TELLING:
+            if name in found or name not in ORDINARY:
+                return None
+            found[name] = value
+    as_json = found.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"application/json"
+    plain = as_json and found.get(b"accept", b"") in ANY_ANSWER
+    host, key = found.get(b"host", b"").decode("latin-1"), found.get(b"idempotency-key")
+    if not (plain and host and allowed(host, tuple(settings.ALLOWED_HOSTS))):
+        return None
+    return host, None if key is None else key.decode("latin-1")
+
+
+@lru_cache(maxsize=256)
+def allowed(host: str, hosts: tuple[str, ...]) -> bool:
+    """Tell whether the engine answers to this host, by Django's own rule."""
+    domain, _ = split_domain_port(host)
+    return bool(domain) and validate_host(domain, hosts)
