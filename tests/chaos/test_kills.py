@@ -27,39 +27,47 @@ OUTAGE_S = 90.0
 BODY = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
 
 
+@pytest.fixture(scope="module")
+def engine():
+    with system(QUICK) as running:
+        quoted(running)
+        yield running
+
+
+@pytest.fixture
+def before(engine) -> int:
+    """Count the orders of the tests before, which have all ended."""
+    with engine.postgres() as db:
+        return db.execute("SELECT count(*) FROM orders_order").fetchone()[0]
+
+
 def kill(engine: System, name: str) -> None:
     """Kill a process; it may not have been started again yet."""
     with suppress(ProcessLookupError):
         engine.kill(name)
 
 
-def test_the_order_worker_killed_amid_500_orders_loses_none_and_settles_none_twice():
-    with system(QUICK) as engine:
-        quoted(engine)
-        with amid(engine, partial(kill, engine, "order")):
-            asyncio.run(post_all(engine.url, 500, 32))
-        nothing_lost_or_doubled(engine, 500)
+def test_the_order_worker_killed_amid_500_orders_loses_none_and_settles_none_twice(engine, before):
+    with amid(engine, partial(kill, engine, "order")):
+        asyncio.run(post_all(engine.url, 500, 32))
+    nothing_lost_or_doubled(engine, before + 500)
 
 
-def test_redis_emptied_under_load_loses_no_order_and_settles_none_twice():
-    with system(QUICK) as engine:
-        quoted(engine)
-        with amid(engine, *[lambda: engine.redis().flushall()] * 3, apart_s=0.25):
-            asyncio.run(post_all(engine.url, 1_000, 16))
-        nothing_lost_or_doubled(engine, 1_000)
+def test_redis_emptied_under_load_loses_no_order_and_settles_none_twice(engine, before):
+    with amid(engine, *[lambda: engine.redis().flushall()] * 3, apart_s=0.25):
+        asyncio.run(post_all(engine.url, 1_000, 16))
+    nothing_lost_or_doubled(engine, before + 1_000)
 
 
 @pytest.mark.parametrize("victim", ["valkey", "postgres"])
-def test_a_store_killed_under_load_loses_no_accepted_order(victim):
-    with system(QUICK) as engine:
-        quoted(engine)
-        with amid(engine, partial(kill, engine, victim)):
-            accepted = post_through_an_outage(engine, 300)
-        eventually(lambda: is_up(engine), 30, "the engine answers again")
-        with engine.postgres() as db:
-            known = {str(row[0]) for row in db.execute("SELECT id FROM orders_order").fetchall()}
-        assert accepted <= known
-        nothing_lost_or_doubled(engine, len(known))
+def test_a_store_killed_under_load_loses_no_accepted_order(engine, victim):
+    with amid(engine, partial(kill, engine, victim)):
+        accepted = post_through_an_outage(engine, 300)
+    eventually(lambda: is_up(engine), 30, "the engine answers again")
+    with engine.postgres() as db:
+        known = {str(row[0]) for row in db.execute("SELECT id FROM orders_order").fetchall()}
+    assert accepted <= known
+    nothing_lost_or_doubled(engine, len(known))
 
 
 def is_up(engine: System) -> bool:
@@ -88,10 +96,8 @@ def post_through_an_outage(engine: System, count: int) -> set[str]:
     return accepted
 
 
-def test_every_process_killed_in_turn_under_load_loses_nothing():
+def test_every_process_killed_in_turn_under_load_loses_nothing(engine, before):
     victims = ("dbsync", "order", "stream", "beat", "dlq", "order")
-    with system(QUICK) as engine:
-        quoted(engine)
-        with amid(engine, *(partial(kill, engine, name) for name in victims), apart_s=0.5):
-            asyncio.run(post_all(engine.url, 3_000, 16))
-        nothing_lost_or_doubled(engine, 3_000)
+    with amid(engine, *(partial(kill, engine, name) for name in victims), apart_s=0.5):
+        asyncio.run(post_all(engine.url, 3_000, 16))
+    nothing_lost_or_doubled(engine, before + 3_000)

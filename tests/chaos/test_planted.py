@@ -126,6 +126,7 @@ def test_the_command_says_what_found_each_and_fails_for_one_that_nothing_found(
 
 
 @pytest.mark.system
+@pytest.mark.long
 def test_a_short_run_finds_a_sweep_that_was_forgotten(tmp_path):
     report = tmp_path / "report.json"
     asked = ["--plant", "sweep_forgotten", "--minutes", "0.2", "--rate", "20", "--calm", "15", "--json", str(report)]

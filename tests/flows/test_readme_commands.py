@@ -48,7 +48,7 @@ HOW = {
     "python3 manage.py test": (".ci/run", "manage.py test"),
     "python3 manage.py test -m long": ("pyproject.toml", "not long"),
     "python3 manage.py test tests/chaos": (".ci/run", "manage.py test"),
-    "python3 manage.py test tests/orders/test_replayed_book.py": (".ci/run", "manage.py test"),
+    "python3 manage.py test -m long tests/orders/test_replayed_book.py": ("pyproject.toml", "not long"),
     "python3 manage.py test --version": (".ci/run", "manage.py test"),
     "TEST_BROKER=rabbitmq python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_BROKER"'),
     "TEST_REDIS=redis python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_REDIS"'),

@@ -33,23 +33,19 @@ TOKENS = {
     "JUP": Token("JUP", "JUPyiwrYJFskUPiHa7hkeR8VUtAeFoSYbKedZNsDvCN", 6),
 }
 TICKS = {"SOL-USDC": Decimal("0.01"), "USDC-SOL": Decimal("0.0000001"), "JUP-USDC": Decimal("0.00001")}
-PAIRS = tuple(TICKS)
 STAGES = ["pending", "routing", "building", "submitted", "confirmed"]
 
 
 def seed_catalogue() -> None:
-    """Put tokens and pairs where a flushed database has none."""
-    rows = {
-        name: routing_models.Token.objects.get_or_create(
-            mint=t.mint, defaults={"symbol": t.symbol, "decimals": t.decimals}
-        )[0]
-        for name, t in TOKENS.items()
-    }
-    for name in PAIRS:
-        sold, bought = name.split("-")
-        routing_models.Pair.objects.get_or_create(
-            token_in=rows[sold], token_out=rows[bought], defaults={"tick": TICKS[name]}
-        )
+    """Put tokens and pairs where an emptied database has none."""
+    token, pair = routing_models.Token, routing_models.Pair
+    tokens = [token(mint=t.mint, symbol=t.symbol, decimals=t.decimals) for t in TOKENS.values()]
+    token.objects.bulk_create(tokens, ignore_conflicts=True)
+    named = [(name.split("-"), tick) for name, tick in TICKS.items()]
+    pair.objects.bulk_create(
+        [pair(token_in_id=TOKENS[i].mint, token_out_id=TOKENS[o].mint, tick=tick) for (i, o), tick in named],
+        ignore_conflicts=True,
+    )
     catalogue.forget()
 
 
