@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,13 @@ def test_a_history_without_its_beginning_is_judged_all_the_same():
     world = clean()
     del world.events[AMENDED][0], world.read_events[AMENDED][0]
     assert "rows_gap" in judge(world).counts
+
+
+@pytest.mark.parametrize("seconds", [1, -1])
+def test_an_order_that_expires_while_everything_is_read_may_be_known_as_resting_to_some_readers(seconds):
+    world = clean()
+    last = world.events[EXPIRED][-1]
+    world.calm_over = datetime.fromisoformat(last["at"]).timestamp() - seconds
+    del world.read_events[EXPIRED][-1]
+    found = judge(world).counts
+    assert ("rest_differs_rows" in found, "story_differs_events" in found) == (seconds < 0, seconds < 0)

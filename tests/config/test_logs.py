@@ -64,7 +64,7 @@ def test_a_task_binds_its_id_to_its_lines():
     seen = []
     app = Celery("probe", set_as_current=False)
 
-    @app.task(base=EngineTask, bind=True, name="order.probe")
+    @app.task(base=EngineTask, shared=False, bind=True, name="order.probe")
     def probe(self):
         seen.append((self.request.id, structlog.contextvars.get_contextvars()))
 
@@ -76,7 +76,7 @@ def test_a_task_binds_its_id_to_its_lines():
 def test_a_task_on_one_order_binds_that_orders_id_and_says_which_orders_it_takes_up():
     app = Celery("probe", set_as_current=False)
 
-    @app.task(base=EngineTask, bind=True, name="order.look")
+    @app.task(base=EngineTask, shared=False, bind=True, name="order.look")
     def look(self, order_ids):
         structlog.get_logger("probe").info("looking")
 

@@ -14,10 +14,16 @@ def check(world: World, verdict: Verdict) -> None:
             verdict.add("unread", order_id, "GET was not answered 200")
     for order_id, order in world.read_orders.items():
         events = world.read_events.get(order_id)
-        if events:
+        if events and not expired_between(world, order, events):
             against_last(order, normal(events[-1]), verdict)
         if events and begins_well(events):
             against_terms(order, events, verdict)
+
+
+def expired_between(world: World, order: Json, events: list[Json]) -> bool:
+    """Tell whether an order's time was over after its events were read, and before it was."""
+    at = datetime.fromisoformat(order["updatedAt"]).timestamp()
+    return order["status"] == "expired" != events[-1]["status"] and at > world.calm_over
 
 
 def against_last(order: Json, last: Json, verdict: Verdict) -> None:

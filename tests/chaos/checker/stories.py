@@ -1,6 +1,8 @@
 """Every client's story of an order: complete, gapless, and equal to what can be read afterwards."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tests.chaos.checker.verdict import Verdict
 from tests.chaos.checker.world import FINAL, Json, Told, World, normal
@@ -83,20 +85,33 @@ def check(world: World, verdict: Verdict) -> None:
 def against_reading(world: World, follower: str, order_id: str, story: Story, verdict: Verdict) -> None:
     """Compare a story with the order's events as REST tells them, or else as the rows have them."""
     row = world.rows.get(order_id)
-    if row and row.status in FINAL and not story.ended:
+    if row and row.status in FINAL and not story.ended and not expired_while_read(world, world.events.get(order_id)):
         last = story.events[-1]["status"] if story.events else "nothing"
         verdict.add("story_unended", order_id, f"{follower}: ends with {last}, the order is {row.status}")
         return
     if row and any(end["status"] != row.status for end in story.ends):
         ends = [end["status"] for end in story.ends]
         verdict.add("story_end_overturned", order_id, f"{follower}: was told {ends}, the order is {row.status}")
-    true = [normal(event) for event in world.read_events.get(order_id) or world.events.get(order_id, [])]
-    if true and story.events != true:
-        kind, says = difference(story.events, true)
+    events = world.read_events.get(order_id) or world.events.get(order_id, [])
+    true = [normal(event) for event in before_reading(world, events)]
+    heard = before_reading(world, story.events)
+    if true and heard != true:
+        kind, says = difference(heard, true)
         verdict.add(kind, order_id, f"{follower}: {says}")
 
 
-def difference(story: list[Json], true: list[Json]) -> tuple[str, str]:
+def expired_while_read(world: World, events: Sequence[Json] | None) -> bool:
+    """Tell whether an order's time was over while everything was read: some readers came before its end, some after."""
+    last = events[-1] if events else {"status": ""}
+    return last["status"] == "expired" and datetime.fromisoformat(last["at"]).timestamp() > world.calm_over
+
+
+def before_reading(world: World, events: Sequence[Json]) -> Sequence[Json]:
+    """Leave out an end that not every reader could know."""
+    return events[:-1] if expired_while_read(world, events) else events
+
+
+def difference(story: Sequence[Json], true: Sequence[Json]) -> tuple[str, str]:
     """Say in what two tellings of an order differ first, and how badly."""
     told, known = [[event["status"] for event in events] for events in (story, true)]
     if told != known:
@@ -113,7 +128,8 @@ def readings(world: World, verdict: Verdict) -> None:
     for row in world.rows.values():
         events = world.events.get(row.id, [])
         read = world.read_events.get(row.id)
-        if read is not None and row.status in FINAL and [*map(normal, read)] != [*map(normal, events)]:
+        known, said = ([*map(normal, before_reading(world, told))] for told in (events, read or []))
+        if read is not None and row.status in FINAL and said != known:
             told, held = [[event["status"] for event in known] for known in (read, events)]
             verdict.add("rest_differs_rows", row.id, f"REST tells {told}, the rows hold {held}")
         seqs = [event["seq"] for event in events]
