@@ -158,8 +158,20 @@ def repair(order_ids: Sequence[str]) -> int:
     restored = restoring.restore(missing, "missing from Redis") | restoring.restore(astray, "has an attempt on its way")
     if landed:
         dispatch.send(dispatch.EXECUTE, landed)
-    rearchive([order_id for order_id, one in here.items() if one.status in FINAL])
+    finished = [order_id for order_id, one in here.items() if one.status in FINAL]
+    restored |= restoring.restore(superseded(finished), "ended in an epoch that is over")
+    rearchive([order_id for order_id in finished if order_id not in restored])
     return len(restored)
+
+
+def superseded(finished: Sequence[str]) -> list[str]:
+    """Return the finished orders whose end Postgres will never take: its row is of a later epoch.
+
+    They moved on just while their last events were told anew.
+    """
+    last = live.last_events(finished)
+    rows = models.Order.objects.filter(pk__in=finished).values_list("pk", "epoch") if finished else ()
+    return [str(pk) for pk, epoch in rows if str(pk) in last and last[str(pk)]["epoch"] < epoch]
 
 
 def rearchive(finished: Sequence[str]) -> None:

@@ -191,8 +191,8 @@ def revisit(order_ids: Sequence[str]) -> None:
     """Resume submitted orders that are not settled: conclude decided attempts, watch open ones."""
     submitted = {i: one for i, one in live.statuses(order_ids).items() if one.status is Status.SUBMITTED}
     unnamed = [order_id for order_id, one in submitted.items() if not one.tx]
-    named = {one.order_id: one.signature for one in attempts.holding(unnamed)} if unnamed else {}
     # Orders submitted by the previous engine version, which did not store the transaction in the live state.
+    named = attempts.last_sent(unnamed)
     live.name_transactions(named)
     found = chain_results.by_signature([*named.values(), *(one.tx for one in submitted.values() if one.tx)])
     conclude([attempt for attempt in found if attempt.state not in attempts.OPEN])

@@ -210,6 +210,20 @@ def holding(order_ids: Sequence[str]) -> list[Held]:
     return [Held(order_id, signature, AttemptState(state)) for order_id, signature, state in rows]
 
 
+def last_sent(order_ids: Sequence[str]) -> dict[str, str]:
+    """Return the signature of each order's last attempt, whatever has become of it, unless it was never sent."""
+    if not order_ids:
+        return {}
+    rows = fetch(
+        """
+        SELECT DISTINCT ON (order_id) order_id::text, signature FROM orders_attempt
+        WHERE order_id = ANY(%s::uuid[]) AND state NOT IN ('prepared', 'withdrawn') ORDER BY order_id, number DESC
+        """,
+        list(order_ids),
+    )
+    return dict(rows)
+
+
 OF_MOVING_ORDERS = f"""
     SELECT t.* FROM (SELECT id FROM orders_order WHERE {MOVING_SQL}) o, LATERAL (
         SELECT id, order_id, signature, raw, state, sent_at FROM orders_attempt t

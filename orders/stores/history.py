@@ -35,7 +35,8 @@ def merged(row: models.Order, told: Iterable[models.OrderEvent], attempts: Itera
     epoch.
     """
     rows = [as_wire(event) for event in told]
-    known = [*rows, *(event for attempt in attempts for event in remembered(row, attempt))]
+    # Rows last: they hold what was told, also where an earlier version's attempt implies another time.
+    known = [*(event for attempt in attempts for event in remembered(row, attempt)), *rows]
     if not any(event["seq"] == 1 for event in rows):
         known.append(first_event(row, known))
     by_epoch: dict[int, dict[int, Event]] = defaultdict(dict)

@@ -165,3 +165,20 @@ def prepared(order, told=()):
         str(order.pk), 2, "METEORA", f"second of {order.pk}", b"", last_valid_height=1_000, expected_out=2,
         minimum_out=1, fee_bps=20, amount_in=1, limit_price=None, terms_seq=1, epoch=1, seq=4, at=0, told=tuple(told),
     )  # fmt: skip
+
+
+def test_an_order_submitted_by_an_earlier_version_goes_on_though_its_transaction_has_expired_meanwhile(
+    bench, monkeypatch
+):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    with monkeypatch.context() as lost:
+        lost.setattr(settlement, "deliver", lambda raws: True)
+        bench.carry([order_id])
+    # That version's live state does not name the transaction.
+    redis().hdel(live.key(order_id), "tx")
+    models.Attempt.objects.update(sent_at="2000-01-01T00:00:00Z", last_valid_height=1)
+    settlement.audit()
+    assert models.Attempt.objects.get().state == "expired" and bench.statuses(order_id)[-1] == "submitted"
+    settlement.revisit([order_id])
+    assert bench.statuses(order_id)[-1] == "routing"

@@ -3,7 +3,8 @@
 import pytest
 
 from engine.cursor import Cursor
-from orders.flow import decisions, limits, recovery, restoring, waiting
+from orders import models
+from orders.flow import decisions, limits, recovery, restoring, settlement, waiting
 from orders.stores import event_codec, history, live, order_view, swaps
 from routing import epochs
 from tests.chaos.matrix import memory
@@ -89,3 +90,42 @@ def test_who_was_told_an_end_that_redis_forgot_is_not_rewound_while_it_is_told_o
     decisions.complete([order_id])
     assert bench.events(order_id) == told
     assert order_view.history(order_id, end) == order_view.History((), finished=True)
+
+
+def test_an_order_that_ends_while_its_last_event_is_told_anew_ends_all_the_same(bench, monkeypatch):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    bench.carry([order_id])
+    bench.archive()
+    # As if Redis had come back with another `submitted` event than Postgres has.
+    bench.sql("UPDATE orders_orderevent SET at = at - interval '1 s' WHERE seq = 4")
+
+    def ends_first(reason, advance=epochs.advance):
+        while settlement.look():
+            pass
+        assert bench.statuses(order_id)[-1] == "confirmed"
+        return advance(reason)
+
+    with monkeypatch.context() as racing:
+        racing.setattr(epochs, "advance", ends_first)
+        assert restoring.restore([order_id], "a test") == set()
+    bench.archive()
+    assert bench.row(order_id).status == "submitted"
+    for _ in range(2):
+        recovery.repair([order_id])
+        while settlement.look():
+            pass
+        settlement.revisit([order_id])
+        bench.archive()
+    assert bench.row(order_id).status == "confirmed" and models.Attempt.objects.get().state == "landed"
+    assert history.of(bench.row(order_id)) == bench.events(order_id)
+
+
+def test_what_postgres_has_of_an_order_is_what_was_told_and_not_what_an_attempt_implies(bench):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    bench.carry([order_id])
+    bench.archive()
+    # As the version before wrote it: without the time at which its order was submitted.
+    bench.sql("UPDATE orders_attempt SET submitted_at = NULL, epoch = 0")
+    assert history.of(bench.row(order_id)) == bench.events(order_id)

@@ -1,7 +1,7 @@
 """What an earlier version left in the stores, and how it is put back.
 
 `2517a26.json` holds the rows and keys that commit 2517a26 wrote, when all its processes but the stores were frozen:
-finished orders of every kind, resting ones (one amended), three with a transaction that lands ten minutes later, one
+finished orders of every kind, resting ones (one amended), two with a transaction that lands ten minutes later, two
 whose transaction the chain lost, and one accepted but not yet routed.
 """
 
