@@ -2,7 +2,8 @@
 
 import pytest
 import structlog
-from django.db import connection
+from asgiref.sync import SyncToAsync
+from django.db import connection, connections
 from django.test import TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 
@@ -37,11 +38,14 @@ END $$
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_flush():
-    """Empty the tables after a test that committed by what is in them."""
+    """Empty the tables after a test that committed, and fill the catalogue as migrations do."""
 
     def empty(_):
         with connection.cursor() as cursor:
             cursor.execute(EMPTY)
+        seed_catalogue()
+        # What tests have run on this thread left it with a connection, of the few that the pool has.
+        SyncToAsync.single_thread_executor.submit(connections.close_all).result(10)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(TransactionTestCase, "_fixture_teardown", empty)

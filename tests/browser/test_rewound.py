@@ -2,7 +2,9 @@
 
 import pytest
 
-from orders.api.examples import EXECUTED, RETURNED
+from engine.event_kinds import Cancelled, Head
+from orders.api.examples import EXECUTED, ORDER_ID, RETURNED
+from orders.stores import event_codec
 from tests.browser.desk import NOTHING
 from tests.browser.wire import Wire
 
@@ -10,7 +12,7 @@ pytestmark = pytest.mark.system
 
 PENDING, TRIGGERED = RETURNED[0], RETURNED[2]
 LIFE = [PENDING, TRIGGERED, *EXECUTED]
-CANCELLED = ("cancelled", 1, {"reason": "cancelled by the client"})
+CANCELLED = (1, Cancelled("cancelled by the client"))
 STAGES = ["pending", "triggered", "routing", "building", "submitted", "confirmed"]
 SHOWN = """
 window.shown = [];
@@ -23,15 +25,8 @@ new MutationObserver((changes) => {
 def of(epoch, *lived, first=1):
     """Write events of an epoch, counted from the first."""
     return [
-        {
-            "epoch": epoch,
-            "seq": seq,
-            "status": status,
-            "at": f"2026-11-22T12:00:{seq:02}.000Z",
-            "attempt": tries,
-            **facts,
-        }
-        for seq, (status, tries, facts) in enumerate(lived, first)
+        event_codec.as_dict(Head(ORDER_ID, epoch, seq, facts.status, f"2026-11-22T12:00:{seq:02}.000Z", tries), facts)
+        for seq, (tries, facts) in enumerate(lived, first)
     ]
 
 

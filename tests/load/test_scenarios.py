@@ -181,6 +181,6 @@ class Forgetful:
         await socket.prepare(request)
         for seq, (status, facts) in enumerate((("pending", pending), ("building", building)), 1):
             event = {"orderId": order_id, "seq": seq, "status": status, "at": "2026-01-01T00:00:00Z", "attempt": 1}
-            await socket.send_json(event | facts)
+            await socket.send_json(event | {"kind": status} | facts)
         await socket.close()
         return socket
