@@ -26,7 +26,7 @@ from config.values import (
     url,
     whole,
 )
-from engine import guards
+from engine import risk_limits
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIXES = (
@@ -38,9 +38,9 @@ SECRETS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "ENGINE_SECRET_KEY", "ENGI
 """Settings that may also be given as <NAME>_FILE, the path of a file that holds the value."""
 
 
-def guard(name: str) -> Setting:
+def risk_limit(name: str) -> Setting:
     """Return the row of a risk limit, which operators may also change while the engine runs."""
-    known = guards.TABLE[name]
+    known = risk_limits.TABLE[name]
     return Setting(whole(known.low, known.high), str(known.default), known.about)
 
 
@@ -81,7 +81,7 @@ TABLE: dict[str, Setting] = {
         url("http", "https"), None, "collector that traces go to by OTLP over HTTP, such as http://127.0.0.1:4318"
     ),
     "OTEL_TRACES_SAMPLER_ARG": Setting(number(0, 1), "1", "share of orders that are traced, when there is a collector"),
-    "ORDER_MAX_IMPACT_BPS": guard("ORDER_MAX_IMPACT_BPS"),
+    "ORDER_MAX_IMPACT_BPS": risk_limit("ORDER_MAX_IMPACT_BPS"),
     "ORDER_LIVE_TTL_S": Setting(whole(1, 604_800), "3600", "how long a finished order stays in Redis, seconds"),
     "ORDER_DEADLINE_S": Setting(
         whole(1, 86_400), "30", "how long a market order waits at most while venues, the chain or a store are away"
@@ -96,17 +96,17 @@ TABLE: dict[str, Setting] = {
     "ARCHIVE_DAYS": Setting(
         whole(0, 36_500), "0", "days it is kept there, and its clientOrderId remembered; 0 for ever"
     ),
-    "MAX_ATTEMPTS": guard("MAX_ATTEMPTS"),
-    "QUOTE_FRESH_MS": guard("QUOTE_FRESH_MS"),
-    "QUOTE_STALE_MS": guard("QUOTE_STALE_MS"),
+    "MAX_ATTEMPTS": risk_limit("MAX_ATTEMPTS"),
+    "QUOTE_FRESH_MS": risk_limit("QUOTE_FRESH_MS"),
+    "QUOTE_STALE_MS": risk_limit("QUOTE_STALE_MS"),
     "QUOTE_TIMEOUT_MS": Setting(whole(100, 60_000), "5000", "how long a venue may take to quote"),
-    "LIMIT_QUOTE_AGE_MS": guard("LIMIT_QUOTE_AGE_MS"),
-    "LIMIT_HOLD_POLLS": guard("LIMIT_HOLD_POLLS"),
-    "LIMIT_VENUES_APART_MAX_BPS": guard("LIMIT_VENUES_APART_MAX_BPS"),
-    "SNIPE_LIQUIDITY_MIN_USD": guard("SNIPE_LIQUIDITY_MIN_USD"),
-    "SNIPE_TOP_HOLDER_MAX_BPS": guard("SNIPE_TOP_HOLDER_MAX_BPS"),
-    "SNIPE_MARKET_AGE_S": guard("SNIPE_MARKET_AGE_S"),
-    "SNIPE_FACTS_AGE_DAYS": guard("SNIPE_FACTS_AGE_DAYS"),
+    "LIMIT_QUOTE_AGE_MS": risk_limit("LIMIT_QUOTE_AGE_MS"),
+    "LIMIT_HOLD_POLLS": risk_limit("LIMIT_HOLD_POLLS"),
+    "LIMIT_VENUES_APART_MAX_BPS": risk_limit("LIMIT_VENUES_APART_MAX_BPS"),
+    "SNIPE_LIQUIDITY_MIN_USD": risk_limit("SNIPE_LIQUIDITY_MIN_USD"),
+    "SNIPE_TOP_HOLDER_MAX_BPS": risk_limit("SNIPE_TOP_HOLDER_MAX_BPS"),
+    "SNIPE_MARKET_AGE_S": risk_limit("SNIPE_MARKET_AGE_S"),
+    "SNIPE_FACTS_AGE_DAYS": risk_limit("SNIPE_FACTS_AGE_DAYS"),
     "CONFIRM_POLL_MS": Setting(whole(10, 10_000), "200", "how often open attempts are looked up"),
     "CONFIRM_RESEND_MS": Setting(whole(100, 60_000), "2000", "how often an unconfirmed transaction is sent again"),
     "MOCK_QUOTE_DELAY_MS": Setting(span(60_000), "2000-3000", "how long a sandbox venue takes to quote"),
@@ -144,7 +144,7 @@ def load(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[st
     if wrong:
         raise BadSetting("\n".join(wrong))
     values["ENGINE_DATA_DIR"] = (root / values["ENGINE_DATA_DIR"]).resolve()
-    if problem := guards.disagreement(values) or disagreement(values):
+    if problem := risk_limits.disagreement(values) or disagreement(values):
         raise BadSetting(problem)
     engine = running(values["ENGINE_DATA_DIR"])
     stores = {name: engine.get(name) for name in ("DATABASE_URL", "REDIS_URL") if values[name] is None}

@@ -154,8 +154,8 @@ class MarketSeen(Value, frozen=True, tag_field="kind", tag="market"):
     conditions: tuple[ConditionMet, ...]
 
 
-class Gate(Value, frozen=True):
-    """How a gate judged the token."""
+class TokenCheck(Value, frozen=True):
+    """The result of one token check."""
 
     gate: str
     value: str | None
@@ -170,7 +170,7 @@ class Triggered(Facts, frozen=True):
     status = Status.TRIGGERED
 
     trigger: Annotated[PriceSeen | MarketSeen, Meta(description="The price, or the market event with each condition.")]
-    gates: Annotated[tuple[Gate, ...], Meta(description="Of a sniper order.")] = ()
+    gates: Annotated[tuple[TokenCheck, ...], Meta(description="Of a sniper order.")] = ()
 
 
 class Offer(Value, frozen=True):

@@ -273,13 +273,19 @@ class Pause(models.Model):
 
 
 class Guard(models.Model):
-    """A risk limit that an operator changed; the row is deleted when the environment's value applies again."""
+    """A risk limit that an operator changed; the row is deleted when the environment's value applies again.
+
+    The model keeps its first name: the table, operators' permissions, the audit log's links and admin URLs use it.
+    """
 
     name = models.CharField(primary_key=True, max_length=40)
     value = models.BigIntegerField()
     reason = models.CharField(max_length=200)
     by = models.CharField(max_length=150)
     moved_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "risk limit"
 
     def __str__(self) -> str:
         return self.name

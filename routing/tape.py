@@ -19,8 +19,8 @@ from engine.quotes import AHEAD_MAX_MS
 from engine.triggers import WINDOW_MAX_S, TokenState
 from routing import markets
 from routing.group import Group
-from routing.guards import guards
 from routing.markets import KEEP_S, Shown
+from routing.risk_limits import risk_limits
 from routing.store import CLOCK, lua, now_ms, script
 
 log = structlog.get_logger(__name__)
@@ -140,7 +140,7 @@ def look(windows: Mapping[str, list[int]], now: int) -> dict[str, list[Any]]:
     """Read the market data of these tokens from Redis."""
     if not windows:
         return {}
-    bounds = limits(at=now, age=guards.SNIPE_MARKET_AGE_S * 1000)
+    bounds = limits(at=now, age=risk_limits.SNIPE_MARKET_AGE_S * 1000)
     tokens = (pack({"mint": mint, "windows": lengths}) for mint, lengths in windows.items())
     return dict(zip(windows, STATES()([], [bounds, *tokens]), strict=True))
 

@@ -12,11 +12,11 @@ from orders.admin import (
     catalogue,
     dashboard,
     deadletters,
-    guards,
     orders,
     pauses,
     people,
     records,
+    risk_limits,
     schedule,
 )
 
@@ -27,11 +27,11 @@ __all__ = [
     "catalogue",
     "dashboard",
     "deadletters",
-    "guards",
     "orders",
     "pauses",
     "people",
     "records",
+    "risk_limits",
     "schedule",
 ]
 

@@ -138,9 +138,9 @@ def fired(history: Sequence[Event]) -> list[str]:
     event = next((event for event in reversed(history) if event["kind"] == "triggered"), None)
     if event is None:
         return []
-    return [f"Fired on: {terminal.triggered(event)}.", *map(gate, event.get("gates") or [])]
+    return [f"Fired on: {terminal.triggered(event)}.", *map(token_check, event.get("gates") or [])]
 
 
-def gate(verdict: Event) -> str:
+def token_check(verdict: Event) -> str:
     """Describe the result of one token check."""
-    return f"Gate {' '.join(terminal.gate(verdict).split())}"
+    return f"Token check {' '.join(terminal.token_check(verdict).split())}"

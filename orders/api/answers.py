@@ -4,7 +4,19 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from engine.event_kinds import Conditions, Count, Decimals, Gate, Id, Moment, Offer, PairName, Signature, Value, Venue
+from engine.event_kinds import (
+    Conditions,
+    Count,
+    Decimals,
+    Id,
+    Moment,
+    Offer,
+    PairName,
+    Signature,
+    TokenCheck,
+    Value,
+    Venue,
+)
 from engine.lifecycle import Status
 from engine.orders import SLIPPAGE_MAX_BPS, OrderType, TimeInForce
 from engine.triggers import WINDOW_MAX_S
@@ -165,7 +177,7 @@ class EstimatedSniper(Value, frozen=True):
 
     listed: Annotated[bool, Meta(description="Whether the token is in the catalogue yet.")]
     conditions: tuple[ConditionSeen, ...]
-    gates: tuple[Gate, ...]
+    gates: tuple[TokenCheck, ...]
 
 
 class Problem(Value, frozen=True):

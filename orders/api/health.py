@@ -13,7 +13,7 @@ from orders.api.errors import body, headers_of
 from orders.operations import heartbeats
 from routing import quotes
 from routing.catalogue import catalogue
-from routing.guards import guards
+from routing.risk_limits import risk_limits
 from routing.store import StoreError, now_ms, redis
 from routing.venues import VENUES
 
@@ -83,10 +83,11 @@ class VenueSilent(Exception):
 def ask_quotes() -> None:
     """See whether every venue quotes; VenueSilent names those that do not."""
     known, now = quotes.cached(catalogue().active), now_ms()
-    heard = {quote.venue for one in known.values() for quote in one.quotes if quote.age(now) <= guards.QUOTE_FRESH_MS}
+    fresh_ms = risk_limits.QUOTE_FRESH_MS
+    heard = {quote.venue for one in known.values() for quote in one.quotes if quote.age(now) <= fresh_ms}
     silent = [venue for venue in VENUES if venue not in heard]
     if silent:
-        raise VenueSilent(f"no quote within {guards.QUOTE_FRESH_MS} ms from {' or '.join(silent)}")
+        raise VenueSilent(f"no quote within {fresh_ms} ms from {' or '.join(silent)}")
 
 
 class NobodyWorks(Exception):

@@ -246,7 +246,7 @@ get_order_events = operation(
                 "A market order, filled": examples.told(examples.FILLED),
                 "A limit order, amended, fired in vain, cancelled": examples.told(examples.RETURNED),
                 "A limit order, expired": examples.told(examples.EXPIRED),
-                "A sniper order, refused by a gate": examples.told(examples.REFUSED),
+                "A sniper order, refused by a token check": examples.told(examples.REFUSED),
             },
         )
     },

@@ -23,7 +23,7 @@ from orders.telemetry.log_fields import about
 from routing import router
 from routing.asking import asker
 from routing.chain import ChainUnreachable
-from routing.guards import guards
+from routing.risk_limits import risk_limits
 from routing.router import Basis
 from routing.store import StoreError, now_ms
 from routing.venues import Answer
@@ -97,7 +97,7 @@ def begin(taken: Sequence[Claim]) -> None:
     """Start a try of these orders."""
     fresh = eligibility.in_time(eligibility.within_attempts(eligibility.without_attempt(taken)))
     bases = router.from_cache(
-        {claim.order.pair.name for claim in fresh}, now_ms(), guards.QUOTE_FRESH_MS, guards.QUOTE_STALE_MS
+        {claim.order.pair.name for claim in fresh}, now_ms(), risk_limits.QUOTE_FRESH_MS, risk_limits.QUOTE_STALE_MS
     )
     ask_for([claim for claim in fresh if claim.order.pair.name not in bases])
     execute([claim for claim in fresh if claim.order.pair.name in bases], bases)

@@ -15,7 +15,7 @@ from orders.flow.progress import Move
 from orders.stores import order_codec
 from orders.stores.claims import Claim
 from routing import router
-from routing.guards import guards
+from routing.risk_limits import risk_limits
 from routing.router import Basis, Route
 
 U64_MAX = 2**64 - 1
@@ -110,9 +110,9 @@ def affordable(order: Order, chosen: Route) -> Route:
     Raises PriceImpact.
     """
     impact = chosen.winner.impact_bps(order.pair, order.amount_in)
-    if impact > guards.ORDER_MAX_IMPACT_BPS:
+    if impact > risk_limits.ORDER_MAX_IMPACT_BPS:
         raise PriceImpact(
             f"{chosen.winner.quote.venue}, the best venue, would fill this amount {impact} bps below its quoted price; "
-            f"at most {guards.ORDER_MAX_IMPACT_BPS} are allowed"
+            f"at most {risk_limits.ORDER_MAX_IMPACT_BPS} are allowed"
         )
     return chosen

@@ -12,7 +12,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from orders.flow import dispatch
 from routing.asking import POLL_MS
-from routing.guards import guards
+from routing.risk_limits import risk_limits
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +95,7 @@ def refuse(task: PeriodicTask, every_ms: int | None, *, enabled: bool) -> None:
     if task.enabled and not enabled and not may_rest(task):
         raise CannotSchedule(f"{task.name} cannot be switched off")
     if every_ms is not None and every_ms != interval_ms(task):
-        refuse_pace(task, every_ms, guards.QUOTE_FRESH_MS)
+        refuse_pace(task, every_ms, risk_limits.QUOTE_FRESH_MS)
 
 
 def refuse_pace(task: PeriodicTask, every_ms: int, fresh_ms: int) -> None:

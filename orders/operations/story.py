@@ -28,7 +28,7 @@ def written(when: str, event: Event) -> str:
 def told(event: Event) -> str:
     """Describe an event's facts in a few words; empty for a kind of event this client does not know."""
     teller = rewound if "rewoundTo" in event else TELLERS.get(event.get("kind", ""))
-    return "\n".join([teller(event) if teller else "", *map(gate, event.get("gates") or [])])
+    return "\n".join([teller(event) if teller else "", *map(token_check, event.get("gates") or [])])
 
 
 def rewound(message: Event) -> str:
@@ -136,7 +136,7 @@ def met_by(one: Event) -> str:
     return f"{condition(one)} (there: {one['value']})" if one.get("value") else condition(one)
 
 
-def gate(judged: Event) -> str:
+def token_check(judged: Event) -> str:
     """Describe the result of one token check."""
     # An unknown value is not shown; the reason says that it is unknown.
     shown = f"{judged['value']}, {judged['reason']}" if judged.get("value") is not None else judged["reason"]

@@ -66,7 +66,7 @@ def test_a_sniper_order_waits_for_its_token_and_buys_it(desk):
     row = desk.ends(order_id, "confirmed")
     assert desk.stages(order_id) == all_done(WAITING_LIFE)
     desk.row(order_id).locator(".toggle").click()
-    assert "gates passed" in row.locator(".timeline").inner_text()
+    assert "token checks passed" in row.locator(".timeline").inner_text()
 
 
 def test_a_resting_order_is_amended_and_cancelled_in_place(desk):

@@ -78,7 +78,7 @@ def add_sniper(kinds: Any) -> None:
     wanted.add_argument("--liquidity", metavar="USD", help="its pools are worth at least this")
     wanted.add_argument("--volume", type=volume, metavar="USD/SECONDS", help="so much was traded within so long")
     parser.add_argument("--max-price", metavar="P", help="the most TOKEN_IN to pay for one TOKEN_OUT")
-    parser.add_argument("--allow-unknown", action="store_true", help="buy also when a gate cannot learn what it asks")
+    parser.add_argument("--allow-unknown", action="store_true", help="buy even if a token check's value is unknown")
     add_patience(parser)
 
 

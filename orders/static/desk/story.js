@@ -155,8 +155,8 @@ const SENTENCES = {
       return `${trigger.venue} at ${trigger.price} reached ${trigger.limitPrice}, on a quote ${trigger.ageMs} ms old.`;
     }
     const seen = (trigger.conditions || []).map((one) => `${one.kind} ${one.value}`).join(", ");
-    const refused = gates.filter((gate) => gate.verdict !== "pass");
-    return `The market showed ${seen}. ${refused.length ? `Refused by ${refused.map((gate) => gate.gate).join(", ")}.` : `All ${gates.length} gates passed.`}`;
+    const refused = gates.filter((check) => check.verdict !== "pass");
+    return `The market showed ${seen}. ${refused.length ? `Refused by ${refused.map((check) => check.gate).join(", ")}.` : `All ${gates.length} token checks passed.`}`;
   },
   routing: (event) => `${event.reason}.`,
   retry: ({ retry }) => `The try failed: ${retry.message}. Again in ${retry.inMs} ms.`,

@@ -214,7 +214,7 @@ function sniperRows({ sniper }) {
   return [
     ["Token", sniper.listed ? "listed" : "not listed yet"],
     ...sniper.conditions.map((one) => [one.kind, `${figure(one.value)}${one.atLeast ? ` of ${figure(one.atLeast)} USD` : one.value === "1" ? " pool" : " pools"}`, one.met ? "good" : "", one.met ? "met" : "not met"]),
-    ...sniper.gates.map((one) => [`Gate ${one.gate}`, `${one.verdict}: ${one.reason}`, one.verdict === "pass" ? "good" : "old"]),
+    ...sniper.gates.map((one) => [`Token check ${one.gate}`, `${one.verdict}: ${one.reason}`, one.verdict === "pass" ? "good" : "old"]),
   ];
 }
 

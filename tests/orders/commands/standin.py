@@ -205,7 +205,7 @@ PRICE = {
     "ageMs": 310,
     "polls": 2,
 }
-GATES = [
+CHECKS = [
     {"gate": "mintAuthority", "value": "none", "source": "token", "verdict": "pass", "reason": "it has been given up"},
     {"gate": "topHolder", "value": None, "source": "token", "verdict": "refuse", "reason": "unknown"},
 ]

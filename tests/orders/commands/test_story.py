@@ -3,7 +3,7 @@
 import pytest
 
 from orders.operations import story
-from tests.orders.commands.standin import CONDITIONS, GATES, LIMIT, PRICE, SNIPER, told
+from tests.orders.commands.standin import CONDITIONS, CHECKS, LIMIT, PRICE, SNIPER, told
 
 
 @pytest.mark.parametrize(
@@ -67,20 +67,20 @@ def test_one_poll_is_not_called_polls():
     assert "held for 1 poll)" in story.told(told(2, "triggered", 0, trigger={**PRICE, "polls": 1}))
 
 
-def test_a_sniper_order_that_fires_shows_what_was_seen_and_each_gate_on_a_line_of_its_own():
+def test_a_sniper_order_that_fires_shows_what_was_seen_and_each_token_check_on_a_line_of_its_own():
     happened = {"id": "e1", "kind": "trade", "venue": "RAYDIUM", "usd": "4100", "at": LIMIT["at"], "ageMs": 12}
     met = [{**CONDITIONS[0], "value": "61250"}, {**CONDITIONS[1], "value": "10050"}]
     trigger = {"kind": "volume", "event": happened, "conditions": met}
-    head, *gates = story.line(told(2, "triggered", 0, trigger=trigger, gates=GATES), 1.5).splitlines()
+    head, *checks = story.line(told(2, "triggered", 0, trigger=trigger, gates=CHECKS), 1.5).splitlines()
     assert head == (
         "    1.500 s  triggered  trade at RAYDIUM of 4100 USD, 12 ms old; "
         "met: liquidity of 50000 USD (there: 61250) and volume of 10000 USD in 60 s (there: 10050)"
     )
-    assert [gate.strip() for gate in gates] == [
+    assert [check.strip() for check in checks] == [
         "pass   mintAuthority: none, it has been given up (token)",
         "refuse topHolder: unknown (token)",
     ]
-    assert {len(gate) - len(gate.lstrip()) for gate in gates} == {head.index("trade")}
+    assert {len(check) - len(check.lstrip()) for check in checks} == {head.index("trade")}
 
 
 @pytest.mark.parametrize(
