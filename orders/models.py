@@ -272,11 +272,9 @@ class Pause(models.Model):
         return self.name or str(self.scope)
 
 
+# The model keeps its first name: the table, permissions, the audit log and the admin's URLs use it.
 class Guard(models.Model):
-    """A risk limit that an operator changed; the row is deleted when the environment's value applies again.
-
-    The model keeps its first name: the table, operators' permissions, the audit log's links and admin URLs use it.
-    """
+    """A risk limit that an operator changed; the row is deleted when the environment's value applies again."""
 
     name = models.CharField(primary_key=True, max_length=40)
     value = models.BigIntegerField()

@@ -1,4 +1,4 @@
-"""Sniper orders: each fires on the event that completes its conditions and on none before, if the token checks let it."""
+"""Sniper orders: each fires on the event that completes its conditions and on none before, if the token checks pass."""
 
 import time
 from decimal import Decimal

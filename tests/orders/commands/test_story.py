@@ -3,7 +3,7 @@
 import pytest
 
 from orders.operations import story
-from tests.orders.commands.standin import CONDITIONS, CHECKS, LIMIT, PRICE, SNIPER, told
+from tests.orders.commands.standin import CHECKS, CONDITIONS, LIMIT, PRICE, SNIPER, told
 
 
 @pytest.mark.parametrize(
