@@ -54,7 +54,7 @@ def store(quote: Quote) -> bool:
     kept = int(STORE()(keys, [pack(fields(quote)), *bounds]))
     if kept < 0:
         now_ms.doubt()
-        log.warning("quote of a time that has not come is not believed", venue=quote.venue, pair=quote.pair)
+        log.warning("quote with a future timestamp ignored", venue=quote.venue, pair=quote.pair)
     return kept > 0
 
 

@@ -72,7 +72,7 @@ def tried(claim: Claim) -> Tried:
 
 def defect(order_id: str, reason: Exception) -> Failure:
     """Return the failure for an unexpected error in one order, so that it fails alone; the log has the traceback."""
-    log.error("order failed by a defect", order_id=order_id, exc_info=reason)
+    log.error("order failed because of a defect", order_id=order_id, exc_info=reason)
     return Defect(f"the engine failed on this order: {reason!r}"[:500])
 
 

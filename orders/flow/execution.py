@@ -86,10 +86,10 @@ def work(taken: Sequence[Claim], act: Callable[[Sequence[Claim]], None]) -> None
         with hands.holding(taken):
             act(taken)
     except OUTAGES as reason:
-        log.warning("orders not tried, will be again", reason=repr(reason), **about([c.order.id for c in taken]))
+        log.warning("orders not tried, will retry", reason=repr(reason), **about([c.order.id for c in taken]))
         claims.hand_back(taken, tried=False)
     except Exception:
-        log.exception("orders given up for now", **about([claim.order.id for claim in taken]))
+        log.exception("orders handed back after a defect", **about([claim.order.id for claim in taken]))
         claims.hand_back(taken, tried=True)
 
 
@@ -117,7 +117,7 @@ def ask_for(waiting: Sequence[Claim]) -> None:
         by_pair[claim.order.pair].append(claim)
     for pair, those in by_pair.items():
         if not asked.acquire(blocking=False):
-            log.warning("orders not tried, too many wait for venues", **about([claim.order.id for claim in those]))
+            log.warning("orders not tried, too many await venues", **about([claim.order.id for claim in those]))
             claims.hand_back(those, tried=False)
             continue
         hands.take(those)

@@ -79,7 +79,7 @@ def judged(pair: str, known: Sequence[Quote], now: int) -> Sighting | Distrust:
 def doubt(pair: str, reason: str) -> None:
     """Log why a pair has stopped firing orders, once when that begins."""
     if pair not in doubted:
-        log.warning("no price to trust, limit orders rest", pair=pair, reason=reason)
+        log.warning("no trusted price, limit orders keep resting", pair=pair, reason=reason)
     doubted[pair] = reason
 
 

@@ -150,7 +150,7 @@ def is_settled(row: models.Order) -> bool:
     )
 
 
-@step("anew", Store.POSTGRES, "an order's last events have a new epoch")
+@step("anew", Store.POSTGRES, "an order's last events are committed with a new epoch")
 def tell_anew(row: models.Order, known: Sequence[Event], in_common: int, epoch: int) -> list[Event]:
     """Give the events after `in_common` a new epoch, in Postgres and in the returned history.
 

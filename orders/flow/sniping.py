@@ -90,7 +90,7 @@ def take(entries: Sequence[tape.Entry]) -> int:
         raise
     except Exception:
         # A bug must not block all later events. The next event of the same token checks its orders again.
-        log.exception("market events not looked at", events=[event.id for _, event in entries])
+        log.exception("market events not processed", events=[event.id for _, event in entries])
     tape.group.ack([entry_id for entry_id, _ in entries])
     return len(entries)
 
@@ -161,7 +161,7 @@ def judge(order_ids: Sequence[str], happened: Mapping[str, MarketEvent], now: in
             ready.append(one)
     live.watch_for(left)
     if unknown := [order.id for order, watch in left if watch is ITS_WORTH]:
-        log.info("sniper orders wait until the market shows what their token is worth", **about(unknown))
+        log.info("sniper orders wait for the value of their token's pools", **about(unknown))
     moves = [fired(one, seen) for one in ready]
     won = progress.advance(moves)
     going = [move.order_id for move in moves if move.order_id in won and move.to is Status.TRIGGERED]

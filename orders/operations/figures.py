@@ -270,7 +270,7 @@ def gather() -> dict[str, Any]:
         try:
             found |= part()
         except (OperationalError, InterfaceError, *dispatch.BROKER_ERRORS) as reason:
-            log.warning("figures not gathered", store=store, reason=repr(reason))
+            log.warning("dashboard figures not read", store=store, reason=repr(reason))
             sentence = f"{store} does not answer: {str(reason).strip()[:200]}"
             found["away"] += [sentence] if sentence not in found["away"] else []
     return found
