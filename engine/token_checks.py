@@ -76,7 +76,7 @@ def authority(check: str, holder: str | None, danger: str, allow_unknown: bool) 
         return unknown(check, TOKEN, allow_unknown)
     if holder:
         return Verdict(check, holder, TOKEN, False, f"{danger} by {holder}")
-    return Verdict(check, "none", TOKEN, True, "it has been given up")
+    return Verdict(check, "none", TOKEN, True, "renounced")
 
 
 def liquidity(value: int | None, least: int, allow_unknown: bool) -> Verdict:

@@ -219,8 +219,8 @@ REFUSED: Life = (
                 (ConditionMet("liquidity", "52000", at_least="50000"),),
             ),
             gates=(
-                TokenCheck("mintAuthority", "none", "token", "pass", "it has been given up"),
-                TokenCheck("freezeAuthority", "none", "token", "pass", "it has been given up"),
+                TokenCheck("mintAuthority", "none", "token", "pass", "renounced"),
+                TokenCheck("freezeAuthority", "none", "token", "pass", "renounced"),
                 TokenCheck("liquidity", "52000", "market", "pass", "at least 10000 USD"),
                 TokenCheck("topHolder", None, "token", "refuse", "unknown"),
             ),
@@ -243,14 +243,14 @@ def told(life: Life) -> dict[str, Any]:
 
 WELL = {"postgres": "ok", "redis": "ok", "quotes": "ok", "workers": "ok"}
 READY = {"status": "ready", "parts": WELL}
-DEGRADED = {"status": "degraded", "parts": {**WELL, "workers": "NobodyWorks: no worker for limit"}}
+DEGRADED = {"status": "degraded", "parts": {**WELL, "workers": "NoWorker: no worker for limit"}}
 REDIS_AWAY = "ConnectionError: Error 111 connecting to 127.0.0.1:6379. Connection refused."
 NOT_READY = {
     "error": {"code": "not_ready", "message": f"redis: {REDIS_AWAY}", "fields": []},
     "parts": {
         "postgres": "ok",
         "redis": REDIS_AWAY,
-        "quotes": "unknown while a store is away",
-        "workers": "unknown while a store is away",
+        "quotes": "unknown while a store is unavailable",
+        "workers": "unknown while a store is unavailable",
     },
 }

@@ -90,15 +90,15 @@ def ask_quotes() -> None:
         raise VenueSilent(f"no quote within {fresh_ms} ms from {' or '.join(silent)}")
 
 
-class NobodyWorks(Exception):
+class NoWorker(Exception):
     """A queue has no worker."""
 
 
 def ask_workers() -> None:
-    """See whether every queue has a worker that lives; NobodyWorks names those that have none."""
+    """See whether every queue has a worker that lives; NoWorker names those that have none."""
     idle = [queue for queue, count in heartbeats.alive().items() if not count]
     if idle:
-        raise NobodyWorks(f"no worker for {', '.join(idle)}")
+        raise NoWorker(f"no worker for {', '.join(idle)}")
 
 
-UNKNOWN = "unknown while a store is away"
+UNKNOWN = "unknown while a store is unavailable"

@@ -39,7 +39,7 @@ def within_attempts(taken: Sequence[Claim]) -> list[Claim]:
     """Fail orders that have used up their tries. Crashes count as tries, so a poison order ends too."""
     most = risk_limits.MAX_ATTEMPTS
     spent = [claim for claim in taken if claim.tries > most]
-    endings.fail((claim, AttemptsExhausted(f"not submitted in {most} attempts")) for claim in spent)
+    endings.fail((claim, AttemptsExhausted(f"not submitted in {most} tries")) for claim in spent)
     return [claim for claim in taken if claim.tries <= most]
 
 

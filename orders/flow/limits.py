@@ -40,7 +40,7 @@ MOVES = 250
 
 IOC_WITHIN_MS = 5_000
 """How long after its acceptance an IOC order may be tried; later it is cancelled instead of fired."""
-TOO_LATE = f"ioc: not tried within {IOC_WITHIN_MS // 1000} s of its acceptance"
+TOO_LATE = f"ioc: not tried within {IOC_WITHIN_MS // 1000} s of acceptance"
 
 doubted: dict[str, str] = {}
 """Pairs whose price cannot be trusted, with the reason. Kept so that it is logged once, not on each check."""
@@ -72,7 +72,7 @@ def judged(pair: str, known: Sequence[Quote], now: int) -> Sighting | Distrust:
     at = level(best.net_price, catalogue().pair(pair).tick)
     held = at if polls == 1 else book.observe(pair, f"{best.venue}@{best.observed_at}", at, polls)
     if held is None:
-        return Distrust(f"the price has not been seen for {polls} polls yet")
+        return Distrust(f"the price has not held for {polls} polls yet")
     return Sighting(held, best.venue, best.net_price, best.observed_at, now, polls)
 
 

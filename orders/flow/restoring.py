@@ -164,7 +164,7 @@ def tell_anew(row: models.Order, known: Sequence[Event], in_common: int, epoch: 
         if version(now) != version(row):
             return []
         if epochs.newest() != epoch:
-            raise StoreError("Redis was lost again, while an order was to be told anew")
+            raise StoreError("Redis was lost again while an order was being restored")
         models.OrderEvent.objects.filter(order_id=row.pk, seq__gt=in_common).delete()
         models.OrderEvent.objects.bulk_create(as_row(event) for event in again[in_common:])
         models.Order.objects.filter(pk=row.pk, seq__gt=in_common).update(epoch=epoch)

@@ -77,7 +77,7 @@ def test_a_verdict_tells_the_value_its_source_and_why():
         "value": "none",
         "source": "token",
         "verdict": "pass",
-        "reason": "it has been given up",
+        "reason": "renounced",
     }
     assert (liquidity["value"], liquidity["source"], liquidity["reason"]) == ("10000", "market", "at least 10000 USD")
     assert (holder["value"], holder["reason"]) == ("20 %", "at most 20 %")

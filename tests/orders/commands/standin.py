@@ -206,7 +206,7 @@ PRICE = {
     "polls": 2,
 }
 CHECKS = [
-    {"gate": "mintAuthority", "value": "none", "source": "token", "verdict": "pass", "reason": "it has been given up"},
+    {"gate": "mintAuthority", "value": "none", "source": "token", "verdict": "pass", "reason": "renounced"},
     {"gate": "topHolder", "value": None, "source": "token", "verdict": "refuse", "reason": "unknown"},
 ]
 

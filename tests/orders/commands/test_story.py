@@ -77,7 +77,7 @@ def test_a_sniper_order_that_fires_shows_what_was_seen_and_each_token_check_on_a
         "met: liquidity of 50000 USD (there: 61250) and volume of 10000 USD in 60 s (there: 10050)"
     )
     assert [check.strip() for check in checks] == [
-        "pass   mintAuthority: none, it has been given up (token)",
+        "pass   mintAuthority: none, renounced (token)",
         "refuse topHolder: unknown (token)",
     ]
     assert {len(check) - len(check.lstrip()) for check in checks} == {head.index("trade")}
