@@ -33,7 +33,7 @@ def test_an_order_that_rested_no_longer_is_told_with_the_status_that_won_and_exi
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({}, "it had fired, and rests again; repeat it"),
+        ({}, "it had fired and rests again; try again"),
         ({"timeInForce": "ioc"}, "it never rests: it executes at once or not at all"),
         ({"type": "market", "limitPrice": None, "timeInForce": None}, "it never rests"),
     ],

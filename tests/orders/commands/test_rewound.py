@@ -11,7 +11,7 @@ from tests.orders.commands.standin import CONFIRMED, DROP, FAILED, ID, INTERRUPT
 from tests.orders.commands.test_order import order
 
 REWOUND = {"orderId": ID, "rewoundTo": 2, "epoch": 4, "reason": "Redis was lost"}
-WORDS = "Redis was lost: what was told after step 2 is withdrawn; the order goes on from there"
+WORDS = "Redis was lost: events after step 2 are withdrawn; the order continues from there"
 
 
 def of(epoch, *events):
