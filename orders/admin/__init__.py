@@ -35,4 +35,4 @@ __all__ = [
     "schedule",
 ]
 
-admin.site.index_title = "How the engine does"
+admin.site.index_title = "Engine overview"

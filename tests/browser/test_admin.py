@@ -116,7 +116,7 @@ def test_a_pause_refuses_orders_at_the_api_and_on_the_desk_until_it_is_ended(con
         desk.until(lambda: "Not placed" in desk.text("#outcome"), "the desk says so")
         assert reason in desk.text("#outcome")
         one.page.get_by_role("button", name="Resume").click()
-        one.until(lambda: "is traded again" in one.said(), "it is resumed")
+        one.until(lambda: "is resumed" in one.said(), "it is resumed")
         one.until(lambda: scene.http.post("/api/orders/execute", json=order).status_code == 202, "it is traded again")
         one.go("admin/logentry/")
         rows = one.page.locator("#result_list tbody tr").all_inner_texts()

@@ -41,7 +41,7 @@ def lost(to, epoch):
 
 TAKEN_BACK = (
     "The engine lost part of this order's history and restored it: Redis was lost."
-    " What was shown after step {} is withdrawn; the order goes on from there."
+    " Steps after {} are withdrawn; the order continues from there."
 )
 
 

@@ -197,7 +197,7 @@ def test_the_list_is_filtered_and_pages(desk):
     assert not desk.page.locator("#older").is_visible()
     desk.page.select_option("#by-type", "sniper")
     desk.until(lambda: desk.ids() == [], "none")
-    assert desk.text("#empty") == "No orders fit these filters."
+    assert desk.text("#empty") == "No orders match these filters."
 
 
 def test_what_is_wrong_with_an_amendment_is_said_at_its_field(desk):

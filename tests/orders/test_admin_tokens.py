@@ -141,7 +141,7 @@ def test_saving_a_token_looks_it_up_and_the_list_says_which_was_looked_up_too_lo
 def test_an_authority_that_is_no_address_is_refused(operator, token):
     given = {"symbol": "PYTH", "decimals": 6, "mint_authority": "me"}
     answer = operator.post(reverse("admin:routing_token_change", args=[NEW_MINT]), given)
-    assert "An authority is a Solana address, or nobody; empty when it is unknown." in text(answer)
+    assert "An authority is a Solana address, or nobody; empty if unknown." in text(answer)
 
 
 @pytest.mark.parametrize(

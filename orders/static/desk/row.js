@@ -153,7 +153,7 @@ export class Row {
     try {
       await api.cancel(this.order.id);
     } catch (reason) {
-      this.tellUser(reason instanceof api.Refused ? `Not cancelled: ${reason.message}.` : "No answer; the order may have been cancelled. Trying again is safe.");
+      this.tellUser(reason instanceof api.Refused ? `Not cancelled: ${reason.message}.` : "No answer; the order may have been cancelled. It is safe to try again.");
     }
     this.cancelButton.disabled = false;
   }
