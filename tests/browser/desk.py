@@ -6,7 +6,7 @@ from tests.browser.watched import Watched
 from tests.system import System
 
 SLOW_ENOUGH = {"MOCK_CONFIRM_DELAY_MS": "200-600"}
-"""Orders are slow enough to be seen moving."""
+"""Orders take long enough to be seen moving."""
 NOTHING = "\N{EN DASH}"
 """What stands for a figure that is not there."""
 CLOSED_LINE = ("WebSocket connection", "Failed to load resource", "ERR_")

@@ -79,7 +79,7 @@ def test_a_rabbitmq_that_stands_still_keeps_no_client_waiting_for_ever(engine):
 
 
 def test_beat_goes_on_after_rabbitmq_has_been_away():
-    # No worker reads the queue dlq, and as no order fails, beat alone sends to it.
+    # Nobody takes from the queue dlq, and as no order fails, beat alone sends to it.
     with system(QUICK, "--scale", "dlq=0", stands=RABBITMQ) as engine:
         eventually(lambda: depth(engine, "dlq"), 60, "beat has sent something")
         engine.kill("rabbitmq")
