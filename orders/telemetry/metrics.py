@@ -73,15 +73,11 @@ ROUTES = Counter("engine_routes_total", "Routing decisions, by the venue that wo
 FILLS = Counter("engine_fills_total", "Orders confirmed, by venue.", ("venue",), registry=PROCESS)
 FAILURES = Counter("engine_failures_total", "Orders failed for good, by code.", ("code",), registry=PROCESS)
 RETRIES = Counter("engine_retries_total", "Failed tries that are retried, by code.", ("code",), registry=PROCESS)
-RETURNS = Counter(
-    "engine_returns_total", "Orders that fired without a fill and rest again.", ("code",), registry=PROCESS
-)
+RETURNS = Counter("engine_returns_total", "Orders that fired unfilled and rest again.", ("code",), registry=PROCESS)
 DEAD_LETTERS = Counter("engine_dead_letters_total", "Dead letters kept, by code.", ("code",), registry=PROCESS)
 LIMIT_TRIGGERS = Counter("engine_limit_triggers_total", "Limit orders that fired.", registry=PROCESS)
 SNIPER_FIRED = Counter("engine_sniper_fired_total", "Sniper orders that fired.", registry=PROCESS)
-SNIPER_REFUSED = Counter(
-    "engine_sniper_refused_total", "Sniper orders that fired and failed a token check.", registry=PROCESS
-)
+SNIPER_REFUSED = Counter("engine_sniper_refused_total", "Sniper orders that fired and were refused.", registry=PROCESS)
 RESTORED = Counter(
     "engine_orders_restored_total", "Live orders restored from Postgres, by reason.", ("reason",), registry=PROCESS
 )
