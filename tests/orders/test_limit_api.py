@@ -74,7 +74,7 @@ async def test_a_limit_price_the_book_cannot_hold_is_refused_with_what_it_could(
     sold, bought = pair
     field = await refused(LIMIT | {"tokenIn": sold, "tokenOut": bought, "limitPrice": price})
     assert (field["field"], field["message"]) == ("limitPrice", message)
-    assert field["accepted"].startswith("of a limit order: ")
+    assert field["accepted"].startswith("for limit orders: ")
 
 
 async def test_a_price_that_asks_for_more_than_a_token_can_have_is_refused(bench):
@@ -112,7 +112,7 @@ async def test_a_limit_order_without_its_price_is_told_so_beside_what_else_is_wr
 async def test_a_field_of_another_type_of_order_is_refused_by_name(bench, order, name, value):
     field = await refused(order | {name: value})
     assert (field["field"], field["message"]) == (name, f"does not apply to a {order['type']} order")
-    assert field["accepted"].startswith("of a ")
+    assert field["accepted"].startswith("for ")
 
 
 # How long an order waits

@@ -152,8 +152,8 @@ def unfinished(order: Placed | Order, timeout: float, trouble: str) -> str:
 def farewell(order: Placed | Order, url: str, status: str, *, waits: bool) -> str:
     """Say that the order goes on after Ctrl-C, and how to get back to it."""
     if not waits:
-        return f"Order {order.order_id} goes on without you: {order.links.self}"
-    goes_on = "rests on" if status == Status.PENDING else "goes on"
+        return f"Order {order.order_id} continues without you: {order.links.self}"
+    goes_on = "rests on" if status == Status.PENDING else "continues"
     return f"Order {order.order_id} {goes_on} without you.\n{ways_on(order, url, waits=waits)}"
 
 

@@ -223,4 +223,4 @@ def fired(monkeypatch):
 def test_ctrl_c_on_an_order_that_has_fired_does_not_call_it_resting(engine, fired, capsys):
     engine.sockets = [[LIMIT, told(2, "triggered", 0, trigger=PRICE), fired, INTERRUPT]]
     assert limit(engine) == 130
-    assert f"Order {ID} goes on without you." in capsys.readouterr().err
+    assert f"Order {ID} continues without you." in capsys.readouterr().err
