@@ -153,7 +153,7 @@ def farewell(order: Placed | Order, url: str, status: str, *, waits: bool) -> st
     """Say that the order goes on after Ctrl-C, and how to get back to it."""
     if not waits:
         return f"Order {order.order_id} continues without you: {order.links.self}"
-    goes_on = "rests on" if status == Status.PENDING else "continues"
+    goes_on = "keeps resting" if status == Status.PENDING else "continues"
     return f"Order {order.order_id} {goes_on} without you.\n{ways_on(order, url, waits=waits)}"
 
 

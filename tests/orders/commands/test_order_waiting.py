@@ -199,7 +199,7 @@ def test_ctrl_c_leaves_the_order_resting_and_says_how_to_watch_and_cancel_it(eng
     engine.sockets = [[LIMIT, INTERRUPT]]
     assert limit(engine, "--json") == 130
     said = capsys.readouterr().err
-    assert f"Order {ID} rests on without you." in said
+    assert f"Order {ID} keeps resting without you." in said
     assert f"python3 manage.py watch {ID}" in said
     assert f"python3 manage.py cancel {ID}" in said
     assert engine.heard == []
