@@ -38,7 +38,7 @@ def test_the_dashboard_says_when_it_is_not_reached_and_goes_on_afterwards(consol
         one.expected = ("Failed to load resource", "ERR_")
         one.page.context.set_offline(True)
         one.page.wait_for_selector("#dashboard .live.lost")
-        assert "next try in" in one.text("#dashboard .updated")
+        assert "retrying in" in one.text("#dashboard .updated")
         one.page.context.set_offline(False)
         one.page.wait_for_selector("#dashboard .live:not(.lost)")
 

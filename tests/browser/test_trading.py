@@ -100,7 +100,7 @@ def test_an_amendment_of_a_state_that_has_passed_changes_nothing_and_says_so(des
     done = desk.http.patch(f"/api/orders/{order_id}", json={"limitPrice": "320"}, headers=headers)
     assert done.status_code == 200, done.text
     row.get_by_role("button", name="Save").click()
-    desk.until(lambda: "moved on" in row.locator(".amend").inner_text(), "the refusal")
+    desk.until(lambda: "has changed" in row.locator(".amend").inner_text(), "the refusal")
     desk.until(lambda: "at 320" in row.locator(".c-what").inner_text(), "what it is now")
     desk.http.delete(f"/api/orders/{order_id}")
 
