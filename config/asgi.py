@@ -149,7 +149,7 @@ async def read_body(scope: Any, receive: Any, body: Body) -> bytes:
                 message = await receive()
                 parts.append(part_of(message, limit, body))
     except TimeoutError:
-        raise Invalid(f"the body did not come within {BODY_WITHIN_S:g} s", code="bad_request") from None
+        raise Invalid(f"the body did not arrive within {BODY_WITHIN_S:g} s", code="bad_request") from None
     return b"".join(parts)
 
 

@@ -26,7 +26,7 @@ from config.values import (
     url,
     whole,
 )
-from engine import guards
+from engine import risk_limits
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIXES = (
@@ -38,9 +38,9 @@ SECRETS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "ENGINE_SECRET_KEY", "ENGI
 """Settings that may also be given as <NAME>_FILE, the path of a file that holds the value."""
 
 
-def guard(name: str) -> Setting:
+def risk_limit(name: str) -> Setting:
     """Return the row of a risk limit, which operators may also change while the engine runs."""
-    known = guards.TABLE[name]
+    known = risk_limits.TABLE[name]
     return Setting(whole(known.low, known.high), str(known.default), known.about)
 
 
@@ -52,76 +52,68 @@ TABLE: dict[str, Setting] = {
     "ENGINE_METRICS_HOST": Setting(
         one_of("127.0.0.1", "0.0.0.0"),  # noqa: S104
         "127.0.0.1",
-        "address they listen on; 0.0.0.0 where Prometheus is on another machine",
+        "address they listen on; 0.0.0.0 if Prometheus is on another machine",
     ),
     "ENGINE_DATA_DIR": Setting(Path, ".data", "where the embedded stores, logs and secrets live"),
     "ENGINE_SERVER": Setting(one_of("uvicorn", "daphne"), "uvicorn", "ASGI server that serves the API"),
     "ENGINE_ALLOWED_HOSTS": Setting(names, "localhost,127.0.0.1,[::1]", "host names the API answers to"),
-    "ENGINE_SECRET_KEY": Setting(filled, None, "Django's secret key; made and kept in the data dir when not given"),
+    "ENGINE_SECRET_KEY": Setting(filled, None, "Django's secret key; generated and kept in the data dir if omitted"),
     "ENGINE_ADMIN_PASSWORD": Setting(
-        filled, None, "password of the user `admin`; made and kept in the data dir when not given"
+        filled, None, "password of the user `admin`; generated and kept in the data dir if omitted"
     ),
     "ENGINE_DEBUG": Setting(switch, "0", "Django's debug pages; never in production"),
-    "ENGINE_LOG_LEVEL": Setting(
-        one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "least severe line that is logged"
-    ),
+    "ENGINE_LOG_LEVEL": Setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "minimum level that is logged"),
     "ENGINE_LOG_FORMAT": Setting(one_of("auto", "json", "text"), "auto", "auto: text on a terminal, JSON otherwise"),
     "ENGINE_WORKER_THREADS": Setting(whole(1, 64), "4", "tasks one worker process runs at once"),
     "ENGINE_SOCKETS_MAX": Setting(whole(1, 1_000_000), "10000", "WebSockets one API process keeps open at once"),
     "ENGINE_NO_VENV": Setting(
-        one_of("0", "1"), "0", "1: manage.py keeps to the interpreter it is started with; not from .env"
+        one_of("0", "1"), "0", "1: manage.py stays with the interpreter it is started with; not read from .env"
     ),
-    "ENGINE_ROLE": Setting(filled, "shell", "which process this is; set by whatever starts it"),
-    "DATABASE_URL": Setting(url("postgres", "postgresql"), None, "PostgreSQL; embedded when not given"),
-    "REDIS_URL": Setting(url("redis", "rediss"), None, "Redis 7 or Valkey; embedded when not given"),
-    "BROKER_URL": Setting(
-        url("amqp", "amqps"), None, "RabbitMQ for the workers' queues; they are in Redis when not given"
-    ),
+    "ENGINE_ROLE": Setting(filled, "shell", "role of this process; set by what starts it"),
+    "DATABASE_URL": Setting(url("postgres", "postgresql"), None, "PostgreSQL; embedded if omitted"),
+    "REDIS_URL": Setting(url("redis", "rediss"), None, "Redis 7 or Valkey; embedded if omitted"),
+    "BROKER_URL": Setting(url("amqp", "amqps"), None, "RabbitMQ for the workers' queues; in Redis if omitted"),
     "OTEL_EXPORTER_OTLP_ENDPOINT": Setting(
         url("http", "https"), None, "collector that traces go to by OTLP over HTTP, such as http://127.0.0.1:4318"
     ),
     "OTEL_TRACES_SAMPLER_ARG": Setting(number(0, 1), "1", "share of orders that are traced, when there is a collector"),
-    "ORDER_MAX_IMPACT_BPS": guard("ORDER_MAX_IMPACT_BPS"),
+    "ORDER_MAX_IMPACT_BPS": risk_limit("ORDER_MAX_IMPACT_BPS"),
     "ORDER_LIVE_TTL_S": Setting(whole(1, 604_800), "3600", "how long a finished order stays in Redis, seconds"),
     "ORDER_DEADLINE_S": Setting(
-        whole(1, 86_400), "30", "how long a market order waits at most while venues, the chain or a store are away"
+        whole(1, 86_400), "30", "how long a market order waits for an unavailable venue, chain or store, seconds"
     ),
     "ORDER_BACKLOG_MAX": Setting(
-        whole(0, 1_000_000), "3000", "orders not yet submitted past which another gets 503 `overloaded`; 0 for no limit"
+        whole(0, 1_000_000), "3000", "unsubmitted orders above which new ones get 503 `overloaded`; 0 for no limit"
     ),
-    "ORDER_LEASE_MS": Setting(whole(1_000, 600_000), "5000", "how long a silent worker keeps an order to itself"),
-    "RETENTION_DAYS": Setting(
-        whole(0, 36_500), "90", "days after its end at which an order goes to the archive; 0 for never"
-    ),
-    "ARCHIVE_DAYS": Setting(
-        whole(0, 36_500), "0", "days it is kept there, and its clientOrderId remembered; 0 for ever"
-    ),
-    "MAX_ATTEMPTS": guard("MAX_ATTEMPTS"),
-    "QUOTE_FRESH_MS": guard("QUOTE_FRESH_MS"),
-    "QUOTE_STALE_MS": guard("QUOTE_STALE_MS"),
+    "ORDER_LEASE_MS": Setting(whole(1_000, 600_000), "5000", "how long a silent worker keeps its lease on an order"),
+    "RETENTION_DAYS": Setting(whole(0, 36_500), "90", "days after its end at which an order is retired; 0 for never"),
+    "ARCHIVE_DAYS": Setting(whole(0, 36_500), "0", "days a retired order and its clientOrderId are kept; 0 for ever"),
+    "MAX_ATTEMPTS": risk_limit("MAX_ATTEMPTS"),
+    "QUOTE_FRESH_MS": risk_limit("QUOTE_FRESH_MS"),
+    "QUOTE_STALE_MS": risk_limit("QUOTE_STALE_MS"),
     "QUOTE_TIMEOUT_MS": Setting(whole(100, 60_000), "5000", "how long a venue may take to quote"),
-    "LIMIT_QUOTE_AGE_MS": guard("LIMIT_QUOTE_AGE_MS"),
-    "LIMIT_HOLD_POLLS": guard("LIMIT_HOLD_POLLS"),
-    "LIMIT_VENUES_APART_MAX_BPS": guard("LIMIT_VENUES_APART_MAX_BPS"),
-    "SNIPE_LIQUIDITY_MIN_USD": guard("SNIPE_LIQUIDITY_MIN_USD"),
-    "SNIPE_TOP_HOLDER_MAX_BPS": guard("SNIPE_TOP_HOLDER_MAX_BPS"),
-    "SNIPE_MARKET_AGE_S": guard("SNIPE_MARKET_AGE_S"),
-    "SNIPE_FACTS_AGE_DAYS": guard("SNIPE_FACTS_AGE_DAYS"),
+    "LIMIT_QUOTE_AGE_MS": risk_limit("LIMIT_QUOTE_AGE_MS"),
+    "LIMIT_HOLD_POLLS": risk_limit("LIMIT_HOLD_POLLS"),
+    "LIMIT_VENUES_APART_MAX_BPS": risk_limit("LIMIT_VENUES_APART_MAX_BPS"),
+    "SNIPE_LIQUIDITY_MIN_USD": risk_limit("SNIPE_LIQUIDITY_MIN_USD"),
+    "SNIPE_TOP_HOLDER_MAX_BPS": risk_limit("SNIPE_TOP_HOLDER_MAX_BPS"),
+    "SNIPE_MARKET_AGE_S": risk_limit("SNIPE_MARKET_AGE_S"),
+    "SNIPE_FACTS_AGE_DAYS": risk_limit("SNIPE_FACTS_AGE_DAYS"),
     "CONFIRM_POLL_MS": Setting(whole(10, 10_000), "200", "how often open attempts are looked up"),
     "CONFIRM_RESEND_MS": Setting(whole(100, 60_000), "2000", "how often an unconfirmed transaction is sent again"),
     "MOCK_QUOTE_DELAY_MS": Setting(span(60_000), "2000-3000", "how long a sandbox venue takes to quote"),
     "MOCK_CONFIRM_DELAY_MS": Setting(span(600_000), "400-1200", "how long the sandbox chain takes to confirm"),
-    "MOCK_PRICE_VARIATION_PCT": Setting(span(50), "2-5", "how far a sandbox venue strays from the middle price"),
+    "MOCK_PRICE_VARIATION_PCT": Setting(span(50), "2-5", "how far a sandbox venue is from the mid price, percent"),
     "MOCK_DROP_RATE": Setting(number(0, 1), "0", "share of broadcasts the sandbox chain loses"),
     "MOCK_REJECT_RATE": Setting(number(0, 1), "0", "share of transactions the sandbox chain refuses"),
     "MOCK_BLOCKHASH_VALID_MS": Setting(whole(400, 600_000), "60000", "how long a signed transaction can still land"),
     "MOCK_VENUES_DOWN": Setting(some_of("RAYDIUM", "METEORA"), "", "sandbox venues that are down from the start"),
-    "MOCK_SEED": Setting(whole(0, 2**63), "1", "decides every sandbox price and outcome"),
+    "MOCK_SEED": Setting(whole(0, 2**63), "1", "seed of every sandbox price and outcome"),
     "MOCK_LAUNCH_EVERY_S": Setting(
         whole(0, 86_400), "120", "seconds between launches of a new sandbox token; 0 for never"
     ),
     "MOCK_FAULTS": Setting(
-        Path, None, "JSON file of faults the sandbox shows, read again while it runs; see routing/sandbox/faults.py"
+        Path, None, "JSON file of faults the sandbox injects, read again while it runs; see routing/sandbox/faults.py"
     ),
     "MARKET_REPLAY": Setting(recorded_prices, None, "CSV of one-minute prices the sandbox market follows"),
     "MARKET_REPLAY_SPEED": Setting(number(0.001, 100_000), "1", "replayed seconds per second"),
@@ -144,7 +136,7 @@ def load(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[st
     if wrong:
         raise BadSetting("\n".join(wrong))
     values["ENGINE_DATA_DIR"] = (root / values["ENGINE_DATA_DIR"]).resolve()
-    if problem := guards.disagreement(values) or disagreement(values):
+    if problem := risk_limits.disagreement(values) or disagreement(values):
         raise BadSetting(problem)
     engine = running(values["ENGINE_DATA_DIR"])
     stores = {name: engine.get(name) for name in ("DATABASE_URL", "REDIS_URL") if values[name] is None}

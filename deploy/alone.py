@@ -79,5 +79,5 @@ def ask_until_lost(connection: Any, lost: Callable[[], None]) -> None:
 
 def leave() -> None:
     """End this process at once, even if its loop is waiting for something: another beat may be active by now."""
-    log.error("beat's lock is lost with its session in Postgres, ending to be started again as a standby")
+    log.error("beat's lock was lost with its Postgres session, exiting to restart as a standby")
     os._exit(1)

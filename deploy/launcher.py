@@ -116,7 +116,7 @@ class Launcher:
             show("killed")
             return code
         if late:
-            show(f"killed what did not end in time: {', '.join(late)}")
+            show(f"killed processes that did not end in time: {', '.join(late)}")
         if self.stores and self.stores.urls:
             show(f"stopped in {time.monotonic() - started:.1f} s")
         return code

@@ -38,7 +38,7 @@ class Turns:
     def stuck(self) -> str:
         """Say for how long the loop has stood still, if for too long."""
         silent = 0.0 if self.seen is None else self.clock() - self.seen
-        return f"the worker's loop has stood still for {silent:.0f} s" if silent > STUCK_AFTER_S else ""
+        return f"the worker's loop has been blocked for {silent:.0f} s" if silent > STUCK_AFTER_S else ""
 
 
 def watch_worker(app: Any, turns: Turns) -> None:

@@ -37,7 +37,7 @@ def parse(arguments: list[str]) -> Options:
     parser = argparse.ArgumentParser(
         prog="manage.py up",
         description="Start the whole engine on this machine: stores, migrations, API, workers, beat and Flower. "
-        "Ctrl-C stops it in order; a second Ctrl-C at once.",
+        "Ctrl-C stops it gracefully; a second Ctrl-C immediately.",
         epilog="Settings come from the environment and from .env; config/README.md lists them.",
     )
     parser.add_argument("--fresh", action="store_true", help="delete the embedded stores' data first")

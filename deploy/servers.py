@@ -163,7 +163,7 @@ def end_left_behind(folder: Path, program: str) -> None:
             send(pid, attempt)
         if wait_for(lambda: not left_behind(folder, program), 2.0):
             return
-    raise StoreFailed(f"a {program} of an earlier start still works in {folder} and does not end")
+    raise StoreFailed(f"a {program} of an earlier start still runs in {folder} and does not end")
 
 
 def send(pid: int, number: int) -> None:

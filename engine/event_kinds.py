@@ -29,7 +29,7 @@ class Head(Struct, frozen=True, rename="camel"):
 
     # The order of the first fields is fixed: some readers find them by position.
     order_id: Id
-    epoch: Annotated[int, Meta(ge=0, description="Grows when Redis was lost; never falls with seq.")]
+    epoch: Annotated[int, Meta(ge=0, description="Increases when Redis loses data; never decreases as seq increases.")]
     seq: Annotated[int, Meta(ge=1, description="1, 2, 3 ... without gaps.")]
     status: Status
     at: Moment
@@ -59,17 +59,17 @@ class Pending(Facts, frozen=True):
     deadline: (
         Annotated[
             Moment,
-            Meta(description="Of a market order: how long it waits while venues, the chain or a store are away."),
+            Meta(description="For market orders: until when it waits for an unavailable venue, chain or store."),
         ]
         | None
     ) = None
-    limit_price: Annotated[Decimals, Meta(description="Of a limit order: the least tokenOut per tokenIn.")] | None = (
+    limit_price: Annotated[Decimals, Meta(description="For limit orders: minimum tokenOut per tokenIn.")] | None = None
+    max_price: Annotated[Decimals, Meta(description="For sniper orders: the maximum tokenIn per tokenOut.")] | None = (
         None
     )
-    max_price: Annotated[Decimals, Meta(description="Of a sniper order: the most tokenIn per tokenOut.")] | None = None
     time_in_force: TimeInForce | None = None
     expires_at: Moment | None = None
-    trigger: Annotated[Conditions, Meta(description="Of a sniper order.")] | None = None
+    trigger: Annotated[Conditions, Meta(description="For sniper orders.")] | None = None
     allow_unknown: bool = False
 
 
@@ -94,7 +94,7 @@ class Amended(Facts, frozen=True):
         dict[Term, Change],
         Meta(
             min_length=1,
-            description="Each term that changed, from what to what.",
+            description="Each changed term, with its old and new value.",
             extra_json_schema={"propertyNames": {"enum": list(AMENDABLE)}},
         ),
     ]
@@ -113,7 +113,7 @@ class Returned(Facts, frozen=True):
 
     status = Status.PENDING
 
-    returned: Annotated[Wait, Meta(description="Why, and for how long it cannot fire.")]
+    returned: Annotated[Wait, Meta(description="Why it returned, and how long it cannot fire.")]
 
 
 class PriceSeen(Value, frozen=True, tag_field="kind", tag="price"):
@@ -124,7 +124,7 @@ class PriceSeen(Value, frozen=True, tag_field="kind", tag="price"):
     limit_price: Decimals
     observed_at: Moment
     age_ms: Count
-    polls: Annotated[int, Meta(ge=1, description="For how many polls it had held.")]
+    polls: Annotated[int, Meta(ge=1, description="The number of polls the price had held.")]
 
 
 class MarketEvent(Value, frozen=True):
@@ -154,8 +154,8 @@ class MarketSeen(Value, frozen=True, tag_field="kind", tag="market"):
     conditions: tuple[ConditionMet, ...]
 
 
-class Gate(Value, frozen=True):
-    """How a gate judged the token."""
+class TokenCheck(Value, frozen=True):
+    """The result of one token check."""
 
     gate: str
     value: str | None
@@ -170,7 +170,7 @@ class Triggered(Facts, frozen=True):
     status = Status.TRIGGERED
 
     trigger: Annotated[PriceSeen | MarketSeen, Meta(description="The price, or the market event with each condition.")]
-    gates: Annotated[tuple[Gate, ...], Meta(description="Of a sniper order.")] = ()
+    gates: Annotated[tuple[TokenCheck, ...], Meta(description="For sniper orders.")] = ()
 
 
 class Offer(Value, frozen=True):
@@ -181,7 +181,7 @@ class Offer(Value, frozen=True):
     fee_bps: int
     net_price: Annotated[Decimals, Meta(description="The price less the fee.")]
     age_ms: Count
-    amount_out: Annotated[Decimals, Meta(description="What it pays for this amount, after fee and impact.")]
+    amount_out: Annotated[Decimals, Meta(description="The amount paid out for this order, after fee and impact.")]
 
 
 class Routing(Facts, frozen=True):
@@ -190,10 +190,10 @@ class Routing(Facts, frozen=True):
     status = Status.ROUTING
 
     venue: Venue
-    reason: Annotated[str, Meta(description="Why this one.")]
+    reason: Annotated[str, Meta(description="Why this venue was chosen.")]
     source: Annotated[str, Meta(description="Where the quotes came from.")]
-    quotes: Annotated[tuple[Offer, ...], Meta(description="What it was chosen from, the best first.")]
-    missing: Annotated[tuple[str, ...], Meta(description="Venues that had nothing usable.")]
+    quotes: Annotated[tuple[Offer, ...], Meta(description="The offers compared, best first.")]
+    missing: Annotated[tuple[str, ...], Meta(description="Venues without a usable quote.")]
 
 
 class Retry(Facts, frozen=True):
@@ -201,7 +201,7 @@ class Retry(Facts, frozen=True):
 
     status = Status.ROUTING
 
-    retry: Annotated[Wait, Meta(description="What went wrong, and when the next try comes.")]
+    retry: Annotated[Wait, Meta(description="What went wrong, and when the next try starts.")]
 
 
 class Building(Facts, frozen=True):
@@ -211,7 +211,7 @@ class Building(Facts, frozen=True):
 
     venue: Venue
     expected_out: Decimals
-    minimum_out: Annotated[Decimals, Meta(description="The least the order accepts.")]
+    minimum_out: Annotated[Decimals, Meta(description="The minimum the order accepts.")]
     quoted_price: Decimals
 
 
@@ -245,7 +245,7 @@ class Confirmed(Facts, frozen=True):
     amount_in: Decimals
     amount_out: Decimals
     executed_price: Annotated[Decimals, Meta(description="tokenOut per tokenIn.")]
-    slippage_bps: Annotated[Decimals, Meta(description="Against the quote; below 0: better than quoted.")]
+    slippage_bps: Annotated[Decimals, Meta(description="Against the quote; negative if better than quoted.")]
     fees: Fees
 
 

@@ -52,7 +52,7 @@ def trusted(
     known = [quote for quote in quotes if quote.age(now) <= compared_ms]
     young = [quote for quote in known if quote.age(now) <= age_max_ms]
     if not young:
-        return Distrust("no venue has a quote young enough")
+        return Distrust("no venue has a fresh enough quote")
     if any(quote.price <= 0 for quote in known):
         return Distrust("a venue quotes a price that is not above zero")
     highest = max(young, key=lambda quote: quote.net_price)

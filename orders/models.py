@@ -16,7 +16,6 @@ FINALS = sorted(FINAL)
 WAITING = Q(status=Status.PENDING) & ~Q(type=OrderType.MARKET)
 """Orders that rest until their price or event comes, by their status in Postgres."""
 AMENDED = WAITING & Q(terms_seq__gt=1)
-"""Waiting orders that were amended."""
 MOVING = ~Q(status__in=FINALS) & (Q(type=OrderType.MARKET) | ~Q(status=Status.PENDING))
 """Unfinished orders that are not resting."""
 MOVING_SQL = """
@@ -26,10 +25,7 @@ MOVING_SQL = """
 
 
 def standing_at(statuses: Iterable[str]) -> Q:
-    """Filter orders by their status in Postgres, with the conditions of the partial indexes.
-
-    The matching orders may be a handful out of all orders, so the query must use those indexes.
-    """
+    """Filter orders by status, with the conditions of the partial indexes: the matches may be few among all orders."""
     chosen = Q(pk__in=[])
     for status in statuses:
         here = Q(status=status)
@@ -272,6 +268,7 @@ class Pause(models.Model):
         return self.name or str(self.scope)
 
 
+# The model keeps its first name: the table, permissions, the audit log and the admin's URLs use it.
 class Guard(models.Model):
     """A risk limit that an operator changed; the row is deleted when the environment's value applies again."""
 
@@ -280,6 +277,9 @@ class Guard(models.Model):
     reason = models.CharField(max_length=200)
     by = models.CharField(max_length=150)
     moved_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "risk limit"
 
     def __str__(self) -> str:
         return self.name

@@ -106,7 +106,7 @@ class Asker:
             return Silence(venue.name, said)
         except Exception:
             # Venue answers are untrusted: a malformed answer from one must not cost us the other's quote.
-            log.exception("venue's answer not understood", venue=venue.name, pair=pair.name)
+            log.exception("venue's answer is malformed", venue=venue.name, pair=pair.name)
             return Silence(venue.name, f"{venue.name} answered what cannot be understood")
         if not quote.is_sound:
             said = f"{venue.name} quotes {quote.price}, which is no price"

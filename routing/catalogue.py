@@ -115,7 +115,7 @@ class Memory:
         except DatabaseError as reason:
             if self.reading is None:
                 raise
-            log.warning("catalogue not read, the last one stays", reason=str(reason))
+            log.warning("catalogue not read, keeping the last one", reason=str(reason))
         self.read_at = time.monotonic()
         assert self.reading is not None
         return self.reading

@@ -235,4 +235,4 @@ def within(act: Callable[[int], T]) -> T:
             if not str(reason).startswith(OVER):
                 raise
             forget()
-    raise StoreError("Redis is losing what it holds again and again")
+    raise StoreError("Redis keeps losing data")

@@ -6,10 +6,10 @@ from datetime import timedelta
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
-from engine.gates import TokenFacts
+from engine.token_checks import TokenFacts
 from engine.triggers import TokenState
-from routing.guards import guards
 from routing.models import Token
+from routing.risk_limits import risk_limits
 
 
 def facts(states: Mapping[str, TokenState]) -> dict[str, TokenFacts]:
@@ -24,7 +24,7 @@ def facts(states: Mapping[str, TokenState]) -> dict[str, TokenFacts]:
 
 def believed() -> "ExpressionWrapper[Q]":
     """Return a query expression for whether a token's facts are recent; both times are by Postgres' clock."""
-    lately = Q(facts_at__gte=Now() - timedelta(days=guards.SNIPE_FACTS_AGE_DAYS))
+    lately = Q(facts_at__gte=Now() - timedelta(days=risk_limits.SNIPE_FACTS_AGE_DAYS))
     return ExpressionWrapper(lately, output_field=BooleanField())
 
 

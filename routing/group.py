@@ -47,7 +47,7 @@ class Group:
                 refuse_unless_emptied(reason)
                 return
             if taken:
-                log.warning("entries taken over", stream=self.stream, entries=len(taken))
+                log.warning("entries claimed from a silent reader", stream=self.stream, entries=len(taken))
             if start == "0-0":
                 return
 
@@ -63,7 +63,7 @@ class Group:
                 entries: list[Entry] = answer[0][1] if answer else []  # type: ignore[index, assignment]
                 return entries
 
-    @step("acknowledge", Store.REDIS, "the stream's entries are done with")
+    @step("acknowledge", Store.REDIS, "the stream's entries are acknowledged")
     def ack(self, entry_ids: Sequence[str]) -> None:
         """Acknowledge these entries.  Idempotent."""
         if entry_ids:

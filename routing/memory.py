@@ -57,7 +57,7 @@ class Memory(Generic[T]):
             self.failing = False
         except self.away as reason:
             if not self.failing:
-                log.warning("not read, the last reading stays", what=self.what, reason=str(reason))
+                log.warning("cache not refreshed, keeping the last value", what=self.what, reason=str(reason))
             self.failing, read_at = True, time.monotonic()
         self.read_at, self.has_read = read_at, True
 

@@ -56,7 +56,7 @@ def let_the_market_act() -> None:
     try:
         stage.emit(now_ms())
     except Exception as reason:
-        log.warning("sandbox market not told", reason=repr(reason))
+        log.warning("sandbox market events not published", reason=repr(reason))
 
 
 class Watchdog(threading.Thread):
@@ -74,14 +74,14 @@ class Watchdog(threading.Thread):
                 self.stand_in()
             except Exception as reason:
                 # The watchdog must survive an outage of any store.
-                log.warning("watchdog failed, will look again", reason=repr(reason))
+                log.warning("watchdog failed, will retry", reason=repr(reason))
             finally:
                 close_old_connections()
 
     def stand_in(self) -> None:
         """Poll at the usual interval until poll requests arrive again."""
         if silent():
-            log.warning("no poll was asked for, polling directly", silent_s=WATCHDOG_S)
+            log.warning("no poll requested, polling directly", silent_s=WATCHDOG_S)
         while silent() and not self.stopping.wait(pace() / 1000):
             start(self.awaited, pace())
 

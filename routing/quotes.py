@@ -16,8 +16,8 @@ import structlog
 from engine.amm import pool_from
 from engine.quotes import AHEAD_MAX_MS, Quote
 from engine.quotes import best as best_of
-from routing.guards import guards
 from routing.outages import paused
+from routing.risk_limits import risk_limits
 from routing.store import CLOCK, lua, now_ms, redis, script
 from routing.venues import VENUES
 
@@ -50,11 +50,11 @@ def key(pair: str, name: str) -> str:
 def store(quote: Quote) -> bool:
     """Store a quote and choose BEST again; False if a later observation is stored, or its time is in the future."""
     keys = [key(quote.pair, quote.venue), key(quote.pair, "BEST"), *(key(quote.pair, name) for name in VENUES)]
-    bounds = [quote.observed_at, TTL_MS, guards.QUOTE_FRESH_MS, AHEAD_MAX_MS, NOTHING]
+    bounds = [quote.observed_at, TTL_MS, risk_limits.QUOTE_FRESH_MS, AHEAD_MAX_MS, NOTHING]
     kept = int(STORE()(keys, [pack(fields(quote)), *bounds]))
     if kept < 0:
         now_ms.doubt()
-        log.warning("quote of a time that has not come is not believed", venue=quote.venue, pair=quote.pair)
+        log.warning("quote with a future timestamp ignored", venue=quote.venue, pair=quote.pair)
     return kept > 0
 
 
@@ -111,4 +111,4 @@ def without(names: Collection[str], cached: Cached) -> Cached:
         return cached
     left = tuple(quote for quote in cached.quotes if quote.venue not in names)
     now = now_ms()
-    return Cached(left, best_of(quote for quote in left if quote.age(now) <= guards.QUOTE_FRESH_MS))
+    return Cached(left, best_of(quote for quote in left if quote.age(now) <= risk_limits.QUOTE_FRESH_MS))

@@ -48,7 +48,7 @@ class Route:
     def reason(self) -> str:
         """Explain briefly why the winner was chosen."""
         if len(self.offers) == 1:
-            return f"only {self.winner.quote.venue} has a quote young enough that fills this amount"
+            return f"only {self.winner.quote.venue} has a fresh enough quote that fills this amount"
         second = self.offers[1]
         if second.amount_out == self.winner.amount_out:
             return f"{self.winner.quote.venue} and {second.quote.venue} pay the same; the first is taken"

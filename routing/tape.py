@@ -19,8 +19,8 @@ from engine.quotes import AHEAD_MAX_MS
 from engine.triggers import WINDOW_MAX_S, TokenState
 from routing import markets
 from routing.group import Group
-from routing.guards import guards
 from routing.markets import KEEP_S, Shown
+from routing.risk_limits import risk_limits
 from routing.store import CLOCK, lua, now_ms, script
 
 log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ def publish(events: Iterable[MarketEvent]) -> None:
     doubted, touched = PUBLISH()([], [bounds, *batch])
     if doubted:
         now_ms.doubt()
-        log.warning("market events of a time that has not come are not believed", events=doubted)
+        log.warning("market events with a future timestamp ignored", events=doubted)
     keep(touched)
 
 
@@ -86,7 +86,7 @@ def keep(touched: Sequence[Summary]) -> None:
         if shown:
             markets.save(shown, now_ms())
     except DatabaseError as reason:
-        log.warning("what the market showed not kept, the next events will be", reason=str(reason))
+        log.warning("market data not saved, the next events will save it", reason=str(reason))
 
 
 def shown_by(summary: Summary) -> Shown:
@@ -105,7 +105,7 @@ def restore(mints: Collection[str]) -> list[Summary]:
     kept = {one.mint: one for one in markets.load(mints)}
     restored: list[Summary] = RESTORE()([], [limits(), *(pack(told(mint, kept.get(mint))) for mint in mints)])
     if kept:
-        log.info("redis told again what the market showed", tokens=len(kept))
+        log.info("market data restored to redis", tokens=len(kept))
     return restored
 
 
@@ -140,7 +140,7 @@ def look(windows: Mapping[str, list[int]], now: int) -> dict[str, list[Any]]:
     """Read the market data of these tokens from Redis."""
     if not windows:
         return {}
-    bounds = limits(at=now, age=guards.SNIPE_MARKET_AGE_S * 1000)
+    bounds = limits(at=now, age=risk_limits.SNIPE_MARKET_AGE_S * 1000)
     tokens = (pack({"mint": mint, "windows": lengths}) for mint, lengths in windows.items())
     return dict(zip(windows, STATES()([], [bounds, *tokens]), strict=True))
 

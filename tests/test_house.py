@@ -102,7 +102,7 @@ def test_each_key_of_redis_has_one_owner():
     assert owners and [key for key, number in owners.items() if number > 1] == []
 
 
-PRIVATE = ("gate", "bell", "pulse", "past", "bodies", "aside", "lines", "seen", "archive", "control")
+PRIVATE = ("gate", "gates", "guards", "bell", "pulse", "past", "bodies", "aside", "lines", "seen", "archive", "control")
 
 
 @pytest.mark.parametrize("word", PRIVATE)

@@ -28,7 +28,7 @@ class EngineTask(Task):  # type: ignore[type-arg]
         waited_ms = None if sent_at is None else max(0, now_ms() - sent_at)
         life_ms = self.request.get(LIFE)
         if waited_ms is not None and life_ms is not None and waited_ms > life_ms:
-            log.debug("message out of date", task=self.name, waited_ms=waited_ms)
+            log.debug("message expired", task=self.name, waited_ms=waited_ms)
             return None
         single = about(order_ids) if len(order_ids) == 1 else {}
         with (
@@ -37,7 +37,7 @@ class EngineTask(Task):  # type: ignore[type-arg]
         ):
             if order_ids:
                 # This line links an order's id to its batch's task id, which every line of the batch carries.
-                log.info("orders taken up", waited_ms=waited_ms, **about(order_ids))
+                log.info("orders picked up", waited_ms=waited_ms, **about(order_ids))
             return super().__call__(*args, **kwargs)
 
 

@@ -12,11 +12,11 @@ from orders.admin import (
     catalogue,
     dashboard,
     deadletters,
-    guards,
     orders,
     pauses,
     people,
     records,
+    risk_limits,
     schedule,
 )
 
@@ -27,12 +27,12 @@ __all__ = [
     "catalogue",
     "dashboard",
     "deadletters",
-    "guards",
     "orders",
     "pauses",
     "people",
     "records",
+    "risk_limits",
     "schedule",
 ]
 
-admin.site.index_title = "How the engine does"
+admin.site.index_title = "Engine overview"

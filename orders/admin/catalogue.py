@@ -49,12 +49,12 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
     mint_authority = forms.CharField(
         required=False,
         widget=UnfoldAdminTextInputWidget,
-        help_text=f"Who may mint more: an address, or {NOBODY}; empty when that is unknown.",
+        help_text=f"Who may mint more: an address, or {NOBODY}; empty if unknown.",
     )
     freeze_authority = forms.CharField(
         required=False,
         widget=UnfoldAdminTextInputWidget,
-        help_text=f"Who may freeze holdings: an address, or {NOBODY}; empty when that is unknown.",
+        help_text=f"Who may freeze holdings: an address, or {NOBODY}; empty if unknown.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -80,7 +80,7 @@ class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
         """Parse an authority: None is unknown, empty is given up."""
         said = str(self.cleaned_data[name])
         if said and said != NOBODY and not is_mint(said):
-            raise forms.ValidationError(f"An authority is a Solana address, or {NOBODY}; empty when it is unknown.")
+            raise forms.ValidationError(f"An authority is a Solana address, or {NOBODY}; empty if unknown.")
         return "" if said == NOBODY else said or None
 
     def clean_symbol(self) -> str:
@@ -98,7 +98,7 @@ class PairForm(forms.ModelForm):  # type: ignore[type-arg]
         if "tick" in self.fields:
             self.fields["tick"].required = False
             self.fields["tick"].initial = None
-            self.fields["tick"].help_text += "  Left empty: a power of ten, about a ten-thousandth of the price."
+            self.fields["tick"].help_text += "  Leave empty for a power of ten, about a ten-thousandth of the price."
 
     def clean(self) -> dict[str, Any]:
         """Choose a tick if none is given."""
@@ -166,7 +166,7 @@ class TokenAdmin(Announced):
             launched = stage.launch()
         except StoreError as reason:
             messages.error(
-                request, f"Redis cannot be reached; a token may be listed that the market has not heard of: {reason}"
+                request, f"Redis cannot be reached; a token may be listed without its pool being published: {reason}"
             )
         else:
             row = Token.objects.get(mint=launched.token.mint)
@@ -225,7 +225,7 @@ class TokenAdmin(Announced):
         """Show when the authorities and the top holder were last looked up; saving the token sets this time."""
         if token._state.adding:
             return NOTHING
-        return moment(token.facts_at) + ("" if token.believed else ", too long ago to be believed")
+        return moment(token.facts_at) + ("" if token.believed else ", too old to use")
 
     @admin.display(description="liquidity")
     def worth(self, token: Token) -> str:

@@ -63,7 +63,7 @@ class OrderAdmin(ReadOnly):
         """Show links to the first few archived orders, and say if there are more."""
         first = format_html_join(", ", "{}", ((link(ArchivedOrder(pk=pk)),) for pk in archived[:POINTED_TO]))
         more = " and more" if len(archived) > POINTED_TO else ""
-        messages.info(request, format_html("In the archive: {}{}.", first, more))
+        messages.info(request, format_html("Among retired orders: {}{}.", first, more))
 
     def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
         """Show an order's page; redirect to the archive if the order is there."""
@@ -86,7 +86,7 @@ class OrderAdmin(ReadOnly):
         """Require permission to change orders; permission to view them is not enough."""
         return request.user.has_perm("orders.change_order")
 
-    @admin.action(description="Cancel: resting orders, and market orders nobody has begun", permissions=["cancel"])
+    @admin.action(description="Cancel resting orders, and market orders not yet claimed", permissions=["cancel"])
     def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
         """Cancel the selected orders of this page."""
         # The list offers no "select all"; a crafted request for all is limited to one page.
@@ -100,7 +100,7 @@ class OrderAdmin(ReadOnly):
         except waiting.NotResting as won:
             messages.error(request, f"{order} is not cancelled: it is {won.status}.")
         except (StoreError, DatabaseError) as reason:
-            messages.error(request, f"{order} is not cancelled: a store does not answer: {reason}")
+            messages.error(request, f"{order} is not cancelled: a store is unavailable: {reason}")
         else:
             self.log_change(request, order, "Cancelled.")
             messages.success(request, format_html("{} is cancelled.", link(order)))

@@ -39,7 +39,7 @@ class PauseForm(forms.ModelForm):  # type: ignore[type-arg]
     what = forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget)
     reason = forms.CharField(
         max_length=200,
-        widget=UnfoldAdminTextInputWidget({"placeholder": "why, for the clients who are refused and for the record"}),
+        widget=UnfoldAdminTextInputWidget({"placeholder": "shown to refused clients, and in the audit log"}),
     )
 
     class Meta:
@@ -123,7 +123,7 @@ class PauseAdmin(ReadOnly):
         """End a pause, and log it."""
         self.log_change(request, row, f"Resumed; {row.by} had paused it: {row.reason}")
         pauses.resume(row, request.user.get_username())
-        messages.success(request, f"{row} is traded again.")
+        messages.success(request, f"{row} is resumed.")
 
     @admin.display(description="paused")
     def what(self, row: Pause) -> str:

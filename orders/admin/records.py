@@ -18,7 +18,7 @@ class SetAsideAdmin(ReadOnly):
     fields = ("reason", "record", "created")
     readonly_fields = fields
 
-    @admin.display(description="record begins")
+    @admin.display(description="record")
     def beginning(self, record: SetAside) -> str:
         """Show the record's first characters."""
         return record.record[:80]

@@ -30,16 +30,16 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
         label="Interval (ms)",
         widget=UnfoldAdminTextInputWidget({"inputmode": "numeric"}),
         help_text=f"A whole number from {schedule.POLL_MIN_MS} to {schedule.POLL_MAX_MS}, not above QUOTE_FRESH_MS. "
-        "Beat follows within about a second; messages expire, and the watchdog waits, accordingly.",
+        "Beat applies it within about a second; message expiry and the watchdog follow it.",
     )
-    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget({"placeholder": "why, for the record"}))
+    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget({"placeholder": "for the audit log"}))
 
     class Meta:
         model = models.PeriodicTask
         fields = ("enabled",)
         widgets = {"enabled": UnfoldBooleanSwitchWidget}
         labels = {"enabled": "On"}
-        help_texts = {"enabled": "Off, beat does not send it."}
+        help_texts = {"enabled": "When off, beat does not send it."}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -106,7 +106,7 @@ class Tasks(ReadOnly):
         return f"Changed {form.made}: {form.cleaned_data['reason']}"
 
     def response_change(self, request: HttpRequest, obj: models.PeriodicTask) -> HttpResponse:
-        messages.success(request, f"{obj.name} is changed; beat follows within about a second.")
+        messages.success(request, f"{obj.name} is changed; beat applies it within about a second.")
         return HttpResponseRedirect(reverse(LIST))
 
     @admin.display(description="task")
@@ -117,12 +117,12 @@ class Tasks(ReadOnly):
     def state(self, task: models.PeriodicTask) -> str:
         return schedule.state(task.enabled)
 
-    @admin.display(description="comes")
+    @admin.display(description="interval")
     def every(self, task: models.PeriodicTask) -> str:
         """Show how often it is sent."""
         return schedule.pace(task)
 
-    @admin.display(description="what for")
+    @admin.display(description="purpose")
     def role(self, task: models.PeriodicTask) -> str:
         """Show what it does, and why it may or may not be off."""
-        return schedule.ROLES.get(task.name, "It is none of the engine's own.")
+        return schedule.ROLES.get(task.name, "Not one of the engine's own tasks.")

@@ -46,7 +46,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the sidebar, limited to what this user may view."""
     now = [
         {"title": "Dashboard", "icon": "monitoring", "link": reverse("admin:index")},
-        *items(request, (("Pauses", "pause_circle", "orders", "pause"), ("Guards", "tune", "orders", "guard"))),
+        *items(request, (("Pauses", "pause_circle", "orders", "pause"), ("Risk limits", "tune", "orders", "guard"))),
         {"title": "Queues (Flower)", "icon": "stacks", "link": flower_url(request), "active": False},
     ]
     return [{"title": "Now", "items": now}, *(group(request, title, lists) for title, lists in LISTS)]

@@ -76,13 +76,13 @@ def pending(history: Sequence[Event], last: Event) -> str:
     if history[0].get("type", "market") == "market":
         return "was accepted and waits for a worker."
     until = f" until {history[0]['expiresAt']}" if history[0].get("expiresAt") else ""
-    return f"rests{until}: what it waits for has not come yet{held(history)}."
+    return f"rests{until}: its trigger is not met yet{held(history)}."
 
 
 def returned(history: Sequence[Event], last: Event) -> str:
     """Say why it rests again."""
     why = last["returned"]
-    return f"fired in vain and rests again: {why['message']} ({why['code']}){held(history)}."
+    return f"fired without a fill and rests again: {why['message']} ({why['code']}){held(history)}."
 
 
 def held(history: Sequence[Event]) -> str:
@@ -138,9 +138,9 @@ def fired(history: Sequence[Event]) -> list[str]:
     event = next((event for event in reversed(history) if event["kind"] == "triggered"), None)
     if event is None:
         return []
-    return [f"Fired on: {terminal.triggered(event)}.", *map(gate, event.get("gates") or [])]
+    return [f"Fired on: {terminal.triggered(event)}.", *map(token_check, event.get("gates") or [])]
 
 
-def gate(verdict: Event) -> str:
+def token_check(verdict: Event) -> str:
     """Describe the result of one token check."""
-    return f"Gate {' '.join(terminal.gate(verdict).split())}"
+    return f"Token check {' '.join(terminal.token_check(verdict).split())}"

@@ -4,7 +4,19 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from engine.event_kinds import Conditions, Count, Decimals, Gate, Id, Moment, Offer, PairName, Signature, Value, Venue
+from engine.event_kinds import (
+    Conditions,
+    Count,
+    Decimals,
+    Id,
+    Moment,
+    Offer,
+    PairName,
+    Signature,
+    TokenCheck,
+    Value,
+    Venue,
+)
 from engine.lifecycle import Status
 from engine.orders import SLIPPAGE_MAX_BPS, OrderType, TimeInForce
 from engine.triggers import WINDOW_MAX_S
@@ -67,23 +79,18 @@ class Events(Value, frozen=True):
     """An order's events, oldest first."""
 
     order_id: Id
-    rewound_to: Annotated[
-        Above0 | None, Meta(description="Events past it that were seen belong to the order no longer.")
-    ]
+    rewound_to: Annotated[Above0 | None, Meta(description="Events after this seq were withdrawn.")]
     events: Annotated[list[Any], Meta(extra_json_schema={"items": {"$ref": "#/components/schemas/Event"}})]
 
 
 class Resting(Value, frozen=True):
     """What an order that waits is waiting beside."""
 
-    best: Annotated[Decimals | None, Meta(description="BEST: the best price less fee that venues last quoted.")]
+    best: Annotated[Decimals | None, Meta(description="BEST: the best price after fee in the venues' last quotes.")]
     age_ms: Annotated[Count | UnsetType | None, Meta(description="Its age; limit orders only.")] = UNSET
     away_bps: Annotated[
         Decimals | UnsetType | None,
-        Meta(
-            description="How far BEST must still rise to the limit price, in bps of BEST; 0 once it is there.  "
-            "Limit orders only."
-        ),
+        Meta(description="How far BEST must rise to the limit price, in bps; 0 once reached; limit orders only."),
     ] = UNSET
 
 
@@ -98,7 +105,7 @@ class Order(Value, frozen=True):
     token_out: TokenName
     amount: Decimals
     slippage_bps: Slippage
-    deadline: Annotated[Moment | None, Meta(description="Of a market order: by when it must be tried.")]
+    deadline: Annotated[Moment | None, Meta(description="For market orders: when its first try must have started.")]
     limit_price: Decimals | None
     max_price: Decimals | None
     time_in_force: TimeInForce | None
@@ -115,7 +122,7 @@ class Order(Value, frozen=True):
     tx_hash: Signature | None
     result: Annotated[dict[str, Any], Meta(description="Kind and facts of the last event.")]
     replay_of: Id | None
-    resting: Annotated[Resting | None, Meta(description="Of an order that waits; null once it has fired or ended.")]
+    resting: Annotated[Resting | None, Meta(description="For a resting order; null once it has fired or ended.")]
     links: Links
 
 
@@ -123,21 +130,17 @@ class EstimatedFill(Value, frozen=True):
     """What an order would get this moment."""
 
     venue: Venue
-    reason: Annotated[str, Meta(description="Why this venue.")]
+    reason: Annotated[str, Meta(description="Why this venue was chosen.")]
     price: Annotated[Decimals, Meta(description="The venue's price before its fee.")]
     fee_bps: Count
     fee: Annotated[Decimals, Meta(description="In tokenIn.")]
-    expected_price: Annotated[
-        Decimals, Meta(description="What the fill comes to: tokenOut per tokenIn, fee and impact paid.")
-    ]
+    expected_price: Annotated[Decimals, Meta(description="tokenOut per tokenIn, after fee and impact.")]
     expected_out: Decimals
-    minimum_out: Annotated[
-        Decimals, Meta(description="The least the order accepts: by its slippage, and by its own price.")
-    ]
-    impact_bps: Annotated[Decimals, Meta(description="What the order's own size costs it, in bps.")]
+    minimum_out: Annotated[Decimals, Meta(description="The minimum accepted, by slippage and the order's own price.")]
+    impact_bps: Annotated[Decimals, Meta(description="Price impact of the order's own size, in bps.")]
     age_ms: Annotated[Count, Meta(description="Age of the quote.")]
-    fresh: Annotated[bool, Meta(description="Whether the order would be routed on it at once.")]
-    quotes: Annotated[tuple[Offer, ...], Meta(description="What it was chosen from, the best first.")]
+    fresh: Annotated[bool, Meta(description="Whether the order would be routed on this quote immediately.")]
+    quotes: Annotated[tuple[Offer, ...], Meta(description="The offers compared, best first.")]
 
 
 class EstimatedLimit(Value, frozen=True):
@@ -146,8 +149,8 @@ class EstimatedLimit(Value, frozen=True):
     limit_price: Decimals
     best: Decimals | None
     age_ms: Count | None
-    away_bps: Annotated[Decimals | None, Meta(description="How far BEST must rise; 0 once it is there.")]
-    least_out: Annotated[Decimals, Meta(description="The least the order pays out whenever it is filled.")]
+    away_bps: Annotated[Decimals | None, Meta(description="How far BEST must rise, in bps; 0 once reached.")]
+    least_out: Annotated[Decimals, Meta(description="The minimum amount out of any fill.")]
 
 
 class ConditionSeen(Value, frozen=True):
@@ -163,9 +166,9 @@ class ConditionSeen(Value, frozen=True):
 class EstimatedSniper(Value, frozen=True):
     """What is known of the token a sniper order waits for."""
 
-    listed: Annotated[bool, Meta(description="Whether the token is in the catalogue yet.")]
+    listed: Annotated[bool, Meta(description="Whether the token is in the catalogue.")]
     conditions: tuple[ConditionSeen, ...]
-    gates: tuple[Gate, ...]
+    gates: tuple[TokenCheck, ...]
 
 
 class Problem(Value, frozen=True):
@@ -185,8 +188,8 @@ class Estimate(Value, frozen=True):
     amount: Decimals
     slippage_bps: Slippage
     fill: EstimatedFill | None
-    limit: Annotated[EstimatedLimit | None, Meta(description="Of a limit order.")]
-    sniper: Annotated[EstimatedSniper | None, Meta(description="Of a sniper order.")]
+    limit: Annotated[EstimatedLimit | None, Meta(description="For limit orders.")]
+    sniper: Annotated[EstimatedSniper | None, Meta(description="For sniper orders.")]
     problem: Problem | None
 
 
@@ -204,13 +207,13 @@ class Cancelled(Value, frozen=True):
     pair: PairName
     cancelled: Annotated[Count, Meta(description="Orders this request cancelled.")]
     lost: Annotated[Count, Meta(description="Orders that fired or ended before they could be cancelled.")]
-    complete: Annotated[bool, Meta(description="Whether all were reached; when not, ask again.")]
+    complete: Annotated[bool, Meta(description="Whether all orders were processed; if not, repeat the request.")]
 
 
 class Verdict(Value, frozen=True):
     """What became of one order of a batch: `order` when its status is 202, else `error`."""
 
-    status: Annotated[Literal[202, 400, 409, 503], Meta(description="What it would have been answered with alone.")]
+    status: Annotated[Literal[202, 400, 409, 503], Meta(description="The status this order would get on its own.")]
     order: Accepted | UnsetType = UNSET
     error: ErrorBody | UnsetType = UNSET
 
@@ -239,7 +242,7 @@ class Quotes(Value, frozen=True):
 
     pair: PairName
     best: Quote | None
-    fresh: Annotated[bool, Meta(description="Whether BEST is young enough to route on.")]
+    fresh: Annotated[bool, Meta(description="Whether BEST is fresh enough to route on.")]
     quotes: tuple[Quote, ...]
 
 
@@ -257,7 +260,7 @@ class Pair(Value, frozen=True):
     pair: PairName
     token_in: Token
     token_out: Token
-    tick: Annotated[Decimals, Meta(description="What limit prices of this pair are multiples of.")]
+    tick: Annotated[Decimals, Meta(description="Limit prices of this pair are multiples of this.")]
 
 
 class Health(Value, frozen=True):
@@ -270,9 +273,9 @@ class Parts(Value, frozen=True):
     """ "ok", or why a part is not well."""
 
     postgres: Annotated[str, Meta(description="Without it no order can be accepted: 503.")]
-    redis: Annotated[str, Meta(description="Likewise.")]
+    redis: Annotated[str, Meta(description="Without it no order can be accepted: 503.")]
     quotes: Annotated[str, Meta(description="Whether every venue quotes; if not, orders may wait: degraded.")]
-    workers: Annotated[str, Meta(description="Whether every queue has a living worker; if not: degraded.")]
+    workers: Annotated[str, Meta(description="Whether every queue has a live worker; if not: degraded.")]
 
 
 class Ready(Value, frozen=True):

@@ -75,7 +75,7 @@ class Invalid(Exception):
 
 
 KNOWN_ETAG = 'the order\'s ETag, such as "7"'
-RESTING_ONLY = "pending; a market order only to cancel it"
+RESTING_ONLY = "pending; a market order can only be cancelled"
 
 
 class Unconditional(Exception):
@@ -120,7 +120,7 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
         case NotResting() | Changed() | Unconditional():
             return unchanged(reason)
         case Overloaded():
-            return 503, body("overloaded", "more is waiting than can be done in time; try again in a second")
+            return 503, body("overloaded", "the engine is overloaded; try again in a second")
         case Paused():
             return 503, body("paused", f"{reason.what} is paused: {reason.reason}")
         case APIException():
@@ -162,7 +162,7 @@ def code_of(reason: APIException) -> str:
 def conflict(reason: Conflict) -> dict[str, Any]:
     """Say which order holds the client order id."""
     accepted = "a new id, or exactly the request that first used this one"
-    message = f"already names order {reason.order_id}, which is a different one"
+    message = f"already belongs to order {reason.order_id}, which differs from this request"
     return body(
         "client_order_id_taken",
         f"clientOrderId {message}",
@@ -178,7 +178,7 @@ def unchanged(reason: NotResting | Changed | Unconditional) -> tuple[int, dict[s
             field = Field("status", reason.status, f"is {reason.status}", RESTING_ONLY)
             return 409, body("not_resting", message, [field])
         case Changed():
-            message = f"names another seq than the order's, which is {reason.seq}"
+            message = f"does not match the order's seq, which is {reason.seq}"
             return 412, body("changed", f"If-Match {message}", [Field("If-Match", None, message, KNOWN_ETAG)])
     return 428, body(
         "precondition_required", "If-Match is missing", [Field("If-Match", None, "is missing", KNOWN_ETAG)]

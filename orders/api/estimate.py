@@ -1,4 +1,4 @@
-"""What an order would get, were it placed now: the same reading, routing and guards, and nothing done."""
+"""What an order would get, were it placed now: the same quotes, routing and risk limits, and nothing is placed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,12 +8,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from engine import gates
+from engine import token_checks
 from engine.events import quoted
-from engine.gates import Limits
 from engine.money import BPS, plain, price_of, shown
 from engine.orders import Order, OrderType
 from engine.quotes import CannotFill
+from engine.token_checks import Limits
 from engine.triggers import holds
 from orders.api import requests, schema, serializers
 from orders.api.filters import refuse_unknown
@@ -22,8 +22,8 @@ from orders.flow.routes import PriceImpact, affordable
 from orders.stores.order_view import away_bps
 from routing import router, tape
 from routing.facts import facts
-from routing.guards import guards
 from routing.quotes import cached
+from routing.risk_limits import risk_limits
 from routing.router import Route
 from routing.store import now_ms
 
@@ -68,7 +68,7 @@ def estimate(order: Order, now: int) -> Json:
 def routed(order: Order, now: int) -> tuple[Route | None, Json | None]:
     """Choose a venue as the order worker would; return what stands in the way beside it, or instead of it."""
     name = order.pair.name
-    basis = router.from_cache([name], now, guards.QUOTE_FRESH_MS, guards.QUOTE_STALE_MS).get(name)
+    basis = router.from_cache([name], now, risk_limits.QUOTE_FRESH_MS, risk_limits.QUOTE_STALE_MS).get(name)
     if basis is None:
         return None, problem("no_quote", f"no venue has a usable quote of {name} now")
     try:
@@ -107,7 +107,7 @@ def fill(order: Order, chosen: Route, now: int) -> Json:
         "minimumOut": shown(order.minimum_out(offer.amount_out), bought),
         "impactBps": plain(offer.impact_bps(order.pair, order.amount_in)),
         "ageMs": offer.quote.age(now),
-        "fresh": offer.quote.age(now) <= guards.QUOTE_FRESH_MS,
+        "fresh": offer.quote.age(now) <= risk_limits.QUOTE_FRESH_MS,
         "quotes": [to_builtins(quoted(one.quote, now, shown(one.amount_out, bought))) for one in chosen.offers],
     }
 
@@ -126,7 +126,7 @@ def limit(order: Order, now: int) -> Json:
 
 
 def sniper(order: Order, now: int) -> Json:
-    """State what the market shows of each condition, and how the gates would judge the token."""
+    """State what the market shows of each condition, and how the token checks would judge the token."""
     mint = order.pair.token_out.mint
     state = tape.states({mint: [one.window_ms for one in order.trigger if one.window_ms]}, now)[mint]
     return {
@@ -138,7 +138,7 @@ def sniper(order: Order, now: int) -> Json:
     }
 
 
-def verdicts(order: Order, known: gates.TokenFacts) -> Sequence[Json]:
-    """Put the token through the gates as the sniper worker would."""
-    limits = Limits(guards.SNIPE_LIQUIDITY_MIN_USD * 100, guards.SNIPE_TOP_HOLDER_MAX_BPS)
-    return [verdict.as_dict() for verdict in gates.judge(known, limits, allow_unknown=order.allow_unknown)]
+def verdicts(order: Order, known: token_checks.TokenFacts) -> Sequence[Json]:
+    """Run the token checks as the sniper worker would."""
+    limits = Limits(risk_limits.SNIPE_LIQUIDITY_MIN_USD * 100, risk_limits.SNIPE_TOP_HOLDER_MAX_BPS)
+    return [verdict.as_dict() for verdict in token_checks.judge(known, limits, allow_unknown=order.allow_unknown)]

@@ -13,7 +13,6 @@ from engine.event_kinds import (
     Facts,
     Failed,
     Fees,
-    Gate,
     Head,
     MarketEvent,
     MarketSeen,
@@ -24,6 +23,7 @@ from engine.event_kinds import (
     Returned,
     Routing,
     Submitted,
+    TokenCheck,
     Triggered,
     Wait,
 )
@@ -219,10 +219,10 @@ REFUSED: Life = (
                 (ConditionMet("liquidity", "52000", at_least="50000"),),
             ),
             gates=(
-                Gate("mintAuthority", "none", "token", "pass", "it has been given up"),
-                Gate("freezeAuthority", "none", "token", "pass", "it has been given up"),
-                Gate("liquidity", "52000", "market", "pass", "at least 10000 USD"),
-                Gate("topHolder", None, "token", "refuse", "unknown"),
+                TokenCheck("mintAuthority", "none", "token", "pass", "renounced"),
+                TokenCheck("freezeAuthority", "none", "token", "pass", "renounced"),
+                TokenCheck("liquidity", "52000", "market", "pass", "at least 10000 USD"),
+                TokenCheck("topHolder", None, "token", "refuse", "unknown"),
             ),
         ),
     ),
@@ -243,14 +243,14 @@ def told(life: Life) -> dict[str, Any]:
 
 WELL = {"postgres": "ok", "redis": "ok", "quotes": "ok", "workers": "ok"}
 READY = {"status": "ready", "parts": WELL}
-DEGRADED = {"status": "degraded", "parts": {**WELL, "workers": "NobodyWorks: no worker for limit"}}
+DEGRADED = {"status": "degraded", "parts": {**WELL, "workers": "NoWorker: no worker for limit"}}
 REDIS_AWAY = "ConnectionError: Error 111 connecting to 127.0.0.1:6379. Connection refused."
 NOT_READY = {
     "error": {"code": "not_ready", "message": f"redis: {REDIS_AWAY}", "fields": []},
     "parts": {
         "postgres": "ok",
         "redis": REDIS_AWAY,
-        "quotes": "unknown while a store is away",
-        "workers": "unknown while a store is away",
+        "quotes": "unknown while a store is unavailable",
+        "workers": "unknown while a store is unavailable",
     },
 }

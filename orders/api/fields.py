@@ -195,7 +195,7 @@ def instant(data: Any) -> int:
             return epoch_ms(datetime.fromisoformat(data.upper()))
     except ValueError:
         pass
-    raise serializers.ValidationError("is not an RFC 3339 time with its offset")
+    raise serializers.ValidationError("is not an RFC 3339 time with a UTC offset")
 
 
 OPERANDS: dict[Kind, dict[str, serializers.Field[Any, Any, Any, Any]]] = {
@@ -250,10 +250,10 @@ def condition(given: Any) -> Condition:
     Raises ValidationError.
     """
     if not isinstance(given, Mapping):
-        raise serializers.ValidationError("is not a condition, which is an object with its kind")
+        raise serializers.ValidationError("must be a condition: an object with a kind")
     kind = given.get("kind")
     if not (isinstance(kind, str) and kind in list(Kind)):
-        raise serializers.ValidationError(f"is of no kind there is: {', '.join(Kind)}")
+        raise serializers.ValidationError(f"must have one of the kinds {', '.join(Kind)}")
     operands = OPERANDS[Kind(kind)]
     if unknown := sorted(given.keys() - operands - {"kind"}):
         raise serializers.ValidationError(f"of kind {kind} has no {shown(unknown[0])}")

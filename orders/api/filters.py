@@ -39,15 +39,15 @@ class Moment(django_filters.fields.IsoDateTimeField):  # type: ignore[misc]
     def clean(self, value: Any) -> datetime | None:
         """Read a time, if one is given; of the many ways to write one, that of RFC 3339 alone says which it is."""
         if value is not None and not RFC_3339.match(value):
-            raise ValidationError("is not an RFC 3339 time with its offset")
+            raise ValidationError("is not an RFC 3339 time with a UTC offset")
         try:
             given = super().clean(value and value.upper())
         except ValidationError:
-            raise ValidationError("is a time that does not exist") from None
+            raise ValidationError("is not a valid time") from None
         try:
             return given.astimezone(UTC) if given else None
         except OverflowError:
-            raise ValidationError("is beyond the calendar") from None
+            raise ValidationError("is outside the range of dates") from None
 
 
 class MomentFilter(django_filters.IsoDateTimeFilter):  # type: ignore[misc]
@@ -155,9 +155,9 @@ def refuse_unknown(parameters: QueryDict, accepted: Collection[str] = tuple(ACCE
 def unreadable(name: str, given: Sequence[str]) -> tuple[str, str] | None:
     """Say what is wrong with a parameter's values whatever it means, and what is accepted."""
     if any("\0" in value for value in given):
-        return "holds a NUL character", "text without it"
+        return "contains a NUL character", "text without it"
     if not all(given):
-        return "is empty", f"a value, or the parameter left out; {ACCEPTED[name]}" if name in ACCEPTED else "a value"
+        return "is empty", f"a value, or omit the parameter; {ACCEPTED[name]}" if name in ACCEPTED else "a value"
     if len(given) > 1 and name not in REPEATED:
         return "is given more than once", "one value"
     return None
@@ -180,7 +180,7 @@ def pair_and_type(parameters: QueryDict) -> tuple[str, OrderType | None]:
 
 def unclear(name: str, given: Sequence[str]) -> Field | None:
     """Say what is wrong with one of the parameters that choose what is cancelled."""
-    accepted = ACCEPTED["pair"] if name == "pair" else f"one of: {', '.join(KINDS)}; without it, both"
+    accepted = ACCEPTED["pair"] if name == "pair" else f"one of: {', '.join(KINDS)}; both if omitted"
     if len(given) > 1:
         return Field(name, shown(given[-1]), "is given more than once", accepted)
     if name == "type":

@@ -13,7 +13,7 @@ from orders.api.errors import body, headers_of
 from orders.operations import heartbeats
 from routing import quotes
 from routing.catalogue import catalogue
-from routing.guards import guards
+from routing.risk_limits import risk_limits
 from routing.store import StoreError, now_ms, redis
 from routing.venues import VENUES
 
@@ -83,21 +83,22 @@ class VenueSilent(Exception):
 def ask_quotes() -> None:
     """See whether every venue quotes; VenueSilent names those that do not."""
     known, now = quotes.cached(catalogue().active), now_ms()
-    heard = {quote.venue for one in known.values() for quote in one.quotes if quote.age(now) <= guards.QUOTE_FRESH_MS}
+    fresh_ms = risk_limits.QUOTE_FRESH_MS
+    heard = {quote.venue for one in known.values() for quote in one.quotes if quote.age(now) <= fresh_ms}
     silent = [venue for venue in VENUES if venue not in heard]
     if silent:
-        raise VenueSilent(f"no quote within {guards.QUOTE_FRESH_MS} ms from {' or '.join(silent)}")
+        raise VenueSilent(f"no quote within {fresh_ms} ms from {' or '.join(silent)}")
 
 
-class NobodyWorks(Exception):
+class NoWorker(Exception):
     """A queue has no worker."""
 
 
 def ask_workers() -> None:
-    """See whether every queue has a worker that lives; NobodyWorks names those that have none."""
+    """See whether every queue has a worker that lives; NoWorker names those that have none."""
     idle = [queue for queue, count in heartbeats.alive().items() if not count]
     if idle:
-        raise NobodyWorks(f"no worker for {', '.join(idle)}")
+        raise NoWorker(f"no worker for {', '.join(idle)}")
 
 
-UNKNOWN = "unknown while a store is away"
+UNKNOWN = "unknown while a store is unavailable"

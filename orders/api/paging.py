@@ -64,4 +64,4 @@ def is_cursor(text: str) -> bool:
 
 def refused(name: str, text: str | None) -> Invalid:
     """Say what is wrong with a paging parameter."""
-    return Invalid(f"{name} is not acceptable", [Field(name, shown(text), "is not acceptable", ACCEPTED[name])])
+    return Invalid(f"{name} is not accepted", [Field(name, shown(text), "is not accepted", ACCEPTED[name])])

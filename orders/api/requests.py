@@ -53,7 +53,7 @@ def unfit(asked: Mapping[str, Any]) -> dict[str, list[str]]:
         wrong = ((name, inapplicable(name, OrderType(kind))) for name in asked)
         errors |= {name: [message] for name, message in wrong if message}
         if (needed := NEEDS.get(OrderType(kind), "type")) not in asked:
-            errors[needed] = [f"is missing: a {kind} order needs it"]
+            errors[needed] = [f"is required for a {kind} order"]
     return errors
 
 
@@ -117,7 +117,7 @@ def with_key(data: Mapping[str, Any], idempotency_key: str | None) -> dict[str, 
         return dict(data)
     if data.get("clientOrderId", idempotency_key) != idempotency_key:
         message = "differs from clientOrderId"
-        wrong = Field(IDEMPOTENCY_KEY, shown(idempotency_key), message, "either, or both alike")
+        wrong = Field(IDEMPOTENCY_KEY, shown(idempotency_key), message, "one of the two, or the same value in both")
         raise Invalid(f"{IDEMPOTENCY_KEY} {message}", [wrong])
     return {**data, "clientOrderId": idempotency_key}
 

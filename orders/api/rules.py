@@ -67,10 +67,10 @@ def lifetime(asked: TimeInForce | None, expires_at: int | None, kind: OrderType)
         raise BadTerm("timeInForce", f"ioc does not apply to a {kind} order")
     if expires_at is None:
         if asked is TimeInForce.GTD:
-            raise BadTerm("expiresAt", "is missing, and timeInForce gtd needs it")
+            raise BadTerm("expiresAt", "is required with timeInForce gtd")
         return asked or TimeInForce.GTC
     if asked not in (None, TimeInForce.GTD):
-        raise BadTerm("expiresAt", f"does not go with timeInForce {asked}")
+        raise BadTerm("expiresAt", f"is not allowed with timeInForce {asked}")
     return TimeInForce.GTD
 
 
@@ -82,7 +82,7 @@ def payable(order: Order, field: str) -> Order:
     token = order.pair.token_out
     # Of a token that is not listed the decimals are not known, nor so what an amount of it is.
     if token.listed and order.floor_out > U64_MAX:
-        raise BadTerm(field, f"asks for more than there can be: {in_tokens(U64_MAX, token)} {token.symbol}")
+        raise BadTerm(field, f"exceeds the maximum of {in_tokens(U64_MAX, token)} {token.symbol}")
     return order
 
 
@@ -116,7 +116,7 @@ def to_come(known: Catalogue, token_in: str, mint: str) -> Pair:
     sold = known.tokens[token_in]
     if sold.symbol not in NEW_POOLS_SELL_FOR:
         only = " or ".join(NEW_POOLS_SELL_FOR)
-        raise BadTerm("tokenIn", f"must be {only} to buy a token that is not listed: new pools are paired with these")
+        raise BadTerm("tokenIn", f"must be {only} to buy an unlisted token: new pools are paired with these")
     return known.pair(f"{sold.symbol}-{mint}")
 
 

@@ -59,7 +59,7 @@ def operation(name: str, summary: str, good: Responses, *refusals: Responses, **
 
 
 WRONG_AMOUNT = wrong("amount", "-1", "must be greater than zero", sent.ACCEPTED["amount"])
-BAD_PARAMETER = refused("A parameter is wrong.", wrong("limit", "0", "is not acceptable", ACCEPTED["limit"]))
+BAD_PARAMETER = refused("A parameter is wrong.", wrong("limit", "0", "is not accepted", ACCEPTED["limit"]))
 TICKS = "is not on the tick of 0.01; the nearest are 158.50 and 158.51"
 OFF_TICK = refused(
     "The request is wrong; nothing was changed.", wrong("limitPrice", "158.505", TICKS, sent.ACCEPTED["limitPrice"])
@@ -72,11 +72,9 @@ BAD_BATCH = refused(
 )
 NO_ORDER = refused("There is no such order.", Http404(f"there is no order {examples.ORDER_ID}"))
 NO_PAIR = refused("There is no such pair.", Http404("there is no pair SOL-DOGE; GET /api/pairs lists them"))
-TAKEN = refused("The clientOrderId names a different order.", Conflict("rebalance-2026-11-22", examples.ORDER_ID))
-NOT_RESTING = refused(
-    "The order does not rest, or no longer; nothing was done.", NotResting(examples.ORDER_ID, Status.CONFIRMED, 8)
-)
-CHANGED = refused("The order has moved on; nothing was changed.", Changed(examples.ORDER_ID, 8))
+TAKEN = refused("The clientOrderId belongs to a different order.", Conflict("rebalance-2026-11-22", examples.ORDER_ID))
+NOT_RESTING = refused("The order is not resting; nothing was done.", NotResting(examples.ORDER_ID, Status.CONFIRMED, 8))
+CHANGED = refused("The order has changed since; nothing was changed.", Changed(examples.ORDER_ID, 8))
 UNCONDITIONAL = refused("If-Match is missing; nothing was changed.", Unconditional())
 MEDIA_TYPE = refused("The body is not declared as application/json.", UnsupportedMediaType("text/plain"))
 INVALID = refused(
@@ -85,18 +83,18 @@ INVALID = refused(
     Invalid("the body is not JSON: Expecting value: line 1 column 1 (char 0)", code="not_json"),
     Invalid(f"the body is larger than {BODY_MAX} bytes", code="too_large"),
 )
-AWAY = refused("A store is away, or too much is asked for at once.", STORE_AWAY, Overloaded())
+AWAY = refused("A store is unavailable, or the engine is overloaded.", STORE_AWAY, Overloaded())
 HALTED = refused(
-    "A store is away, too many orders wait, or an operator has paused the pair or everything; nothing was done.",
+    "A store is unavailable, the engine is overloaded, or an operator has paused trading; nothing was done.",
     STORE_AWAY,
     Overloaded(),
     Paused("SOL-USDC", "a venue is being upgraded"),
 )
 NOT_FOR_US = refused(
-    "The request is malformed: such as a Host that is not this engine's.",
+    "The request is malformed, for example an unknown Host.",
     DisallowedHost("Invalid HTTP_HOST header: 'elsewhere'. You may need to add 'elsewhere' to ALLOWED_HOSTS."),
 )
-NOT_ACCEPTABLE = refused("Accept asks for something else than JSON.", NotAcceptable())
+NOT_ACCEPTABLE = refused("Accept excludes JSON.", NotAcceptable())
 
 ETAG = OpenApiParameter(
     "ETag",
@@ -112,13 +110,13 @@ ORDER_ID = OpenApiParameter(
 SEQ = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
 TIMES = {"type": "string", "format": "date-time", "pattern": TIME}
 PARTS = ("process", "stores")
-PARTS_ACCEPTED = f"one of: {', '.join(PARTS)}; without it, both"
+PARTS_ACCEPTED = f"one of: {', '.join(PARTS)}; both if omitted"
 EXPOSITION = "text/plain"
 IDEMPOTENCY_KEY = OpenApiParameter(
     sent.IDEMPOTENCY_KEY,
     {"type": "string", "pattern": CLIENT_ORDER_ID},
     OpenApiParameter.HEADER,
-    description="Stands for clientOrderId.",
+    description="Used as the clientOrderId.",
 )
 
 execute_order = operation(
@@ -127,7 +125,7 @@ execute_order = operation(
     {
         202: answer(
             read.Accepted,
-            "The order is committed and on its way, or rests.",
+            "The order is committed; it executes or rests.",
             {"The order is committed": examples.ACKNOWLEDGED},
         )
     },
@@ -138,8 +136,8 @@ execute_order = operation(
 )
 estimate_order = operation(
     "estimate_order",
-    "Say what an order would get",
-    {200: answer(read.Estimate, "What it would get now.", {"A limit order": examples.ESTIMATE})},
+    "Estimate an order",
+    {200: answer(read.Estimate, "What the order would get now.", {"A limit order": examples.ESTIMATE})},
     INVALID,
     request=sent.ExecuteSerializer,
     examples={"A limit order": examples.LIMIT},
@@ -150,7 +148,7 @@ execute_batch = operation(
     {
         200: answer(
             read.Verdicts,
-            "What became of each order, in the order they came.",
+            "The outcome of each order, in request order.",
             {
                 "One accepted, one refused": {
                     "results": [
@@ -176,7 +174,7 @@ list_orders = operation(
         OpenApiParameter("status", str, enum=list(Status), many=True, description=ACCEPTED["status"]),
         OpenApiParameter("type", str, enum=list(OrderType), description=ACCEPTED["type"]),
         OpenApiParameter("pair", PAIR_SCHEMA, description=ACCEPTED["pair"]),
-        OpenApiParameter("createdAfter", TIMES, description="From this time on."),
+        OpenApiParameter("createdAfter", TIMES, description="At or after this time."),
         OpenApiParameter("createdBefore", TIMES, description="Before this time."),
         OpenApiParameter(
             "limit",
@@ -192,7 +190,7 @@ cancel_orders = operation(
     {
         200: answer(
             read.Cancelled,
-            "What became of them.",
+            "How many orders were cancelled.",
             {"All are cancelled": {"pair": "SOL-USDC", "cancelled": 12, "lost": 0, "complete": True}},
         )
     },
@@ -205,14 +203,14 @@ cancel_orders = operation(
 get_order = operation(
     "get_order",
     "Show an order",
-    {200: answer(read.Order, "The order as it stands.", {"A limit order that rests": examples.RESTING})},
+    {200: answer(read.Order, "The current state of the order.", {"A limit order that rests": examples.RESTING})},
     *(BAD_PARAMETER, NO_ORDER),
     parameters=[ORDER_ID, ETAG],
 )
 amend_order = operation(
     "amend_order",
     "Change a resting order",
-    {200: answer(read.Order, "The order as it stands now.", {"Its price was changed": examples.AMENDED})},
+    {200: answer(read.Order, "The state of the order now.", {"Its price was changed": examples.AMENDED})},
     *(OFF_TICK, NO_ORDER, NOT_RESTING, CHANGED, UNCONDITIONAL),
     request=sent.AmendSerializer,
     examples={"Another price and no expiry": examples.AMENDMENT},
@@ -231,7 +229,7 @@ amend_order = operation(
 cancel_order = operation(
     "cancel_order",
     "Cancel an order",
-    {200: answer(read.Order, "The order as it stands now.", {"It is cancelled": examples.CANCELLED})},
+    {200: answer(read.Order, "The state of the order now.", {"It is cancelled": examples.CANCELLED})},
     *(BAD_PARAMETER, NO_ORDER, NOT_RESTING),
     parameters=[ORDER_ID, ETAG],
 )
@@ -241,12 +239,12 @@ get_order_events = operation(
     {
         200: answer(
             read.Events,
-            "What the order's clients have been told.",
+            "The events published so far.",
             {
                 "A market order, filled": examples.told(examples.FILLED),
-                "A limit order, amended, fired in vain, cancelled": examples.told(examples.RETURNED),
+                "A limit order, amended, fired without a fill, cancelled": examples.told(examples.RETURNED),
                 "A limit order, expired": examples.told(examples.EXPIRED),
-                "A sniper order, refused by a gate": examples.told(examples.REFUSED),
+                "A sniper order, refused by a token check": examples.told(examples.REFUSED),
             },
         )
     },
@@ -271,19 +269,19 @@ get_quotes = operation(
     ],
 )
 list_pairs = operation(
-    "list_pairs", "List what is traded", {200: {"type": "array", "items": reference("Pair")}}, BAD_PARAMETER
+    "list_pairs", "List the traded pairs", {200: {"type": "array", "items": reference("Pair")}}, BAD_PARAMETER
 )
-health = operation("health", "Say that the process lives", {200: answer(read.Health)}, NOT_FOR_US)
+health = operation("health", "Check liveness", {200: answer(read.Health)}, NOT_FOR_US)
 readiness = operation(
     "readiness",
-    "Say whether the process can do its work",
+    "Check readiness",
     {
         200: answer(
             read.Ready,
-            "It can; `degraded` names in `parts` what orders may have to wait for.",
-            {"All is well": examples.READY, "The limit worker is gone": examples.DEGRADED},
+            "Ready; if `degraded`, `parts` names what orders may wait for.",
+            {"All is well": examples.READY, "No limit worker": examples.DEGRADED},
         ),
-        503: answer(read.NotReady, "A store is away.", {"Redis is away": examples.NOT_READY}),
+        503: answer(read.NotReady, "A store is unavailable.", {"Redis is unavailable": examples.NOT_READY}),
     },
     NOT_FOR_US,
 )

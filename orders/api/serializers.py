@@ -47,21 +47,19 @@ ACCEPTED = {
     "tokenIn": "a token by symbol or mint",
     "tokenOut": "a token by symbol or mint, other than tokenIn",
     "amount": 'tokenIn to sell, in whole tokens: a decimal above 0 as string or number, such as "1.5"',
-    "slippageBps": f"a whole number from 0 to {SLIPPAGE_MAX_BPS}; {SLIPPAGE_DEFAULT_BPS} when absent",
+    "slippageBps": f"a whole number from 0 to {SLIPPAGE_MAX_BPS}; {SLIPPAGE_DEFAULT_BPS} if omitted",
     "clientOrderId": f"1 to {CLIENT_ORDER_ID_MAX} letters, digits and . _ : -, unique to this order",
-    "limitPrice": "of a limit order: the least tokenOut per tokenIn to sell at, a decimal above 0 on the pair's tick",
-    "timeInForce": "of a limit or sniper order: gtc, until it is cancelled, which is the default; gtd, until "
-    "expiresAt; of a limit order: ioc, at once or not at all",
-    "expiresAt": "of a limit or sniper order: an RFC 3339 time with its offset, such as 2026-12-24T12:00:00Z, "
+    "limitPrice": "for limit orders: the minimum tokenOut per tokenIn, a decimal above 0 on the pair's tick",
+    "timeInForce": "for limit and sniper orders: gtc (until cancelled, the default) or gtd (until expiresAt); for "
+    "limit orders also ioc (immediate or cancel)",
+    "expiresAt": "for limit and sniper orders: an RFC 3339 time with a UTC offset, such as 2026-12-24T12:00:00Z, "
     f"later than now and at most {AHEAD_MAX.days} days ahead",
-    "trigger": f"of a sniper order: one condition, or a list of 1 to {CONDITIONS_MAX}, each of another kind: "
+    "trigger": f"for sniper orders: one condition, or a list of 1 to {CONDITIONS_MAX}, each of a different kind: "
     '{"kind": "launch"}, {"kind": "liquidity", "atLeast": "50000"} or '
     '{"kind": "volume", "atLeast": "10000", "windowS": 60}; '
     f"atLeast in US dollars, above 0, with at most 2 decimals; windowS a whole number from 1 to {WINDOW_MAX_S}",
-    "maxPrice": "of a sniper order: the most tokenIn that one tokenOut may cost, a decimal above 0 with at most 18 "
-    "decimals",
-    "allowUnknown": "of a sniper order: true or false, whether what is not known of the token may pass; false when "
-    "absent",
+    "maxPrice": "for sniper orders: the maximum tokenIn per tokenOut, a decimal above 0 with at most 18 decimals",
+    "allowUnknown": "for sniper orders: true or false, whether unknown facts pass the token checks; false if omitted",
 }
 AMENDABLE = ("limitPrice", "amount", "expiresAt", "maxPrice")
 """What an amendment may change."""
@@ -214,5 +212,5 @@ class AmendSerializer(serializers.Serializer[Any]):
 
     limitPrice = Price(help_text=ACCEPTED["limitPrice"], required=False)
     amount = Amount(help_text=ACCEPTED["amount"], required=False)
-    expiresAt = Later(help_text=f"{ACCEPTED['expiresAt']}; null: no longer", required=False, allow_null=True)
-    maxPrice = MaxPrice(help_text=f"{ACCEPTED['maxPrice']}; null: no longer", required=False, allow_null=True)
+    expiresAt = Later(help_text=f"{ACCEPTED['expiresAt']}; null removes it", required=False, allow_null=True)
+    maxPrice = MaxPrice(help_text=f"{ACCEPTED['maxPrice']}; null removes it", required=False, allow_null=True)

@@ -28,7 +28,7 @@ from orders.flow import waiting
 from orders.stores import event_codec, order_view, retired, terms
 from routing import quotes
 from routing.catalogue import catalogue
-from routing.guards import guards
+from routing.risk_limits import risk_limits
 from routing.store import now_ms
 
 log = structlog.get_logger(__name__)
@@ -227,7 +227,7 @@ class Quotes(APIView):
             {
                 "pair": pair,
                 "best": quote_json(cached.best, now) if cached.best else None,
-                "fresh": bool(cached.best and cached.best.age(now) <= guards.QUOTE_FRESH_MS),
+                "fresh": bool(cached.best and cached.best.age(now) <= risk_limits.QUOTE_FRESH_MS),
                 "quotes": [quote_json(quote, now) for quote in cached.quotes],
             }
         )

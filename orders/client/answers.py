@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from .event import Event, WaitsFor
-from .event_kinds import Gate, Offer
+from .event_kinds import Offer, TokenCheck
 from .events import event_of
 from .reading import Value, read
 from .words import FINAL, OrderType
@@ -176,7 +176,7 @@ class EstimatedSniper(Value):
 
     listed: bool
     conditions: tuple[WaitsFor, ...]
-    gates: tuple[Gate, ...]
+    gates: tuple[TokenCheck, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

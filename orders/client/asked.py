@@ -70,7 +70,7 @@ class LimitOrder(NewOrder):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SniperOrder(NewOrder):
-    """Executed once every condition holds and the token passes the gates."""
+    """Executed once every condition holds and the token passes the checks."""
 
     type: ClassVar[OrderType] = OrderType.SNIPER
     trigger: Condition | tuple[Condition, ...]

@@ -105,8 +105,8 @@ class MarketSeen(Value):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate(Value):
-    """How a gate judged the token."""
+class TokenCheck(Value):
+    """The result of one token check."""
 
     gate: str
     value: str | None
@@ -120,7 +120,7 @@ class Triggered(Event):
     """A waiting order fired."""
 
     trigger: PriceSeen | MarketSeen
-    gates: tuple[Gate, ...] = ()
+    gates: tuple[TokenCheck, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,7 @@ class Backlog:
         try:
             self.read = await self.thread.run(READ_WITHIN_S, unsubmitted)
         except (StoreError, Late) as reason:
-            log.debug("backlog not read, the last reading stays", reason=str(reason))
+            log.debug("backlog not read, keeping the last value", reason=str(reason))
         else:
             self.counted = settled
 

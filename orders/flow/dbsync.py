@@ -189,7 +189,7 @@ def write(lines: Iterable[str]) -> None:
     live.forget(finished, settings.ORDER_LIVE_TTL_S)
     traces.touch(str(wire.order_id) for wire in heard)
     for field in named(finished):
-        log.info("orders archived", **field)
+        log.info("orders saved", **field)
     metrics.archived(heard, now_ms(), refused=len(bad))
 
 

@@ -122,7 +122,7 @@ def missing(limit: int = 500) -> list[str]:
     return [str(pk) for pk in rows.values_list("pk", flat=True)[:limit]]
 
 
-@step("replay", Store.POSTGRES, "the dead letter's order is placed anew")
+@step("replay", Store.POSTGRES, "the dead letter's order is placed again")
 def replay(order_id: str, by: str) -> Accepted:
     """Place a dead letter's order again under a new id; a second replay returns the same new order as a repeat.
 

@@ -111,7 +111,7 @@ def carry_out(reserved: Sequence[Reservation]) -> dict[str, tuple[str, ...]]:
         epochs.within(lambda epoch: swaps.finish(epoch, done))
     except epochs.Unverified:
         # The commit stands. The process that now compares Redis with Postgres publishes it.
-        log.warning("ends are told once redis is verified", orders=len(done))
+        log.warning("ends will be published once redis is verified", orders=len(done))
     for order_id, reason in refused.items():
         log.warning("order not ended or amended", order_id=order_id, reason=reason.value)
     restoring.restore(list(refused), "contradicted Postgres")

@@ -81,7 +81,7 @@ def send(task: str, order_ids: Sequence[str] = (), pairs: Sequence[str] = ()) ->
         for group in groups:
             wake(task, group, pairs)
     except BROKER_ERRORS as reason:
-        log.warning("worker not woken, the sweep will", task=task, reason=str(reason), **about(order_ids))
+        log.warning("worker not woken, the sweep will retry", task=task, reason=str(reason), **about(order_ids))
         return False
     return True
 

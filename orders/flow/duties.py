@@ -56,7 +56,7 @@ class Duty:
             # The thread must survive the outage of any store.
             if time.monotonic() - self.complained_at > COMPLAIN_EVERY_S:
                 self.complained_at = time.monotonic()
-                log.warning("duty failed, will be tried again", duty=self.name, reason=repr(reason))
+                log.warning("duty failed, will retry", duty=self.name, reason=repr(reason))
         return 0.0 if found >= LOOKUP_LIMIT else self.pause(found)
 
     def pause(self, found: int) -> float:
@@ -83,7 +83,7 @@ def rebuild() -> None:
         recovery.recover()
     except Exception as reason:
         # Catch any error: the next `notice_loss` starts the rebuild again.
-        log.warning("rebuild failed, will be tried again", reason=repr(reason))
+        log.warning("rebuild failed, will retry", reason=repr(reason))
         time.sleep(REBUILD_AGAIN_S)
     finally:
         close_old_connections()

@@ -10,7 +10,7 @@ from engine.orders import Order
 from orders.flow import endings, restoring
 from orders.stores import attempts, event_codec
 from orders.stores.claims import Claim
-from routing.guards import guards
+from routing.risk_limits import risk_limits
 from routing.store import now_ms
 
 log = structlog.get_logger(__name__)
@@ -37,9 +37,9 @@ def cleared(taken: Sequence[Claim], doubtful: Sequence[Claim]) -> list[Claim]:
 
 def within_attempts(taken: Sequence[Claim]) -> list[Claim]:
     """Fail orders that have used up their tries. Crashes count as tries, so a poison order ends too."""
-    most = guards.MAX_ATTEMPTS
+    most = risk_limits.MAX_ATTEMPTS
     spent = [claim for claim in taken if claim.tries > most]
-    endings.fail((claim, AttemptsExhausted(f"not submitted in {most} attempts")) for claim in spent)
+    endings.fail((claim, AttemptsExhausted(f"not submitted in {most} tries")) for claim in spent)
     return [claim for claim in taken if claim.tries <= most]
 
 

@@ -15,7 +15,7 @@ from engine.orders import Order, OrderType, TimeInForce
 from orders.flow import progress
 from orders.flow.progress import Move
 from orders.stores.claims import Claim
-from routing.guards import guards
+from routing.risk_limits import risk_limits
 from routing.store import now_ms
 
 log = structlog.get_logger(__name__)
@@ -72,14 +72,14 @@ def tried(claim: Claim) -> Tried:
 
 def defect(order_id: str, reason: Exception) -> Failure:
     """Return the failure for an unexpected error in one order, so that it fails alone; the log has the traceback."""
-    log.error("order failed by a defect", order_id=order_id, exc_info=reason)
+    log.error("order failed because of a defect", order_id=order_id, exc_info=reason)
     return Defect(f"the engine failed on this order: {reason!r}"[:500])
 
 
 def ending(tried: Tried, failure: Failure) -> Move:
     """Return the move of a failed try: a retry after its backoff, or `failed`."""
     away = failure.code in AWAY and failure.retryable
-    wait = patience(tried) if away else retry.decide(failure, tried.tries, guards.MAX_ATTEMPTS, random.random)
+    wait = patience(tried) if away else retry.decide(failure, tried.tries, risk_limits.MAX_ATTEMPTS, random.random)
     log.warning(
         "try failed",
         order_id=tried.order_id,

@@ -23,7 +23,7 @@ from orders.telemetry.log_fields import about
 from routing import router
 from routing.asking import asker
 from routing.chain import ChainUnreachable
-from routing.guards import guards
+from routing.risk_limits import risk_limits
 from routing.router import Basis
 from routing.store import StoreError, now_ms
 from routing.venues import Answer
@@ -86,10 +86,10 @@ def work(taken: Sequence[Claim], act: Callable[[Sequence[Claim]], None]) -> None
         with hands.holding(taken):
             act(taken)
     except OUTAGES as reason:
-        log.warning("orders not tried, will be again", reason=repr(reason), **about([c.order.id for c in taken]))
+        log.warning("orders not tried, will retry", reason=repr(reason), **about([c.order.id for c in taken]))
         claims.hand_back(taken, tried=False)
     except Exception:
-        log.exception("orders given up for now", **about([claim.order.id for claim in taken]))
+        log.exception("orders handed back after a defect", **about([claim.order.id for claim in taken]))
         claims.hand_back(taken, tried=True)
 
 
@@ -97,7 +97,7 @@ def begin(taken: Sequence[Claim]) -> None:
     """Start a try of these orders."""
     fresh = eligibility.in_time(eligibility.within_attempts(eligibility.without_attempt(taken)))
     bases = router.from_cache(
-        {claim.order.pair.name for claim in fresh}, now_ms(), guards.QUOTE_FRESH_MS, guards.QUOTE_STALE_MS
+        {claim.order.pair.name for claim in fresh}, now_ms(), risk_limits.QUOTE_FRESH_MS, risk_limits.QUOTE_STALE_MS
     )
     ask_for([claim for claim in fresh if claim.order.pair.name not in bases])
     execute([claim for claim in fresh if claim.order.pair.name in bases], bases)
@@ -117,7 +117,7 @@ def ask_for(waiting: Sequence[Claim]) -> None:
         by_pair[claim.order.pair].append(claim)
     for pair, those in by_pair.items():
         if not asked.acquire(blocking=False):
-            log.warning("orders not tried, too many wait for venues", **about([claim.order.id for claim in those]))
+            log.warning("orders not tried, too many await venues", **about([claim.order.id for claim in those]))
             claims.hand_back(those, tried=False)
             continue
         hands.take(those)

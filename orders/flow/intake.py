@@ -235,12 +235,12 @@ def announce(new: Sequence[tuple[NewOrder, datetime]]) -> None:
     try:
         placing.place([placement(one.order, created_at) for one, created_at in new])
     except StoreError as reason:
-        log.warning("live state not written, the sweep will", reason=str(reason), **about(ids))
+        log.warning("live state not written, the sweep will restore it", reason=str(reason), **about(ids))
         return
     try:
         wake([one.order for one, _ in new])
     except (StoreError, DatabaseError) as reason:
-        log.warning("nobody woken, the sweep or beat will", reason=str(reason), **about(ids))
+        log.warning("worker not woken, the sweep or beat will retry", reason=str(reason), **about(ids))
 
 
 def wake(accepted: Sequence[Order]) -> None:

@@ -30,7 +30,7 @@ from orders.telemetry import traces
 from orders.telemetry.log_fields import about
 from routing import quotes
 from routing.catalogue import catalogue
-from routing.guards import guards
+from routing.risk_limits import risk_limits
 from routing.store import now_ms
 
 log = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ MOVES = 250
 
 IOC_WITHIN_MS = 5_000
 """How long after its acceptance an IOC order may be tried; later it is cancelled instead of fired."""
-TOO_LATE = f"ioc: not tried within {IOC_WITHIN_MS // 1000} s of its acceptance"
+TOO_LATE = f"ioc: not tried within {IOC_WITHIN_MS // 1000} s of acceptance"
 
 doubted: dict[str, str] = {}
 """Pairs whose price cannot be trusted, with the reason. Kept so that it is logged once, not on each check."""
@@ -61,24 +61,25 @@ def halted(pair: str) -> Distrust | None:
 
 def judged(pair: str, known: Sequence[Quote], now: int) -> Sighting | Distrust:
     """Judge one pair's quotes. An untrusted price resets the run of polls over which a trusted price has held."""
-    best = trusted(known, now, guards.LIMIT_QUOTE_AGE_MS, guards.QUOTE_STALE_MS, guards.LIMIT_VENUES_APART_MAX_BPS)
+    ages = risk_limits.LIMIT_QUOTE_AGE_MS, risk_limits.QUOTE_STALE_MS
+    best = trusted(known, now, *ages, risk_limits.LIMIT_VENUES_APART_MAX_BPS)
     if isinstance(best, Distrust):
         book.distrust(pair)
         doubt(pair, best.reason)
         return best
     doubted.pop(pair, None)
-    polls = guards.LIMIT_HOLD_POLLS
+    polls = risk_limits.LIMIT_HOLD_POLLS
     at = level(best.net_price, catalogue().pair(pair).tick)
     held = at if polls == 1 else book.observe(pair, f"{best.venue}@{best.observed_at}", at, polls)
     if held is None:
-        return Distrust(f"the price has not been seen for {polls} polls yet")
+        return Distrust(f"the price has not held for {polls} polls yet")
     return Sighting(held, best.venue, best.net_price, best.observed_at, now, polls)
 
 
 def doubt(pair: str, reason: str) -> None:
     """Log why a pair has stopped firing orders, once when that begins."""
     if pair not in doubted:
-        log.warning("no price to trust, limit orders rest", pair=pair, reason=reason)
+        log.warning("no trusted price, limit orders keep resting", pair=pair, reason=reason)
     doubted[pair] = reason
 
 
@@ -126,7 +127,7 @@ def fire(pair: str) -> int:
         return 0
     # Claim everything first: firing takes time, and later orders must not miss the price that reached them.
     claims: list[Claim] = []
-    while now_ms() - seen.observed_at <= guards.LIMIT_QUOTE_AGE_MS:
+    while now_ms() - seen.observed_at <= risk_limits.LIMIT_QUOTE_AGE_MS:
         claim = book.claim(pair, seen, now_ms(), len(claims))
         if claim is None:
             break

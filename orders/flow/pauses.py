@@ -117,7 +117,7 @@ def mirror() -> None:
             outages.withhold(read().venues)
             risk_limit_rows.mirror()
     except (StoreError, DatabaseError) as reason:
-        log.warning("controls not mirrored, will be tried again", reason=str(reason))
+        log.warning("pauses and risk limits not mirrored, will retry", reason=str(reason))
 
 
 def catalogue_changed() -> None:
@@ -130,7 +130,7 @@ def announce(what: str) -> None:
     try:
         async_to_sync(get_channel_layer().group_send)(GROUP, {"type": what})
     except (RedisError, OSError) as reason:
-        log.warning("not announced, processes notice within seconds", what=what, reason=str(reason))
+        log.warning("change not announced, processes notice within seconds", what=what, reason=str(reason))
 
 
 class Listener:
@@ -154,7 +154,7 @@ class Listener:
                 while True:
                     self.obey(await layer.receive(channel))
             except (RedisError, OSError) as reason:
-                log.warning("control messages unreachable, joining again", reason=str(reason))
+                log.warning("control messages unreachable, rejoining", reason=str(reason))
                 await asyncio.sleep(RETRY_S)
 
     def obey(self, message: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ class PriceWatch(threading.Thread):
                 limits.price_changed(pairs)
             except Exception as reason:
                 # The thread must survive the outage of any store; beat's check fires the orders it misses.
-                log.warning("prices not looked at, the next ones will be", pairs=len(pairs), reason=repr(reason))
+                log.warning("price changes not checked, the next will be", pairs=len(pairs), reason=repr(reason))
             finally:
                 close_old_connections()
 

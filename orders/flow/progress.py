@@ -141,7 +141,7 @@ def wake_for_finals(finished: Sequence[Move]) -> None:
         try:
             dbsync.nudge()
         except StoreError as reason:
-            log.warning("dbsync not woken, beat will", reason=str(reason))
+            log.warning("dbsync not woken, beat will wake it", reason=str(reason))
     failed = [move.order_id for move in finished if move.to is Status.FAILED]
     if failed:
         dispatch.send(dispatch.KEEP, failed)

@@ -150,7 +150,7 @@ def is_settled(row: models.Order) -> bool:
     )
 
 
-@step("anew", Store.POSTGRES, "an order's last events have a new epoch")
+@step("anew", Store.POSTGRES, "an order's last events are committed with a new epoch")
 def tell_anew(row: models.Order, known: Sequence[Event], in_common: int, epoch: int) -> list[Event]:
     """Give the events after `in_common` a new epoch, in Postgres and in the returned history.
 
@@ -164,7 +164,7 @@ def tell_anew(row: models.Order, known: Sequence[Event], in_common: int, epoch: 
         if version(now) != version(row):
             return []
         if epochs.newest() != epoch:
-            raise StoreError("Redis was lost again, while an order was to be told anew")
+            raise StoreError("Redis was lost again while an order was being restored")
         models.OrderEvent.objects.filter(order_id=row.pk, seq__gt=in_common).delete()
         models.OrderEvent.objects.bulk_create(as_row(event) for event in again[in_common:])
         models.Order.objects.filter(pk=row.pk, seq__gt=in_common).update(epoch=epoch)

@@ -15,7 +15,7 @@ from orders.flow.progress import Move
 from orders.stores import order_codec
 from orders.stores.claims import Claim
 from routing import router
-from routing.guards import guards
+from routing.risk_limits import risk_limits
 from routing.router import Basis, Route
 
 U64_MAX = 2**64 - 1
@@ -61,7 +61,7 @@ def chosen(claim: Claim, basis: Basis) -> Routed:
     best = good_enough(order, affordable(order, router.choose(basis, order.amount_in)))
     minimum_out = order.minimum_out(best.winner.amount_out)
     if max(minimum_out, best.winner.amount_out) > U64_MAX:
-        raise CannotFill(f"{best.winner.amount_out} base units are more than an instruction can name")
+        raise CannotFill(f"{best.winner.amount_out} base units exceed what an instruction can hold")
     return Routed(claim, best, minimum_out)
 
 
@@ -84,7 +84,7 @@ def good_enough(order: Order, chosen: Route) -> Route:
     token = order.pair.token_out
     raise PriceGone(
         f"{offer.quote.venue}, the best venue, would pay {shown(offer.amount_out, token)} {token.symbol}, "
-        f"less than the {shown(order.floor_out, token)} of the order's own price",
+        f"less than the {shown(order.floor_out, token)} that the order's own price requires",
         # Assumes that the order's size costs as much at the next price as at the current depth.
         MATHS.divide(MATHS.multiply(offer.quote.net_price, order.floor_out), Decimal(offer.amount_out)),
     )
@@ -110,9 +110,9 @@ def affordable(order: Order, chosen: Route) -> Route:
     Raises PriceImpact.
     """
     impact = chosen.winner.impact_bps(order.pair, order.amount_in)
-    if impact > guards.ORDER_MAX_IMPACT_BPS:
+    if impact > risk_limits.ORDER_MAX_IMPACT_BPS:
         raise PriceImpact(
             f"{chosen.winner.quote.venue}, the best venue, would fill this amount {impact} bps below its quoted price; "
-            f"at most {guards.ORDER_MAX_IMPACT_BPS} are allowed"
+            f"at most {risk_limits.ORDER_MAX_IMPACT_BPS} are allowed"
         )
     return chosen

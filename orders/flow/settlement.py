@@ -44,7 +44,7 @@ def broadcast(sent: Sequence[Prepared]) -> None:
         deliver([attempt.raw for attempt in sent])
 
 
-@step("send", Store.CHAIN, "the bytes have left")
+@step("send", Store.CHAIN, "the transaction is sent")
 def deliver(raws: Sequence[bytes]) -> bool:
     """Send bytes to the chain; return False if it did not answer.
 
@@ -54,7 +54,7 @@ def deliver(raws: Sequence[bytes]) -> bool:
         with traces.call("send transactions", {"engine.batch.transactions": len(raws)}):
             chain().send(raws)
     except ChainUnreachable as reason:
-        log.warning("broadcast unanswered, will be sent again", attempts=len(raws), reason=str(reason))
+        log.warning("broadcast unanswered, will resend", attempts=len(raws), reason=str(reason))
         return False
     except TransactionRefused as reason:
         log.error("transactions refused by the chain", reason=str(reason))
@@ -104,7 +104,7 @@ def decide_left() -> None:
     withdrawn = attempts.withdraw([signature for _, signature, _ in left if signature not in submitted])
     won = attempts.mark_sent(sorted(submitted))
     if left:
-        log.warning("attempts left by their workers", sent=len(won), withdrawn=len(withdrawn))
+        log.warning("attempts abandoned by their workers", sent=len(won), withdrawn=len(withdrawn))
     resend([(signature, raw, 0) for _, signature, raw in left if signature in won])
 
 
@@ -147,7 +147,7 @@ def moves(attempt: Settled, waiting: Standing | None) -> Iterator[Move]:
         yield move(attempt, waiting)
     except UnknownPair as pair:
         # It must not block the other orders. The sweep retries it.
-        log.error("order not concluded, its pair is gone", order_id=attempt.order_id, pair=str(pair))
+        log.error("order not settled, its pair is not in the catalogue", order_id=attempt.order_id, pair=str(pair))
 
 
 def restore_unmoved(unmoved: Sequence[Settled]) -> None:

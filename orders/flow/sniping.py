@@ -16,14 +16,14 @@ import structlog
 from django.db import DatabaseError
 from msgspec import convert
 
-from engine import event_kinds, events, gates
-from engine.event_kinds import ConditionMet, Facts, Gate, MarketSeen, Triggered
+from engine import event_kinds, events, token_checks
+from engine.event_kinds import ConditionMet, Facts, MarketSeen, TokenCheck, Triggered
 from engine.failures import Failure, NotTraded, RefusedByTokenChecks
-from engine.gates import Limits, TokenFacts, Verdict
 from engine.lifecycle import Status
 from engine.market import MarketEvent
 from engine.orders import OrderType
 from engine.quotes import AHEAD_MAX_MS, best
+from engine.token_checks import Limits, TokenFacts, Verdict
 from engine.triggers import Condition, Kind, TokenState, Watch, affords, first_unmet, level, price_watch, usd
 from orders.flow import dispatch, progress
 from orders.flow.limits import is_over
@@ -37,7 +37,7 @@ from routing import quotes, tape
 from routing.catalogue import catalogue
 from routing.facts import facts
 from routing.group import me
-from routing.guards import guards
+from routing.risk_limits import risk_limits
 from routing.store import StoreError, now_ms
 
 log = structlog.get_logger(__name__)
@@ -67,8 +67,8 @@ class Seen:
 
     def verdicts(self, one: Standing) -> list[Verdict]:
         """Run the token checks."""
-        limits = Limits(guards.SNIPE_LIQUIDITY_MIN_USD * 100, guards.SNIPE_TOP_HOLDER_MAX_BPS)
-        return gates.judge(self.facts[mint_of(one)], limits, allow_unknown=one.order.allow_unknown)
+        limits = Limits(risk_limits.SNIPE_LIQUIDITY_MIN_USD * 100, risk_limits.SNIPE_TOP_HOLDER_MAX_BPS)
+        return token_checks.judge(self.facts[mint_of(one)], limits, allow_unknown=one.order.allow_unknown)
 
 
 def match() -> int:
@@ -90,7 +90,7 @@ def take(entries: Sequence[tape.Entry]) -> int:
         raise
     except Exception:
         # A bug must not block all later events. The next event of the same token checks its orders again.
-        log.exception("market events not looked at", events=[event.id for _, event in entries])
+        log.exception("market events not processed", events=[event.id for _, event in entries])
     tape.group.ack([entry_id for entry_id, _ in entries])
     return len(entries)
 
@@ -161,7 +161,7 @@ def judge(order_ids: Sequence[str], happened: Mapping[str, MarketEvent], now: in
             ready.append(one)
     live.watch_for(left)
     if unknown := [order.id for order, watch in left if watch is ITS_WORTH]:
-        log.info("sniper orders wait until the market shows what their token is worth", **about(unknown))
+        log.info("sniper orders wait for the value of their token's pools", **about(unknown))
     moves = [fired(one, seen) for one in ready]
     won = progress.advance(moves)
     going = [move.order_id for move in moves if move.order_id in won and move.to is Status.TRIGGERED]
@@ -179,7 +179,7 @@ def kept_by(one: Standing, seen: Seen) -> Watch | None:
     if not seen.allows(one) or pauses().of(order.pair.name):
         return price_watch(order.pair, order.max_price)
     # Market data may be lost or too old. Refusing the order for that would be permanent, so it waits instead.
-    return ITS_WORTH if gates.awaits_market(seen.verdicts(one)) else None
+    return ITS_WORTH if token_checks.awaits_market(seen.verdicts(one)) else None
 
 
 def armed_among(order_ids: Sequence[str]) -> list[Standing]:
@@ -224,7 +224,7 @@ def prices(pairs: Iterable[str], now: int) -> dict[str, Decimal]:
     """Return the best fresh price of each pair that has one, net of fees."""
     found = {}
     for name, cached in quotes.cached(pairs).items():
-        if winner := best(quote for quote in cached.quotes if quote.age(now) <= guards.QUOTE_FRESH_MS):
+        if winner := best(quote for quote in cached.quotes if quote.age(now) <= risk_limits.QUOTE_FRESH_MS):
             found[name] = winner.net_price
     return found
 
@@ -245,7 +245,7 @@ def fired(one: Standing, seen: Seen) -> Move:
 
 def refusal(one: Standing, verdicts: Sequence[Verdict]) -> Failure | None:
     """Return why an order must not fire: a token check refuses its token, or its pair is not traded. None if it may."""
-    if refused := gates.refusals(verdicts):
+    if refused := token_checks.refusals(verdicts):
         return RefusedByTokenChecks(f"the token was refused: {refused}")
     if not is_traded(one):
         return NotTraded(f"{one.order.pair.name} is not a traded pair")
@@ -271,9 +271,9 @@ def met(condition: Condition, state: TokenState) -> ConditionMet:
     return convert({**condition.as_dict(), "value": shown(condition, state)}, ConditionMet)
 
 
-def judged(verdict: Verdict) -> Gate:
+def judged(verdict: Verdict) -> TokenCheck:
     """State the result of one token check."""
-    return convert(verdict.as_dict(), Gate)
+    return convert(verdict.as_dict(), TokenCheck)
 
 
 def shown(condition: Condition, state: TokenState) -> str:

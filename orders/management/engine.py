@@ -41,7 +41,7 @@ def own_url() -> str:
 def add_url(parser: argparse.ArgumentParser) -> None:
     """Declare --url."""
     parser.add_argument(
-        "--url", type=base_url, default=own_url(), help="where the engine is (default: %(default)s)", metavar="URL"
+        "--url", type=base_url, default=own_url(), help="address of the engine (default: %(default)s)", metavar="URL"
     )
 
 
@@ -92,10 +92,10 @@ def ask(url: str, call: Callable[[Client], Awaitable[Answer]], *, doubt: str) ->
             returncode=2,
         ) from None
     except AnswerLost as reason:
-        raise CommandError(f"the answer of {url} was lost ({reason}); {doubt}", returncode=2) from None
+        raise CommandError(f"the answer from {url} was lost ({reason}); {doubt}", returncode=2) from None
     except Unreadable as reason:
         raise CommandError(
-            f"{url} answered, but not as this engine does ({reason}); is --url right?", returncode=2
+            f"{url} answered, but not like this engine ({reason}); is --url right?", returncode=2
         ) from None
     except KeyboardInterrupt:
         raise CommandError(f"interrupted before {url} answered; {doubt}", returncode=INTERRUPTED) from None

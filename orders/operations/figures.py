@@ -24,7 +24,7 @@ from orders.operations import reconciliation
 from orders.stores import book
 from routing import quotes
 from routing.catalogue import catalogue
-from routing.guards import guards
+from routing.risk_limits import risk_limits
 from routing.store import StoreError, now_ms, redis
 from routing.venues import VENUES
 
@@ -207,7 +207,7 @@ def quote_ages() -> list[dict[str, Any]]:
     found = []
     for name, cached in known.items():
         ages = {quote.venue: max(0, quote.age(now)) for quote in cached.quotes}
-        fresh = bool(cached.best and cached.best.age(now) <= guards.QUOTE_FRESH_MS)
+        fresh = bool(cached.best and cached.best.age(now) <= risk_limits.QUOTE_FRESH_MS)
         found.append({"pair": name, "fresh": fresh, "ages": {venue: ages.get(venue) for venue in VENUES}})
     return found
 
@@ -250,8 +250,8 @@ def from_redis() -> dict[str, Any]:
     """Gather the figures that Redis holds."""
     return {
         "quotes": quote_ages(),
-        "freshMs": guards.QUOTE_FRESH_MS,
-        "staleMs": guards.QUOTE_STALE_MS,
+        "freshMs": risk_limits.QUOTE_FRESH_MS,
+        "staleMs": risk_limits.QUOTE_STALE_MS,
         "dbsync": dbsync.backlog(),
         "repaired": repaired(),
     }
@@ -270,7 +270,7 @@ def gather() -> dict[str, Any]:
         try:
             found |= part()
         except (OperationalError, InterfaceError, *dispatch.BROKER_ERRORS) as reason:
-            log.warning("figures not gathered", store=store, reason=repr(reason))
+            log.warning("dashboard figures not read", store=store, reason=repr(reason))
             sentence = f"{store} does not answer: {str(reason).strip()[:200]}"
             found["away"] += [sentence] if sentence not in found["away"] else []
     return found

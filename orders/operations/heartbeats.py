@@ -72,7 +72,7 @@ class Heart(threading.Thread):
         try:
             what(self.queue)
         except StoreError as reason:
-            log.debug("heartbeat not heard", queue=self.queue, reason=str(reason))
+            log.debug("heartbeat not sent", queue=self.queue, reason=str(reason))
 
     def stop(self) -> None:
         """Stop, without waiting longer than ENDS_WITHIN_S for a store that does not answer."""

@@ -6,11 +6,11 @@ import structlog
 from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 
-from engine import guards as known
+from engine import risk_limits as known
 from orders.models import Guard
 from orders.operations import schedule
 from orders.stores import risk_limit_rows
-from routing import guards as standing
+from routing import risk_limits as standing
 from routing.store import StoreError
 
 log = structlog.get_logger(__name__)
@@ -53,12 +53,12 @@ def planned(name: str, value: int | None) -> Move:
     Raises CannotMove.
     """
     if name not in known.TABLE:
-        raise CannotMove(f"there is no guard {name!r}")
+        raise CannotMove(f"there is no risk limit {name!r}")
     now, default = values(), standing.defaults()[name]
     after = default if value is None else value
     refuse(name, after, now)
     if after == now[name] and not (value is None and Guard.objects.filter(pk=name).exists()):
-        raise CannotMove(f"{name} is {after} already")
+        raise CannotMove(f"{name} is already {after}")
     return Move(name, now[name], after, None if after == default else Guard(name=name, value=after))
 
 
@@ -91,7 +91,7 @@ def move(name: str, value: int | None, reason: str, by: str) -> Move:
             made.row.reason, made.row.by, made.row.moved_at = reason, by, Now()
             made.row.save()
         transaction.on_commit(moved)
-    log.warning("guard moved", guard=name, before=made.before, after=made.after, reason=reason, by=by)
+    log.warning("risk limit changed", limit=name, before=made.before, after=made.after, reason=reason, by=by)
     return made
 
 
@@ -100,4 +100,4 @@ def moved() -> None:
     try:
         risk_limit_rows.mirror()
     except (StoreError, DatabaseError) as reason:
-        log.warning("guards not mirrored, will be tried again", reason=str(reason))
+        log.warning("risk limits not mirrored, will retry", reason=str(reason))

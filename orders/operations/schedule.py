@@ -12,7 +12,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from orders.flow import dispatch
 from routing.asking import POLL_MS
-from routing.guards import guards
+from routing.risk_limits import risk_limits
 
 log = structlog.get_logger(__name__)
 
@@ -21,17 +21,17 @@ POLL_MAX_MS = 10_000
 
 ROLES = {
     dispatch.POLL: "Asks both venues for every active pair. Orders need prices, so it stays on: pause a venue instead.",
-    dispatch.DRAIN: "Takes the event feed to Postgres. Nothing else does, so it stays on.",
+    dispatch.DRAIN: "Writes the event feed to Postgres. Nothing else does, so it stays on.",
     dispatch.RECOVER: "Repairs Redis from Postgres. It keeps acknowledged orders from being lost, so it stays on.",
-    dispatch.KEEP: "Keeps failed orders as dead letters. May be off for a while: what failed meanwhile is kept when "
-    "it is on again.",
-    dispatch.RETIRE: "Moves a batch of what ended RETENTION_DAYS ago to the archive. May be off for a while: what is "
-    "due meanwhile is moved when it is on again.",
-    dispatch.CHECK: "Fires and expires what a lost message has left, and takes over dead workers' claims, so it stays "
-    "on.",
-    dispatch.AUDIT: "Compares a stretch of the book with Postgres. May be off for a while, to spare Postgres: what "
-    "should be missing from the book meanwhile is repaired when it is on again.",
-    dispatch.MATCH: "Looks at market events a lost message has left to no sniper, so it stays on.",
+    dispatch.KEEP: "Keeps failed orders as dead letters. May be off for a while: orders that fail meanwhile are "
+    "kept once it is on again.",
+    dispatch.RETIRE: "Retires a batch of the orders that ended RETENTION_DAYS ago. May be off for a while: orders "
+    "due meanwhile are retired once it is on again.",
+    dispatch.CHECK: "Fires and expires orders whose message was lost, and takes over dead workers' claims, so it "
+    "stays on.",
+    dispatch.AUDIT: "Compares a part of the book with Postgres. May be off for a while, to spare Postgres: orders "
+    "missing from the book are restored once it is on again.",
+    dispatch.MATCH: "Processes market events whose message to the sniper worker was lost, so it stays on.",
 }
 """What each of the engine's periodic tasks is for."""
 MAY_REST = frozenset({dispatch.KEEP, dispatch.RETIRE, dispatch.AUDIT})
@@ -95,7 +95,7 @@ def refuse(task: PeriodicTask, every_ms: int | None, *, enabled: bool) -> None:
     if task.enabled and not enabled and not may_rest(task):
         raise CannotSchedule(f"{task.name} cannot be switched off")
     if every_ms is not None and every_ms != interval_ms(task):
-        refuse_pace(task, every_ms, guards.QUOTE_FRESH_MS)
+        refuse_pace(task, every_ms, risk_limits.QUOTE_FRESH_MS)
 
 
 def refuse_pace(task: PeriodicTask, every_ms: int, fresh_ms: int) -> None:
@@ -104,12 +104,12 @@ def refuse_pace(task: PeriodicTask, every_ms: int, fresh_ms: int) -> None:
     Raises CannotSchedule.
     """
     if task.name != dispatch.POLL:
-        raise CannotSchedule(f"{task.name} comes {pace(task)}, which cannot be changed")
+        raise CannotSchedule(f"{task.name} is sent {pace(task)}, and its interval cannot be changed")
     if not POLL_MIN_MS <= every_ms <= POLL_MAX_MS:
         raise CannotSchedule(f"the polling interval is {POLL_MIN_MS} to {POLL_MAX_MS} ms, not {every_ms}")
     if every_ms > fresh_ms and every_ms > (interval_ms(task) or 0):
         raise CannotSchedule(
-            f"with a polling interval of {every_ms} ms and QUOTE_FRESH_MS={fresh_ms} no quote would stay fresh until "
+            f"with a polling interval of {every_ms} ms and QUOTE_FRESH_MS={fresh_ms} no quote stays fresh until "
             "the next: raise QUOTE_FRESH_MS first"
         )
 

@@ -65,7 +65,7 @@ class Part:
         except Exception as reason:
             # Any error means that the part could not be read; the scrape reports that.
             self.read_at = float("-inf")
-            log.warning("part not read", part=self.name, reason=repr(reason))
+            log.warning("metrics part not read", part=self.name, reason=repr(reason))
         finally:
             close_old_connections()
 

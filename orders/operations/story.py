@@ -28,13 +28,13 @@ def written(when: str, event: Event) -> str:
 def told(event: Event) -> str:
     """Describe an event's facts in a few words; empty for a kind of event this client does not know."""
     teller = rewound if "rewoundTo" in event else TELLERS.get(event.get("kind", ""))
-    return "\n".join([teller(event) if teller else "", *map(gate, event.get("gates") or [])])
+    return "\n".join([teller(event) if teller else "", *map(token_check, event.get("gates") or [])])
 
 
 def rewound(message: Event) -> str:
     """Say which stages already shown no longer count, and why."""
     why = message.get("reason") or "the engine lost part of its history"
-    return f"{why}: what was told after step {message['rewoundTo']} is withdrawn; the order goes on from there"
+    return f"{why}: events after step {message['rewoundTo']} are withdrawn; the order continues from there"
 
 
 def retrying(event: Event) -> str:
@@ -62,7 +62,7 @@ def aim(event: Event) -> str:
 def patience(event: Event) -> str:
     """Say how long the order waits; empty for an order that never does."""
     if event.get("timeInForce") == "ioc":
-        return ", now or never"
+        return ", immediate or cancel"
     if event.get("expiresAt"):
         return f", until {event['expiresAt']}"
     return "" if event["type"] == "market" else ", until cancelled"
@@ -133,10 +133,10 @@ def token_seen(trigger: Event) -> str:
 
 def met_by(one: Event) -> str:
     """Describe one condition, with the value the market had."""
-    return f"{condition(one)} (there: {one['value']})" if one.get("value") else condition(one)
+    return f"{condition(one)} (observed: {one['value']})" if one.get("value") else condition(one)
 
 
-def gate(judged: Event) -> str:
+def token_check(judged: Event) -> str:
     """Describe the result of one token check."""
     # An unknown value is not shown; the reason says that it is unknown.
     shown = f"{judged['value']}, {judged['reason']}" if judged.get("value") is not None else judged["reason"]

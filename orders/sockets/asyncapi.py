@@ -25,10 +25,10 @@ ERROR = "error"
 CLOSES = {
     DONE: "the last event has been sent",
     FAILED: "the engine failed; its log has the details",
-    UNAVAILABLE: "a store does not answer, or there is too much to do; come back with ?after= and &epoch=",
-    BAD_REQUEST: "what was asked is wrong; the error before it says how",
+    UNAVAILABLE: "a store does not answer, or the engine is overloaded; reconnect with ?after= and &epoch=",
+    BAD_REQUEST: "the request is wrong; the preceding error says why",
     UNKNOWN: "there is no such order or pair",
-    CONFLICT: "the clientOrderId names another order",
+    CONFLICT: "the clientOrderId belongs to another order",
 }
 """The meaning of each close code."""
 
@@ -92,7 +92,11 @@ NO_ORDER = {
 
 MESSAGES: Mapping[str, Message] = {
     **{name: Message(f"{kind.__name__}Event", told(name)) for name, kind in KINDS.items()},
-    ERROR: Message("Error", NO_ORDER, "What is wrong; a close follows, but on /ws/orders for one order."),
+    ERROR: Message(
+        "Error",
+        NO_ORDER,
+        "What is wrong; then the socket closes, except /ws/orders.",
+    ),
     "order": Message("Execute", examples.MARKET, "The order, as POST /api/orders/execute takes it."),
     "follow": Message(
         messages.Follow,
@@ -115,22 +119,22 @@ SOCKETS: Mapping[str, Socket] = {
         "/ws/{orderId}",
         "One order's events",
         "Sends every event of the order from the first, then the live ones, and closes normally after the last. "
-        "seq counts 1, 2, 3 ... without gaps: a client that comes back with the seq and the epoch of the last event it "
-        "saw gets exactly what it missed. Where Redis was lost and events it saw were not saved, it is told so first, "
-        "by `rewoundTo`. What the client says is ignored.",
+        "seq counts 1, 2, 3 ... without gaps: a client that reconnects with the seq and the epoch of the last event it "
+        "saw gets exactly what it missed. If Redis lost events before they were saved, `rewoundTo` is sent first. "
+        "Messages from the client are ignored.",
         (*STREAM, ERROR),
         (DONE, FAILED, UNAVAILABLE, BAD_REQUEST, UNKNOWN),
         parameters={"orderId": "The id of an accepted order."},
         query={
             "after": {**AFTER, "description": "The seq of the last event the client has seen."},
-            "epoch": {**WHOLE, "description": "Its epoch; without it some events may come again, after a rewoundTo."},
+            "epoch": {**WHOLE, "description": "Its epoch; without it some events may be repeated, after a rewoundTo."},
         },
     ),
     "placeAndStream": Socket(
         "/api/orders/execute",
         "Place an order and stream its events",
         f"The first message, sent within {FIRST_MESSAGE_S:g} s, places the order; its events follow. A second message "
-        "is answered with an error and changes nothing. A client whose socket breaks goes on at /ws/{orderId}.",
+        "is answered with an error and changes nothing. A client that is disconnected continues at /ws/{orderId}.",
         (*STREAM, ERROR),
         (DONE, FAILED, UNAVAILABLE, BAD_REQUEST, CONFLICT),
         hears=("order",),
@@ -139,8 +143,8 @@ SOCKETS: Mapping[str, Socket] = {
         "/ws/orders",
         "Many orders on one socket",
         "Sends the events of every order that the client names, each once and in order. Each message of the client is "
-        "answered with how many orders are followed; the socket stays open when an order ends, and for an order there "
-        "is not, which is answered with an error.",
+        "answered with the number of followed orders. The socket stays open when an order ends; an unknown order is "
+        "answered with an error.",
         (*STREAM, "following", ERROR),
         (FAILED, UNAVAILABLE, BAD_REQUEST),
         hears=("follow",),
@@ -148,8 +152,8 @@ SOCKETS: Mapping[str, Socket] = {
     "quotes": Socket(
         "/ws/quotes/{pair}",
         "One pair's market",
-        "Sends all that is known of the pair, then what changes, and at least every few seconds the prices with their "
-        "ages. A slow client gets the latest and no backlog. What the client says is ignored.",
+        "Sends the pair's full state, then changes, and at least every few seconds the prices with their ages. "
+        "A slow client gets the latest state and no backlog. Messages from the client are ignored.",
         ("snapshot", "update", ERROR),
         (FAILED, UNAVAILABLE, UNKNOWN),
         parameters={"pair": "A pair of GET /api/pairs, such as SOL-USDC."},

@@ -76,10 +76,10 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
         """Close a stream that failed; the client can resume with `?after=`."""
         expected = describe(reason)
         if expected:
-            log.warning("stream broken off", reason=repr(reason))
+            log.warning("stream aborted", reason=repr(reason))
             await self.refuse(CODES.get(expected[0], FAILED), expected[1])
         elif isinstance(reason, OSError | RuntimeError):
-            log.info("client gone in mid-stream", reason=repr(reason))
+            log.info("client disconnected mid-stream", reason=repr(reason))
         else:
             log.error("stream failed", exc_info=reason)
             await self.leave(FAILED)

@@ -20,8 +20,8 @@ from orders.stores import event_codec
 from orders.stores.order_view import uuid_or_none
 from orders.stores.threads import aside
 from routing.catalogue import catalogue
-from routing.guards import guards
 from routing.quotes import Cached
+from routing.risk_limits import risk_limits
 from routing.store import now_ms
 from routing.venues import VENUES
 
@@ -93,8 +93,8 @@ def prices(cached: Cached, now: int) -> Json:
     """Return the venues' quotes, BEST, the spread between venues, and the age limits for quotes."""
     return {
         "at": moment(now),
-        "freshMs": guards.QUOTE_FRESH_MS,
-        "staleMs": guards.QUOTE_STALE_MS,
+        "freshMs": risk_limits.QUOTE_FRESH_MS,
+        "staleMs": risk_limits.QUOTE_STALE_MS,
         "quotes": [quote_json(quote, now) for quote in cached.quotes],
         "best": quote_json(cached.best, now) if cached.best else None,
         "spreadBps": spread_bps(cached),

@@ -64,7 +64,7 @@ class Snapshot(Prices, frozen=True, kw_only=True, tag_field="kind", tag="snapsho
     pair: PairName
     token_in: str
     token_out: str
-    tick: Annotated[Decimals, Meta(description="What limit prices of this pair are multiples of.")]
+    tick: Annotated[Decimals, Meta(description="Limit prices of this pair are multiples of this.")]
     venues: Annotated[tuple[str, ...], Meta(description="In the order of the trail's columns.")]
     levels: Annotated[tuple[Level, ...], Meta(description="The nearest first.")]
     fills: Annotated[tuple[Fill, ...], Meta(description="The last ones, the newest first.")]

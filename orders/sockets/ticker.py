@@ -115,7 +115,7 @@ class Ticker:
             try:
                 self.take(await aside(look, list(self.followers), known))
             except (StoreError, DatabaseError, OSError) as reason:
-                log.warning("market data unreachable, asking again", reason=str(reason))
+                log.warning("market data unreachable, will retry", reason=str(reason))
                 await asyncio.sleep(1.0)
 
     def take(self, seen: Mapping[str, View]) -> None:

@@ -167,7 +167,7 @@ def withdraw(signatures: Sequence[str]) -> set[str]:
     )
 
 
-@step("resent", Store.POSTGRES, "another broadcast is noted")
+@step("resent", Store.POSTGRES, "another broadcast is recorded")
 def note_resent(signatures: Sequence[str]) -> None:
     """Record that the bytes of sent attempts were broadcast again."""
     changed(
@@ -237,7 +237,7 @@ that it rests, is missed until DBSync has written its row; reconciliation sees t
 """
 
 
-@step("audit", Store.POSTGRES, "open attempts are this caller's to look at")
+@step("audit", Store.POSTGRES, "open attempts are reserved for this caller")
 def unsettled(older_than_ms: int, limit: int) -> list[tuple[str, bytes, int]]:
     """Take sent attempts whose last broadcast is older than `older_than_ms`: (signature, bytes, last valid height).
 

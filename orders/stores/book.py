@@ -115,13 +115,13 @@ def claim(pair: str, sighting: Sighting, now: int, ahead: int = 0) -> Claim | No
     return Claim(name, pair, tuple(ids), sighting, epoch) if ids else None
 
 
-@step("fire", Store.REDIS, "orders are out of their bucket, on record as being fired")
+@step("fire", Store.REDIS, "orders are claimed out of their bucket")
 def take(asked: bytes) -> list[str]:
     ids: list[str] = CLAIM()([], [asked])
     return ids
 
 
-@step("take-over", Store.REDIS, "what another left unfired is this caller's to fire")
+@step("take-over", Store.REDIS, "a dead worker's claim is taken over")
 def abandoned(pair: str, now: int) -> list[Claim]:
     """Take over the claims whose lease has expired."""
     epoch = epochs.current()
@@ -141,7 +141,7 @@ def claimed(pairs: Iterable[str]) -> set[str]:
     return {order_id for claims in pipe.execute() for text in claims for order_id in text.split(" ", 2)[1].split(",")}
 
 
-@step("fired", Store.REDIS, "orders are no longer on record as being fired")
+@step("fired", Store.REDIS, "the claim on fired orders is removed")
 def settle(done: Claim) -> None:
     """Delete a claim whose orders have triggered, unless Redis has lost data since: then it is taken over later."""
     SETTLE()([tagged("limit_claims", done.pair), EPOCH], [done.epoch, done.id])
@@ -152,7 +152,7 @@ def pairs() -> list[str]:
     return sorted(PAIRS()())
 
 
-@step("overdue", Store.REDIS, "expired orders are this caller's to end")
+@step("overdue", Store.REDIS, "expired orders are reserved for this caller")
 def expired(now: int, limit: int) -> list[str]:
     """Return expired waiting orders, earliest expiry first, and postpone each, so that no other worker takes it."""
     ids: list[str] = EXPIRED()(["waiting:expiring"], [now, limit, now + EXPIRY_PUT_OFF_MS])

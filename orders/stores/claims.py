@@ -108,7 +108,7 @@ def claim(order_ids: Sequence[str], *, alone: bool = False) -> Claimed:
         raise
 
 
-@step("claim", Store.REDIS, "a worker has the order in hand")
+@step("claim", Store.REDIS, "a worker has claimed the order")
 def take(epoch: int, fence: str, alone: int, ids: Sequence[str]) -> list[list[str]]:
     answers: list[list[str]] = CLAIM()([], [epoch, fence, settings.ORDER_LEASE_MS, alone, *ids])
     return answers
@@ -122,7 +122,7 @@ def read(fence: str, order_id: str, *facts: str) -> Iterator[Claim]:
         order = order_codec.to_execute(known)
     except UnknownPair as pair:
         # Pairs are retired by deactivating them.  A deleted pair must not block the other orders of the batch.
-        log.error("order left alone, its pair is gone", order_id=order_id, pair=str(pair))
+        log.error("order skipped, its pair is not in the catalogue", order_id=order_id, pair=str(pair))
         return
     yield Claim(
         order, Status(status), int(seq), int(attempt), fence, int(base), int(returns), int(away), known.since
@@ -154,7 +154,7 @@ def hand_back(claims: Iterable[Claim], *, tried: bool) -> None:
         raise
 
 
-@step("hand-back", Store.REDIS, "the order is handed back as it stands")
+@step("hand-back", Store.REDIS, "the claim is handed back")
 def let_go(fence: str, order_ids: Sequence[str], *, tried: bool) -> None:
     """Hand back the orders that are still held under this fence."""
     HAND_BACK()([], [fence, int(tried), AWAY_MS, AWAY_MAX_MS, *order_ids])

@@ -112,7 +112,7 @@ class Due:
     """They are reserved for an end or an amendment, and the lease of that reservation has expired."""
 
 
-@step("due", Store.REDIS, "the sweep has orders whose time has come")
+@step("due", Store.REDIS, "the sweep has taken the due orders")
 def due(limit: int, *, queue_is_long: bool = False) -> Due:
     """Return the orders that are due, and postpone them.
 
@@ -133,7 +133,7 @@ def evict(place: str, order_ids: Sequence[str]) -> int:
     return int(EVICT()([], [place, *order_ids])) if order_ids else 0
 
 
-@step("watch-for", Store.REDIS, "the sniper order watches for what is not met yet")
+@step("watch-for", Store.REDIS, "the sniper order watches for an unmet condition")
 def watch_for(orders: Sequence[tuple[Order, Watch]]) -> None:
     """Move armed sniper orders to the indexes of the values they now wait for."""
     args: list[Any] = []
@@ -158,7 +158,7 @@ def standing(order_ids: Sequence[str]) -> dict[str, Standing]:
         try:
             order = order_codec.order_from(body)
         except UnknownPair as pair:
-            log.error("order left alone, its pair is gone", order_id=order_id, pair=str(pair))
+            log.error("order skipped, its pair is not in the catalogue", order_id=order_id, pair=str(pair))
             continue
         found[order_id] = Standing(
             order, Status(status), int(seq), int(attempt), int(returns or 0), body.since, at_level, place or ""
@@ -188,7 +188,7 @@ def last_events(order_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     return {i: event_codec.load(found[0][1]["e"]) for i, found in zip(order_ids, answers, strict=True) if found}
 
 
-@step("feed-again", Store.REDIS, "the order's events are in the feed once more")
+@step("feed-again", Store.REDIS, "the order's events are in the feed again")
 def feed_again(order_ids: Sequence[str]) -> None:
     """Publish all events of these orders to the feed again; readers skip those they already have."""
     lines, told = [], events(order_ids)
@@ -231,7 +231,7 @@ def name_transactions(signatures: Mapping[str, str]) -> None:
         pipe.execute()
 
 
-@step("forget", Store.REDIS, "the order is to leave Redis after a while")
+@step("forget", Store.REDIS, "the order's TTL in Redis is set")
 def forget(order_ids: Collection[str], after_s: int) -> None:
     """Make finished orders that Postgres has in full expire from Redis after `after_s`."""
     if order_ids:

@@ -26,7 +26,7 @@ return found
 )
 
 
-@step("watch", Store.REDIS, "the signature is looked up from now on")
+@step("watch", Store.REDIS, "the signature is scheduled for look-up")
 def add(signatures: Iterable[str], in_ms: int, now: int) -> None:
     """Schedule the lookup of these signatures, for the first time in `in_ms`."""
     members = dict.fromkeys(signatures, now + in_ms)
@@ -34,14 +34,14 @@ def add(signatures: Iterable[str], in_ms: int, now: int) -> None:
         redis().zadd(OPEN, members)
 
 
-@step("look-up", Store.REDIS, "signatures are this caller's to look up")
+@step("look-up", Store.REDIS, "due signatures are reserved for this caller")
 def due(limit: int, next_look_ms: int, looks_per_s: int) -> list[str]:
     """Take signatures that are due for lookup, and postpone their next one, so that replicas share the work."""
     found: list[str] = DUE()([OPEN], [limit, next_look_ms, looks_per_s])
     return found
 
 
-@step("unwatch", Store.REDIS, "the signature is looked up no longer")
+@step("unwatch", Store.REDIS, "the signature is no longer looked up")
 def drop(signatures: Sequence[str]) -> None:
     """Stop looking up these signatures."""
     if signatures:

@@ -59,7 +59,7 @@ def history(order_id: str, seen: Cursor = START) -> History | None:
                 return History((), finished=False)
             return past(seen, told(order_id), finished=finished)
     except StoreError as reason:
-        log.warning("live state unreachable, reading the archive", order_id=order_id, reason=str(reason))
+        log.warning("live state unreachable, reading postgres", order_id=order_id, reason=str(reason))
     return archived(order_id, seen)
 
 
@@ -226,7 +226,7 @@ def best_of(pairs: Iterable[str]) -> dict[str, Quote]:
     try:
         return {name: known.best for name, known in quotes.cached(pairs).items() if known.best}
     except StoreError as reason:
-        log.warning("quotes unreachable, orders are shown without", reason=str(reason))
+        log.warning("quotes unreachable, orders shown without them", reason=str(reason))
         return {}
 
 
@@ -235,5 +235,5 @@ def last_events(order_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     try:
         return live.last_events(order_ids)
     except StoreError as reason:
-        log.warning("live state unreachable, showing the archive", reason=str(reason))
+        log.warning("live state unreachable, showing postgres", reason=str(reason))
         return {}

@@ -31,7 +31,7 @@ def end_rebuild() -> None:
     redis().delete(REBUILDING)
 
 
-@step("rebuilt", Store.REDIS, "Redis counts as whole")
+@step("rebuilt", Store.REDIS, "Redis is marked as rebuilt")
 def mark_rebuilt(epoch: int) -> bool:
     """Record that Redis holds all that Postgres knows; False if the epoch is over, and the rebuilt data may be lost."""
     return bool(MARK_REBUILT()([], [epoch]))

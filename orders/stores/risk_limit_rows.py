@@ -3,7 +3,7 @@
 from django.db import connection, transaction
 
 from orders.models import Guard
-from routing import guards as standing
+from routing import risk_limits as standing
 
 
 def read() -> dict[str, int]:

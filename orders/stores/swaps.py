@@ -137,7 +137,7 @@ def reserved(order_ids: Sequence[str]) -> list[Reservation]:
     ]
 
 
-@step("tell", Store.REDIS, "clients are told of the end or amendment")
+@step("tell", Store.REDIS, "the end or amendment is published")
 def finish(epoch: int, done: Sequence[tuple[Reservation, Becoming, bool]]) -> None:
     """Publish the reserved events that are committed; release the reservations that Postgres refused.
 

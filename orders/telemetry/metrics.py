@@ -47,15 +47,15 @@ READ = {
     "engine_up": Read("Whether this part could be read for this scrape.", ("part",)),
     "engine_queue_depth": Read("Wake-ups that no worker has taken yet.", ("queue",)),
     "engine_queue_age_seconds": Read("How long the oldest of these has waited; 0 for none.", ("queue",)),
-    "engine_workers_alive": Read("Worker processes that have said lately that they live.", ("queue",)),
-    "engine_orders_open": Read("Unfinished orders that somebody must look at: all but those that rest."),
-    "engine_orders_overdue_seconds": Read("How long the most overdue of these has been due for a look."),
+    "engine_workers_alive": Read("Worker processes with a recent heartbeat.", ("queue",)),
+    "engine_orders_open": Read("Unfinished orders that do not rest."),
+    "engine_orders_overdue_seconds": Read("How long the most overdue of these has been due."),
     "engine_attempts_open": Read("Signed transactions the chain has not decided."),
     "engine_dbsync_backlog_entries": Read("Entries of the event feed not yet written to Postgres."),
     "engine_dbsync_backlog_seconds": Read("Age of the oldest of these entries."),
     "engine_quote_age_seconds": Read("Age of a venue's last quote of an active pair.", ("pair", "venue")),
-    "engine_resting_orders": Read("Orders that wait for their price or their event, as archived.", ("pair",)),
-    "engine_oldest_moving_order_seconds": Read("Age of the oldest unfinished order that does not rest, as archived."),
+    "engine_resting_orders": Read("Orders that wait for their price or their event, as saved in Postgres.", ("pair",)),
+    "engine_oldest_moving_order_seconds": Read("Age of the oldest unfinished order that does not rest, in Postgres."),
 }
 """The gauges that orders/operations/scrape.py reads."""
 
@@ -65,23 +65,21 @@ Sample = tuple[str, tuple[str, ...], float]
 ACCEPTED = Counter("engine_orders_accepted_total", "Orders committed, by type.", ("type",), registry=PROCESS)
 ORDERS = Counter(
     "engine_orders_total",
-    "Steps of orders to a status; to pending when one was amended or rests again.",
+    "Moves of orders to a status; to pending when one is amended or rests again.",
     ("type", "status"),
     registry=PROCESS,
 )
 ROUTES = Counter("engine_routes_total", "Routing decisions, by the venue that won.", ("venue",), registry=PROCESS)
 FILLS = Counter("engine_fills_total", "Orders confirmed, by venue.", ("venue",), registry=PROCESS)
 FAILURES = Counter("engine_failures_total", "Orders failed for good, by code.", ("code",), registry=PROCESS)
-RETRIES = Counter("engine_retries_total", "Failed tries that are tried again, by code.", ("code",), registry=PROCESS)
-RETURNS = Counter("engine_returns_total", "Orders that fired in vain and rest again.", ("code",), registry=PROCESS)
+RETRIES = Counter("engine_retries_total", "Failed tries that are retried, by code.", ("code",), registry=PROCESS)
+RETURNS = Counter("engine_returns_total", "Orders that fired unfilled and rest again.", ("code",), registry=PROCESS)
 DEAD_LETTERS = Counter("engine_dead_letters_total", "Dead letters kept, by code.", ("code",), registry=PROCESS)
 LIMIT_TRIGGERS = Counter("engine_limit_triggers_total", "Limit orders that fired.", registry=PROCESS)
 SNIPER_FIRED = Counter("engine_sniper_fired_total", "Sniper orders that fired.", registry=PROCESS)
-SNIPER_REFUSED = Counter(
-    "engine_sniper_refused_total", "Sniper orders whose conditions held and that were refused.", registry=PROCESS
-)
+SNIPER_REFUSED = Counter("engine_sniper_refused_total", "Sniper orders that fired and were refused.", registry=PROCESS)
 RESTORED = Counter(
-    "engine_orders_restored_total", "Live orders restored from Postgres, by why.", ("reason",), registry=PROCESS
+    "engine_orders_restored_total", "Live orders restored from Postgres, by reason.", ("reason",), registry=PROCESS
 )
 BOOK_REPAIRED = Counter("engine_book_repaired_total", "Repairs to the book, by kind.", ("kind",), registry=PROCESS)
 SET_ASIDE = Counter("engine_set_aside_total", "Records of the feed that could not be written.", registry=PROCESS)
@@ -91,8 +89,8 @@ DBSYNC_LAG = Histogram(
     buckets=SECONDS,
     registry=PROCESS,
 )
-SPANS = Counter("engine_trace_spans_total", "Spans of traces, by what became of them.", ("outcome",), registry=PROCESS)
-WEBSOCKETS = Gauge("engine_websocket_clients", "Open sockets, by what they stream.", ("stream",), registry=PROCESS)
+SPANS = Counter("engine_trace_spans_total", "Trace spans, by outcome.", ("outcome",), registry=PROCESS)
+WEBSOCKETS = Gauge("engine_websocket_clients", "Open sockets, by stream.", ("stream",), registry=PROCESS)
 ROUND_TRIP = Histogram(
     "engine_store_round_trip_seconds",
     "A small request to a store, sampled: with each heartbeat and each scrape.",
@@ -104,14 +102,14 @@ ROUND_TRIP = Histogram(
 
 STAGES = Histogram(
     "engine_order_stage_seconds",
-    "Time orders spent in a status before the next; rests do not count.",
+    "Time orders spent in a status before the next; resting is not counted.",
     ("stage",),
     buckets=SECONDS,
     registry=PROCESS,
 )
 LIVES = Histogram(
     "engine_order_seconds",
-    "Time from acceptance, or from firing, to an order's end, by how.",
+    "Time from acceptance, or from firing, to an order's end, by outcome.",
     ("status",),
     buckets=SECONDS,
     registry=PROCESS,

@@ -98,7 +98,7 @@ class Exporter(OTLPSpanExporter):
         if now - self.complained_at > COMPLAIN_EVERY_S:
             self.complained_at = now
             endpoint = settings.OTEL_EXPORTER_OTLP_ENDPOINT
-            log.warning("spans dropped, the collector does not take them", spans=self.dropped, endpoint=endpoint)
+            log.warning("spans dropped, the collector does not accept them", spans=self.dropped, endpoint=endpoint)
 
 
 class Sender(BatchSpanProcessor):

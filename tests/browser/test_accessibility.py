@@ -74,7 +74,7 @@ def test_the_desk(opened, scene, look):
         found += violations(desk.page, "limit with errors")
         desk.choose("sniper")
         desk.fill(tokenOut="WIF", amount="1")
-        desk.until(lambda: "Gate" in desk.page.locator("#estimate").inner_text(), "the gates")
+        desk.until(lambda: "Token check" in desk.page.locator("#estimate").inner_text(), "the token checks")
         desk.find(waiting).get_by_role("button", name="Amend").click()
         desk.page.wait_for_selector("form.amend")
         found += violations(desk.page, "sniper, and an order being amended")

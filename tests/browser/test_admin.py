@@ -38,7 +38,7 @@ def test_the_dashboard_says_when_it_is_not_reached_and_goes_on_afterwards(consol
         one.expected = ("Failed to load resource", "ERR_")
         one.page.context.set_offline(True)
         one.page.wait_for_selector("#dashboard .live.lost")
-        assert "next try in" in one.text("#dashboard .updated")
+        assert "retrying in" in one.text("#dashboard .updated")
         one.page.context.set_offline(False)
         one.page.wait_for_selector("#dashboard .live:not(.lost)")
 
@@ -116,7 +116,7 @@ def test_a_pause_refuses_orders_at_the_api_and_on_the_desk_until_it_is_ended(con
         desk.until(lambda: "Not placed" in desk.text("#outcome"), "the desk says so")
         assert reason in desk.text("#outcome")
         one.page.get_by_role("button", name="Resume").click()
-        one.until(lambda: "is traded again" in one.said(), "it is resumed")
+        one.until(lambda: "is resumed" in one.said(), "it is resumed")
         one.until(lambda: scene.http.post("/api/orders/execute", json=order).status_code == 202, "it is traded again")
         one.go("admin/logentry/")
         rows = one.page.locator("#result_list tbody tr").all_inner_texts()

@@ -66,7 +66,7 @@ def test_a_sniper_order_waits_for_its_token_and_buys_it(desk):
     row = desk.ends(order_id, "confirmed")
     assert desk.stages(order_id) == all_done(WAITING_LIFE)
     desk.row(order_id).locator(".toggle").click()
-    assert "gates passed" in row.locator(".timeline").inner_text()
+    assert "token checks passed" in row.locator(".timeline").inner_text()
 
 
 def test_a_resting_order_is_amended_and_cancelled_in_place(desk):
@@ -100,7 +100,7 @@ def test_an_amendment_of_a_state_that_has_passed_changes_nothing_and_says_so(des
     done = desk.http.patch(f"/api/orders/{order_id}", json={"limitPrice": "320"}, headers=headers)
     assert done.status_code == 200, done.text
     row.get_by_role("button", name="Save").click()
-    desk.until(lambda: "moved on" in row.locator(".amend").inner_text(), "the refusal")
+    desk.until(lambda: "has changed" in row.locator(".amend").inner_text(), "the refusal")
     desk.until(lambda: "at 320" in row.locator(".c-what").inner_text(), "what it is now")
     desk.http.delete(f"/api/orders/{order_id}")
 
@@ -197,7 +197,7 @@ def test_the_list_is_filtered_and_pages(desk):
     assert not desk.page.locator("#older").is_visible()
     desk.page.select_option("#by-type", "sniper")
     desk.until(lambda: desk.ids() == [], "none")
-    assert desk.text("#empty") == "No orders fit these filters."
+    assert desk.text("#empty") == "No orders match these filters."
 
 
 def test_what_is_wrong_with_an_amendment_is_said_at_its_field(desk):

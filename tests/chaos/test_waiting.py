@@ -44,7 +44,7 @@ TRADED = ("JUP", "RAY", "BONK", "WIF")
 
 
 def snipe(number):
-    """Make an order that fires on the next trade of a token, for which a gate must know what the token is worth."""
+    """Make an order that fires on the next trade of a token, and needs to know what the token is worth."""
     condition = {"kind": "volume", "atLeast": "1", "windowS": 5}
     order = {"type": "sniper", "tokenIn": "SOL", "tokenOut": TRADED[number % len(TRADED)], "amount": "0.5"}
     return order | {"trigger": condition, "slippageBps": 1_000}

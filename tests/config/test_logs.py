@@ -84,9 +84,9 @@ def test_a_task_on_one_order_binds_that_orders_id_and_says_which_orders_it_takes
         look.apply(kwargs={"order_ids": ["o-1"]}, task_id="t-1")
         look.apply(kwargs={"order_ids": ["o-2", "o-3"]}, task_id="t-2")
     assert [(line["event"], line["task_id"], line.get("order_id"), line.get("order_ids")) for line in said] == [
-        ("orders taken up", "t-1", "o-1", None),
+        ("orders picked up", "t-1", "o-1", None),
         ("looking", "t-1", "o-1", None),
-        ("orders taken up", "t-2", None, ["o-2", "o-3"]),
+        ("orders picked up", "t-2", None, ["o-2", "o-3"]),
         ("looking", "t-2", None, None),
     ]
 
@@ -99,7 +99,7 @@ for traced in (True, False):
     logs.configure(level="INFO", form="json", role="order", traced=traced)
     log = structlog.get_logger(str(traced))
     log.info("order routed", order_id="01a20361-7973-714d-827d-fcc9ccffe726")
-    log.info("orders archived", order_ids=["a", "b"])
+    log.info("orders saved", order_ids=["a", "b"])
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     traces = [json.loads(line).get("trace_id") for line in done.stdout.splitlines()]

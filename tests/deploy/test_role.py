@@ -234,7 +234,7 @@ def test_a_loop_is_stuck_only_when_it_should_turn():
     now[0] += STUCK_AFTER_S
     assert turns.stuck() == ""
     now[0] += 1
-    assert turns.stuck() == f"the worker's loop has stood still for {STUCK_AFTER_S + 1:.0f} s"
+    assert turns.stuck() == f"the worker's loop has been blocked for {STUCK_AFTER_S + 1:.0f} s"
     turns.rests()
     assert turns.stuck() == ""
 

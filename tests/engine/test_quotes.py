@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 
 from engine.amm import ConstantProduct
-from engine.guards import TABLE
 from engine.quotes import AGE_MAX_MS, AHEAD_MAX_MS, CannotFill, NoQuote, Quote, best, offers
+from engine.risk_limits import TABLE
 
 POOL = ConstantProduct(10**12, 10**12)
 
@@ -42,7 +42,7 @@ def test_a_clock_that_runs_ahead_a_little_makes_no_negative_age():
 
 def test_a_quote_from_further_in_the_future_is_older_than_any_limit():
     assert quote(observed_at=AHEAD_MAX_MS + 1).age(0) == AGE_MAX_MS
-    assert all(guard.high < AGE_MAX_MS for guard in TABLE.values() if guard.unit == "ms")
+    assert all(limit.high < AGE_MAX_MS for limit in TABLE.values() if limit.unit == "ms")
 
 
 def test_offers_are_sized_for_the_order_and_come_best_first():

@@ -58,11 +58,11 @@ def has_quotes(engine: System):
     return lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST")
 
 
-def test_a_guard_counts_in_the_order_worker_through_an_emptied_redis_and_a_restart_until_it_is_moved_back(engine):
+def test_a_risk_limit_counts_in_the_order_worker_through_an_emptied_redis_and_a_restart_until_it_is_moved_back(engine):
     eventually(has_quotes(engine), WITHIN_S, "the first quotes")
     becomes(engine, "confirmed")
     page = Operator(engine).post(f"{IMPACT}/change/", value="1", reason="thin pools")
-    assert "ORDER_MAX_IMPACT_BPS is moved" in page
+    assert "ORDER_MAX_IMPACT_BPS is changed" in page
     becomes(engine, "price_impact")
     engine.redis().flushall()
     eventually(lambda: engine.redis().hget("guards", "ORDER_MAX_IMPACT_BPS") == "1", WITHIN_S, "redis is told again")

@@ -235,8 +235,8 @@ def test_an_orders_id_finds_its_lines_in_every_process(traced, orders):
         found = lines(engine, order_id)
         events = {process: [line["event"] for line in said] for process, said in found.items()}
         assert events["api"] == ["orders accepted"]
-        assert events["order"][0] == "orders taken up"
-        assert events["dbsync"] == ["orders archived"]
+        assert events["order"][0] == "orders picked up"
+        assert events["dbsync"] == ["orders saved"]
         moved = [line["status"] for line in found["order"] if line["event"] == "orders moved"]
         assert moved == ["building", "submitted", "confirmed"]
         for line in (line for said in found.values() for line in said):

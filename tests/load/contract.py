@@ -57,16 +57,16 @@ ONLY_STATE_DECIDES = re.compile(
             "has too many digits",
             "must have at most [0-9]+ decimals",
             "must be (at most|less than)",
-            "asks for more than there can be",
+            "exceeds the maximum of",
             "is not a decimal number",
             "must be later than now",
             "days ahead",
-            "is a time that does not exist",
-            "is beyond the calendar",
+            "is not a valid time",
+            "is outside the range of dates",
             "names one kind twice",
             "differs from clientOrderId",
             "does not apply to a",
-            "is not acceptable",
+            "is not accepted",
         )
     )
 )

@@ -129,19 +129,19 @@ def test_an_authority_is_written_as_an_address_as_nobody_or_left_empty(operator,
 def test_saving_a_token_looks_it_up_and_the_list_says_which_was_looked_up_too_long_ago(operator, token):
     Token.objects.filter(mint=NEW_MINT).update(facts_at=datetime.now(UTC) - timedelta(days=31))
     address = reverse("admin:routing_token_change", args=[NEW_MINT])
-    assert "too long ago to be believed" in list_of(operator, Token)
-    assert "too long ago to be believed" in page_of(operator, token)
+    assert "too old to use" in list_of(operator, Token)
+    assert "too old to use" in page_of(operator, token)
     given = {"symbol": "PYTH", "decimals": 6, "mint_authority": "nobody"}
     assert operator.post(address, given).status_code == 302
     token.refresh_from_db()
     assert datetime.now(UTC) - token.facts_at < timedelta(minutes=1)
-    assert "too long ago" not in list_of(operator, Token)
+    assert "too old to use" not in list_of(operator, Token)
 
 
 def test_an_authority_that_is_no_address_is_refused(operator, token):
     given = {"symbol": "PYTH", "decimals": 6, "mint_authority": "me"}
     answer = operator.post(reverse("admin:routing_token_change", args=[NEW_MINT]), given)
-    assert "An authority is a Solana address, or nobody; empty when it is unknown." in text(answer)
+    assert "An authority is a Solana address, or nobody; empty if unknown." in text(answer)
 
 
 @pytest.mark.parametrize(

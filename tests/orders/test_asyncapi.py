@@ -185,7 +185,7 @@ def sniped(bench):
     return order_id
 
 
-def refused_by_a_gate(bench):
+def refused_by_a_token_check(bench):
     mint = new_mint()
     (order_id,) = bench.accept(bench.snipe(mint, Condition(Kind.LAUNCH)))
     list_token(mint, mint_authority=None, top_holder_bps=None)
@@ -203,7 +203,7 @@ LIVES = {
     expired: ["pending", "expired"],
     tried_in_vain: ["pending", *TRY, "retry", *TRY, "retry", *TRY, "failed"],
     sniped: ["pending", "triggered", *EXECUTED],
-    refused_by_a_gate: ["pending", "triggered", "failed"],
+    refused_by_a_token_check: ["pending", "triggered", "failed"],
 }
 
 

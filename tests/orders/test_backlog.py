@@ -178,7 +178,7 @@ def test_which_orders_add_to_it(bench):
     assert not adds(bench.limit("150", expires_at=now_ms() + 60_000, time_in_force=TimeInForce.GTD).order)
 
 
-async def test_the_gates_own_limit_holds_for_orders_that_rest_as_well(few, monkeypatch):
+async def test_the_batchers_own_limit_holds_for_orders_that_rest_as_well(few, monkeypatch):
     monkeypatch.setattr("orders.flow.batcher.WAITING_MAX", 0)
     with pytest.raises(Overloaded):
         await accept(few.limit("150"))

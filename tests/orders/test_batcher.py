@@ -49,7 +49,7 @@ async def test_a_client_is_answered_even_if_the_database_never_does(bench, held,
             await one
     held.go.set()
     monkeypatch.undo()
-    # What becomes of the two is not known to their clients; the gate works on.
+    # What becomes of the two is not known to their clients; the batcher works on.
     await accept(bench.order())
 
 
@@ -109,7 +109,7 @@ async def test_a_client_that_leaves_while_its_order_is_written_harms_nobody(benc
     assert isinstance(await stays, Accepted)
 
 
-async def test_a_failing_database_answers_every_waiter_with_503_and_the_gate_works_on(bench, monkeypatch):
+async def test_a_failing_database_answers_every_waiter_with_503_and_the_batcher_works_on(bench, monkeypatch):
     def refuse(_):
         raise OperationalError("the database is shutting down")
 
@@ -121,7 +121,7 @@ async def test_a_failing_database_answers_every_waiter_with_503_and_the_gate_wor
     assert (await post(ORDER)).status_code == 202
 
 
-async def test_a_defect_in_a_group_is_answered_too_and_the_gate_works_on(bench, monkeypatch):
+async def test_a_defect_in_a_group_is_answered_too_and_the_batcher_works_on(bench, monkeypatch):
     def defect(_):
         raise ZeroDivisionError
 
@@ -142,7 +142,7 @@ async def test_a_writer_that_was_cancelled_is_replaced(bench, held):
     lost.cancel()
 
 
-async def test_past_its_limit_the_gate_says_it_is_overloaded(bench, held, monkeypatch):
+async def test_past_its_limit_the_batcher_says_it_is_overloaded(bench, held, monkeypatch):
     monkeypatch.setattr(module, "WAITING_MAX", 3)
     first = asyncio.create_task(accept(bench.order()))
     await until(lambda: held.groups, "the first group is being written")

@@ -172,7 +172,7 @@ def test_what_is_paused_is_what_the_rows_say(busy):
     assert figures.gather()["pauses"] == []
 
 
-def test_ages_are_judged_by_the_guards_as_they_stand(busy, settings):
+def test_ages_are_judged_by_the_risk_limits_as_they_stand(busy, settings):
     shown = figures.gather()
     assert (shown["freshMs"], shown["staleMs"]) == (settings.QUOTE_FRESH_MS, settings.QUOTE_STALE_MS) == (2_000, 10_000)
     settings.QUOTE_FRESH_MS = 3_000

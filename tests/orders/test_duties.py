@@ -153,7 +153,7 @@ def test_waiting_orders_expire_by_the_limit_workers_duties(bench):
 def test_what_operators_paused_is_told_again_after_a_loss(bench):
     redis().flushall()
     with at_work(duties.limit_duties(), "tell"):
-        eventually(lambda: redis().exists("guards"), 20, "the guards are mirrored")
+        eventually(lambda: redis().exists("guards"), 20, "the risk limits are mirrored")
 
 
 def test_a_launch_does_not_wait_for_beat(bench, monkeypatch):

@@ -96,7 +96,7 @@ def test_a_limit_order_on_a_pair_without_quotes_is_told_that_nobody_knows(bench,
     assert asked(client, LIMIT)["limit"]["awayBps"] is None
 
 
-def test_a_sniper_order_is_told_what_the_market_shows_and_how_the_gates_would_judge(bench, client):
+def test_a_sniper_order_is_told_what_the_market_shows_and_how_the_token_checks_would_judge(bench, client):
     mint = new_mint()
     list_token(mint, "NOVA9", top_holder_bps=9_000)
     Market(mint).pool(40_000)

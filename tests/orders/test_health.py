@@ -44,7 +44,7 @@ def test_readiness_asks_every_part(well, client):
             "quotes",
             "VenueSilent: no quote within 2000 ms from RAYDIUM or METEORA",
         ),
-        (["workers:alive"], "workers", "NobodyWorks: no worker for order, limit, sniper, stream, dbsync, dlq"),
+        (["workers:alive"], "workers", "NoWorker: no worker for order, limit, sniper, stream, dbsync, dlq"),
     ],
 )
 def test_what_orders_can_wait_for_makes_the_server_degraded_and_not_unready(well, client, keys, part, said):
@@ -75,7 +75,9 @@ def test_readiness_names_the_store_that_is_away(bench, client, monkeypatch):
         answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["parts"]["redis"] == "ok" and "shutting down" in answer.json()["parts"]["postgres"]
-    assert answer.json()["parts"]["quotes"] == answer.json()["parts"]["workers"] == "unknown while a store is away"
+    assert (
+        answer.json()["parts"]["quotes"] == answer.json()["parts"]["workers"] == "unknown while a store is unavailable"
+    )
     assert "postgres" in answer.json()["error"]["message"]
 
     class Away:

@@ -74,20 +74,20 @@ async def test_a_limit_price_the_book_cannot_hold_is_refused_with_what_it_could(
     sold, bought = pair
     field = await refused(LIMIT | {"tokenIn": sold, "tokenOut": bought, "limitPrice": price})
     assert (field["field"], field["message"]) == ("limitPrice", message)
-    assert field["accepted"].startswith("of a limit order: ")
+    assert field["accepted"].startswith("for limit orders: ")
 
 
 async def test_a_price_that_asks_for_more_than_a_token_can_have_is_refused(bench):
     field = await refused(LIMIT | {"amount": "10000000000", "limitPrice": "1844.68"})
     assert field["field"] == "limitPrice"
-    assert field["message"] == "asks for more than there can be: 18446744073709.551615 USDC"
+    assert field["message"] == "exceeds the maximum of 18446744073709.551615 USDC"
     assert (await post(LIMIT | {"amount": "10000000000", "limitPrice": "1844.67"})).status_code == 202
 
 
 async def test_a_limit_order_without_its_price_is_told_so_beside_what_else_is_wrong(bench):
     answer = await post(ORDER | {"type": "limit", "amount": "0", "trigger": LAUNCH})
     assert {field["field"]: field["message"] for field in error_of(answer)["fields"]} == {
-        "limitPrice": "is missing: a limit order needs it",
+        "limitPrice": "is required for a limit order",
         "amount": "must be greater than zero",
         "trigger": "does not apply to a limit order",
     }
@@ -112,7 +112,7 @@ async def test_a_limit_order_without_its_price_is_told_so_beside_what_else_is_wr
 async def test_a_field_of_another_type_of_order_is_refused_by_name(bench, order, name, value):
     field = await refused(order | {name: value})
     assert (field["field"], field["message"]) == (name, f"does not apply to a {order['type']} order")
-    assert field["accepted"].startswith("of a ")
+    assert field["accepted"].startswith("for ")
 
 
 # How long an order waits
@@ -142,15 +142,15 @@ async def test_an_expiry_may_have_any_offset_and_more_digits_than_are_kept(bench
         ("2020-01-01T00:00:00Z", "must be later than now"),
         ("0001-01-01T00:00:00+23:59", "must be later than now"),
         ("9999-12-31T23:59:59-23:59", "must be at most 366 days ahead"),
-        ("2026-12-24", "is not an RFC 3339 time with its offset"),
-        ("2026-12-24T12:00:00", "is not an RFC 3339 time with its offset"),
-        ("2026-12-24 12:00:00Z", "is not an RFC 3339 time with its offset"),
-        ("20261224T120000Z", "is not an RFC 3339 time with its offset"),
-        ("2026-13-24T12:00:00Z", "is not an RFC 3339 time with its offset"),
-        ("2026-12-24T12:00:60Z", "is not an RFC 3339 time with its offset"),
-        ("2026-12-24T12:00:00+24:00", "is not an RFC 3339 time with its offset"),
-        ("\u0662026-12-24T12:00:00Z", "is not an RFC 3339 time with its offset"),
-        ("", "is not an RFC 3339 time with its offset"),
+        ("2026-12-24", "is not an RFC 3339 time with a UTC offset"),
+        ("2026-12-24T12:00:00", "is not an RFC 3339 time with a UTC offset"),
+        ("2026-12-24 12:00:00Z", "is not an RFC 3339 time with a UTC offset"),
+        ("20261224T120000Z", "is not an RFC 3339 time with a UTC offset"),
+        ("2026-13-24T12:00:00Z", "is not an RFC 3339 time with a UTC offset"),
+        ("2026-12-24T12:00:60Z", "is not an RFC 3339 time with a UTC offset"),
+        ("2026-12-24T12:00:00+24:00", "is not an RFC 3339 time with a UTC offset"),
+        ("\u0662026-12-24T12:00:00Z", "is not an RFC 3339 time with a UTC offset"),
+        ("", "is not an RFC 3339 time with a UTC offset"),
         (1795348800000, "must be a string"),
         (None, "is null"),
     ],
@@ -182,10 +182,10 @@ async def test_an_order_that_is_sent_again_after_it_expired_is_the_same_order(be
 @pytest.mark.parametrize(
     ("order", "terms", "name", "message"),
     [
-        (LIMIT, {"timeInForce": "gtd"}, "expiresAt", "is missing, and timeInForce gtd needs it"),
-        (LIMIT, {"timeInForce": "gtc", "expiresAt": 1}, "expiresAt", "does not go with timeInForce gtc"),
-        (LIMIT, {"timeInForce": "ioc", "expiresAt": 1}, "expiresAt", "does not go with timeInForce ioc"),
-        (SNIPER, {"timeInForce": "gtd"}, "expiresAt", "is missing, and timeInForce gtd needs it"),
+        (LIMIT, {"timeInForce": "gtd"}, "expiresAt", "is required with timeInForce gtd"),
+        (LIMIT, {"timeInForce": "gtc", "expiresAt": 1}, "expiresAt", "is not allowed with timeInForce gtc"),
+        (LIMIT, {"timeInForce": "ioc", "expiresAt": 1}, "expiresAt", "is not allowed with timeInForce ioc"),
+        (SNIPER, {"timeInForce": "gtd"}, "expiresAt", "is required with timeInForce gtd"),
         (SNIPER, {"timeInForce": "ioc"}, "timeInForce", "ioc does not apply to a sniper order"),
         (LIMIT, {"timeInForce": "GTC"}, "timeInForce", "is not a time in force"),
         (LIMIT, {"timeInForce": "fok"}, "timeInForce", "is not a time in force"),

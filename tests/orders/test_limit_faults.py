@@ -134,7 +134,7 @@ def test_an_ioc_order_whose_wake_up_was_lost_is_cancelled_and_not_fired_a_minute
     bench.price("151")
     limits.fire_or_cancel([order_id])
     assert bench.statuses(order_id) == ["pending", "cancelled"]
-    assert bench.events(order_id)[-1]["reason"] == "ioc: not tried within 5 s of its acceptance"
+    assert bench.events(order_id)[-1]["reason"] == "ioc: not tried within 5 s of acceptance"
 
 
 def test_an_ioc_order_that_was_not_tried_in_time_is_not_fired_by_a_later_price_either(bench):

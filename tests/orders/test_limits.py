@@ -226,7 +226,7 @@ def test_an_order_whose_price_is_gone_when_it_executes_rests_again_with_the_reas
     assert bench.statuses(order_id) == ["pending", "triggered", "pending"]
     returned = bench.events(order_id)[-1]["returned"]
     assert returned["code"] == "price_gone" and "149" not in returned["code"]
-    assert "less than the 225 of the order's own price" in returned["message"]
+    assert "less than the 225 that the order's own price requires" in returned["message"]
     assert returned["inMs"] == endings.RETURN_MS
     wait_out(bench, order_id)
     bench.price("149.99")
@@ -339,7 +339,7 @@ def test_an_ioc_order_is_cancelled_when_its_price_is_not_there(bench):
 def test_an_ioc_order_is_cancelled_when_no_price_can_be_trusted(bench):
     (order_id,) = bench.accept(bench.limit("150", time_in_force=TimeInForce.IOC))
     limits.fire_or_cancel([order_id])
-    assert bench.events(order_id)[-1]["reason"] == "ioc: no price to fire on: no venue has a quote young enough"
+    assert bench.events(order_id)[-1]["reason"] == "ioc: no price to fire on: no venue has a fresh enough quote"
 
 
 def test_an_ioc_order_whose_price_is_gone_when_it_executes_is_cancelled(bench):

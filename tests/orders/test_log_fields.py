@@ -67,5 +67,5 @@ def test_every_archived_order_is_named(bench, said):
     ids = bench.place(2)
     bench.run(ids)
     bench.archive()
-    (line,) = [line for line in said if line["event"] == "orders archived"]
+    (line,) = [line for line in said if line["event"] == "orders saved"]
     assert set(line["order_ids"]) == set(ids)

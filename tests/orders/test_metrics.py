@@ -99,7 +99,7 @@ def limit_orders(bench):
 
 
 def sniper_orders(bench):
-    """A sniper order that fires, and one that a gate refuses."""
+    """A sniper order that fires, and one that a token check refuses."""
     safe, unsafe = new_mint(), new_mint()
     list_token(safe, "SAFE1")
     list_token(unsafe, "UNSAFE1", mint_authority="somebody")

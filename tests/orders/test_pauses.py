@@ -329,7 +329,7 @@ def test_an_orders_page_says_in_a_sentence_what_happened_and_why(bench, operator
     assert " failed 0." in told.sentence
     assert "a replay would fail again" in told.sentence
     told = story_of(operator, resting)
-    assert told.sentence.endswith("at 999 or better rests: what it waits for has not come yet.")
+    assert told.sentence.endswith("at 999 or better rests: its trigger is not met yet.")
     told = story_of(operator, fired)
     assert told.evidence[0].startswith("Fired on: METEORA pays 151, limit 100 (")
     stop()

@@ -78,10 +78,10 @@ def test_a_message_expires_when_the_next_is_due_and_says_when_that_is(tasks, eve
     [
         (dispatch.POLL, 99, True, "the polling interval is 100 to 10000 ms, not 99"),
         (dispatch.POLL, 10_001, True, "the polling interval is 100 to 10000 ms, not 10001"),
-        (dispatch.POLL, 2_001, True, "QUOTE_FRESH_MS=2000 no quote would stay fresh until the next: raise"),
+        (dispatch.POLL, 2_001, True, "QUOTE_FRESH_MS=2000 no quote stays fresh until the next: raise"),
         (dispatch.POLL, None, False, "stream.poll cannot be switched off"),
         (dispatch.POLL, 500, True, "nothing would change: stream.poll is on, every 500 ms"),
-        (dispatch.DRAIN, 100, True, "dbsync.drain comes every 1000 ms, which cannot be changed"),
+        (dispatch.DRAIN, 100, True, "dbsync.drain is sent every 1000 ms, and its interval cannot be changed"),
         *[
             (name, None, False, f"{name} cannot be switched off")
             for name in (dispatch.DRAIN, dispatch.RECOVER, dispatch.CHECK, dispatch.MATCH)

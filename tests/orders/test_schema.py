@@ -13,11 +13,11 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
 from jsonschema import Draft202012Validator
 
-from engine import events, gates
+from engine import events, token_checks
 from engine.event_kinds import KINDS
-from engine.gates import Limits, TokenFacts
 from engine.lifecycle import Status
 from engine.orders import OrderType
+from engine.token_checks import Limits, TokenFacts
 from engine.triggers import Condition, Kind
 from orders.api import examples, serializers
 from orders.api.rules import NEEDS, inapplicable
@@ -241,7 +241,7 @@ def test_the_examples_of_waiting_orders_state_what_the_engine_states(bench):
     assert amended["amended"].keys() == events.amended(limit, after).amended.keys()
     assert expired.keys() == msgspec.to_builtins(events.expired(limit)).keys()
     assert armed.keys() == msgspec.to_builtins(events.pending(sniper)).keys()
-    verdicts = gates.judge(TokenFacts("", "", 5_200_000, None), Limits(1_000_000, 5_000), allow_unknown=False)
+    verdicts = token_checks.judge(TokenFacts("", "", 5_200_000, None), Limits(1_000_000, 5_000), allow_unknown=False)
     assert list(judged["gates"]) == [verdict.as_dict() for verdict in verdicts]
 
 

@@ -61,11 +61,11 @@ async def test_dollars_may_be_numbers_and_are_shown_plain(bench):
         ([], "must be one condition, or a list of 1 to 3"),
         ([LAUNCH, LIQUIDITY, VOLUME, LAUNCH], "must be one condition, or a list of 1 to 3"),
         ([LIQUIDITY, LIQUIDITY | {"atLeast": "1"}], "names one kind twice"),
-        ("launch", "is not a condition, which is an object with its kind"),
-        ([[LAUNCH]], "is not a condition, which is an object with its kind"),
-        ({}, "is of no kind there is: launch, liquidity, volume"),
-        ({"kind": "moon"}, "is of no kind there is: launch, liquidity, volume"),
-        ({"kind": ["launch"]}, "is of no kind there is: launch, liquidity, volume"),
+        ("launch", "must be a condition: an object with a kind"),
+        ([[LAUNCH]], "must be a condition: an object with a kind"),
+        ({}, "must have one of the kinds launch, liquidity, volume"),
+        ({"kind": "moon"}, "must have one of the kinds launch, liquidity, volume"),
+        ({"kind": ["launch"]}, "must have one of the kinds launch, liquidity, volume"),
         (LAUNCH | {"atLeast": "1"}, "of kind launch has no atLeast"),
         (LAUNCH | {"\ud800": "1"}, "of kind launch has no ?"),
         (LIQUIDITY | {"windowS": 60}, "of kind liquidity has no windowS"),
@@ -91,7 +91,7 @@ async def test_a_trigger_that_is_wrong_is_refused_with_what_is_wrong_in_it(bench
 
 async def test_a_sniper_order_without_a_trigger_is_told_so(bench):
     field = await refused({name: value for name, value in SNIPER.items() if name != "trigger"})
-    assert (field["field"], field["message"]) == ("trigger", "is missing: a sniper order needs it")
+    assert (field["field"], field["message"]) == ("trigger", "is required for a sniper order")
 
 
 @pytest.mark.parametrize(
@@ -105,14 +105,14 @@ async def test_a_sniper_order_without_a_trigger_is_told_so(bench):
         ({"allowUnknown": "true"}, "must be true or false"),
         ({"allowUnknown": 1}, "must be true or false"),
         ({"allowUnknown": None}, "is null"),
-        ({"tokenIn": "JUP"}, "must be SOL or USDC to buy a token that is not listed: new pools are paired with these"),
+        ({"tokenIn": "JUP"}, "must be SOL or USDC to buy an unlisted token: new pools are paired with these"),
         ({"tokenOut": "DOGE"}, "is not a token this engine trades"),
         ({"tokenOut": MINT[:-6]}, "is not a token this engine trades"),
         ({"tokenOut": "0" * 44}, "is not a token this engine trades"),
         ({"tokenOut": "SOL"}, "is the same token as tokenIn"),
         ({"tokenOut": "JUP"}, "cannot be bought with SOL: SOL-JUP is not a traded pair"),
         ({"tokenOut": TOKENS["JUP"].mint}, "cannot be bought with SOL: SOL-JUP is not a traded pair"),
-        ({"tokenOut": "USDC", "maxPrice": "1e-18"}, "asks for more than there can be: 18446744073709.551615 USDC"),
+        ({"tokenOut": "USDC", "maxPrice": "1e-18"}, "exceeds the maximum of 18446744073709.551615 USDC"),
     ],
 )
 async def test_what_a_sniper_order_cannot_have_is_refused(bench, change, message):

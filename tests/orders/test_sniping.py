@@ -1,4 +1,4 @@
-"""Sniper orders: each fires on the event that completes its conditions and on none before, if the gates let it."""
+"""Sniper orders: each fires on the event that completes its conditions and on none before, if the token checks pass."""
 
 import time
 from decimal import Decimal
@@ -164,24 +164,24 @@ def test_an_event_that_a_defect_spoils_holds_up_no_later_one(bench, nova, monkey
     assert bench.statuses(order_id) == ["pending", "triggered"]
 
 
-GATES = {
+CHECKS = {
     "mintAuthority": ({"mint_authority": "Somebody"}, "more can be minted by Somebody"),
     "freezeAuthority": ({"freeze_authority": "Somebody"}, "holdings can be frozen by Somebody"),
     "topHolder": ({"top_holder_bps": 3_001}, "more than 30 %"),
 }
 
 
-@pytest.mark.parametrize("gate", GATES)
-def test_a_token_that_fails_a_gate_is_refused_with_the_reason(bench, gate):
-    facts, reason = GATES[gate]
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_token_that_fails_a_token_check_is_refused_with_the_reason(bench, check):
+    facts, reason = CHECKS[check]
     mint = new_mint()
     list_token(mint, **facts)
     (order_id,) = bench.accept(bench.snipe(mint, LAUNCH, allow_unknown=True))
     Market(mint).pool()
     assert bench.statuses(order_id) == ["pending", "triggered", "failed"]
     verdicts = {one["gate"]: one for one in bench.events(order_id)[1]["gates"]}
-    assert {name for name, one in verdicts.items() if one["verdict"] == "refuse"} == {gate}
-    assert verdicts[gate]["reason"] == reason and verdicts[gate]["source"] == "token"
+    assert {name for name, one in verdicts.items() if one["verdict"] == "refuse"} == {check}
+    assert verdicts[check]["reason"] == reason and verdicts[check]["source"] == "token"
     failed = bench.events(order_id)[-1]
     assert failed["code"] == "gate_refused" and reason in failed["message"] and not failed["replayMayHelp"]
     bench.archive()

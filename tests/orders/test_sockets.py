@@ -327,5 +327,5 @@ async def test_what_is_logged_for_a_socket_names_its_order(bench, order_id, monk
         async with opened(f"/ws/{order_id}") as socket:
             await socket.rest()
     said = {line["event"]: line for line in lines}
-    assert said["stream broken off"]["order_id"] == order_id
+    assert said["stream aborted"]["order_id"] == order_id
     assert said["seen from a thread"]["order_id"] == order_id

@@ -306,7 +306,7 @@ async def test_of_two_amendments_meant_for_the_same_state_one_is_made(bench):
     assert sorted(answer.status_code for answer in answers) == [200] + [412] * 4
     late = next(answer for answer in answers if answer.status_code == 412)
     assert error_of(late)["code"] == "changed"
-    assert error_of(late)["message"] == "If-Match names another seq than the order's, which is 2"
+    assert error_of(late)["message"] == "If-Match does not match the order's seq, which is 2"
     assert await aside(bench.statuses, order_id) == ["pending", "pending"]
 
 
@@ -336,7 +336,7 @@ async def test_an_order_that_is_cancelled_cannot_be_amended(bench):
         (LIMIT, {"amount": None}, "is null"),
         (LIMIT, {"amount": "0"}, "must be greater than zero"),
         (LIMIT, {"amount": "0.0000000001"}, "SOL has 9 decimals; the smallest amount is 1E-9"),
-        (LIMIT | {"limitPrice": "1844.68"}, {"amount": "10000000000"}, "asks for more than there can be: "),
+        (LIMIT | {"limitPrice": "1844.68"}, {"amount": "10000000000"}, "exceeds the maximum of "),
         (LIMIT, {"expiresAt": "2020-01-01T00:00:00Z"}, "must be later than now"),
         (LIMIT, {"maxPrice": "1"}, "does not apply to a limit order"),
         (LIMIT, {"maxPrice": None}, "does not apply to a limit order"),

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 from django.db import OperationalError, close_old_connections
 
-from engine.gates import TokenFacts
 from engine.market import EventKind
+from engine.token_checks import TokenFacts
 from engine.triggers import TokenState
 from routing import catalogue as catalogue_module
 from routing import models, tape

@@ -17,7 +17,7 @@ from orders.operations import story
 NEVER, NONE = "never", "none"
 
 EXIT_CODES = (
-    "Exit codes: 0 amended; 1 not, because it changed meanwhile or no longer rests; 2 refused or unreachable; "
+    "Exit codes: 0 amended; 1 not amended: it changed meanwhile or no longer rests; 2 refused or unreachable; "
     "130 Ctrl-C."
 )
 
@@ -25,13 +25,13 @@ EXIT_CODES = (
 class Command(BaseCommand):
     """Amends one order."""
 
-    help = f"Change an order that rests. {EXIT_CODES}"
+    help = f"Amend a resting order. {EXIT_CODES}"
     # A client command uses neither store, so no system check may require one.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("order_id", type=UUID, metavar="ORDER_ID", help="the order to change")
-        parser.add_argument("--price", metavar="P", help="limit order: the least to take for one token sold")
+        parser.add_argument("order_id", type=UUID, metavar="ORDER_ID", help="the order to amend")
+        parser.add_argument("--price", metavar="P", help="limit order: minimum tokenOut per tokenIn")
         parser.add_argument("--amount", metavar="A", help="how much to sell, in whole tokens")
         parser.add_argument(
             "--expires",
@@ -39,9 +39,12 @@ class Command(BaseCommand):
             metavar="WHEN",
             help="90s, 10m, 2h, 1d, a time such as 2026-11-22T18:00:00Z, or never",
         )
-        parser.add_argument("--max-price", metavar="P", help="sniper order: the most to pay for one token, or none")
+        parser.add_argument("--max-price", metavar="P", help="sniper order: maximum tokenIn per tokenOut, or none")
         parser.add_argument(
-            "--seq", type=int, metavar="N", help="refuse if another event followed N (default: the last there is now)"
+            "--seq",
+            type=int,
+            metavar="N",
+            help="amend only if N is still the last event (default: the current one)",
         )
         engine.add_url(parser)
 
@@ -61,7 +64,7 @@ class Command(BaseCommand):
         Raises Refused, CommandError.
         """
         last = found(url, order_id).seq if seq is None else seq
-        doubt = f"order {order_id} may have been amended; look at it before you repeat it."
+        doubt = f"order {order_id} may have been amended; check it before you repeat it."
         try:
             order = engine.ask(url, lambda client: client.amend(order_id, last, **asked), doubt=doubt)
             self.stdout.write(outcome(order, last))
@@ -96,11 +99,11 @@ def outcome(order: Order, seq: int) -> str:
     """Describe what changed in an order whose last event was `seq`."""
     name = f"order {order.order_id}"
     if order.seq == seq:
-        return f"{name} is so already: nothing changed"
+        return f"{name} already has these terms: nothing changed"
     if order.seq == seq + 1 and order.result.get("kind") == "amended":
         return f"{name} {story.amended(order.result)}; last event {order.seq}"
     # The amendment was event seq + 1; at its new price the order may have triggered before this answer was written.
-    return f"{name} amended; it is {order.status} since, last event {order.seq}"
+    return f"{name} amended; it is now {order.status}, last event {order.seq}"
 
 
 def overtaken(order: Order, seq: int, code: str, url: str) -> str:

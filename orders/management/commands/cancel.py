@@ -17,23 +17,25 @@ from orders.management.commands.watch import found
 CANCELLED, LOST, REFUSED, ALREADY = "cancelled", "no longer resting", "refused", "already cancelled"
 
 EXIT_CODES = (
-    "Exit codes: 0 all are cancelled, now or already; 1 some no longer rested; "
-    "2 refused (no such order, for one) or unreachable; 130 Ctrl-C."
+    "Exit codes: 0 all cancelled, now or before; 1 some no longer rested; "
+    "2 refused (such as no such order) or unreachable; 130 Ctrl-C."
 )
 
 
 class Command(BaseCommand):
     """Cancels orders."""
 
-    help = f"Cancel orders that rest. {EXIT_CODES}"
+    help = f"Cancel resting orders. {EXIT_CODES}"
     # A client command uses neither store, so no system check may require one.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("order_ids", nargs="*", type=UUID, metavar="ORDER_ID", help="the orders to cancel")
-        parser.add_argument("--pair", help="instead: all that rest of this pair, such as SOL-USDC")
+        parser.add_argument("--pair", help="instead: all resting orders of this pair, such as SOL-USDC")
         parser.add_argument(
-            "--type", choices=[str(OrderType.LIMIT), str(OrderType.SNIPER)], help="with --pair: only those of this type"
+            "--type",
+            choices=[str(OrderType.LIMIT), str(OrderType.SNIPER)],
+            help="with --pair: only this type",
         )
         engine.add_url(parser)
 
@@ -99,7 +101,7 @@ def unmoved(order: Order) -> str:
     if not order.waits or order.time_in_force == TimeInForce.IOC:
         return "it never rests: it executes at once or not at all"
     # Between the two requests it returned to the book: the price had moved before it was filled.
-    return "it had fired, and rests again; repeat it"
+    return "it had fired and rests again; try again"
 
 
 def summary(outcomes: Mapping[str, int]) -> str:

@@ -19,8 +19,10 @@ class Command(BaseCommand):
     help = "List dead letters, newest first."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--replay", choices=dead_letters.Outlook.values, help="only those whose replay is this")
-        parser.add_argument("--limit", type=int, default=ROWS, help="how many (default: %(default)s)")
+        parser.add_argument(
+            "--replay", choices=dead_letters.Outlook.values, help="only letters with this replay outlook"
+        )
+        parser.add_argument("--limit", type=int, default=ROWS, help="number of rows (default: %(default)s)")
 
     def handle(self, *, replay: str | None, limit: int, **options: Any) -> None:
         """Write the table."""
@@ -32,7 +34,7 @@ class Command(BaseCommand):
         except OperationalError as reason:
             raise postgres.unreachable(reason) from None
         if not rows:
-            self.stdout.write("There are no dead letters" + (f" whose replay is: {replay}." if replay else "."))
+            self.stdout.write("There are no dead letters" + (f" with replay outlook {replay}." if replay else "."))
             return
         head = ("order", "failed at (UTC)", "replay", "code", "replayed as", "reason")
         self.stdout.write(table([head, *rows]))

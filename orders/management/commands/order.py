@@ -60,25 +60,25 @@ class Command(Follower):
 
 
 def add_market(kinds: Any) -> None:
-    parser = add_kind(kinds, OrderType.MARKET, "sell at once, at the best price there is")
+    parser = add_kind(kinds, OrderType.MARKET, "sell immediately at the best price")
     parser.add_argument("--timeout", type=float, default=MARKET_TIMEOUT_S, help="seconds to follow it (%(default)g)")
 
 
 def add_limit(kinds: Any) -> None:
-    parser = add_kind(kinds, OrderType.LIMIT, "sell as soon as the price is good enough")
-    parser.add_argument("--price", required=True, metavar="P", help="the least TOKEN_OUT to take for one TOKEN_IN")
-    parser.add_argument("--tif", choices=[str(one) for one in TimeInForce], help="ioc: now or never")
+    parser = add_kind(kinds, OrderType.LIMIT, "sell as soon as the price reaches the limit")
+    parser.add_argument("--price", required=True, metavar="P", help="minimum TOKEN_OUT per TOKEN_IN")
+    parser.add_argument("--tif", choices=[str(one) for one in TimeInForce], help="ioc: immediate or cancel")
     add_patience(parser)
 
 
 def add_sniper(kinds: Any) -> None:
-    parser = add_kind(kinds, OrderType.SNIPER, "buy a token as soon as its market does what you wait for")
-    wanted = parser.add_argument_group("what to wait for; all that is given must hold, and something must be")
+    parser = add_kind(kinds, OrderType.SNIPER, "buy a token as soon as its conditions hold")
+    wanted = parser.add_argument_group("conditions; at least one, and all must hold")
     wanted.add_argument("--launch", action="store_true", help="the token's first pool appears")
     wanted.add_argument("--liquidity", metavar="USD", help="its pools are worth at least this")
-    wanted.add_argument("--volume", type=volume, metavar="USD/SECONDS", help="so much was traded within so long")
-    parser.add_argument("--max-price", metavar="P", help="the most TOKEN_IN to pay for one TOKEN_OUT")
-    parser.add_argument("--allow-unknown", action="store_true", help="buy also when a gate cannot learn what it asks")
+    wanted.add_argument("--volume", type=volume, metavar="USD/SECONDS", help="at least this is traded within this time")
+    parser.add_argument("--max-price", metavar="P", help="maximum TOKEN_IN per TOKEN_OUT")
+    parser.add_argument("--allow-unknown", action="store_true", help="buy even if a token check's value is unknown")
     add_patience(parser)
 
 
@@ -90,11 +90,11 @@ def add_kind(kinds: Any, kind: OrderType, purpose: str) -> argparse.ArgumentPars
     parser.add_argument("token_in", metavar="TOKEN_IN", help="what to sell, by symbol or mint")
     parser.add_argument("token_out", metavar="TOKEN_OUT", help="what to buy, by symbol or mint")
     parser.add_argument("amount", metavar="AMOUNT", help="how much to sell, in whole tokens")
-    parser.add_argument("--slippage-bps", type=int, help="least acceptable outcome below the quote, in bps")
-    parser.add_argument("--client-order-id", help="your name for the order; the same one never makes a second")
-    parser.add_argument("--no-watch", dest="watch", action="store_false", help="place it and leave it")
+    parser.add_argument("--slippage-bps", type=int, help="how far below the quote the fill may be, in bps")
+    parser.add_argument("--client-order-id", help="your id for the order; repeating it never places a second order")
+    parser.add_argument("--no-watch", dest="watch", action="store_false", help="place the order and exit")
     parser.add_argument(
-        "--json", action="store_true", help="write each event and rewind as a line of JSON and nothing else"
+        "--json", action="store_true", help="write each event and rewind as one line of JSON, and nothing else"
     )
     engine.add_url(parser)
     return parser
@@ -113,7 +113,7 @@ def volume(text: str) -> Condition:
     """
     least, _, seconds = text.partition("/")
     if not (least and seconds.isascii() and seconds.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not US dollars and seconds, such as 10000/60")
+        raise argparse.ArgumentTypeError(f"{text!r} is not USD/SECONDS, such as 10000/60")
     return traded(least, int(seconds))
 
 
@@ -124,7 +124,7 @@ def place(url: str, order: NewOrder) -> Placed:
     """
     doubt = (
         "the order may have been accepted.\n"
-        f"Look at {url}/api/orders before you repeat it; with --client-order-id repeating is always safe."
+        f"Check {url}/api/orders before you repeat it; with --client-order-id, repeating is always safe."
     )
     return engine.ask(url, lambda client: client.place(order), doubt=doubt)
 
@@ -162,7 +162,7 @@ def trigger(options: Mapping[str, Any]) -> Condition | tuple[Condition, ...]:
     wanted = tuple(one for one in asked if one)
     if not wanted:
         raise CommandError(
-            "a sniper order waits for something: give --launch, --liquidity or --volume, or several", returncode=2
+            "a sniper order needs at least one condition: --launch, --liquidity or --volume", returncode=2
         )
     return wanted[0] if len(wanted) == 1 else wanted
 

@@ -22,7 +22,7 @@ TERMS = 4
 """The column that is truncated to the width the others leave."""
 HEAD = ("order", "type", "pair", "amount", "limit or trigger", "status", "bps away", "expires")
 
-EXIT_CODES = "Exit codes: 0 listed, also when there are none; 2 refused or unreachable; 130 Ctrl-C."
+EXIT_CODES = "Exit codes: 0 listed, even if there are none; 2 refused or unreachable; 130 Ctrl-C."
 
 
 class Command(BaseCommand):
@@ -40,13 +40,13 @@ class Command(BaseCommand):
             action="extend",
             choices=statuses,
             metavar="STATUS",
-            help=f"only those that stand so: {', '.join(statuses)}",
+            help=f"only orders with this status: {', '.join(statuses)}",
         )
-        parser.add_argument("--type", choices=[str(kind) for kind in OrderType], help="only those of this type")
-        parser.add_argument("--pair", help="only those of this pair, such as SOL-USDC")
-        parser.add_argument("--limit", type=int, default=ROWS, help="how many (default: %(default)s)")
-        parser.add_argument("--cursor", help="go on where a list before this one ended")
-        parser.add_argument("--json", action="store_true", help="write one order per line as JSON and nothing else")
+        parser.add_argument("--type", choices=[str(kind) for kind in OrderType], help="only orders of this type")
+        parser.add_argument("--pair", help="only orders of this pair, such as SOL-USDC")
+        parser.add_argument("--limit", type=int, default=ROWS, help="number of rows (default: %(default)s)")
+        parser.add_argument("--cursor", help="continue where the previous page ended")
+        parser.add_argument("--json", action="store_true", help="write each order as one line of JSON and nothing else")
         engine.add_url(parser)
 
     def handle(self, *, url: str, **options: Any) -> None:

@@ -24,16 +24,18 @@ class Command(BaseCommand):
 
     help = (
         "Replay dead letters as new orders. "
-        "Exit codes: 0 all are replayed, now or already; 1 some were refused; 2 there is no such letter, or no store."
+        "Exit codes: 0 all replayed, now or before; 1 some refused; 2 no such dead letter, or Postgres unreachable."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         which = parser.add_mutually_exclusive_group(required=True)
         which.add_argument("order_id", nargs="?", type=UUID, metavar="ORDER_ID", help="the order that failed")
         which.add_argument(
-            "--all-safe", action="store_true", help="all that are safe, may help and were not replayed yet"
+            "--all-safe",
+            action="store_true",
+            help="all that are safe to replay, may succeed and were not replayed",
         )
-        parser.add_argument("--by", default=user(), help="whom to put on record (default: %(default)s)")
+        parser.add_argument("--by", default=user(), help="name for the record (default: %(default)s)")
 
     def handle(self, *, order_id: UUID | None, by: str, **options: Any) -> None:
         """Replay the letters, report each outcome, and exit with 1 if any was refused."""
@@ -54,7 +56,7 @@ class Command(BaseCommand):
             placed = dead_letters.replay(order_id, by)
         except DeadLetter.DoesNotExist:
             raise CommandError(
-                f"order {order_id} has no dead letter; `manage.py deadletters` lists those there are", returncode=2
+                f"order {order_id} has no dead letter; `manage.py deadletters` lists them", returncode=2
             ) from None
         except dead_letters.NotSafe as reason:
             self.stderr.write(f"refused: {reason}")

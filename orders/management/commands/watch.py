@@ -82,7 +82,7 @@ class Follower(BaseCommand):
 
     def away(self, trouble: str) -> None:
         """Report that the engine does not answer: a silent terminal would look like a resting order."""
-        self.stderr.write(f"the engine does not answer ({trouble}); trying again until it does")
+        self.stderr.write(f"the engine does not answer ({trouble}); retrying until it does")
 
 
 class Command(Follower):
@@ -92,11 +92,11 @@ class Command(Follower):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("order_id", type=UUID, metavar="ORDER_ID", help="the order to follow")
-        parser.add_argument("--after", type=int, default=0, metavar="N", help="show only what follows the event N")
-        parser.add_argument("--epoch", type=int, default=0, metavar="E", help="the epoch of the event N")
+        parser.add_argument("--after", type=int, default=0, metavar="N", help="show only events after event N")
+        parser.add_argument("--epoch", type=int, default=0, metavar="E", help="epoch of event N")
         parser.add_argument("--timeout", type=float, help="seconds to follow it (default: no limit)")
         parser.add_argument(
-            "--json", action="store_true", help="write each event and rewind as a line of JSON and nothing else"
+            "--json", action="store_true", help="write each event and rewind as one line of JSON, and nothing else"
         )
         engine.add_url(parser)
 
@@ -145,15 +145,15 @@ def as_json(event: Json) -> str:
 
 def unfinished(order: Placed | Order, timeout: float, trouble: str) -> str:
     """Say that time ran out while the order goes on, and where to find it."""
-    last = f" (last trouble: {trouble})" if trouble else ""
-    return f"order {order.order_id} is not final after {timeout:g} s{last}; it goes on: {order.links.self}"
+    last = f" (last error: {trouble})" if trouble else ""
+    return f"order {order.order_id} is not final after {timeout:g} s{last}; it continues: {order.links.self}"
 
 
 def farewell(order: Placed | Order, url: str, status: str, *, waits: bool) -> str:
     """Say that the order goes on after Ctrl-C, and how to get back to it."""
     if not waits:
-        return f"Order {order.order_id} goes on without you: {order.links.self}"
-    goes_on = "rests on" if status == Status.PENDING else "goes on"
+        return f"Order {order.order_id} continues without you: {order.links.self}"
+    goes_on = "keeps resting" if status == Status.PENDING else "continues"
     return f"Order {order.order_id} {goes_on} without you.\n{ways_on(order, url, waits=waits)}"
 
 

@@ -16,7 +16,7 @@ export function amendForm(order, { done, dropped }) {
   const note = make("p", { class: "note", role: "status" });
   const save = make("button", { type: "submit" }, "Save");
   const form = make("form", { class: "amend", novalidate: true, "aria-label": "Amend order" }, ...inputs,
-    make("div", { class: "buttons" }, save, make("button", { type: "button", class: "quiet", on: { click: dropped } }, "Keep as it is")), note);
+    make("div", { class: "buttons" }, save, make("button", { type: "button", class: "quiet", on: { click: dropped } }, "Discard")), note);
   given.expiresAt = local(order.terms.expiresAt);
 
   form.addEventListener("keydown", (event) => event.key === "Escape" && dropped());
@@ -24,7 +24,7 @@ export function amendForm(order, { done, dropped }) {
     event.preventDefault();
     clearErrors(form);
     const changes = changed(form, given);
-    if (!Object.keys(changes).length) return say(note, "Nothing is changed.");
+    if (!Object.keys(changes).length) return say(note, "Nothing was changed.");
     save.disabled = true;
     say(note, "Saving…");
     try {
@@ -52,8 +52,8 @@ function changed(form, given) {
 }
 
 function explain(form, reason, prefix) {
-  if (!(reason instanceof api.Refused)) return "No answer; look at the order before you try again.";
-  if (reason.status === 412) return "Not amended: the order has moved on meanwhile. Close this and look at it again.";
+  if (!(reason instanceof api.Refused)) return "No answer; check the order before you try again.";
+  if (reason.status === 412) return "Not amended: the order has changed meanwhile. Close this form and check the order.";
   if (reason.status !== 400) return `Not amended: ${reason.message}.`;
   const left = showErrors(form, reason.fields, prefix);
   if (!reason.fields.length) return `Not amended: ${reason.message}.`;

@@ -99,7 +99,7 @@ export class Market {
   }
 
   paintFills() {
-    fill(byId("fills"), this.fills.slice(0, LISTED), "None lately.", (one) => [price(one.price, this.tick), figure(one.amountIn, 5), clockTime(one.at)],
+    fill(byId("fills"), this.fills.slice(0, LISTED), "No recent fills.", (one) => [price(one.price, this.tick), figure(one.amountIn, 5), clockTime(one.at)],
       (one) => one.venue);
   }
 }

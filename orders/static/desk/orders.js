@@ -263,7 +263,7 @@ export class Orders {
     say(byId("counts"), this.orders.size ? `${this.orders.size} shown, ${open} open` : "");
     byId("older").hidden = !this.next || this.orders.size >= ROWS_MAX;
     byId("empty").hidden = this.orders.size > 0;
-    say(byId("empty"), Object.values(this.filters).some(Boolean) ? "No orders fit these filters." : "No orders yet.");
+    say(byId("empty"), Object.values(this.filters).some(Boolean) ? "No orders match these filters." : "No orders yet.");
   }
 
   offerPairs(names) {

@@ -153,7 +153,7 @@ export class Row {
     try {
       await api.cancel(this.order.id);
     } catch (reason) {
-      this.tellUser(reason instanceof api.Refused ? `Not cancelled: ${reason.message}.` : "No answer; the order may have been cancelled. Trying again is safe.");
+      this.tellUser(reason instanceof api.Refused ? `Not cancelled: ${reason.message}.` : "No answer; the order may have been cancelled. It is safe to try again.");
     }
     this.cancelButton.disabled = false;
   }
@@ -202,7 +202,7 @@ function entry(event, order) {
     make("b", {}, event.status), make("span", { class: "said" }, sentence(event)),
     event.txHash ? make("code", { class: "hash" }, event.txHash) : null,
     event.quotes ? quotesTable(event.quotes, event.missing) : null,
-    event.gates ? gatesTable(event.gates) : null);
+    event.gates ? checksTable(event.gates) : null);
 }
 
 const takenBack = (rewind) => make("li", { class: "back", "data-key": keyOf(rewind) }, make("span", { class: "said" }, sentence(rewind)));
@@ -219,7 +219,7 @@ const quotesTable = (quotes, missing = []) =>
     ...quotes.map((one) => [one.venue, figure(one.price), `${one.feeBps} bps`, figure(one.amountOut, 9), duration(one.ageMs)]),
     ...missing.map((venue) => [venue, "no usable quote", NONE, NONE, NONE])]);
 
-const gatesTable = (gates) => table(["Gate", "Value", "Verdict", "Why"], gates.map((one) => [one.gate, one.value ?? "unknown", one.verdict, one.reason]), true);
+const checksTable = (gates) => table(["Token check", "Value", "Verdict", "Why"], gates.map((one) => [one.gate, one.value ?? "unknown", one.verdict, one.reason]), true);
 
 const attemptTable = (found) =>
   table(["Attempt", "Venue", "Transaction", "Expected", "At least", "Outcome"],

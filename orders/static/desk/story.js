@@ -38,7 +38,7 @@ function rewind(order, message) {
     const rewinds = [...order.rewinds.filter((one) => one.rewoundTo < message.rewoundTo), message];
     Object.assign(order, begin(order.id), { rewinds });
     for (const event of kept) tell(order, event);
-    order.why = `taken back to step ${order.seq}: ${message.reason}`;
+    order.why = `rewound to step ${order.seq}: ${message.reason}`;
   }
   order.epoch = message.epoch;
   return order.seq < before ? "new" : "old";
@@ -140,7 +140,7 @@ function against(bps) {
 // What happened, in a sentence or two.
 export function sentence(event) {
   if (event.rewoundTo) {
-    return `The engine lost part of this order's history and restored it: ${event.reason}. What was shown after step ${event.rewoundTo} is withdrawn; the order goes on from there.`;
+    return `The engine lost part of this order's history and restored it: ${event.reason}. Steps after ${event.rewoundTo} are withdrawn; the order continues from there.`;
   }
   return (SENTENCES[event.kind] || (() => ""))(event);
 }
@@ -149,17 +149,17 @@ const SENTENCES = {
   pending: () => "Accepted and committed.",
   amended: ({ amended }) =>
     `Amended: ${Object.entries(amended).map(([name, one]) => `${name} ${one.from ?? "none"} → ${one.to ?? "none"}`).join(", ")}.`,
-  returned: ({ returned }) => `Rests again: ${returned.message}.${returned.inMs ? ` Not before ${returned.inMs} ms.` : ""}`,
+  returned: ({ returned }) => `Rests again: ${returned.message}.${returned.inMs ? ` It can fire again in ${returned.inMs} ms.` : ""}`,
   triggered: ({ trigger = {}, gates = [] }) => {
     if (trigger.kind === "price") {
       return `${trigger.venue} at ${trigger.price} reached ${trigger.limitPrice}, on a quote ${trigger.ageMs} ms old.`;
     }
     const seen = (trigger.conditions || []).map((one) => `${one.kind} ${one.value}`).join(", ");
-    const refused = gates.filter((gate) => gate.verdict !== "pass");
-    return `The market showed ${seen}. ${refused.length ? `Refused by ${refused.map((gate) => gate.gate).join(", ")}.` : `All ${gates.length} gates passed.`}`;
+    const refused = gates.filter((check) => check.verdict !== "pass");
+    return `Market event: ${seen}. ${refused.length ? `Refused by ${refused.map((check) => check.gate).join(", ")}.` : `All ${gates.length} token checks passed.`}`;
   },
   routing: (event) => `${event.reason}.`,
-  retry: ({ retry }) => `The try failed: ${retry.message}. Again in ${retry.inMs} ms.`,
+  retry: ({ retry }) => `The try failed: ${retry.message}. Next try in ${retry.inMs} ms.`,
   building: (event) => `Expects ${event.expectedOut}, accepts no less than ${event.minimumOut}.`,
   submitted: (event) => `Sent; it can land up to block height ${event.lastValidBlockHeight}.`,
   confirmed: (event) =>

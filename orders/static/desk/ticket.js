@@ -125,7 +125,7 @@ export class Ticket {
         this.blank();
         this.showRefusal(reason);
       } else {
-        this.blank("No estimate now.");
+        this.blank("No estimate available.");
         this.estimated = true;
       }
     }
@@ -155,7 +155,7 @@ export class Ticket {
       this.placed(accepted.orderId);
     } catch (reason) {
       this.refused = reason.status === 400;
-      say(byId("outcome"), reason.status ? `Not placed: ${this.showRefusal(reason)}` : "No answer. The order may have been accepted; look below before you send it again.");
+      say(byId("outcome"), reason.status ? `Not placed: ${this.showRefusal(reason)}` : "No answer. The order may have been accepted; check the list below before you send it again.");
       firstWrong(this.form)?.focus();
     }
     this.busy(false);
@@ -167,7 +167,7 @@ export class Ticket {
         return await api.place(order);
       } catch (reason) {
         if (reason instanceof api.Refused || tries >= TRIES_MAX) throw reason;
-        say(byId("outcome"), "No answer; asking again…");
+        say(byId("outcome"), "No answer; retrying…");
         await new Promise((go) => setTimeout(go, Math.min(4_000, 250 * 2 ** tries)));
       }
     }
@@ -214,7 +214,7 @@ function sniperRows({ sniper }) {
   return [
     ["Token", sniper.listed ? "listed" : "not listed yet"],
     ...sniper.conditions.map((one) => [one.kind, `${figure(one.value)}${one.atLeast ? ` of ${figure(one.atLeast)} USD` : one.value === "1" ? " pool" : " pools"}`, one.met ? "good" : "", one.met ? "met" : "not met"]),
-    ...sniper.gates.map((one) => [`Gate ${one.gate}`, `${one.verdict}: ${one.reason}`, one.verdict === "pass" ? "good" : "old"]),
+    ...sniper.gates.map((one) => [`Token check ${one.gate}`, `${one.verdict}: ${one.reason}`, one.verdict === "pass" ? "good" : "old"]),
   ];
 }
 

@@ -33,8 +33,8 @@ class Command(BaseCommand):
         venue.add_argument("venue", metavar="VENUE", help=f"one of {', '.join(VENUES)}")
         venue.add_argument("state", choices=["up", "down"])
         add_launch(what.add_parser("launch", help="launch a token: list it and create its first pool"))
-        liquidity = what.add_parser("liquidity", help="have all pools of a token be worth so much")
-        volume = what.add_parser("volume", help="have so much of a token be traded, at once")
+        liquidity = what.add_parser("liquidity", help="set the total value of a token's pools")
+        volume = what.add_parser("volume", help="trade this volume of a token now")
         for told in (liquidity, volume):
             told.add_argument("token", metavar="TOKEN", help="symbol or mint")
             told.add_argument("amount", metavar="USD", help="such as 25000")
@@ -54,7 +54,7 @@ class Command(BaseCommand):
         """Take a venue down or bring it up."""
         venue = venue.upper()
         outages.put(venue, state)
-        self.stdout.write(f"{venue} is {state} from now on, for every process.")
+        self.stdout.write(f"{venue} is now {state} for every process.")
 
     def launch(self, *, unknown_facts: bool, **options: Any) -> None:
         """Launch a token; facts not given are harmless, or unknown with `--unknown-facts`."""
@@ -90,13 +90,13 @@ class Command(BaseCommand):
 
 def add_launch(launch: CommandParser) -> None:
     """Declare the arguments of `launch`."""
-    launch.add_argument("--symbol", help="1 to 16 letters and digits; made up when not given")
-    launch.add_argument("--mint", metavar="ADDRESS", help="made up when not given; the same mint is launched once")
-    launch.add_argument("--liquidity", metavar="USD", default=usd(stage.LIQUIDITY), help="what its first pool holds")
-    launch.add_argument("--mint-authority", metavar="ADDRESS", help="who may mint more; nobody when not given")
-    launch.add_argument("--freeze-authority", metavar="ADDRESS", help="who may freeze holdings; nobody when not given")
-    launch.add_argument("--top-holder-pct", metavar="P", help="what the largest holder has; 5 when not given")
-    launch.add_argument("--unknown-facts", action="store_true", help="what is not given is unknown to everybody")
+    launch.add_argument("--symbol", help="1 to 16 letters and digits; generated if omitted")
+    launch.add_argument("--mint", metavar="ADDRESS", help="generated if omitted; the same mint is launched once")
+    launch.add_argument("--liquidity", metavar="USD", default=usd(stage.LIQUIDITY), help="value of its first pool")
+    launch.add_argument("--mint-authority", metavar="ADDRESS", help="who may mint more; nobody if omitted")
+    launch.add_argument("--freeze-authority", metavar="ADDRESS", help="who may freeze holdings; nobody if omitted")
+    launch.add_argument("--top-holder-pct", metavar="P", help="share of the largest holder; 5 if omitted")
+    launch.add_argument("--unknown-facts", action="store_true", help="facts that are not given are unknown")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ EXPIRED_S = 10.0
 LATE_S = 2.0
 """How long after the calm an end may be dated that came within it: clocks of stores differ."""
 AWAY = frozenset({"no_quote", "chain_unreachable", "store_unreachable", "gate_refused"})
-"""Codes of failures that say that something was away: the tokens of a run pass every gate that is told about them."""
+"""Codes of failures that say that something was away: the tokens of a run pass every token check."""
 DEADLINE_S = 30.0
 """How long a market order is tried that states no deadline."""
 OUT_OF_REACH = Decimal(10) ** 11

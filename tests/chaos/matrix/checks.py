@@ -10,7 +10,7 @@ from orders import models
 from orders.models import SetAside
 from orders.operations import reconciliation
 from orders.stores import event_codec, history, live, order_view
-from routing.guards import guards
+from routing.risk_limits import risk_limits
 from tests.chaos.matrix.blows import COSTS_A_TRY, Blow
 from tests.chaos.matrix.follower import Event, Story
 from tests.chaos.matrix.world import World
@@ -144,7 +144,7 @@ def brief(events: Iterable[Event]) -> list[Any]:
 def failed_at_last(row: models.Order) -> bool:
     """Tell whether the last try an order has was tried in vain; `uses_up_no_try` checks that it had come to that."""
     attempts = list(row.attempts.order_by("number"))
-    return bool(attempts) and attempts[-1].state in IN_VAIN and attempts[-1].tries == guards.MAX_ATTEMPTS
+    return bool(attempts) and attempts[-1].state in IN_VAIN and attempts[-1].tries == risk_limits.MAX_ATTEMPTS
 
 
 def uses_up_no_try(world: World, cell: "Cell", row: models.Order) -> None:

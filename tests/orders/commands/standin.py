@@ -205,8 +205,8 @@ PRICE = {
     "ageMs": 310,
     "polls": 2,
 }
-GATES = [
-    {"gate": "mintAuthority", "value": "none", "source": "token", "verdict": "pass", "reason": "it has been given up"},
+CHECKS = [
+    {"gate": "mintAuthority", "value": "none", "source": "token", "verdict": "pass", "reason": "renounced"},
     {"gate": "topHolder", "value": None, "source": "token", "verdict": "refuse", "reason": "unknown"},
 ]
 

@@ -33,7 +33,7 @@ def test_an_order_that_rested_no_longer_is_told_with_the_status_that_won_and_exi
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({}, "it had fired, and rests again; repeat it"),
+        ({}, "it had fired and rests again; try again"),
         ({"timeInForce": "ioc"}, "it never rests: it executes at once or not at all"),
         ({"type": "market", "limitPrice": None, "timeInForce": None}, "it never rests"),
     ],
@@ -132,7 +132,7 @@ def test_an_order_that_is_so_already_is_not_called_amended(engine, capsys):
 def test_an_order_that_fires_at_its_new_price_at_once_is_told_as_amended(engine, capsys):
     engine.answers["PATCH"] = [(200, engine.order(seq=5, status="triggered", result={"trigger": PRICE}))]
     assert amend(engine, "--price", "1", "--seq", "3") == 0
-    assert capsys.readouterr().out == f"order {ID} amended; it is triggered since, last event 5\n"
+    assert capsys.readouterr().out == f"order {ID} amended; it is now triggered, last event 5\n"
 
 
 def test_an_order_that_changed_meanwhile_is_left_alone_and_told_with_its_new_seq(engine, capsys):

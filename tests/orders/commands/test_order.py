@@ -150,14 +150,14 @@ def test_out_of_time_it_says_that_the_order_goes_on(engine):
     code, message = refused("order", "market", "SOL", "USDC", "1", "--url", engine.url, "--timeout", "0.5")
     assert code == 2
     assert f"order {ID} is not final after 0.5 s" in message
-    assert "it goes on" in message
+    assert "it continues" in message
 
 
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_says_that_the_order_goes_on_and_exits_130(engine, capsys):
     engine.sockets = [[PENDING, INTERRUPT]]
     assert order(engine, "--json") == 130
-    assert f"Order {ID} goes on without you" in capsys.readouterr().err
+    assert f"Order {ID} continues without you" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["deadletters"], ["replay", "--all-safe"], ["sandbox", "venue", "RAYDIUM", "down"]])

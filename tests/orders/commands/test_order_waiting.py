@@ -199,7 +199,7 @@ def test_ctrl_c_leaves_the_order_resting_and_says_how_to_watch_and_cancel_it(eng
     engine.sockets = [[LIMIT, INTERRUPT]]
     assert limit(engine, "--json") == 130
     said = capsys.readouterr().err
-    assert f"Order {ID} rests on without you." in said
+    assert f"Order {ID} keeps resting without you." in said
     assert f"python3 manage.py watch {ID}" in said
     assert f"python3 manage.py cancel {ID}" in said
     assert engine.heard == []
@@ -223,4 +223,4 @@ def fired(monkeypatch):
 def test_ctrl_c_on_an_order_that_has_fired_does_not_call_it_resting(engine, fired, capsys):
     engine.sockets = [[LIMIT, told(2, "triggered", 0, trigger=PRICE), fired, INTERRUPT]]
     assert limit(engine) == 130
-    assert f"Order {ID} goes on without you." in capsys.readouterr().err
+    assert f"Order {ID} continues without you." in capsys.readouterr().err

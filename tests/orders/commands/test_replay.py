@@ -129,8 +129,8 @@ def test_a_venue_is_taken_down_and_brought_back(venues_up, capsys):
     assert run("sandbox", "venue", "RAYDIUM", "up") == 0
     assert not outages.Outages()("RAYDIUM")
     assert capsys.readouterr().out.splitlines() == [
-        "RAYDIUM is down from now on, for every process.",
-        "RAYDIUM is up from now on, for every process.",
+        "RAYDIUM is now down for every process.",
+        "RAYDIUM is now up for every process.",
     ]
 
 

@@ -11,7 +11,7 @@ from tests.orders.commands.standin import CONFIRMED, DROP, FAILED, ID, INTERRUPT
 from tests.orders.commands.test_order import order
 
 REWOUND = {"orderId": ID, "rewoundTo": 2, "epoch": 4, "reason": "Redis was lost"}
-WORDS = "Redis was lost: what was told after step 2 is withdrawn; the order goes on from there"
+WORDS = "Redis was lost: events after step 2 are withdrawn; the order continues from there"
 
 
 def of(epoch, *events):
@@ -45,7 +45,7 @@ def test_watch_tells_a_rewind_in_the_columns_of_the_events(engine, capsys):
 
 def test_a_rewind_without_a_reason_is_told_too():
     message = {name: fact for name, fact in REWOUND.items() if name != "reason"}
-    assert story.told(message).startswith("the engine lost part of its history: what was told after step 2")
+    assert story.told(message).startswith("the engine lost part of its history: events after step 2 are withdrawn")
 
 
 def test_json_has_the_rewind_where_it_came(engine, capsys):
@@ -74,7 +74,7 @@ def test_ctrl_c_after_a_rewind_claims_no_stage_that_was_withdrawn(engine, capsys
     engine.answers["GET"] = [(200, engine.order())]
     engine.sockets = [[*of(3, waiting, ROUTING, rested), REWOUND, shown, INTERRUPT]]
     assert watch(engine) == 130
-    assert f"Order {ID} goes on without you" in capsys.readouterr().err
+    assert f"Order {ID} continues without you" in capsys.readouterr().err
 
 
 def test_watch_goes_on_after_an_event_of_an_epoch_even_of_an_order_that_ended_at_that_step(engine, capsys):

@@ -3,14 +3,17 @@
 import pytest
 
 from orders.operations import story
-from tests.orders.commands.standin import CONDITIONS, GATES, LIMIT, PRICE, SNIPER, told
+from tests.orders.commands.standin import CHECKS, CONDITIONS, LIMIT, PRICE, SNIPER, told
 
 
 @pytest.mark.parametrize(
     ("event", "words"),
     [
         (LIMIT, "sell 2 SOL-USDC at 155.2 or better, slippage at most 50 bps, until cancelled"),
-        ({**LIMIT, "timeInForce": "ioc"}, "sell 2 SOL-USDC at 155.2 or better, slippage at most 50 bps, now or never"),
+        (
+            {**LIMIT, "timeInForce": "ioc"},
+            "sell 2 SOL-USDC at 155.2 or better, slippage at most 50 bps, immediate or cancel",
+        ),
         (
             SNIPER,
             "sell 0.5 SOL-WIF on liquidity of 50000 USD and volume of 10000 USD in 60 s, paying at most 0.01 each, "
@@ -67,20 +70,20 @@ def test_one_poll_is_not_called_polls():
     assert "held for 1 poll)" in story.told(told(2, "triggered", 0, trigger={**PRICE, "polls": 1}))
 
 
-def test_a_sniper_order_that_fires_shows_what_was_seen_and_each_gate_on_a_line_of_its_own():
+def test_a_sniper_order_that_fires_shows_what_was_seen_and_each_token_check_on_a_line_of_its_own():
     happened = {"id": "e1", "kind": "trade", "venue": "RAYDIUM", "usd": "4100", "at": LIMIT["at"], "ageMs": 12}
     met = [{**CONDITIONS[0], "value": "61250"}, {**CONDITIONS[1], "value": "10050"}]
     trigger = {"kind": "volume", "event": happened, "conditions": met}
-    head, *gates = story.line(told(2, "triggered", 0, trigger=trigger, gates=GATES), 1.5).splitlines()
+    head, *checks = story.line(told(2, "triggered", 0, trigger=trigger, gates=CHECKS), 1.5).splitlines()
     assert head == (
         "    1.500 s  triggered  trade at RAYDIUM of 4100 USD, 12 ms old; "
-        "met: liquidity of 50000 USD (there: 61250) and volume of 10000 USD in 60 s (there: 10050)"
+        "met: liquidity of 50000 USD (observed: 61250) and volume of 10000 USD in 60 s (observed: 10050)"
     )
-    assert [gate.strip() for gate in gates] == [
-        "pass   mintAuthority: none, it has been given up (token)",
+    assert [check.strip() for check in checks] == [
+        "pass   mintAuthority: none, renounced (token)",
         "refuse topHolder: unknown (token)",
     ]
-    assert {len(gate) - len(gate.lstrip()) for gate in gates} == {head.index("trade")}
+    assert {len(check) - len(check.lstrip()) for check in checks} == {head.index("trade")}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_a_sniper_order_that_fires_shows_what_was_seen_and_each_gate_on_a_line_o
         ({}, ""),
         ({"kind": "launch", "event": {}}, "launch"),
         ({"kind": "launch", "event": None, "conditions": []}, "launch"),
-        ({"event": None, "conditions": [{"kind": "launch", "value": "1 pools"}]}, "met: launch (there: 1 pools)"),
+        ({"event": None, "conditions": [{"kind": "launch", "value": "1 pools"}]}, "met: launch (observed: 1 pools)"),
     ],
 )
 def test_a_trigger_that_says_little_is_told_as_far_as_it_goes(trigger, words):

@@ -83,17 +83,17 @@
       made.push(old
         ? tile("Oldest unfinished order", span(old.age_s * 1000), `${old.status}, ${old.id.slice(0, 13)}…`,
           old.age_s > 60 ? "bad" : old.age_s > 15 ? "warn" : "", old.link)
-        : tile("Oldest unfinished order", "none", "nothing is under way"));
+        : tile("Oldest unfinished order", "none", "no order is in progress"));
       const safe = f.letters.find((one) => one.outlook === "safe");
       made.push(tile("Dead letters to replay", whole(safe.count), "safe to replay", safe.count ? "warn" : "", f.links.letters));
     }
     if (f.quotes) {
       const fresh = f.quotes.filter((one) => one.fresh).length;
-      made.push(tile("Pairs with a fresh price", `${fresh} of ${f.quotes.length}`, "BEST young enough to route on",
+      made.push(tile("Pairs with a fresh price", `${fresh} of ${f.quotes.length}`, "BEST fresh enough to route on",
         fresh < f.quotes.length ? (fresh ? "warn" : "bad") : ""));
       const waiting = f.queues.reduce((sum, one) => sum + one.length, 0);
-      made.push(tile("Messages in queues", whole(waiting), "taken by no worker yet", waiting > 1000 ? "warn" : ""));
-      made.push(tile("DBSync backlog", whole(f.dbsync), "entries Postgres lacks", f.dbsync > 1000 ? "warn" : ""));
+      made.push(tile("Messages in queues", whole(waiting), "not yet taken by a worker", waiting > 1000 ? "warn" : ""));
+      made.push(tile("DBSync backlog", whole(f.dbsync), "entries not yet saved", f.dbsync > 1000 ? "warn" : ""));
     }
     return made;
   }
@@ -147,7 +147,7 @@
         el("i", { class: "p95", style: `width:${(100 * one.p95) / most}%` }),
         el("i", { class: "p50", style: `width:${(100 * one.p50) / most}%` })),
       span(one.p50), span(one.p95), span(one.p99), whole(one.count)]);
-    return [table(["stage", "", "p50", "p95", "p99", "orders"], rows, "No order has moved lately.")];
+    return [table(["stage", "", "p50", "p95", "p99", "orders"], rows, "No recent orders.")];
   }
 
   function venues(f) {
@@ -177,7 +177,7 @@
       if (age === null) return el("b", { class: "age bad" }, "none");
       return el("b", { class: `age ${age <= f.freshMs ? "good" : age <= f.staleMs ? "warn" : "bad"}` }, span(age));
     }), one.fresh ? "fresh" : el("b", { class: "age bad" }, "stale")]);
-    return [table(["pair", ...names, "BEST"], rows, "No pair is traded.")];
+    return [table(["pair", ...names, "BEST"], rows, "No active pairs.")];
   }
 
   function letters(f) {
@@ -197,17 +197,17 @@
   }
 
   const panels = [
-    ["wide", "Orders per minute, by what became of them", (f) => "accepted in the last 60 minutes", minutes, "minutes"],
+    ["wide", "Orders per minute, by outcome", (f) => "accepted in the last 60 minutes", minutes, "minutes"],
     ["half", "Time per stage", (f) => about(f), stages, "stages"],
     ["half", "Venues", (f) => `attempts; ${about(f)}`, venues, "venues"],
     ["tall", "Quote age", (f) => "each venue's last quote, by pair", quotes, "quotes"],
     ["", "Resting orders", (f) => "limit and sniper orders, by pair", (f) =>
-      counts(f.resting, "pair", "No order rests."), "resting"],
-    ["", "Retries", (f) => `by what went wrong; ${about(f)}`, (f) =>
-      counts(f.retries, "code", "Nothing was tried twice."), "retries"],
+      counts(f.resting, "pair", "No resting orders."), "resting"],
+    ["", "Retries", (f) => `by reason; ${about(f)}`, (f) =>
+      counts(f.retries, "code", "No retries."), "retries"],
     ["", "Dead letters", (f) => "the newest 10,000, by verdict", letters, "letters"],
-    ["", "Queues", (f) => "messages no worker has taken yet", queues, "queues"],
-    ["", "Book repairs", (f) => "orders found out of step, ever", repairs, "repaired"],
+    ["", "Queues", (f) => "messages not yet taken by a worker", queues, "queues"],
+    ["", "Book repairs", (f) => "orders found inconsistent, in total", repairs, "repaired"],
   ];
 
   function about(f) {
@@ -221,7 +221,7 @@
     }
     root.querySelector(".away").replaceChildren(...f.away.map((text) => el("p", {}, text)));
     root.querySelector(".tiles").replaceChildren(...tiles(f));
-    root.querySelector(".updated").textContent = `as of ${f.at.slice(11, 19)} UTC, every ${POLL_MS / 1000} s`;
+    root.querySelector(".updated").textContent = `as of ${f.at.slice(11, 19)} UTC, updated every ${POLL_MS / 1000} s`;
     root.querySelector(".live").classList.remove("lost");
   }
 
@@ -237,7 +237,7 @@
       } catch (reason) {
         delay = Math.min(POLL_MAX_MS, delay * 2);
         root.querySelector(".live").classList.add("lost");
-        root.querySelector(".updated").textContent = `not reached (${reason.message}), next try in ${delay / 1000} s`;
+        root.querySelector(".updated").textContent = `update failed (${reason.message}), retrying in ${delay / 1000} s`;
       }
     }
     setTimeout(poll, delay);

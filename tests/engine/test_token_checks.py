@@ -4,26 +4,26 @@ from dataclasses import replace
 
 import pytest
 
-from engine.gates import Limits, TokenFacts, awaits_market, judge, refusals
+from engine.token_checks import Limits, TokenFacts, awaits_market, judge, refusals
 
 LIMITS = Limits(liquidity_min=1_000_000, top_holder_max_bps=2_000)
 SAFE = TokenFacts(mint_authority="", freeze_authority="", liquidity=1_000_000, top_holder_bps=2_000)
-GATES = ["mintAuthority", "freezeAuthority", "liquidity", "topHolder"]
+CHECKS = ["mintAuthority", "freezeAuthority", "liquidity", "topHolder"]
 
 
 def refused(facts, *, allow_unknown=False):
-    return [verdict.gate for verdict in judge(facts, LIMITS, allow_unknown=allow_unknown) if not verdict.passed]
+    return [verdict.check for verdict in judge(facts, LIMITS, allow_unknown=allow_unknown) if not verdict.passed]
 
 
-def test_a_token_just_within_the_limits_passes_every_gate_in_order():
+def test_a_token_just_within_the_limits_passes_every_token_check_in_order():
     verdicts = judge(SAFE, LIMITS, allow_unknown=False)
-    assert [verdict.gate for verdict in verdicts] == GATES
+    assert [verdict.check for verdict in verdicts] == CHECKS
     assert all(verdict.passed for verdict in verdicts)
     assert refusals(verdicts) == ""
 
 
 @pytest.mark.parametrize(
-    ("wrong", "gate", "reason"),
+    ("wrong", "check", "reason"),
     [
         ({"mint_authority": "somebody"}, "mintAuthority", "more can be minted by somebody"),
         ({"freeze_authority": "somebody"}, "freezeAuthority", "holdings can be frozen by somebody"),
@@ -31,10 +31,10 @@ def test_a_token_just_within_the_limits_passes_every_gate_in_order():
         ({"top_holder_bps": 2_001}, "topHolder", "more than 20 %"),
     ],
 )
-def test_one_wrong_thing_is_refused_by_its_gate_alone_whatever_the_order_allows(wrong, gate, reason):
+def test_one_wrong_thing_is_refused_by_its_token_check_alone_whatever_the_order_allows(wrong, check, reason):
     facts = replace(SAFE, **wrong)
-    assert refused(facts) == refused(facts, allow_unknown=True) == [gate]
-    assert refusals(judge(facts, LIMITS, allow_unknown=False)) == f"{gate}: {reason}"
+    assert refused(facts) == refused(facts, allow_unknown=True) == [check]
+    assert refusals(judge(facts, LIMITS, allow_unknown=False)) == f"{check}: {reason}"
 
 
 @pytest.mark.parametrize("name", ["mint_authority", "freeze_authority", "liquidity", "top_holder_bps"])
@@ -44,8 +44,8 @@ def test_what_is_unknown_is_refused_unless_the_order_allows_it(name):
     assert refused(facts, allow_unknown=True) == []
 
 
-def test_nothing_known_at_all_is_refused_by_every_gate():
-    assert refused(TokenFacts()) == GATES
+def test_nothing_known_at_all_is_refused_by_every_token_check():
+    assert refused(TokenFacts()) == CHECKS
     assert refused(TokenFacts(), allow_unknown=True) == []
 
 
@@ -77,7 +77,7 @@ def test_a_verdict_tells_the_value_its_source_and_why():
         "value": "none",
         "source": "token",
         "verdict": "pass",
-        "reason": "it has been given up",
+        "reason": "renounced",
     }
     assert (liquidity["value"], liquidity["source"], liquidity["reason"]) == ("10000", "market", "at least 10000 USD")
     assert (holder["value"], holder["reason"]) == ("20 %", "at most 20 %")

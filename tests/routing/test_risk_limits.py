@@ -1,14 +1,14 @@
-"""The guards as a process knows them: the environment's values, and in their place what Redis says was moved."""
+"""The risk limits as a process knows them: the environment's values, and the operators' changes that Redis holds."""
 
 import pytest
 from django.conf import settings as django_settings
 from redis.exceptions import ConnectionError as StoreGone
 from structlog.testing import capture_logs
 
-from engine.guards import TABLE
-from routing import guards as standing
-from routing.guards import KEY, Guards, guards, mirror, moved
+from engine.risk_limits import TABLE
+from routing import risk_limits as standing
 from routing.memory import Memory
+from routing.risk_limits import KEY, RiskLimits, mirror, moved, risk_limits
 from routing.store import redis
 
 
@@ -26,21 +26,21 @@ def nothing_moved():
     forget()
 
 
-def test_every_guard_of_the_table_can_be_asked_for_and_is_the_environments_value_at_first():
+def test_every_risk_limit_of_the_table_can_be_asked_for_and_is_the_environments_value_at_first():
     for name in TABLE:
-        assert getattr(guards, name) == getattr(django_settings, name)
-    assert {name for name in vars(Guards) if name.isupper()} == set(TABLE)
+        assert getattr(risk_limits, name) == getattr(django_settings, name)
+    assert {name for name in vars(RiskLimits) if name.isupper()} == set(TABLE)
 
 
-def test_a_moved_guard_counts_and_the_others_stay():
+def test_a_moved_risk_limit_counts_and_the_others_stay():
     mirror({"MAX_ATTEMPTS": 7})
-    assert (guards.MAX_ATTEMPTS, guards.QUOTE_FRESH_MS) == (7, django_settings.QUOTE_FRESH_MS)
+    assert (risk_limits.MAX_ATTEMPTS, risk_limits.QUOTE_FRESH_MS) == (7, django_settings.QUOTE_FRESH_MS)
     mirror({})
-    assert guards.MAX_ATTEMPTS == django_settings.MAX_ATTEMPTS
+    assert risk_limits.MAX_ATTEMPTS == django_settings.MAX_ATTEMPTS
 
 
 def test_another_process_notices_once_its_reading_is_old():
-    other = Memory("guards", standing.read, {}, (StoreGone, standing.NotMirrored), 3_600)
+    other = Memory("risk limits", standing.read, {}, (StoreGone, standing.NotMirrored), 3_600)
     assert other() == {}
     mirror({"MAX_ATTEMPTS": 7})
     assert other() == {}, "it remembers, and asks no store for each order"
@@ -51,12 +51,12 @@ def test_another_process_notices_once_its_reading_is_old():
 
 def test_an_emptied_redis_leaves_what_was_moved_until_it_is_told_again():
     mirror({"MAX_ATTEMPTS": 7})
-    assert guards.MAX_ATTEMPTS == 7
+    assert risk_limits.MAX_ATTEMPTS == 7
     redis().flushdb()
     moved.forget()
-    assert guards.MAX_ATTEMPTS == 7
+    assert risk_limits.MAX_ATTEMPTS == 7
     mirror({"MAX_ATTEMPTS": 2})
-    assert guards.MAX_ATTEMPTS == 2
+    assert risk_limits.MAX_ATTEMPTS == 2
 
 
 @pytest.mark.parametrize("before", [{}, {"MAX_ATTEMPTS": 7}], ids=["at the start", "later"])
@@ -72,13 +72,13 @@ def test_while_redis_is_away_the_last_values_count_and_it_is_said_once(monkeypat
     with capture_logs() as logs:
         for _ in range(3):
             moved.forget()
-            assert {**standing.defaults(), **before}["MAX_ATTEMPTS"] == guards.MAX_ATTEMPTS
-    assert [line["what"] for line in logs] == ["guards"]
+            assert {**standing.defaults(), **before}["MAX_ATTEMPTS"] == risk_limits.MAX_ATTEMPTS
+    assert [line["what"] for line in logs] == ["risk limits"]
 
 
-def test_asking_for_a_guard_asks_no_store(monkeypatch):
+def test_asking_for_a_risk_limit_asks_no_store(monkeypatch):
     mirror({"MAX_ATTEMPTS": 7})
-    assert guards.MAX_ATTEMPTS == 7
+    assert risk_limits.MAX_ATTEMPTS == 7
     monkeypatch.setattr(moved, "for_s", 3_600)
 
     def asked():
@@ -86,7 +86,7 @@ def test_asking_for_a_guard_asks_no_store(monkeypatch):
 
     monkeypatch.setattr(moved, "read", asked)
     for _ in range(1_000):
-        assert guards.MAX_ATTEMPTS == 7
+        assert risk_limits.MAX_ATTEMPTS == 7
 
 
 def test_while_one_thread_reads_the_others_go_on_with_what_there_is():

@@ -39,7 +39,7 @@ class Limits:
 class Verdict:
     """The result of one token check; `value` is None when unknown."""
 
-    gate: str
+    check: str
     value: str | None
     source: str
     passed: bool
@@ -48,7 +48,7 @@ class Verdict:
     def as_dict(self) -> dict[str, Any]:
         """Serialize the verdict for an event."""
         return {
-            "gate": self.gate,
+            "gate": self.check,
             "value": self.value,
             "source": self.source,
             "verdict": "pass" if self.passed else "refuse",
@@ -70,13 +70,13 @@ def judge(facts: TokenFacts, limits: Limits, *, allow_unknown: bool) -> list[Ver
     ]
 
 
-def authority(gate: str, holder: str | None, danger: str, allow_unknown: bool) -> Verdict:
+def authority(check: str, holder: str | None, danger: str, allow_unknown: bool) -> Verdict:
     """Refuse a token whose mint or freeze authority has not been renounced."""
     if holder is None:
-        return unknown(gate, TOKEN, allow_unknown)
+        return unknown(check, TOKEN, allow_unknown)
     if holder:
-        return Verdict(gate, holder, TOKEN, False, f"{danger} by {holder}")
-    return Verdict(gate, "none", TOKEN, True, "it has been given up")
+        return Verdict(check, holder, TOKEN, False, f"{danger} by {holder}")
+    return Verdict(check, "none", TOKEN, True, "renounced")
 
 
 def liquidity(value: int | None, least: int, allow_unknown: bool) -> Verdict:
@@ -96,14 +96,14 @@ def top_holder(share_bps: int | None, most_bps: int, allow_unknown: bool) -> Ver
     return Verdict("topHolder", f"{percent} %", TOKEN, passed, f"{'at most' if passed else 'more than'} {most} %")
 
 
-def unknown(gate: str, source: str, allowed: bool) -> Verdict:
+def unknown(check: str, source: str, allowed: bool) -> Verdict:
     """Return the verdict on an unknown value: it passes only if the order allows that."""
-    return Verdict(gate, None, source, allowed, "unknown, which the order allows" if allowed else "unknown")
+    return Verdict(check, None, source, allowed, "unknown, which the order allows" if allowed else "unknown")
 
 
 def refusals(verdicts: Sequence[Verdict]) -> str:
     """List the checks that failed, with their reasons; empty when all passed."""
-    return "; ".join(f"{verdict.gate}: {verdict.reason}" for verdict in verdicts if not verdict.passed)
+    return "; ".join(f"{verdict.check}: {verdict.reason}" for verdict in verdicts if not verdict.passed)
 
 
 def awaits_market(verdicts: Sequence[Verdict]) -> bool:

@@ -1,4 +1,4 @@
-"""Guards moved by an operator: each counts where it is used, the record says who did it, and nothing undoes it."""
+"""Risk limits that an operator changes: each applies where it is used, is on record, and is not undone by a loss."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -10,19 +10,19 @@ from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from redis.exceptions import ConnectionError as StoreGone
 
-from engine.guards import TABLE
 from engine.market import EventKind, MarketEvent
+from engine.risk_limits import TABLE
 from engine.triggers import Condition, Kind
 from orders.flow import duties, limits, recovery, sniping
 from orders.models import Guard
 from orders.operations import risk_limits
 from orders.operations.risk_limits import CannotMove
 from orders.stores import live, risk_limit_rows
-from routing import guards as standing
+from routing import risk_limits as standing
 from routing import tape
-from routing.guards import guards as now
-from routing.guards import moved
 from routing.models import Token
+from routing.risk_limits import moved
+from routing.risk_limits import risk_limits as now
 from routing.store import now_ms, redis
 from tests.orders.sniping import Market, list_token, new_mint
 from tests.system import eventually
@@ -42,7 +42,7 @@ def nothing_moved():
 
 
 def move(name, value, reason="a test"):
-    """Move a guard as an operator does whose process is another one: this one has only Redis to know it from."""
+    """Change a risk limit as an operator in another process does: this process learns of it from Redis alone."""
     made = risk_limits.move(name, value, reason, "ops")
     moved.reading = {}
     moved.forget()
@@ -164,10 +164,10 @@ def test_how_far_apart_venues_may_be(bench):
 
 
 @pytest.mark.parametrize(
-    ("name", "strict", "gate"),
+    ("name", "strict", "check"),
     [("SNIPE_LIQUIDITY_MIN_USD", 60_001, "liquidity"), ("SNIPE_TOP_HOLDER_MAX_BPS", 499, "topHolder")],
 )
-def test_what_a_sniper_order_demands_of_a_token(bench, name, strict, gate):
+def test_what_a_sniper_order_demands_of_a_token(bench, name, strict, check):
     mint = new_mint()
     list_token(mint)
     market = Market(mint)
@@ -176,7 +176,7 @@ def test_what_a_sniper_order_demands_of_a_token(bench, name, strict, gate):
     market.worth(60_000)
     told = bench.events(refused)
     assert told[-1]["code"] == "gate_refused"
-    assert [one["gate"] for one in told[-2]["gates"] if one["verdict"] != "pass"] == [gate]
+    assert [one["gate"] for one in told[-2]["gates"] if one["verdict"] != "pass"] == [check]
     move(name, None)
     (fired,) = bench.accept(bench.snipe(mint, Condition(Kind.LIQUIDITY, 1)))
     market.worth(60_000)
@@ -228,7 +228,7 @@ def test_a_process_that_starts_knows_what_was_moved_before(bench):
     assert now.MAX_ATTEMPTS == 7
 
 
-def test_a_guard_moved_while_redis_is_away_stands_and_the_next_pulse_tells(bench, monkeypatch):
+def test_a_risk_limit_moved_while_redis_is_away_stands_and_the_next_pulse_tells(bench, monkeypatch):
     def away(*_):
         raise StoreGone("gone")
 
@@ -250,7 +250,7 @@ def test_back_at_the_default_the_environments_value_counts_also_when_it_is_anoth
     assert not Guard.objects.exists()
 
 
-def test_a_guard_moved_to_its_default_is_back_at_it(bench):
+def test_a_risk_limit_moved_to_its_default_is_back_at_it(bench):
     move("MAX_ATTEMPTS", 7)
     move("MAX_ATTEMPTS", 3)
     assert not Guard.objects.exists()
@@ -274,12 +274,12 @@ def test_a_move_that_a_new_environment_contradicts_gives_way_and_is_named(bench,
     [
         ("MAX_ATTEMPTS", 0, "MAX_ATTEMPTS is 1 to 10 tries, not 0"),
         ("MAX_ATTEMPTS", 11, "MAX_ATTEMPTS is 1 to 10 tries, not 11"),
-        ("MAX_ATTEMPTS", 3, "MAX_ATTEMPTS is 3 already"),
-        ("MAX_ATTEMPTS", None, "MAX_ATTEMPTS is 3 already"),
+        ("MAX_ATTEMPTS", 3, "MAX_ATTEMPTS is already 3"),
+        ("MAX_ATTEMPTS", None, "MAX_ATTEMPTS is already 3"),
         ("QUOTE_FRESH_MS", 10_001, "QUOTE_STALE_MS=10000: must not be below QUOTE_FRESH_MS=10001"),
         ("QUOTE_STALE_MS", 1_999, "QUOTE_STALE_MS=1999: must not be below QUOTE_FRESH_MS=2000"),
         ("QUOTE_FRESH_MS", 499, "QUOTE_FRESH_MS=499: must not be below the polling interval, 500 ms"),
-        ("ENGINE_PORT", 1, "there is no guard 'ENGINE_PORT'"),
+        ("ENGINE_PORT", 1, "there is no risk limit 'ENGINE_PORT'"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_and_said_why(bench, name, value, why):
@@ -328,7 +328,7 @@ def said():
     return [(one.user.username, one.object_id, one.change_message) for one in LogEntry.objects.order_by("pk")]
 
 
-def test_the_list_shows_every_guard_moved_or_not_in_a_handful_of_queries(bench, operator):
+def test_the_list_shows_every_risk_limit_moved_or_not_in_a_handful_of_queries(bench, operator):
     move("MAX_ATTEMPTS", 7, reason="the chain is busy")
     with CaptureQueriesContext(connection) as asked:
         answer = operator.get(LIST)
@@ -341,7 +341,7 @@ def test_the_list_shows_every_guard_moved_or_not_in_a_handful_of_queries(bench, 
     assert len(asked) <= 5
 
 
-def test_an_operator_moves_a_guard_and_back_and_both_are_on_record(bench, operator):
+def test_an_operator_moves_a_risk_limit_and_back_and_both_are_on_record(bench, operator):
     answer = post(operator, "QUOTE_FRESH_MS", "5000")
     assert answer.redirect_chain == [(LIST, 302)]
     assert now.QUOTE_FRESH_MS == 5_000
@@ -353,18 +353,18 @@ def test_an_operator_moves_a_guard_and_back_and_both_are_on_record(bench, operat
     post(operator, "MAX_ATTEMPTS", "2")
     post(operator, "MAX_ATTEMPTS", "", "calm again")
     assert said() == [
-        ("ops", "QUOTE_FRESH_MS", "Moved from 2,000 to 5,000 ms: too slow"),
-        ("ops", "QUOTE_FRESH_MS", "Moved from 5,000 to 6,000 ms: still too slow"),
+        ("ops", "QUOTE_FRESH_MS", "Changed from 2,000 to 5,000 ms: too slow"),
+        ("ops", "QUOTE_FRESH_MS", "Changed from 5,000 to 6,000 ms: still too slow"),
         (
             "ops",
             "QUOTE_FRESH_MS",
-            "Moved from 6,000 to 2,000 ms, the default; ops had moved it: still too slow",
+            "Changed from 6,000 to 2,000 ms, the default; ops had changed it: still too slow",
         ),
-        ("ops", "MAX_ATTEMPTS", "Moved from 3 to 2 tries: too slow"),
-        ("ops", "MAX_ATTEMPTS", "Moved from 2 to 3 tries, the default: calm again"),
+        ("ops", "MAX_ATTEMPTS", "Changed from 3 to 2 tries: too slow"),
+        ("ops", "MAX_ATTEMPTS", "Changed from 2 to 3 tries, the default: calm again"),
     ]
     audit = operator.get("/admin/admin/logentry/").content.decode()
-    assert "Moved from 2,000 to 5,000 ms: too slow" in audit
+    assert "Changed from 2,000 to 5,000 ms: too slow" in audit
     link = f"{LIST}{quote('QUOTE_FRESH_MS')}/change/"
     assert f'href="{link}"' in audit
     assert operator.get(link).context["original"].name == "QUOTE_FRESH_MS"
@@ -375,7 +375,7 @@ def test_an_operator_moves_a_guard_and_back_and_both_are_on_record(bench, operat
     [
         ("0", "x", "MAX_ATTEMPTS is 1 to 10 tries, not 0"),
         ("11", "x", "MAX_ATTEMPTS is 1 to 10 tries, not 11"),
-        ("3", "x", "MAX_ATTEMPTS is 3 already"),
+        ("3", "x", "MAX_ATTEMPTS is already 3"),
         ("2.5", "x", "Enter a whole number."),
         ("many", "x", "Enter a whole number."),
         ("99999999999999999999", "x", "MAX_ATTEMPTS is 1 to 10 tries"),
@@ -390,27 +390,27 @@ def test_a_wrong_value_or_no_reason_is_refused_with_words_and_the_form_stays(ben
     assert not Guard.objects.exists() and not said()
 
 
-def test_the_form_says_what_the_guard_does_and_what_it_accepts(bench, operator):
+def test_the_form_says_what_the_risk_limit_does_and_what_it_accepts(bench, operator):
     page = operator.get(f"{LIST}QUOTE_STALE_MS/change/").content.decode()
-    assert "A whole number from 100 to 600000. Left empty: the default, 10000." in page
+    assert "A whole number from 100 to 600000. Leave empty for the default, 10000." in page
     assert TABLE["QUOTE_STALE_MS"].effect in page
     assert '<label for="id_value"' in page.replace("\n", " ") or 'for="id_value"' in page
 
 
 def test_who_was_too_late_is_told_and_nothing_is_on_record(bench, operator, monkeypatch):
     def late(*_):
-        raise CannotMove("MAX_ATTEMPTS is 5 already")
+        raise CannotMove("MAX_ATTEMPTS is already 5")
 
     monkeypatch.setattr(risk_limits, "move", late)
     answer = post(operator, "MAX_ATTEMPTS", "5")
-    assert [str(message) for message in answer.context["messages"]] == ["Not moved: MAX_ATTEMPTS is 5 already."]
+    assert [str(message) for message in answer.context["messages"]] == ["Not changed: MAX_ATTEMPTS is already 5."]
     assert not said()
 
 
-def test_the_list_names_guards_whose_move_does_not_stand(bench, operator, settings):
+def test_the_list_names_risk_limits_whose_move_does_not_stand(bench, operator, settings):
     move("QUOTE_FRESH_MS", 9_000)
     settings.QUOTE_STALE_MS = 3_000
-    assert "QUOTE_FRESH_MS: moved to what contradicts" in operator.get(LIST).content.decode()
+    assert "QUOTE_FRESH_MS: the change contradicts" in operator.get(LIST).content.decode()
 
 
 def test_who_may_only_look_moves_nothing(bench, looker):

@@ -12,21 +12,21 @@ from django.utils.safestring import SafeString
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from engine.guards import TABLE
+from engine.risk_limits import TABLE
 from orders.admin.readonly import ReadOnly
 from orders.admin.wording import NOTHING, moment
 from orders.models import Guard
 from orders.operations import risk_limits
-from routing.guards import defaults
+from routing.risk_limits import defaults
 
 LIST = "admin:orders_guard_changelist"
 
 
-class GuardForm(forms.ModelForm):  # type: ignore[type-arg]
+class RiskLimitForm(forms.ModelForm):  # type: ignore[type-arg]
     """The new value, and the reason."""
 
     value = forms.IntegerField(required=False, widget=UnfoldAdminTextInputWidget({"inputmode": "numeric"}))
-    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget({"placeholder": "why, for the record"}))
+    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget({"placeholder": "for the audit log"}))
 
     class Meta:
         model = Guard
@@ -41,7 +41,7 @@ class GuardForm(forms.ModelForm):  # type: ignore[type-arg]
             self.fields["value"].label = f"{self.instance.name} ({known.unit})"
             self.fields[
                 "value"
-            ].help_text = f"A whole number from {known.low} to {known.high}. Left empty: the default, {default}."
+            ].help_text = f"A whole number from {known.low} to {known.high}. Leave empty for the default, {default}."
 
     def clean(self) -> dict[str, Any]:
         """Accept only a value that the risk limit can take."""
@@ -66,16 +66,16 @@ class All(ChangeList):  # type: ignore[misc]
         self.can_show_all, self.multi_page = False, False
 
 
-def is_moved(guard: Guard) -> bool:
+def is_moved(limit: Guard) -> bool:
     """Tell whether an operator has changed it: only then does it have a row."""
-    return not guard._state.adding
+    return not limit._state.adding
 
 
 @admin.register(Guard)
-class GuardAdmin(ReadOnly):
+class RiskLimitAdmin(ReadOnly):
     """The risk limits that an operator may change while the engine runs."""
 
-    form = GuardForm
+    form = RiskLimitForm
     list_display = ("name", "now", "default", "bounds", "about", "by", "since", "reason", "back")
     list_before_template = "admin/orders/guard/before.html"
     fields = ("about", "effect", "default", "value", "reason")
@@ -108,8 +108,8 @@ class GuardAdmin(ReadOnly):
         if idle := risk_limits.idle():
             messages.warning(
                 request,
-                f"{', '.join(idle)}: moved to what contradicts the environment's values, which stand instead. "
-                "Move them again, or back to the default.",
+                f"{', '.join(idle)}: the change contradicts the environment's values, which apply instead. "
+                "Change the value again, or reset it to the default.",
             )
         page: HttpResponse = super().changelist_view(request, extra_context)
         return page
@@ -119,7 +119,7 @@ class GuardAdmin(ReadOnly):
         try:
             page: HttpResponse = super().changeform_view(request, *args, **kwargs)
         except risk_limits.CannotMove as reason:
-            messages.error(request, f"Not moved: {reason}.")
+            messages.error(request, f"Not changed: {reason}.")
             return HttpResponseRedirect(reverse(LIST))
         return page
 
@@ -129,10 +129,10 @@ class GuardAdmin(ReadOnly):
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> str:
         """Log the old value, the new value and the reason."""
-        return f"Moved {form.made}: {form.cleaned_data['reason']}"
+        return f"Changed {form.made}: {form.cleaned_data['reason']}"
 
     def response_change(self, request: HttpRequest, obj: Guard) -> HttpResponse:
-        messages.success(request, f"{obj} is moved; every process knows within about a second.")
+        messages.success(request, f"{obj} is changed; every process applies it within about a second.")
         return HttpResponseRedirect(reverse(LIST))
 
     def back_view(self, request: HttpRequest, name: str) -> HttpResponse:
@@ -142,57 +142,57 @@ class GuardAdmin(ReadOnly):
         if not self.has_change_permission(request):
             raise PermissionDenied
         if name not in TABLE:
-            raise Http404(f"there is no guard {name}")
+            raise Http404(f"there is no risk limit {name}")
         self.move_back(request, Guard.objects.filter(pk=name).first() or Guard(name=name))
         return HttpResponseRedirect(reverse(LIST))
 
     def move_back(self, request: HttpRequest, row: Guard) -> None:
         """Reset a risk limit and log it, or report why it cannot be reset."""
         try:
-            made = risk_limits.move(row.name, None, "back to the default", request.user.get_username())
+            made = risk_limits.move(row.name, None, "reset to the default", request.user.get_username())
         except risk_limits.CannotMove as reason:
             messages.error(request, f"{reason}.")
             return
-        self.log_change(request, row, f"Moved {made}; {row.by} had moved it: {row.reason}")
-        messages.success(request, f"{row} is moved {made}.")
+        self.log_change(request, row, f"Changed {made}; {row.by} had changed it: {row.reason}")
+        messages.success(request, f"{row} is changed {made}.")
 
     @admin.display
-    def now(self, guard: Guard) -> SafeString | str:
+    def now(self, limit: Guard) -> SafeString | str:
         """Show the current value, and whether an operator set it."""
-        text = f"{guard.value:,} {TABLE[guard.name].unit}"
-        return format_html('{} <span class="badge pending">moved</span>', text) if is_moved(guard) else text
+        text = f"{limit.value:,} {TABLE[limit.name].unit}"
+        return format_html('{} <span class="badge pending">changed</span>', text) if is_moved(limit) else text
 
     @admin.display
-    def default(self, guard: Guard) -> str:
+    def default(self, limit: Guard) -> str:
         """Show the environment's value."""
-        return f"{defaults()[guard.name]:,}"
+        return f"{defaults()[limit.name]:,}"
 
     @admin.display
-    def bounds(self, guard: Guard) -> str:
-        return f"{TABLE[guard.name].low:,} to {TABLE[guard.name].high:,}"
+    def bounds(self, limit: Guard) -> str:
+        return f"{TABLE[limit.name].low:,} to {TABLE[limit.name].high:,}"
 
-    @admin.display(description="what it is")
-    def about(self, guard: Guard) -> str:
-        return TABLE[guard.name].about
+    @admin.display(description="description")
+    def about(self, limit: Guard) -> str:
+        return TABLE[limit.name].about
 
-    @admin.display(description="what moving it does")
-    def effect(self, guard: Guard) -> str:
+    @admin.display(description="effect of a change")
+    def effect(self, limit: Guard) -> str:
         """Show what an operator should know before changing it."""
-        return TABLE[guard.name].effect
+        return TABLE[limit.name].effect
 
     @admin.display(description="since (UTC)")
-    def since(self, guard: Guard) -> str:
-        return moment(guard.moved_at) if is_moved(guard) else NOTHING
+    def since(self, limit: Guard) -> str:
+        return moment(limit.moved_at) if is_moved(limit) else NOTHING
 
     @admin.display(description="")
-    def back(self, guard: Guard) -> SafeString | str:
+    def back(self, limit: Guard) -> SafeString | str:
         """Show the reset button. The list is a form, whose CSRF token the button sends along."""
-        if not is_moved(guard):
+        if not is_moved(limit):
             return ""
-        address = reverse("admin:orders_guard_default", args=[guard.name])
+        address = reverse("admin:orders_guard_default", args=[limit.name])
         return format_html(
-            '<button type="submit" class="act quiet" formaction="{}" aria-label="Back to default: {}">'
-            "Back to default</button>",
+            '<button type="submit" class="act quiet" formaction="{}" aria-label="Reset to default: {}">'
+            "Reset to default</button>",
             address,
-            guard,
+            limit,
         )

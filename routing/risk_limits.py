@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from django.conf import settings
 
-from engine import guards as known
+from engine import risk_limits as known
 from routing.memory import Memory
 from routing.store import StoreError, redis
 
@@ -50,7 +50,9 @@ def defaults() -> dict[str, int]:
     return {name: getattr(settings, name) for name in known.TABLE}
 
 
-moved: Memory[Mapping[str, int]] = Memory("guards", read, MappingProxyType({}), (StoreError, NotMirrored), REMEMBER_S)
+moved: Memory[Mapping[str, int]] = Memory(
+    "risk limits", read, MappingProxyType({}), (StoreError, NotMirrored), REMEMBER_S
+)
 """The operators' changes, cached."""
 
 
@@ -66,7 +68,7 @@ class Standing:
         return default if value is None else value
 
 
-class Guards:
+class RiskLimits:
     """The current values of the risk limits, by name."""
 
     ORDER_MAX_IMPACT_BPS = Standing()
@@ -82,4 +84,4 @@ class Guards:
     SNIPE_FACTS_AGE_DAYS = Standing()
 
 
-guards = Guards()
+risk_limits = RiskLimits()
