@@ -142,7 +142,7 @@ def test_a_second_beat_stands_by_and_takes_over_when_the_first_loses_its_session
             held_by = terminate_holder(environ)
             eventually(lambda: first.poll() is not None, 30)
             assert first.returncode == 1
-            assert "lock is lost" in (tmp_path / "first").read_text()
+            assert "lock was lost" in (tmp_path / "first").read_text()
             eventually(lambda: holders(environ) == 1, 30)
             assert terminate_holder(environ) != held_by
 
@@ -249,7 +249,7 @@ def test_a_worker_that_stands_still_is_ill_and_one_that_waits_is_not_ready():
     turns.turned()
     assert (asked_["/healthz"](), asked_["/readyz"]()) == ("", "")
     clock[0] += STUCK_AFTER_S + 1
-    assert "stood still" in asked_["/healthz"]() and "stood still" in asked_["/readyz"]()
+    assert "blocked" in asked_["/healthz"]() and "blocked" in asked_["/readyz"]()
 
 
 def test_a_workers_consumer_tells_of_its_turns_and_rests_without_a_broker():
@@ -308,7 +308,7 @@ def test_a_worker_whose_loop_stands_still_says_so(environ, tmp_path):
         assert asked(environ, "/healthz") == (200, "ok")
         process.send_signal(signal.SIGALRM)
         eventually(lambda: asked(environ, "/healthz")[0] == 503, 60)
-        assert "the worker's loop has stood still" in asked(environ, "/healthz")[1]
+        assert "the worker's loop has been blocked" in asked(environ, "/healthz")[1]
     finally:
         process.kill()
         process.wait()
