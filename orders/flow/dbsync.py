@@ -37,7 +37,7 @@ KEEP_MS = 5_000
 """How long written entries stay in the feed for the API servers, which read it too. A server that lags further reads
 the orders' own event streams."""
 TRIM_EVERY_S = 0.5
-ROUND_EVERY_S = 0.1
+ROUND_EVERY_S = 0.25
 """Minimum interval between reads of the feed."""
 RECORD_MAX = 100_000
 """Characters kept of a record that is set aside."""
