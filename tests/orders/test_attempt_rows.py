@@ -57,12 +57,15 @@ def test_a_sent_attempt_implies_its_orders_submitted_event_as_it_was_told(bench,
 def test_sending_and_landing_an_attempt_touches_no_index(bench, monkeypatch):
     bench.quote_all()
     (order_id,) = bench.place()
+    # On a page that earlier tests have filled, the next version of a row might find no room.
+    bench.sql("TRUNCATE orders_attempt")
     with transaction.atomic():
+        # What the session did before and has not reported yet is counted as well.
+        before = bench.sql(HOT) or [(0, 0)]
         bench.run([order_id])
         assert bench.statuses(order_id)[-1] == "confirmed"
-        with connection.cursor() as cursor:
-            cursor.execute(HOT)
-            assert cursor.fetchone() == (2, 2)
+        (after,) = bench.sql(HOT)
+        assert (after[0] - before[0][0], after[1] - before[0][1]) == (2, 2)
 
 
 @pytest.mark.parametrize("state", ["withdrawn", "rejected", "expired"])
