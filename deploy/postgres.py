@@ -12,10 +12,10 @@ from deploy.accounts import account_for, fallback_home, home_for
 from deploy.installation import copy_binaries, find_binaries
 from deploy.servers import (
     Account,
+    KeptPort,
     StoreFailed,
     as_account,
     end_left_behind,
-    free_port,
     last_lines,
     make_enterable,
     send,
@@ -69,7 +69,8 @@ class Postgres:
         self.account = account_for(data_dir)
         self.home = home_for(data_dir, self.account)
         self.pgdata = self.home / "postgres"
-        self.port = free_port()
+        self._kept = KeptPort()
+        self.port = self._kept.number
         self.process: subprocess.Popen[bytes] | None = None
         self._initdb: subprocess.Popen[bytes] | None = None
         self._secret = self.home / ".initdb"

@@ -121,14 +121,33 @@ def last_lines(path: Path, count: int, since: int = 0) -> list[str]:
 
 def free_port() -> int:
     """A TCP port on 127.0.0.1 that nobody listens on right now."""
-    for port in random.sample(PORTS, 200):
-        with socket.socket() as probe:
+    return KeptPort().number
+
+
+class KeptPort:
+    """A TCP port on 127.0.0.1 for one server: on Linux nobody else gets it while this exists, listened on or not.
+
+    It is bound first without SO_REUSEADDR, which fails where anybody has it; a server that sets the option, as
+    PostgreSQL and Valkey do, may then listen on it beside us, and listen again after it died.  Raises StoreFailed.
+    """
+
+    def __init__(self) -> None:
+        for self.number in random.sample(PORTS, 200):
+            self._socket = socket.socket()
             try:
-                probe.bind(("127.0.0.1", port))
+                self._socket.bind(("127.0.0.1", self.number))
             except OSError:
-                continue
-            return port
-    raise StoreFailed(f"no free port between {PORTS.start} and {PORTS.stop} on 127.0.0.1")
+                self._socket.close()
+            else:
+                break
+        else:
+            raise StoreFailed(f"no free port between {PORTS.start} and {PORTS.stop} on 127.0.0.1")
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform != "linux":
+            self._socket.close()
+
+    def __del__(self) -> None:
+        self._socket.close()
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, every: float = 0.01) -> bool:

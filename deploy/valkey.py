@@ -9,7 +9,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from deploy.servers import StoreFailed, end_left_behind, free_port, last_lines, send, spawn, wait_for, write_secret
+from deploy.servers import KeptPort, StoreFailed, end_left_behind, last_lines, send, spawn, wait_for, write_secret
 
 LAPTOP = """\
 bind 127.0.0.1
@@ -65,7 +65,8 @@ class Valkey:
         self.home = data_dir / "valkey"
         self.log = data_dir / "logs" / "valkey.log"
         self.binary = find_binary()
-        self.port = free_port()
+        self._kept = KeptPort()
+        self.port = self._kept.number
         self.process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import psycopg
 from redis import Redis as Client
 
 from config.env import PREFIXES, ROOT
+from deploy.servers import KeptPort, free_port
 from tests.stands import RabbitMQ, Redis, Stand, asked_for, running, start_again
 
 READY_S = 60.0
@@ -37,13 +37,6 @@ def eventually(check: Callable[[], Any], within_s: float, what: str) -> Any:
         time.sleep(0.05)
 
 
-def free_port() -> int:
-    """Return a port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def outside() -> dict[str, str]:
     """Return this process's environment without any setting of an engine: without what the tests themselves run on."""
     return {name: value for name, value in os.environ.items() if not name.startswith(PREFIXES) and name not in STORES}
@@ -56,9 +49,14 @@ class System:
     settings: dict[str, str]
     arguments: tuple[str, ...]
     data_dir: Path
-    port: int = field(default_factory=free_port)
+    kept: KeptPort = field(default_factory=KeptPort)
     stands: dict[Stand, RabbitMQ | Redis] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def port(self) -> int:
+        """The port of its API, kept for it from before it starts."""
+        return self.kept.number
 
     @property
     def url(self) -> str:

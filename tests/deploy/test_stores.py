@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from deploy import accounts, postgres, stores, valkey
-from deploy.servers import Account, StoreFailed, free_port, left_behind
+from deploy.servers import Account, KeptPort, StoreFailed, free_port, left_behind
 from deploy.stores import Stores
 from tests.deploy.conftest import eventually, is_alive
 
@@ -285,3 +285,29 @@ def test_an_external_server_is_not_started(data_dir):
 
 def test_ports_stay_out_of_the_range_clients_get_theirs_from():
     assert all(15_000 <= free_port() < 32_000 for _ in range(20))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a server listen beside the one who keeps its port")
+def test_a_kept_port_is_nobody_elses_before_its_server_starts_and_after_it_died():
+    def taken_by_another() -> bool:
+        with socket.socket() as other:
+            try:
+                other.bind(("127.0.0.1", kept.number))
+            except OSError:
+                return False
+            return True
+
+    kept = KeptPort()
+    assert not taken_by_another()
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", kept.number))
+        server.listen()
+        socket.create_connection(("127.0.0.1", kept.number), timeout=5).close()
+    assert not taken_by_another()
+
+
+def test_each_embedded_store_keeps_its_port(data_dir):
+    for server in (postgres.Postgres(data_dir), valkey.Valkey(data_dir)):
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", server.port))

@@ -31,15 +31,19 @@ def failing(count: int) -> int:
 
 
 async def place(urls: Sequence[str], count: int, acts: Mapping[int, Callable[[], None]]) -> list[str]:
-    """Place so many of the mix; once as many are accepted as an act has for its key, do it.  Returns their ids."""
+    """Place so many of the mix; once as many are accepted as an act has for its key, do it.  Returns their ids.
+
+    Others go on placing meanwhile: an act may wait for orders that are on their way.
+    """
     todo, ids = iter(range(count)), []
-    to_do = dict(acts)
+    to_do, acting = dict(acts), asyncio.Lock()
 
     async def client(session: aiohttp.ClientSession) -> None:
         for number in todo:
             ids.append(await accepted(session, urls, number, MIX[number % len(MIX)]))
-            for after in [one for one in to_do if len(ids) >= one]:
-                to_do.pop(after)()
+            for act in [to_do.pop(after) for after in sorted(to_do) if len(ids) >= after]:
+                async with acting:
+                    await asyncio.to_thread(act)
 
     limits = aiohttp.ClientTimeout(total=ANSWER_S)
     async with aiohttp.ClientSession(timeout=limits) as session:

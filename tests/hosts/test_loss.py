@@ -22,6 +22,7 @@ AFTER = 60
 """Accepted orders after which the first host is lost: most are still to come, and those are on their way."""
 APART = 20
 """Accepted orders from one loss to the next."""
+MOVING_S = 60
 BEAT_S = 60
 
 
@@ -63,8 +64,8 @@ def test_a_lost_host_loses_no_order_and_settles_none_twice(engine, roles, loss):
 
 
 def lose(engine, host, loss):
-    """Kill a host, or cut it off, while orders are on their way."""
-    assert in_flight(engine) > 0
+    """Kill a host, or cut it off, as soon as orders are on their way."""
+    eventually(lambda: in_flight(engine) > 0, MOVING_S, "orders are on their way")
     getattr(host, loss)()
 
 

@@ -1,16 +1,12 @@
 """Redis and Postgres: killed, frozen, emptied, rolled back, read-only, without connections."""
 
-import time
 from collections.abc import Callable
 
 import psycopg
 import redis
 
-from deploy.servers import StoreFailed
 from tests.chaos.faults.ground import Ground, Hit
 from tests.chaos.plan.faults import Planned
-
-AGAIN_S = 0.5
 
 
 def taken(ground: Ground, store: str) -> bool:
@@ -27,13 +23,7 @@ def giving_back(ground: Ground, store: str, undo: Callable[[], object]) -> Calla
     def undone() -> None:
         server = ground.redis if store == "redis" else ground.postgres
         undo()
-        try:
-            server.finish()
-        except StoreFailed:
-            # A port may have been taken in between; a store that stays away would end the run.
-            time.sleep(AGAIN_S)
-            server.spawn()
-            server.finish()
+        server.finish()
         ground.busy.discard(store)
 
     return undone
