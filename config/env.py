@@ -78,7 +78,9 @@ TABLE: dict[str, Setting] = {
     ),
     "OTEL_TRACES_SAMPLER_ARG": Setting(number(0, 1), "1", "share of orders that are traced, when there is a collector"),
     "ORDER_MAX_IMPACT_BPS": risk_limit("ORDER_MAX_IMPACT_BPS"),
-    "ORDER_LIVE_TTL_S": Setting(whole(1, 604_800), "3600", "how long a finished order stays in Redis, seconds"),
+    "ORDER_LIVE_TTL_S": Setting(
+        whole(1, 604_800), "10", "how long a finished order stays in Redis once Postgres has it, seconds"
+    ),
     "ORDER_DEADLINE_S": Setting(
         whole(1, 86_400), "30", "how long a market order waits for an unavailable venue, chain or store, seconds"
     ),

@@ -6,7 +6,7 @@ Each duty has its own thread, so one that hangs on a chain or a store does not d
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from django.conf import settings
@@ -21,6 +21,8 @@ from routing.chain import LOOKUP_LIMIT
 log = structlog.get_logger(__name__)
 
 COMPLAIN_EVERY_S = 5.0
+LOOK_EVERY_S = 0.05
+"""How often due look-ups are searched for; a process is called at once for the transactions it sent itself."""
 GOOD_MANY = 16
 REBUILD_AGAIN_S = 1.0
 ENDS_WITHIN_S = 2.0
@@ -34,21 +36,23 @@ TIDY_EVERY_S = 1.0
 
 @dataclass
 class Duty:
-    """Work done every `every_s` seconds. A duty that found a full batch runs again at once.
+    """Work done every `every_s` seconds, and at once when `called`. After a full batch it runs again at once.
 
-    A duty that found at least GOOD_MANY items waits up to `busy_s` instead: under load, batches stay large and rounds
-    few.
+    A duty that found at least GOOD_MANY items waits `busy_s` instead, called or not: under load, batches stay large and
+    rounds few.
     """
 
     name: str
     every_s: float
     act: Callable[[], int]
     busy_s: float = 0.0
+    called: threading.Event = field(default_factory=threading.Event)
     complained_at: float = float("-inf")
 
     def run(self) -> float:
         """Act and return the seconds until the next run. A failure is logged at most every COMPLAIN_EVERY_S."""
         found = 0
+        self.called.clear()
         try:
             with traces.work(self.name):
                 found = self.act()
@@ -98,7 +102,7 @@ def tell() -> int:
 
 def order_duties() -> list[Duty]:
     return [
-        Duty("look", 0.02, settlement.look, busy_s=0.1),
+        Duty("look", LOOK_EVERY_S, settlement.look, busy_s=0.1, called=settlement.watched),
         Duty("renew leases", settings.ORDER_LEASE_MS / 1000 / RENEWALS, hands.renew),
         Duty("sweep", 0.1, sweep),
         Duty("audit", settings.CONFIRM_RESEND_MS / 1000, settlement.audit),
@@ -130,6 +134,7 @@ class DutyThreads:
     """Runs duties until stopped."""
 
     def __init__(self, duties: Sequence[Duty]) -> None:
+        self.duties = duties
         self.stopping = threading.Event()
         self.threads = [
             threading.Thread(target=self.keep_up, args=[duty], name=duty.name, daemon=True) for duty in duties
@@ -147,12 +152,15 @@ class DutyThreads:
             if time.monotonic() - tidied > TIDY_EVERY_S:
                 tidied = time.monotonic()
                 close_old_connections()
-            self.stopping.wait(pause)
+            # Being called ends only the pause of a duty that is not busy.
+            (self.stopping if pause > duty.every_s else duty.called).wait(pause)
         close_old_connections()
 
     def stop(self, within_s: float = ENDS_WITHIN_S) -> None:
         """Stop after the running duties; wait up to `within_s` for them to finish."""
         self.stopping.set()
+        for duty in self.duties:
+            duty.called.set()
         deadline = time.monotonic() + within_s
         for thread in self.threads:
             thread.join(max(0.0, deadline - time.monotonic()))

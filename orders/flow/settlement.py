@@ -7,6 +7,7 @@ those whose blockhash is past its last valid height, and decides about those a w
 An order is moved by the signature of its attempt, whatever happened to it meanwhile.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 
 import structlog
@@ -33,6 +34,9 @@ from routing.store import now_ms
 from routing.wiring import chain
 
 log = structlog.get_logger(__name__)
+
+watched = threading.Event()
+"""Calls the duty that looks up signatures: some were just added."""
 
 LOOKS_PER_SECOND = 10_000
 """Maximum signatures looked up per second; with more of them open, each is looked up less often."""
@@ -62,8 +66,9 @@ def deliver(raws: Sequence[bytes]) -> bool:
 
 
 def watch(signatures: Sequence[str]) -> None:
-    """Schedule look-ups of these signatures, starting now."""
+    """Schedule look-ups of these signatures, starting now: this process' own `look` is called at once."""
     lookups.add(signatures, 0, now_ms())
+    watched.set()
 
 
 def look() -> int:

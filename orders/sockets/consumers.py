@@ -1,7 +1,7 @@
 """WebSocket consumers that stream an order's events, and that place orders over the socket."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 from urllib.parse import parse_qs
@@ -44,9 +44,21 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
     """The background task while the socket listens: waiting for the order, or streaming its events."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one socket, counted by its class."""
+        """Serve one socket, counted by its class.
+
+        Channels' own loop makes a task for each message and goes to a thread at each, to close database connections.
+        These consumers have none: what reads a store does so on threads that see to theirs.
+        """
+        self.scope, self.base_send, self.channel_layer = scope, send, None
         with metrics.socket(type(self).__name__):
-            await super().__call__(scope, receive, send)
+            while (message := await receive())["type"] != "websocket.disconnect":
+                await self.handlers[message["type"]](self, message)
+            await self.disconnect(message["code"])
+
+    handlers: Mapping[str, Callable[["EventStream", Any], Awaitable[None]]] = {
+        "websocket.connect": AsyncWebsocketConsumer.websocket_connect,
+        "websocket.receive": AsyncWebsocketConsumer.websocket_receive,
+    }
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` as the background task, replacing the current one."""

@@ -6,8 +6,9 @@ the order's own events again.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing, contextmanager
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,8 @@ log = structlog.get_logger(__name__)
 BLOCK_MS = 2_000
 REREAD_S = 10.0
 """Silence after which a follower reads its order's events again."""
+READ_MAX = 100
+"""Orders whose events are read at once."""
 RECONNECT_S = (0.1, 2.0)
 
 
@@ -189,12 +192,57 @@ async def until_gap(inbox: "asyncio.Queue[Heard]", at: Cursor) -> AsyncGenerator
             yield heard
 
 
-async def history(order_id: str, after: Cursor) -> order_view.History:
-    """Read an order's events.
+class Histories:
+    """Reads live orders' events for sockets: what is asked for while one read is under way is the next one."""
 
-    Raises UnknownOrder.
+    def __init__(self) -> None:
+        self.asked: list[tuple[tuple[str, Cursor], asyncio.Future[order_view.History | None]]] = []
+        self.reading: asyncio.Task[None] | None = None
+
+    async def read(self, order_id: str, after: Cursor) -> order_view.History | None:
+        """Read one order's events; None if Redis does not have it.
+
+        Raises Late.
+        """
+        answer: asyncio.Future[order_view.History | None] = asyncio.get_running_loop().create_future()
+        self.asked.append(((order_id, after), answer))
+        if self.reading is None or self.reading.done():
+            # A fresh context: it reads for many sockets, and must not log as the first one's.
+            self.reading = asyncio.create_task(self.read_all(), context=Context())
+        return await answer
+
+    async def read_all(self) -> None:
+        """Read until nothing is asked for."""
+        while self.asked:
+            group, self.asked = self.asked[:READ_MAX], self.asked[READ_MAX:]
+            try:
+                found = await aside(order_view.live_histories, [one for one, _ in group])
+            except Exception as reason:
+                refuse([answer for _, answer in group], reason)
+            else:
+                for (_, answer), one in zip(group, found, strict=True):
+                    if not answer.done():
+                        answer.set_result(one)
+
+
+def refuse(answers: Iterable["asyncio.Future[Any]"], reason: Exception) -> None:
+    """Give everyone who still waits the reason why nothing was read."""
+    for answer in answers:
+        if not answer.done():
+            answer.set_exception(reason)
+
+
+@one_per_loop
+def histories() -> Histories:
+    return Histories()
+
+
+async def history(order_id: str, after: Cursor) -> order_view.History:
+    """Read an order's events: from Redis, or alone from Postgres, where one slow read must not delay others.
+
+    Raises UnknownOrder, Late, DatabaseError.
     """
-    found = await aside(order_view.history, order_id, after)
+    found = await histories().read(order_id, after) or await aside(order_view.archived, order_id, after)
     if found is None:
         raise UnknownOrder(order_id)
     return found

@@ -179,6 +179,19 @@ def events(order_ids: Sequence[str], after: int = 0) -> dict[str, list[str]]:
     }
 
 
+def standing_with_events(asked: Sequence[tuple[str, int]]) -> list[tuple[Live | None, list[str]]]:
+    """Return each order's state and the JSON of its events past the given seq; (None, []) without live state."""
+    pipe = redis().pipeline(transaction=False)
+    for order_id, after in asked:
+        pipe.hmget(key(order_id), *LIVE)
+        pipe.xrange(f"{key(order_id)}:events", min=f"({after}-0")
+    answers = pipe.execute() if asked else []
+    return [
+        (as_live(found), [fields["e"] for _, fields in entries] if found[0] else [])
+        for found, entries in zip(answers[::2], answers[1::2], strict=True)
+    ]
+
+
 def last_events(order_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the last event of each order that has live state."""
     pipe = redis().pipeline(transaction=False)
@@ -204,13 +217,20 @@ def statuses(order_ids: Sequence[str]) -> dict[str, Live]:
     """Return the status, seq, fence and transaction of the orders that have live state."""
     pipe = redis().pipeline(transaction=False)
     for order_id in order_ids:
-        pipe.hmget(key(order_id), "status", "seq", "fence", "tx")
+        pipe.hmget(key(order_id), *LIVE)
     answers = pipe.execute() if order_ids else []
-    return {
-        order_id: Live(Status(found[0]), int(found[1]), found[2] or "", found[3] or "")
-        for order_id, found in zip(order_ids, answers, strict=True)
-        if found[0]
-    }
+    found = {order_id: as_live(fields) for order_id, fields in zip(order_ids, answers, strict=True)}
+    return {order_id: one for order_id, one in found.items() if one}
+
+
+LIVE = ("status", "seq", "fence", "tx")
+"""The fields of the hash that `Live` holds."""
+
+
+def as_live(fields: Sequence[str | None]) -> Live | None:
+    """Read LIVE; None if the order has no live state."""
+    status, seq, fence, tx = fields
+    return Live(Status(status), int(seq or 0), fence or "", tx or "") if status else None
 
 
 def versions(order_ids: Sequence[str]) -> dict[str, int]:

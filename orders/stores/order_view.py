@@ -17,6 +17,7 @@ from engine.quotes import Pair, Quote
 from orders import models
 from orders.stores import event_codec, live, retired, swaps
 from orders.stores import history as known_history
+from orders.stores.live import Live
 from orders.stores.terms import epoch_ms
 from routing import epochs, quotes
 from routing.catalogue import catalogue
@@ -44,23 +45,49 @@ class History:
 def history(order_id: str, seen: Cursor = START) -> History | None:
     """Return an order's events after the client's cursor, or None if there is no such order.
 
-    Reads Redis while it has them, Postgres otherwise.
+    Reads Redis while it has them, Postgres otherwise.  Raises DatabaseError.
+    """
+    (found,) = live_histories([(order_id, seen)])
+    return found or archived(order_id, seen)
+
+
+def live_histories(asked: Sequence[tuple[str, Cursor]]) -> list[History | None]:
+    """Return the same for many clients in one round trip; None for an order Redis lacks, and while it is away."""
+    try:
+        standing = live.standing_with_events([(order_id, max(0, seen.seq - 1)) for order_id, seen in asked])
+        return [readable(order_id, seen, *known) for (order_id, seen), known in zip(asked, standing, strict=True)]
+    except StoreError as reason:
+        log.warning("live state unreachable, reading postgres", orders=len(asked), reason=str(reason))
+        return [None] * len(asked)
+
+
+def readable(order_id: str, seen: Cursor, found: Live | None, told_since: Sequence[str]) -> History | None:
+    """Return the history of a live order, or None for one whose events make no sense, which must not harm others.
+
+    Raises StoreError.
     """
     try:
-        found = live.statuses([order_id]).get(order_id)
-        texts = told(order_id, max(0, seen.seq - 1)) if found else []
-        # The hash and the stream expire together, but not at the same instant.
-        if found and max(0, seen.seq - 1) + len(texts) >= found.seq:
-            finished = found.status in FINAL
-            if seen.seq < 2 or (texts and cursor_of(texts[0]) == seen):
-                new = texts[1:] if seen.seq else texts
-                return History(tuple((cursor_of(text), text) for text in new), finished)
-            if may_be_behind(order_id):
-                return History((), finished=False)
-            return past(seen, told(order_id), finished=finished)
-    except StoreError as reason:
-        log.warning("live state unreachable, reading postgres", order_id=order_id, reason=str(reason))
-    return archived(order_id, seen)
+        return of_live(order_id, seen, found, told_since)
+    except ValueError:
+        log.exception("live events unreadable, reading postgres", order_id=order_id)
+        return None
+
+
+def of_live(order_id: str, seen: Cursor, found: Live | None, told_since: Sequence[str]) -> History | None:
+    """Return the history of a live order; `told_since` are its events from the client's last one on.
+
+    Raises StoreError.
+    """
+    # The hash and the stream expire together, but not at the same instant.
+    if found is None or max(0, seen.seq - 1) + len(told_since) < found.seq:
+        return None
+    finished, texts = found.status in FINAL, [event_codec.current(text) for text in told_since]
+    if seen.seq < 2 or (texts and cursor_of(texts[0]) == seen):
+        new = texts[1:] if seen.seq else texts
+        return History(tuple((cursor_of(text), text) for text in new), finished)
+    if may_be_behind(order_id):
+        return History((), finished=False)
+    return past(seen, told(order_id), finished=finished)
 
 
 def told(order_id: str, after: int = 0) -> list[str]:

@@ -74,6 +74,31 @@ def test_duties_outlive_their_failures_and_one_that_hangs_and_stop_when_told():
     assert not any(thread.is_alive() for thread in duties.threads)
 
 
+def test_a_duty_that_is_called_does_not_wait_its_time():
+    act = Act()
+    duty = Duty("look", 60.0, act)
+    running = DutyThreads([duty])
+    running.start()
+    for _ in range(3):
+        done = act.count
+        duty.called.set()
+        eventually(lambda done=done: act.count > done, 20, "it has acted")
+    running.stop(10)
+    assert not any(thread.is_alive() for thread in running.threads)
+
+
+def test_a_busy_duty_waits_although_it_is_called():
+    act = Act(duties.GOOD_MANY)
+    duty = Duty("look", 0.01, act, busy_s=60.0)
+    running = DutyThreads([duty])
+    running.start()
+    eventually(lambda: act.count == 1, 20, "it has acted")
+    duty.called.set()
+    running.stop(10)
+    assert act.count == 1
+    assert not any(thread.is_alive() for thread in running.threads)
+
+
 @contextmanager
 def at_work(duties, *names):
     """Have these duties, and no other, done in the background."""
@@ -92,6 +117,15 @@ def test_an_order_workers_duties_settle_what_is_submitted(bench):
     (order_id,) = bench.place()
     bench.carry([order_id])
     with at_work(duties.order_duties(), "look"):
+        eventually(lambda: bench.statuses(order_id)[-1] == "confirmed", 20, "the order is confirmed")
+
+
+def test_a_submitted_order_is_looked_up_without_waiting_for_the_next_round(bench, monkeypatch):
+    monkeypatch.setattr(duties, "LOOK_EVERY_S", 60.0)
+    bench.quote_all()
+    with at_work(duties.order_duties(), "look"):
+        (order_id,) = bench.place()
+        bench.carry([order_id])
         eventually(lambda: bench.statuses(order_id)[-1] == "confirmed", 20, "the order is confirmed")
 
 

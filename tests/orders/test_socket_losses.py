@@ -78,14 +78,16 @@ async def test_a_last_event_that_is_read_before_its_status_ends_the_stream_at_on
     monkeypatch.setattr(tail, "REREAD_S", 60.0)
     await reading()
     await aside(bench.carry, [order_id])
-    real = live.events
+    real = live.standing_with_events
 
-    def finished_meanwhile(*args):
-        monkeypatch.setattr(live, "events", real)
+    def finished_meanwhile(asked):
+        monkeypatch.setattr(live, "standing_with_events", real)
+        ((found, _),) = real(asked)
         bench.run([order_id])
-        return real(*args)
+        ((_, events),) = real(asked)
+        return [(found, events)]
 
-    monkeypatch.setattr(live, "events", finished_meanwhile)
+    monkeypatch.setattr(live, "standing_with_events", finished_meanwhile)
     async with opened(f"/ws/{order_id}") as socket:
         events, code = await socket.rest()
     check(events)
@@ -246,10 +248,14 @@ async def test_with_redis_away_a_follower_is_shown_what_postgres_knows(bench, or
 
 
 async def test_with_both_stores_away_a_follower_is_told_to_come_again(bench, order_id, monkeypatch):
-    def away(*_):
+    def redis_away(*_):
+        raise StoreError("gone")
+
+    def postgres_away(*_):
         raise OperationalError("gone")
 
-    monkeypatch.setattr(order_view, "history", away)
+    monkeypatch.setattr(live, "standing_with_events", redis_away)
+    monkeypatch.setattr(order_view, "archived", postgres_away)
     async with opened(f"/ws/{order_id}") as socket:
         (error,), code = await socket.rest()
     assert (error["error"]["code"], code) == ("store_unreachable", 1013)

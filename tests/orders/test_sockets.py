@@ -9,7 +9,7 @@ from django.db import OperationalError
 from orders import models
 from orders.flow import intake
 from orders.sockets import consumers, tail
-from orders.stores import order_view
+from orders.stores import live, order_view
 from orders.stores.threads import aside
 from routing.store import redis
 from tests.orders.doors import NOBODY, ORDER, Socket, opened, until
@@ -321,7 +321,8 @@ async def test_what_is_logged_for_a_socket_names_its_order(bench, order_id, monk
         structlog.get_logger().warning("seen from a thread")
         raise OperationalError("gone")
 
-    monkeypatch.setattr(order_view, "history", away)
+    redis().delete(live.key(order_id))
+    monkeypatch.setattr(order_view, "archived", away)
     merging = [structlog.contextvars.merge_contextvars]
     with structlog.testing.capture_logs(processors=merging) as lines:
         async with opened(f"/ws/{order_id}") as socket:
