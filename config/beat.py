@@ -1,4 +1,7 @@
-"""Beat's scheduler: django-celery-beat's, except for the columns it writes and how its messages expire."""
+"""Beat's scheduler: django-celery-beat's, except for the columns it writes and how its messages expire.
+
+The schedule itself is rows of django-celery-beat: workers/migrations/0001 to 0003 make them, and the admin shows them.
+"""
 
 from typing import Any
 

@@ -1,6 +1,8 @@
 """The Celery application: six workers, one queue each, tuned for a broker that may lose and repeat messages.
 
-The reasons for the less common settings are in orders/README.md under "Decisions".
+A message is only a wake-up. It is acknowledged after its task has run, even if that failed, and it is not published
+again after an error: the sweep and beat do what a lost message asked for. More on Celery is in orders/README.md under
+"Decisions".
 """
 
 import os

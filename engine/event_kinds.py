@@ -1,4 +1,7 @@
-"""Every kind of event clients receive, with the meaning of each field.  To add a kind, add a class here.
+"""Every kind of event clients receive, with the meaning of each field.
+
+To add a kind, add a class here: its name in lower case is the kind on the wire.  orders/README.md lists the other files
+that name kinds, under "How to".
 
 This is the only definition of an event's shape: the stores' codec, the API's descriptions and the client's classes
 follow from it.  An event is a `Head` and the fields of its kind, in one JSON object.  Amounts and prices are decimal

@@ -1,4 +1,7 @@
-"""The interface to the exchanges."""
+"""The venues: their names and fees, and the interface to them.
+
+routing/README.md lists the files to change for another venue.  routing/wiring.py makes the venues.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -38,6 +41,6 @@ class Venue(Protocol):
     async def quote(self, pair: Pair) -> Quote:
         """Request the venue's current quote for the pair.
 
-        Raises VenueDown.
+        Raises VenueDown.  Any other error counts as a malformed answer.
         """
         ...

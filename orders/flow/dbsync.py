@@ -1,7 +1,8 @@
 """DBSync: write every event of the Redis feed to Postgres in bulk, and update the orders' rows with them.
 
 The feed is read through a consumer group, so the entries of a dead reader are claimed by another one. Writes are
-idempotent: an existing event row is kept, and an order row never goes back to an earlier seq.
+idempotent: an event row is replaced only by one of a later epoch, and an order row changes only to a later epoch, or to
+a later seq of the same epoch.
 """
 
 import threading
@@ -95,7 +96,7 @@ def rounds(start: str, every_s: float) -> Iterator[Round]:
     """
     while entries := next_round(start):
         began = time.monotonic()
-        # An entry that was trimmed before it was written has no fields. The sweep puts its orders into the feed again.
+        # An entry that was trimmed before it was written has no fields. Recovery and `limit.audit` feed them again.
         lines = [line for _, fields in entries if fields for line in fields.get("b", "").split("\n")]
         yield Round([entry_id for entry_id, _ in entries], lines)
         if len(entries) < ENTRIES:

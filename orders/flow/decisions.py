@@ -1,10 +1,10 @@
-"""Decisions Postgres commits before clients are told: ends other than a fill, and amendments.
+"""Cancel, expire, fail and amend: Postgres commits these before clients are told.
 
-There are three steps. The live order is *reserved*: it leaves the book, nothing can move it, and the intended change is
-stored in its hash. Postgres *commits* the end or the new terms together with every event so far, unless it knows a
-reason not to: a sent transaction may still land, the order has ended, or Redis has lost data. Then clients are *told*:
-the events are published. Any worker that finds a reservation whose holder has gone repeats the same steps; Postgres
-recognises what it has already committed.
+There are three steps. The live order is *reserved* in Redis: it leaves the book, nothing can move it, and the intended
+change is stored in its hash. Postgres *commits* the end or the new terms together with every event so far, unless it
+knows a reason not to: a sent transaction may still land, the order has ended, or Redis has lost data. Then clients are
+*told*: the events are published. Any worker that finds a reservation whose holder has gone repeats the same steps;
+Postgres recognises what it has already committed.
 """
 
 from collections.abc import Callable, Mapping, Sequence

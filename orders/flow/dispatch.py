@@ -74,7 +74,7 @@ MESSAGE = msgspec.json.Decoder(Message)
 def send(task: str, order_ids: Sequence[str] = (), pairs: Sequence[str] = ()) -> bool:
     """Wake the task's worker with the orders or pairs to check; return False if the broker cannot be reached.
 
-    The caller need not treat False as an error: the sweep finds orders whose wake-up was lost.
+    The caller need not treat False as an error: the sweep and beat's tasks do what a lost message asked for.
     """
     groups = [order_ids[i : i + ORDERS_PER_TASK] for i in range(0, len(order_ids), ORDERS_PER_TASK)] or [()]
     try:

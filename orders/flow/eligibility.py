@@ -1,4 +1,7 @@
-"""Decide which claimed orders may be tried now; the others are restored, ended or left alone."""
+"""Decide which claimed orders may be tried now.
+
+An order whose attempt was sent is restored from Postgres; one that has used up its tries or its time fails.
+"""
 
 from collections.abc import Sequence
 

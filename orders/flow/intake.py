@@ -1,6 +1,7 @@
 """Accept orders: commit one row each, then write the live state and event 1 and send the wake-up.
 
-An order is accepted once its row is committed; whatever fails after that is repaired by the sweep.
+An order is accepted once its row is committed. If its live state is not written, recovery restores it from Postgres
+within seconds; if only the wake-up is lost, the sweep or beat wakes a worker.
 """
 
 import hashlib
@@ -235,7 +236,7 @@ def announce(new: Sequence[tuple[NewOrder, datetime]]) -> None:
     try:
         placing.place([placement(one.order, created_at) for one, created_at in new])
     except StoreError as reason:
-        log.warning("live state not written, the sweep will restore it", reason=str(reason), **about(ids))
+        log.warning("live state not written, recovery will restore it", reason=str(reason), **about(ids))
         return
     try:
         wake([one.order for one, _ in new])

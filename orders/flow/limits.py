@@ -1,9 +1,9 @@
 """Limit orders: fire each order once, on a trusted price, lowest limit price first, then oldest first.
 
-The process that stores a new BEST calls `price_changed`, which wakes the limit worker if the price has reached any
-order. Beat's check every half second is the safety net. Both lead to `fire`, which claims the orders that are reached,
-moves them to `triggered` and wakes the order worker. A claim stays on record until its orders have moved, so a worker
-that dies loses none.
+`price_changed` wakes the limit worker if a pair's price has reached any order. The stream worker calls it for each
+quote it stores (price_watch.py), and waiting.py for orders that are new or back in the book. Beat's check every half
+second is the safety net. Both lead to `fire`, which claims the orders that are reached, moves them to `triggered` and
+wakes the order worker. A claim stays on record until its orders have moved, so a worker that dies loses none.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,10 @@
-"""Move orders: `advance` is the only function that changes an order's status."""
+"""Move orders: `advance` checks each move and changes the status.
+
+An ordinary move, a fill included, is one script in Redis: advance.lua. Ends without a fill and amendments go through
+decisions.py: reserve.lua, a commit in Postgres, finish.lua. A status changes without `advance` in two cases:
+`decisions.complete` finishes what another process reserved, and restoring.py replaces a live order that contradicts
+Postgres.
+"""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,10 +1,11 @@
 """Settle submitted orders: open attempts are looked up in batches, and no worker slot is held while waiting.
 
-The order worker runs two duties. `look` asks the chain about watched signatures, often. `audit` goes through Postgres
-for attempts that have been open for a while: it resends the same bytes, watches them again if Redis lost them, expires
-those whose blockhash is past its last valid height, and decides about those a worker left unsent.
+Two of the order worker's duties are here. `look` asks the chain about watched signatures, often. `audit` goes through
+Postgres for attempts that have been open for a while: it resends the same bytes, watches them again if Redis lost them,
+expires those whose blockhash is past its last valid height, and decides about those a worker left unsent.
 
-An order is moved by the signature of its attempt, whatever happened to it meanwhile.
+No worker holds a submitted order. It is identified by the signature of its transaction, not by seq or fence, so any
+worker may apply the result.
 """
 
 import threading

@@ -1,7 +1,7 @@
 """Sniper orders: armed until their market conditions hold, then put through the token checks, then fired or refused.
 
-The sniper worker processes every market event once, for the orders it can fire: those that watch the event's token for
-what the market shows now. An order with several conditions watches one that is not met; once that one is met, it
+The sniper worker processes every market event once, and reads only the orders that watch the event's token and whose
+threshold the market has reached. An order with several conditions watches one that is not met; once that one is met, it
 watches the next. An order whose conditions all hold watches for its price, or for the market data that a token check
 needs. An event is acknowledged after its orders have moved, so a worker that dies loses none.
 """

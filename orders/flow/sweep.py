@@ -1,6 +1,8 @@
 """The sweep: find orders whose wake-up was lost or whose worker has died.
 
-It covers every lost message.
+It covers the orders in `orders:open`: active ones, and waiting ones that must be checked or are outside the book.
+Orders that only rest are not in it. Beat's tasks do what a lost message to the limit, sniper, dbsync or dlq worker
+asked for.
 """
 
 from orders.flow import decisions, dispatch, restoring, waiting

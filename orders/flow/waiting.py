@@ -1,7 +1,8 @@
 """Resting orders: amend, cancel and expire them.
 
-Every change to a resting order (its price is reached, an amendment, a cancellation, its expiry) is one compare-and-set
-on its live state. Of two at the same instant one wins, and the caller of the other learns which one.
+Every change to a resting order begins with a compare-and-set on its live state: firing is that alone; an amendment, a
+cancellation and an expiry reserve the order with it, commit in Postgres and are then published. Of two changes at the
+same instant one wins, and the caller of the other learns which one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,6 +1,7 @@
 """The part of beat's schedule an operator may change: the polling interval, and tasks that may be off for a while.
 
-The rows are django-celery-beat's. Beat checks for changes on every tick and needs no restart.
+The rows are django-celery-beat's: workers/migrations/0001 to 0003 make them, and the admin shows them. Beat checks for
+changes on every tick and needs no restart.
 """
 
 import json

@@ -13,8 +13,10 @@
 | `snipe:{<mint>}:windows`, `:pairs` | set | windows that have a `:volume` index, pairs that have a `:price` index |
 | `waiting:expiring` | sorted set | waiting orders that expire, by expiry time |
 
-An order is in the book exactly while its live state says so: the scripts that change that state (orders/stores/live.py)
-call `rest` and `leave` of LUA atomically with the change.  The scripts are in orders/stores/lua/book/.
+An order is in the place that its live state names.  The scripts that change that state (called by live.py, placing.py
+and swaps.py) call `rest`, `watch` and `leave` of LUA atomically with the change.  Only lua/book/claim.lua takes orders
+out of their buckets alone: they stay on record in `limit_claims` until they have triggered.  The book's own scripts are
+in orders/stores/lua/book/.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,7 @@
-"""Claims: an order is claimed by one worker under a lease, with a fence that every later step must name.
+"""Claims: an order is claimed by one worker under a lease, with a fence that proves the claim.
+
+Every move of a claimed order names the fence, until it is submitted.  Moves out of `submitted` name its transaction;
+firing, cancellation, expiry and amendment name its status and seq.
 
 A worker renews the leases of its claims periodically (`renew`), so it loses one only if it is frozen, dead or cut off
 from Redis.  Orders it cannot continue with it hands back.

@@ -1,4 +1,4 @@
-"""Events as JSON: one form on writing, and on reading the same form for events that earlier versions wrote."""
+"""Events as JSON.  Always written in today's form; events that earlier versions stored are converted when read."""
 
 import re
 from collections.abc import Mapping

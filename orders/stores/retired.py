@@ -1,7 +1,6 @@
 """Retired orders, which were moved out of the hot tables: find them, and read them back as the original rows.
 
-A caller that searches both places must search here last: an order is moved in one transaction, so this order of
-queries always finds it.
+Search the hot tables first, then here: an order that is retired between the two queries is then still found.
 """
 
 from collections.abc import Collection, Mapping, Sequence

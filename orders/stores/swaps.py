@@ -1,6 +1,7 @@
 """Compare-and-set on the live state: change an order's status, and reserve its end until that is committed.
 
-Only orders/flow/progress.py and orders/flow/decisions.py call these.
+Only orders/flow/progress.py and orders/flow/decisions.py change orders with these; orders/stores/order_view.py reads
+reservations.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
--- Moves orders by compare-and-set.  A status changes only here and in finish.lua.
+-- Moves orders by compare-and-set.  Besides it only finish.lua changes a status, and place.lua, which replaces a live
+-- order that contradicts Postgres.
 --
 -- ARGV[1]   number of the epoch
 -- ARGV[2]   maximum entries of the feed

@@ -3,7 +3,7 @@
 --
 -- ARGV[1] how many, ARGV[2] first pause in ms, ARGV[3] longest pause in ms
 -- ARGV[4] 1 while the queue is long: orders not yet started are then left to the messages in the queue
--- Returns {to execute}, {live state missing}, {waiting, not in the book}, {end or amendment to be committed}
+-- Returns {to execute}, {live state missing}, {waiting, to be checked}, {end or amendment to be committed}
 local hints, missing, waiting, intended = {}, {}, {}, {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'orders:open', '-inf', now, 'LIMIT', 0, ARGV[1])) do
   local key = key_of(id)

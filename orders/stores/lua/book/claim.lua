@@ -1,4 +1,5 @@
 -- Takes orders whose price is reached out of their buckets, in price-time priority: lowest price first, then oldest.
+-- Their live state stays as it is until they trigger.
 --
 -- | key | what is done to it |
 -- |---|---|
