@@ -52,7 +52,7 @@ TABLE: dict[str, Setting] = {
     "ENGINE_METRICS_HOST": Setting(
         one_of("127.0.0.1", "0.0.0.0"),  # noqa: S104
         "127.0.0.1",
-        "address they listen on; 0.0.0.0 if Prometheus is on another machine",
+        "address the `/metrics` ports listen on; 0.0.0.0 if Prometheus is on another machine",
     ),
     "ENGINE_DATA_DIR": Setting(Path, ".data", "where the embedded stores, logs and secrets live"),
     "ENGINE_SERVER": Setting(one_of("uvicorn", "daphne"), "uvicorn", "ASGI server that serves the API"),
@@ -82,14 +82,20 @@ TABLE: dict[str, Setting] = {
         whole(1, 604_800), "10", "how long a finished order stays in Redis once Postgres has it, seconds"
     ),
     "ORDER_DEADLINE_S": Setting(
-        whole(1, 86_400), "30", "how long a market order waits for an unavailable venue, chain or store, seconds"
+        whole(1, 86_400),
+        "30",
+        "how long after its acceptance a market order may wait for a store, a venue or the chain, seconds",
     ),
     "ORDER_BACKLOG_MAX": Setting(
-        whole(0, 1_000_000), "3000", "unsubmitted orders above which new ones get 503 `overloaded`; 0 for no limit"
+        whole(0, 1_000_000),
+        "3000",
+        "unsubmitted orders at which new market and `ioc` orders get 503 `overloaded`; 0 for no limit",
     ),
     "ORDER_LEASE_MS": Setting(whole(1_000, 600_000), "5000", "how long a silent worker keeps its lease on an order"),
-    "RETENTION_DAYS": Setting(whole(0, 36_500), "90", "days after its end at which an order is retired; 0 for never"),
-    "ARCHIVE_DAYS": Setting(whole(0, 36_500), "0", "days a retired order and its clientOrderId are kept; 0 for ever"),
+    "RETENTION_DAYS": Setting(
+        whole(0, 36_500), "90", "days after its end at which an order is moved to the archive; 0 for never"
+    ),
+    "ARCHIVE_DAYS": Setting(whole(0, 36_500), "0", "days an archived order and its clientOrderId are kept; 0 for ever"),
     "MAX_ATTEMPTS": risk_limit("MAX_ATTEMPTS"),
     "QUOTE_FRESH_MS": risk_limit("QUOTE_FRESH_MS"),
     "QUOTE_STALE_MS": risk_limit("QUOTE_STALE_MS"),
@@ -119,7 +125,7 @@ TABLE: dict[str, Setting] = {
     ),
     "MARKET_REPLAY": Setting(recorded_prices, None, "CSV of one-minute prices the sandbox market follows"),
     "MARKET_REPLAY_SPEED": Setting(number(0.001, 100_000), "1", "replayed seconds per second"),
-    "MARKET_REPLAY_START": Setting(number(0, 1e12), "0", "epoch second at which the replay's first row was now"),
+    "MARKET_REPLAY_START": Setting(number(0, 1e12), "0", "Unix time at which the replay began, seconds"),
 }
 
 

@@ -21,6 +21,13 @@ DECIMALS = r"^-?[0-9]+(\.[0-9]+)?$"
 Decimals = Annotated[str, Meta(pattern=DECIMALS, examples=["154.8896"])]
 Signature = Annotated[str, Meta(pattern="^[1-9A-HJ-NP-Za-km-z]{64,88}$")]
 Count = Annotated[int, Meta(ge=0)]
+Deadline = Annotated[
+    Moment,
+    Meta(
+        description="For market orders: once it has passed, the order fails if a worker takes it up before any try has "
+        "counted, or if a try finds the venues or the chain away."
+    ),
+]
 # What these hold is known further out: the title names its description there.
 Venue = Annotated[str, Meta(title="Venue")]
 PairName = Annotated[str, Meta(title="PairName")]
@@ -59,13 +66,7 @@ class Pending(Facts, frozen=True):
     pair: PairName
     amount_in: Annotated[Decimals, Meta(description="tokenIn to sell, in whole tokens.")]
     slippage_bps: Count
-    deadline: (
-        Annotated[
-            Moment,
-            Meta(description="For market orders: until when it waits for an unavailable venue, chain or store."),
-        ]
-        | None
-    ) = None
+    deadline: Deadline | None = None
     limit_price: Annotated[Decimals, Meta(description="For limit orders: minimum tokenOut per tokenIn.")] | None = None
     max_price: Annotated[Decimals, Meta(description="For sniper orders: the maximum tokenIn per tokenOut.")] | None = (
         None

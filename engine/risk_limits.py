@@ -43,7 +43,7 @@ TABLE: Mapping[str, RiskLimit] = MappingProxyType(
         ),
         "QUOTE_FRESH_MS": RiskLimit(
             *(100, 60_000, 2_000, "ms"),
-            "maximum age of BEST for an order to be routed on it at once",
+            "age up to which a quote counts as fresh; while there is a fresh one, orders are routed on fresh ones only",
             "Lower demands newer quotes, so orders wait for the venues more often. Must not exceed QUOTE_STALE_MS or "
             "be below the polling interval: no quote would stay fresh until the next. /readyz judges venues by it.",
         ),

@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 from engine.event_kinds import (
     Conditions,
     Count,
+    Deadline,
     Decimals,
     Id,
     Moment,
@@ -20,7 +21,7 @@ from engine.event_kinds import (
 from engine.lifecycle import Status
 from engine.orders import SLIPPAGE_MAX_BPS, OrderType, TimeInForce
 from engine.triggers import WINDOW_MAX_S
-from orders.api.errors import CODES, SHOWN_MAX
+from orders.api.errors import CODES, MEANINGS, SHOWN_MAX
 from orders.api.fields import CLIENT_ORDER_ID
 from routing.models import MINT_MAX
 
@@ -64,7 +65,7 @@ class FieldError(Value, frozen=True):
 class ErrorBody(Value, frozen=True):
     """What went wrong."""
 
-    code: Annotated[str, Meta(extra_json_schema={"enum": list(CODES)})]
+    code: Annotated[str, Meta(description=MEANINGS, extra_json_schema={"enum": list(CODES)})]
     message: Words
     fields: tuple[FieldError, ...]
 
@@ -105,7 +106,7 @@ class Order(Value, frozen=True):
     token_out: TokenName
     amount: Decimals
     slippage_bps: Slippage
-    deadline: Annotated[Moment | None, Meta(description="For market orders: when its first try must have started.")]
+    deadline: Deadline | None
     limit_price: Decimals | None
     max_price: Decimals | None
     time_in_force: TimeInForce | None

@@ -5,7 +5,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
@@ -32,28 +32,33 @@ SHOWN_MAX = 120
 FIELDS_MAX = 20
 """Fields one error lists; a client who sends more wrong ones has enough to go on with."""
 
-CODES = (
-    "bad_request",
-    "changed",
-    "client_order_id_taken",
-    "forbidden",
-    "internal",
-    "invalid",
-    "method_not_allowed",
-    "not_acceptable",
-    "not_found",
-    "not_json",
-    "not_ready",
-    "not_resting",
-    "one_order",
-    "overloaded",
-    "paused",
-    "precondition_required",
-    "store_unreachable",
-    "too_large",
-    "unsupported_media_type",
-)
-"""What an error can be; a program goes by these, not by the words."""
+CODES: Mapping[str, str] = {
+    "bad_request": "The HTTP request is malformed, names an unknown host or arrived too slowly; correct it.",
+    "changed": "The order has moved on since the seq in `If-Match`; read it and decide again.",
+    "client_order_id_taken": "The `clientOrderId` names an order that differs from this one; use a new id.",
+    "forbidden": "Your account may not do this in the admin; a retry does not help.",
+    "internal": "The engine failed and may have done what you asked; send an order again under the same "
+    "`clientOrderId`, read an order before you change it again, resume a socket.",
+    "invalid": "A value is wrong, missing or not accepted here; change what `message` and `fields` name.",
+    "method_not_allowed": "This address does not take this method; use one that the header `Allow` names.",
+    "no_order": "No order came in time on the socket that places one; open it again and send the order.",
+    "not_acceptable": "`Accept` excludes JSON; allow `application/json`.",
+    "not_found": "There is no such order, pair or address; correct it, a retry does not help.",
+    "not_json": "The body is not JSON, or is nested too deeply; correct it.",
+    "not_ready": "Only from `/readyz`: a store does not answer; ask again after `Retry-After`.",
+    "not_resting": "The order does not rest, so it cannot be cancelled or changed; go by its status.",
+    "one_order": "This socket has its order; open another socket for the next.",
+    "overloaded": "The engine has too much to do and did nothing; try again after a second.",
+    "paused": "An operator has paused the pair or all trading, and nothing was done; try again later.",
+    "precondition_required": "`If-Match` is missing; send the seq of the last event you know.",
+    "store_unreachable": "A store does not answer, and what you asked may have been done; after a few seconds send an "
+    "order again under the same `clientOrderId`, read an order before you change it again, resume a socket.",
+    "too_large": "The body is larger than 64 KiB; send less at once.",
+    "unsupported_media_type": "The body is not declared as JSON; set `Content-Type: application/json`.",
+}
+"""What an error can be, and what to do about it; a program goes by the codes, not by the words."""
+MEANINGS = "\n".join(f"- `{code}`: {meaning}" for code, meaning in CODES.items())
+"""The codes as the API's description lists them."""
 
 
 @dataclass(frozen=True, slots=True)
