@@ -90,6 +90,10 @@ POOL_RETRY_S = 1.0
 thread that needs a connection tries at once."""
 
 
+PREPARE_AFTER = 3
+"""Executions on one connection after which Postgres keeps a statement's plan."""
+
+
 def database(address: str | None) -> dict[str, object]:
     """Convert DATABASE_URL to Django's form, with time limits on every statement and a pool where it pays off."""
     parts = urlsplit(address or "postgresql://postgres@127.0.0.1:5432/engine")
@@ -98,6 +102,8 @@ def database(address: str | None) -> dict[str, object]:
     # A server whose machine is gone sends nothing: without these limits the kernel waits for it for 15 minutes.
     silence = {"tcp_user_timeout": 6000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
     options: dict[str, object] = {"connect_timeout": 3, **silence, **dict(parse_qsl(parts.query)), "options": limits}
+    # orders/stores/rows.py prepares its statements: planning them anew would cost more than executing them.
+    options["prepare_threshold"] = PREPARE_AFTER
     if size:
         options["pool"] = {
             "min_size": 1,

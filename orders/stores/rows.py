@@ -4,15 +4,14 @@
 the ORM's bulk calls hundreds.  The SQL is kept next to each caller.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import msgspec
-import psycopg
-from django.db import connection
-from psycopg.rows import RowFactory, class_row, tuple_row
+from psycopg.rows import class_row
 
 from orders.telemetry import traces
+from routing import postgres
 
 R = TypeVar("R")
 
@@ -25,25 +24,21 @@ def recordset(rows: Iterable[Any]) -> str:
 
 
 def fetch(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    """Run a statement with server-side parameter binding, and return its rows.
+    """Run a statement, and return its rows.
 
-    Django's own cursors interpolate parameters into the statement's text, which for a batch is a megabyte to parse.
+    Raises DatabaseError.
     """
-    return run(sql, parameters, tuple_row)
+    with traces.statement(sql):
+        return postgres.fetch(sql, *parameters)
 
 
 def fetch_as(kind: type[R], sql: str, *parameters: Any) -> list[R]:
-    """Run a statement, and return its rows as `kind`, whose fields are its columns by name."""
-    return run(sql, parameters, class_row(kind))
+    """Run a statement, and return its rows as `kind`, whose fields are its columns by name.
 
-
-def run(sql: str, parameters: Sequence[Any], row_factory: RowFactory[R]) -> list[R]:
-    connection.ensure_connection()
-    raw = connection.connection
-    assert raw is not None
-    with traces.statement(sql), connection.wrap_database_errors, psycopg.Cursor(raw, row_factory=row_factory) as cursor:
-        cursor.execute(sql.encode(), parameters)
-        return cursor.fetchall() if cursor.description else []
+    Raises DatabaseError.
+    """
+    with traces.statement(sql):
+        return postgres.fetch_with(class_row(kind), sql, parameters)
 
 
 def as_bytea(raw: bytes) -> str:

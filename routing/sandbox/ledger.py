@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
+from routing import postgres
 from routing.chain import LOOKUP_LIMIT, Blockhash, ChainUnreachable, Finding, Landing, Look, TransactionRefused
 from routing.sandbox.faults import ChainFaults, Faults, none
 from routing.sandbox.runtime import FEE_LAMPORTS, SLOT_MS, Entry, Runtime
@@ -140,7 +141,7 @@ def forget(signatures: Sequence[str]) -> None:
 
 def _look(signatures: Sequence[str], behind_ms: int = 0) -> Look:
     """Look up signatures in one statement, as a node that lags by `behind_ms`."""
-    rows = _rows(READ, [behind_ms, list(signatures)])
+    rows = _rows(READ, behind_ms, list(signatures))
     found = {signature: _finding(signature, *facts) for _, signature, *facts in rows if signature is not None}
     findings = {signature: found.get(signature) or Finding(signature, Landing.UNKNOWN) for signature in signatures}
     return Look(rows[0][0] // SLOT_MS - FINALITY_SLOTS, findings)
@@ -161,7 +162,7 @@ def _finding(
 
 def _now_ms() -> int:
     """Return the database's clock, which all processes share."""
-    return int(_rows(NOW, [])[0][0])
+    return int(_rows(NOW)[0][0])
 
 
 def _write(entries: Sequence[Entry]) -> None:
@@ -183,14 +184,13 @@ def _write(entries: Sequence[Entry]) -> None:
         }
         for entry in entries
     ]
-    with _reachable(), connection.cursor() as cursor:
-        cursor.execute(WRITE, [SLOT_MS, FEE_LAMPORTS, msgspec.json.encode(rows).decode()])
+    with _reachable():
+        postgres.fetch(WRITE, SLOT_MS, FEE_LAMPORTS, msgspec.json.encode(rows).decode())
 
 
-def _rows(statement: str, values: list[Any]) -> list[tuple[Any, ...]]:
-    with _reachable(), connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return list(cursor.fetchall())
+def _rows(statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    with _reachable():
+        return postgres.fetch(statement, *values)
 
 
 @contextmanager
