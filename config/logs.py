@@ -86,6 +86,8 @@ def configure(*, level: str, form: str, role: str, traced: bool = False) -> None
                 # orders/telemetry/otlp.py reports lost spans at intervals; the exporter would do so for each request.
                 "opentelemetry": {"level": "CRITICAL"},
                 "urllib3": {"level": "ERROR"},
+                # Three lines per socket, with its whole address, cost a seventh of what a socket does.
+                "uvicorn.error": {"level": "WARNING"},
                 **(QUIET if role == "shell" else {}),
             },
         },

@@ -75,3 +75,11 @@ async def test_the_server_refuses_as_the_application_says(engine):
     assert (events[0]["error"]["code"], code) == ("not_found", 4404)
     events, _, code = await told(f"{engine.ws}/api/orders/execute", {"type": "swap"})
     assert (events[0]["error"]["code"], code) == ("invalid", 4400)
+
+
+async def test_no_log_holds_the_query_of_a_socket(engine):
+    events, _, _ = await told(f"{engine.ws}/ws/not-an-id?after=0&epoch=4711004711")
+    assert events
+    logs = (engine.data_dir / "logs").glob("api*.log")
+    texts = [path.read_text() for path in logs]
+    assert texts and not any("4711004711" in text for text in texts)
