@@ -153,8 +153,10 @@ def write(asked: Sequence[NewOrder]) -> dict[str, datetime]:
 
     Raises IntegrityError if one of them repeats a retired order.
     """
+    # Without a name there is nothing to repeat, and Postgres logs less for an insert that cannot meet a row.
+    may_repeat = any(one.order.client_order_id or one.replay_of for one in asked)
     rows = fetch(
-        """
+        f"""
         INSERT INTO orders_order (id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of_id,
                                   limit_price, max_price, time_in_force, expires_at, trigger, allow_unknown, epoch,
                                   deadline_at)
@@ -169,9 +171,9 @@ def write(asked: Sequence[NewOrder]) -> dict[str, datetime]:
         -- In one order everywhere: two groups with the same client ids would otherwise wait for each other.
         -- Within a group, the order that was decoded first takes an id.
         ORDER BY client_order_id, replay_of, id
-        ON CONFLICT DO NOTHING
+        {"ON CONFLICT DO NOTHING" if may_repeat else ""}
         RETURNING id::text, created_at
-        """,
+        """,  # noqa: S608 - constants
         epochs.recent(),
         settings.ORDER_DEADLINE_S,
         recordset(as_row(one) for one in asked),

@@ -21,8 +21,8 @@ from django.db import DataError, IntegrityError
 
 from engine.lifecycle import OPEN_ATTEMPT, AttemptState
 from orders.models import MOVING_SQL
-from orders.stores.event_rows import INSERT_EVENTS
-from orders.stores.rows import as_bytea, fetch, recordset
+from orders.stores import event_rows
+from orders.stores.rows import as_bytea, fetch, fetch_new, recordset
 from routing.crashpoints import Store, step
 
 log = structlog.get_logger(__name__)
@@ -85,8 +85,13 @@ def prepare(attempts: Sequence[Prepared]) -> Outcome:
 @step("prepare", Store.POSTGRES, "the attempt is committed as prepared")
 def insert(attempts: Sequence[Prepared]) -> set[str]:
     """Commit attempts in one statement; return the ids of the orders that got one."""
-    rows = fetch(
-        f"""
+    rows = fetch_new(statement, "ON CONFLICT DO NOTHING", recordset(as_row(attempt) for attempt in attempts))
+    return {order_id for (order_id,) in rows}
+
+
+def statement(on_conflict: str) -> str:
+    """Return the SQL that commits attempts, with a clause for orders that have one already."""
+    return f"""
         WITH asked AS (
             SELECT * FROM json_to_recordset(%s) AS a(
                 order_id uuid, number int, tries int, venue text, signature text, raw bytea, last_valid_height bigint,
@@ -105,18 +110,15 @@ def insert(attempts: Sequence[Prepared]) -> set[str]:
                    expected_out, minimum_out, fee_bps, amount_in, limit_price, terms_seq,
                    epoch, seq, to_timestamp(at / 1000.0)
             FROM asked JOIN open_orders ON open_orders.id = asked.order_id
-            ON CONFLICT DO NOTHING
+            {on_conflict}
             RETURNING order_id
         ), given AS (
             SELECT event FROM made JOIN asked USING (order_id), jsonb_array_elements(asked.told) AS event
         ), kept AS (
-            {INSERT_EVENTS}
+            {event_rows.INSERT if on_conflict else event_rows.INSERT_NEW}
         )
         SELECT order_id::text FROM made
-        """,  # noqa: S608 - a constant of another module
-        recordset(as_row(attempt) for attempt in attempts),
-    )
-    return {order_id for (order_id,) in rows}
+        """  # noqa: S608 - constants of our own
 
 
 def as_row(attempt: Prepared) -> dict[str, Any]:

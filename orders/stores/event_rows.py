@@ -18,6 +18,7 @@ from engine.lifecycle import FINAL, Status
 from orders.stores import retired
 from orders.stores.rows import fetch, recordset
 from routing.crashpoints import Store, step
+from routing.postgres import is_repeat
 
 FINALS = [status.value for status in FINAL]
 UNFILLED = [status.value for status in FINAL - {Status.CONFIRMED}]
@@ -76,8 +77,11 @@ class Stored(NamedTuple):
 
 
 @step("archive", Store.POSTGRES, "events are committed by DBSync")
-def store(rows: Sequence[Row]) -> Stored:
-    """Write rows in one transaction; on an error, bisect the batch to find the rows Postgres refuses."""
+def store(rows: Sequence[Row], *, new: bool = True) -> Stored:
+    """Write rows in one transaction; on an error, bisect the batch to find the rows Postgres refuses.
+
+    With `new`, events that replace others are an error that has the batch written again without it.
+    """
     if not rows:
         return Stored([], set())
     try:
@@ -85,12 +89,14 @@ def store(rows: Sequence[Row]) -> Stored:
             pin_plan()
             ahead = update_orders(latest_of(rows))
             behind = stragglers(rows, ahead)
-            insert_events([row for row in rows if row.wire.order_id not in behind])
+            insert_events([row for row in rows if row.wire.order_id not in behind], new=new)
     except (DataError, IntegrityError) as reason:
+        if new and is_repeat(reason):
+            return store(rows, new=False)
         if len(rows) == 1:
             return Stored([(rows[0].line, str(reason).strip())], set())
         middle = len(rows) // 2
-        first, second = store(rows[:middle]), store(rows[middle:])
+        first, second = store(rows[:middle], new=new), store(rows[middle:], new=new)
         return Stored(first.refused + second.refused, first.behind_end | second.behind_end)
     late = [row for row in rows if row.wire.order_id in behind]
     ended = {str(row.wire.order_id) for row in late if behind[row.wire.order_id]}
@@ -129,7 +135,11 @@ FACTS = "- '{orderId,epoch,seq,status,at,attempt}'::text[]"
 """SQL that removes the fields common to all events from an event's JSON."""
 
 
-INSERT_EVENTS = f"""
+GIVEN = "SELECT event FROM jsonb_array_elements(%s) AS event"
+"""SQL that unpacks a batch of events."""
+
+
+INSERT_NEW = f"""
     INSERT INTO orders_orderevent AS known (order_id, epoch, seq, status, at, attempt, facts)
     SELECT * FROM (
         SELECT (event->>'orderId')::uuid AS order_id, coalesce((event->>'epoch')::int, 0) AS epoch,
@@ -142,30 +152,44 @@ INSERT_EVENTS = f"""
                OR k.seq > 1 AND k.seq < new.seq AND k.epoch > new.epoch)
         OFFSET 0)
     ORDER BY order_id, seq
+"""  # noqa: S608 - a constant of this module
+"""SQL that inserts the events in `given`: those Postgres has, and those a later epoch replaced, are left out.
+
+It fails if an event replaces one of an earlier epoch, or if another writer inserts it at the same time; INSERT does
+not, but has Postgres log one record more for each row.  OFFSET keeps the planner from scanning the whole table at once,
+as it would while it was never analyzed.  All writers insert in the same order, so they cannot deadlock.  An existing
+row is not locked: that would be logged, and most events that DBSync reads were already committed with an attempt.
+"""
+
+
+INSERT = f"""
+    {INSERT_NEW}
     ON CONFLICT (order_id, seq) DO UPDATE SET epoch = excluded.epoch, status = excluded.status,
         at = excluded.at, attempt = excluded.attempt, facts = excluded.facts
     WHERE known.epoch < excluded.epoch AND known.seq > 1
     RETURNING order_id, seq, epoch, xmax <> 0 AS was_there
-"""  # noqa: S608 - a constant of this module
-"""SQL that inserts the events in `given`: those Postgres has, and those a later epoch replaced, are left out.
-
-OFFSET keeps the planner from scanning the whole table at once, as it would while it was never analyzed.  All writers
-insert in the same order, so they cannot deadlock.  An existing row is not locked: that would be written to
-the log, and most events that DBSync reads were already committed with an attempt.
 """
+"""SQL that does the same, and replaces events of earlier epochs."""
 
 
-def insert_events(rows: Sequence[Row]) -> None:
-    """Insert events.  An existing event stays, unless its epoch is earlier: then it was lost, and all after it."""
+def insert_events(rows: Sequence[Row], *, new: bool = False) -> None:
+    """Insert events.  An existing event stays, unless its epoch is earlier: then it was lost, and all after it.
+
+    With `new`, none is to be replaced.  Raises IntegrityError if one is.
+    """
     # Later epochs last: if the batch has two events for one seq, the one of the later epoch wins.
     standing = sorted(superseded_left_out(rows), key=lambda row: row.wire.epoch)
     once = {(row.wire.order_id, row.wire.seq): row.event for row in standing}
+    given = f"[{','.join(once.values())}]"
+    if new:
+        fetch(f"WITH given AS ({GIVEN}) {INSERT_NEW}", given)
+        return
     replaced = fetch(
         f"""
-        WITH given AS (SELECT event FROM jsonb_array_elements(%s) AS event), written AS ({INSERT_EVENTS})
+        WITH given AS ({GIVEN}), written AS ({INSERT})
         SELECT order_id, seq, epoch FROM written WHERE was_there
         """,  # noqa: S608 - a constant of this module
-        f"[{','.join(once.values())}]",
+        given,
     )
     for order_id, seq, epoch in replaced:
         fetch("DELETE FROM orders_orderevent WHERE order_id = %s AND seq > %s AND epoch < %s", order_id, seq, epoch)

@@ -4,7 +4,7 @@
 the ORM's bulk calls hundreds.  The SQL is kept next to each caller.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -30,6 +30,12 @@ def fetch(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
     """
     with traces.statement(sql):
         return postgres.fetch(sql, *parameters)
+
+
+def fetch_new(statement: Callable[[str], str], on_conflict: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """Insert rows of which hardly any is there already: see routing/postgres.py."""
+    with traces.statement(statement("")):
+        return postgres.fetch_new(statement, on_conflict, *parameters)
 
 
 def fetch_as(kind: type[R], sql: str, *parameters: Any) -> list[R]:

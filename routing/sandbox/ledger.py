@@ -31,8 +31,8 @@ FROM json_to_recordset(%s) AS sent (signature text, lands_ms bigint, expires_ms 
                                     memo text, venue text, amount_in numeric, minimum_out numeric)
 WHERE expires_ms >= extract(epoch FROM clock_timestamp()) * 1000
 ORDER BY signature
-ON CONFLICT (signature) DO NOTHING
 """
+SENT_BEFORE = "ON CONFLICT (signature) DO NOTHING"
 
 # The statement's own time is never later than the data it sees: with a height later than the findings, a signature
 # that landed in between could be taken for expired.
@@ -185,7 +185,8 @@ def _write(entries: Sequence[Entry]) -> None:
         for entry in entries
     ]
     with _reachable():
-        postgres.fetch(WRITE, SLOT_MS, FEE_LAMPORTS, msgspec.json.encode(rows).decode())
+        given = msgspec.json.encode(rows).decode()
+        postgres.fetch_new(lambda repeat: WRITE + repeat, SENT_BEFORE, SLOT_MS, FEE_LAMPORTS, given)
 
 
 def _rows(statement: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -2,10 +2,10 @@
 
 import pytest
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from routing import postgres
-from routing.postgres import fetch
+from routing.postgres import fetch, fetch_new
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,3 +43,46 @@ def test_a_changed_table_does_not_break_a_statement_that_is_kept():
         assert fetch("SELECT a, b FROM changing WHERE a = %s", 99) == [(99, 7)]
     finally:
         fetch("DROP TABLE changing")
+
+
+@pytest.fixture
+def table():
+    """A table with a key and a rule."""
+    fetch("CREATE TABLE keyed (a int PRIMARY KEY, b int CHECK (b > 0))")
+    yield
+    fetch("DROP TABLE keyed")
+
+
+def put(*rows):
+    """Insert rows, leaving out those that are there; return the SQL that was tried, and the keys that were new."""
+    tried = []
+
+    def statement(on_conflict):
+        tried.append(on_conflict)
+        return f"INSERT INTO keyed SELECT * FROM unnest(%s::int[], %s::int[]) {on_conflict} RETURNING a"
+
+    keys, values = zip(*rows, strict=True)
+    found = fetch_new(statement, "ON CONFLICT DO NOTHING", list(keys), list(values))
+    return tried, [key for (key,) in found]
+
+
+def test_new_rows_are_inserted_without_a_clause_for_those_that_are_there(table):
+    assert put((1, 1), (2, 1)) == ([""], [1, 2])
+
+
+def test_a_row_that_is_there_has_the_others_inserted_with_the_clause(table):
+    put((1, 1))
+    assert put((1, 1), (2, 1)) == (["", "ON CONFLICT DO NOTHING"], [2])
+
+
+def test_another_refusal_is_not_taken_for_a_repeat(table):
+    with pytest.raises(IntegrityError, match="check"):
+        put((1, -1))
+    assert fetch("SELECT count(*) FROM keyed") == [(0,)]
+
+
+def test_inside_a_transaction_a_repeat_does_not_abort_it(table):
+    put((1, 1))
+    with transaction.atomic():
+        assert put((1, 1), (2, 1)) == (["ON CONFLICT DO NOTHING"], [2])
+    assert fetch("SELECT count(*) FROM keyed") == [(2,)]
