@@ -42,6 +42,10 @@ class ChainUnavailable(Failure):
     CODE = "chain_unreachable"
 
 
+AWAY = frozenset({NoVenueQuotes.CODE, ChainUnavailable.CODE})
+"""Failure codes of an outage: nothing was tried, so no try is used up."""
+
+
 class TooLargeForPools(Failure):
     """No pool can fill this amount."""
 

@@ -274,7 +274,7 @@ class Parts(Value, frozen=True):
     """ "ok", or why a part is not well."""
 
     postgres: Annotated[str, Meta(description="Without it no order can be accepted: 503.")]
-    redis: Annotated[str, Meta(description="Without it no order can be accepted: 503.")]
+    redis: Annotated[str, Meta(description="Without it orders are accepted and wait: 503.")]
     quotes: Annotated[str, Meta(description="Whether every venue quotes; if not, orders may wait: degraded.")]
     workers: Annotated[str, Meta(description="Whether every queue has a live worker; if not: degraded.")]
 

@@ -36,8 +36,8 @@ class Ready(APIView):
     def get(self, request: Request) -> Response:
         """Try each part and say which is not well.
 
-        Without a store no order can be accepted: `503`.  Without fresh quotes or workers orders are accepted, kept,
-        and executed later: `degraded`, which is no reason to send clients elsewhere.
+        Without Postgres no order can be accepted, without Redis none can move: `503`.  Without fresh quotes or workers
+        orders are accepted, kept, and executed later: `degraded`, which is no reason to send clients elsewhere.
         """
         parts = {"postgres": trial(ask_postgres), "redis": trial(ask_redis)}
         away = unwell(parts)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from engine.failures import AttemptsExhausted, AwayTooLong, DeadlinePassed, Failure
+from engine.failures import AWAY, AttemptsExhausted, AwayTooLong, DeadlinePassed, Failure
 from engine.lifecycle import AttemptState
 from engine.orders import Order
 from orders.flow import endings, restoring
@@ -57,7 +57,7 @@ def in_time(taken: Sequence[Claim]) -> list[Claim]:
 def missed(claim: Claim) -> Failure:
     """Return why an order missed its deadline, naming what it last waited for if an event says so."""
     last = event_codec.load(claim.trail[-1]) if claim.trail else {}
-    if last.get("kind") == "retry" and (retry := last["retry"])["code"] in endings.AWAY:
+    if last.get("kind") == "retry" and (retry := last["retry"])["code"] in AWAY:
         return AwayTooLong(f"until its deadline: {retry['message']}", retry["code"])
     return DeadlinePassed("it could not be tried before its deadline")
 

@@ -9,7 +9,7 @@ import structlog
 
 from engine import events, retry
 from engine.event_kinds import Cancelled, Facts, Returned, Wait
-from engine.failures import ChainUnavailable, Defect, Failure, NoVenueQuotes
+from engine.failures import AWAY, Defect, Failure
 from engine.lifecycle import Status
 from engine.orders import Order, OrderType, TimeInForce
 from orders.flow import progress
@@ -25,8 +25,6 @@ RETURN_MS = 500
 RETURN_MAX_MS = 30_000
 """How long an order stays out of the book after firing in vain: doubled each time, at most half a minute."""
 
-AWAY = frozenset({NoVenueQuotes.CODE, ChainUnavailable.CODE})
-"""Failure codes of an outage: nothing was tried, so no try is used up."""
 NOT_NOW = AWAY | {"slippage_exceeded", "price_impact"}
 """Failure codes that send a resting order back to the book: the market no longer offers what it fired on."""
 

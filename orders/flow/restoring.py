@@ -13,6 +13,7 @@ import structlog
 from django.db import transaction
 
 from engine.event_kinds import AMENDABLE
+from engine.failures import AWAY
 from engine.lifecycle import FINAL, HOLDING_ATTEMPT, AttemptState, Status
 from engine.orders import Order, OrderType, TimeInForce
 from orders import models
@@ -208,9 +209,13 @@ def placement_of(row: models.Order, known: Sequence[Event]) -> Placement:
 
 
 def not_counted(known: Sequence[Event], made: Sequence[models.Attempt]) -> int:
-    """Count the attempts that use up no try: those before the order last rested, and later ones never sent."""
+    """Count attempts that use up no try: before the order last rested, never sent, or in an outage that still lasts."""
     rested = max(int(event["attempt"]) for event in known if event["status"] == Status.PENDING)
-    return rested + sum(one.state == AttemptState.WITHDRAWN and one.number > rested for one in made)
+    unused = {one.number for one in made if one.state == AttemptState.WITHDRAWN and one.number > rested}
+    last = known[-1]
+    if last["kind"] == "retry" and last["retry"]["code"] in AWAY:
+        unused.add(int(last["attempt"]))
+    return rested + len(unused)
 
 
 def only_rests(order: Order) -> bool:

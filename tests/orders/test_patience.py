@@ -6,7 +6,7 @@ import pytest
 from django.db import InternalError, OperationalError
 
 from orders import models
-from orders.flow import building, eligibility, execution, limits, settlement
+from orders.flow import building, eligibility, execution, limits, recovery, settlement
 from orders.stores import attempts, claims, live
 from routing.chain import ChainUnreachable
 from routing.store import StoreError, redis
@@ -101,6 +101,24 @@ def test_a_market_order_waits_until_its_deadline_and_then_fails_with_what_it_wai
     bench.carry([order_id])
     last = bench.events(order_id)[-1]
     assert (last["status"], last["code"], last["replayMayHelp"]) == ("failed", code, True)
+    assert last["message"].startswith("until its deadline: ")
+
+
+def test_an_outage_uses_up_no_try_when_redis_is_lost_meanwhile(bench, monkeypatch):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    with monkeypatch.context() as away:
+        chainless(bench, away)
+        bench.carry([order_id])
+    bench.archive()
+    redis().flushdb()
+    recovery.recover()
+    bench.quote_all()
+    bench.pass_time(order_id, 10_000)
+    monkeypatch.setattr(eligibility, "is_late", lambda *_: True)
+    bench.carry([order_id])
+    last = bench.events(order_id)[-1]
+    assert (last["status"], last["code"]) == ("failed", "chain_unreachable")
     assert last["message"].startswith("until its deadline: ")
 
 
