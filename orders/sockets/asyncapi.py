@@ -22,10 +22,14 @@ Json = dict[str, Any]
 
 ERROR = "error"
 
+RESTARTING = 1012
+"""The ASGI server's own close code."""
 CLOSES = {
     DONE: "the last event has been sent",
     FAILED: "the engine failed; its log has the details",
-    UNAVAILABLE: "a store does not answer, or the engine is overloaded; reconnect with ?after= and &epoch=",
+    RESTARTING: "the server stops or is replaced; reconnect with ?after= and &epoch=",
+    UNAVAILABLE: "a store does not answer, the engine is overloaded, or trading is paused; reconnect, with ?after= and "
+    "&epoch= if the order is known",
     BAD_REQUEST: "the request is wrong; the preceding error says why",
     UNKNOWN: "there is no such order or pair",
     CONFLICT: "the clientOrderId belongs to another order",
@@ -209,7 +213,7 @@ def channel(socket: Socket) -> Json:
         "description": socket.description,
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in (*socket.says, *socket.hears)},
         # AsyncAPI has no place for close codes.
-        "x-close-codes": {str(code): CLOSES[code] for code in socket.closes},
+        "x-close-codes": {str(code): CLOSES[code] for code in sorted((*socket.closes, RESTARTING))},
     }
     if socket.parameters:
         found["parameters"] = {name: {"description": said} for name, said in socket.parameters.items()}
