@@ -42,6 +42,17 @@ def test_every_cell_of_the_sample_is_right(theatre):
     assert wrong(sample) == []
 
 
+def test_an_attempt_that_was_not_sent_costs_no_try_when_redis_comes_back_older(theatre):
+    life = next(one for one in LIVES if (one.kind, one.name) == (OrderType.LIMIT, PATH))
+    chosen = [
+        cell
+        for cell in cells.cells_of(life, Outcome.LANDS)
+        if cell.step in ("swap.building", "prepare") and cell.blow in (Blow.BACK, Blow.FAR_BACK)
+    ]
+    assert len(chosen) == 4
+    assert wrong(chosen) == []
+
+
 def sent_unconditionally(monkeypatch):
     """Mark an attempt as sent whatever has become of it meanwhile."""
 
