@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ ENTRIES = 200
 """Entries per read."""
 TAKE_OVER_MS = 10_000
 """How long an entry may stay unacknowledged before another reader takes it over."""
+TAKE_OVER_EVERY_S = 1.0
 
 Entry = tuple[str, dict[str, str]]
 """One entry of a stream: its id and its fields."""
@@ -35,7 +37,10 @@ class Group:
     name: str
 
     def take_over(self, reader: str) -> None:
-        """Take over entries that other readers have left unacknowledged for TAKE_OVER_MS."""
+        """Take over what other readers left unacknowledged for TAKE_OVER_MS; look at most every TAKE_OVER_EVERY_S."""
+        if time.monotonic() - looked_at.get((self, reader), float("-inf")) < TAKE_OVER_EVERY_S:
+            return
+        looked_at[self, reader] = time.monotonic()
         start = "0-0"
         while True:
             self.ensure()
@@ -76,6 +81,10 @@ class Group:
         except ResponseError as reason:
             if "BUSYGROUP" not in str(reason):
                 raise
+
+
+looked_at: dict[tuple[Group, str], float] = {}
+"""When each reader last looked for entries to take over."""
 
 
 def refuse_unless_emptied(reason: ResponseError) -> None:

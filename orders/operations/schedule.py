@@ -1,6 +1,6 @@
 """The part of beat's schedule an operator may change: the polling interval, and tasks that may be off for a while.
 
-The rows are django-celery-beat's: workers/migrations/0001 to 0003 make them, and the admin shows them. Beat checks for
+The rows are django-celery-beat's: workers/migrations/0001 to 0004 make them, and the admin shows them. Beat checks for
 changes on every tick and needs no restart.
 """
 

@@ -19,6 +19,7 @@ from tests.orders.test_dbsync import read_by_another
 
 def test_an_entry_whose_reader_died_is_taken_over(bench, monkeypatch):
     monkeypatch.setattr(group, "TAKE_OVER_MS", 0)
+    monkeypatch.setattr(group, "TAKE_OVER_EVERY_S", 0.0)
     (order_id,) = bench.place()
     read_by_another()
     bench.archive()
@@ -28,6 +29,7 @@ def test_an_entry_whose_reader_died_is_taken_over(bench, monkeypatch):
 
 def test_all_that_a_dead_reader_left_is_taken_over_at_once(bench, monkeypatch):
     monkeypatch.setattr(group, "TAKE_OVER_MS", 0)
+    monkeypatch.setattr(group, "TAKE_OVER_EVERY_S", 0.0)
     monkeypatch.setattr(group, "ENTRIES", 2)
     ids = [bench.place()[0] for _ in range(5)]
     read_by_another()
@@ -155,6 +157,7 @@ def test_what_another_reader_has_not_written_yet_stays_in_the_feed(bench, monkey
     bench.archive()
     assert redis().xlen(live.FEED) == 3
     monkeypatch.setattr(group, "TAKE_OVER_MS", 0)
+    monkeypatch.setattr(group, "TAKE_OVER_EVERY_S", 0.0)
     bench.archive()
     assert OrderEvent.objects.filter(order_id__in=ids).count() == 3
     assert redis().xlen(live.FEED) == 1

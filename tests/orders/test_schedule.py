@@ -129,13 +129,25 @@ def beat(tasks):
     return made
 
 
-def test_beat_follows_without_a_restart(beat):
+def test_beat_follows_without_a_restart(beat, monkeypatch):
+    monkeypatch.setattr("config.beat.CHANGES_EVERY_S", 0.0)
     change(every_ms=250)
     entry = beat.schedule[dispatch.POLL]
     assert entry.schedule.run_every.total_seconds() == 0.25
     assert (entry.options["headers"][dispatch.LIFE], entry.kwargs) == (1_000, {"every_ms": 250})
     change(dispatch.AUDIT, enabled=False)
     assert dispatch.AUDIT not in beat.schedule
+
+
+def test_beat_does_not_ask_at_every_tick_whether_the_schedule_has_changed(beat, monkeypatch):
+    asked = []
+    monkeypatch.setattr(beat.Changes, "last_change", lambda: asked.append(1))
+    monkeypatch.setattr("config.beat.CHANGES_EVERY_S", 3600.0)
+    for _ in range(5):
+        assert beat.schedule
+    assert asked == []
+    monkeypatch.setattr("config.beat.CHANGES_EVERY_S", 0.0)
+    assert beat.schedule and asked
 
 
 def test_a_message_of_beats_lives_by_the_stores_clock_whatever_the_worker_thinks_the_time_is(beat, bench, monkeypatch):

@@ -196,6 +196,7 @@ def test_what_a_dead_reader_left_is_taken_over_and_what_a_live_one_holds_is_not(
         pass
     assert drained() == []
     monkeypatch.setattr(group, "TAKE_OVER_MS", 0)
+    monkeypatch.setattr(group, "TAKE_OVER_EVERY_S", 0.0)
     with capture_logs() as logs:
         assert [happened.amount for happened in drained()] == [1, 2, 3, 4, 5]
     assert sum(line["entries"] for line in logs) == 5
@@ -270,3 +271,18 @@ def test_events_told_at_once_by_many_are_all_counted_once(now):
     for thread in threads:
         thread.join(20)
     assert state(now, MINUTE).volumes == {MINUTE: sum(range(1, 41))}
+
+
+def test_a_reader_looks_for_what_the_dead_left_once_in_a_while(now, monkeypatch):
+    monkeypatch.setattr(group, "looked_at", {})
+    monkeypatch.setattr(group, "TAKE_OVER_MS", 0)
+    tape.publish([event("trade", 1, now)])
+    for _ in tape.rounds("the dead"):
+        pass
+    assert [happened.amount for happened in drained()] == [1]
+    tape.publish([event("trade", 2, now)])
+    for _ in tape.rounds("the dead"):
+        pass
+    assert drained() == []
+    monkeypatch.setattr(group, "TAKE_OVER_EVERY_S", 0.0)
+    assert [happened.amount for happened in drained()] == [2]

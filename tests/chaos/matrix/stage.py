@@ -104,6 +104,7 @@ def set_up() -> Iterator[None]:
             # Time passes when the cell lets it.
             (recovery, "SETTLED_IN_S", 0),
             (group, "TAKE_OVER_MS", 0),
+            (group, "TAKE_OVER_EVERY_S", 0.0),
             (dbsync, "me", stage.role),
             (dbsync, "draining", EachItsOwn()),
             (sniping, "me", stage.role),
