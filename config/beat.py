@@ -52,6 +52,10 @@ class Schedule(DatabaseScheduler):  # type: ignore[misc]
     producer: Any = None
     asked_at = float("-inf")
 
+    def adjust(self, n: float | None, drift: float = 0.0) -> float | None:
+        """Sleep until the next task is due; the stock scheduler wakes 10 ms early and then asks without a pause."""
+        return n
+
     def schedule_changed(self) -> bool:
         """Ask whether the schedule has changed; the stock scheduler asks at every tick, some ten times a second."""
         if time.monotonic() - self.asked_at < CHANGES_EVERY_S:

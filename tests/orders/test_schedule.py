@@ -150,6 +150,11 @@ def test_beat_does_not_ask_at_every_tick_whether_the_schedule_has_changed(beat, 
     assert beat.schedule and asked
 
 
+def test_beat_sleeps_until_the_next_task_is_due(beat, monkeypatch):
+    monkeypatch.setattr(beat, "is_due", lambda entry: (False, 0.008))
+    assert beat.tick() == 0.008
+
+
 def test_a_message_of_beats_lives_by_the_stores_clock_whatever_the_worker_thinks_the_time_is(beat, bench, monkeypatch):
     beat.apply_async(beat.schedule[dispatch.RECOVER], advance=False)
     headers = json.loads(redis().lindex("order", 0))["headers"]
