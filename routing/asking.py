@@ -10,7 +10,7 @@ from functools import cache, partial
 import structlog
 from django.conf import settings
 
-from engine.quotes import Pair
+from engine.quotes import Pair, Quote
 from routing import quotes, wiring
 from routing.outages import paused
 from routing.store import StoreError
@@ -47,6 +47,7 @@ class Asker:
         self.lock = threading.Lock()
         self.tasks: set[asyncio.Task[Answer]] = set()
         self.failing: set[str] = set()
+        self.arrived: list[Quote] = []
         self.stored: Callable[[str], None] | None = None
         """Called with the pair's name after each stored quote; must return at once."""
 
@@ -113,12 +114,23 @@ class Asker:
             self.note_failure(venue.name, pair.name, said)
             return Silence(venue.name, said)
         self.note_answer(venue.name)
-        try:
-            if quotes.store(quote) and self.stored:
-                self.stored(pair.name)
-        except StoreError as reason:
-            log.warning("quote not cached", venue=venue.name, pair=pair.name, reason=str(reason))
+        self.arrived.append(quote)
+        if len(self.arrived) == 1:
+            # What else arrives in this round of the loop is stored with it.
+            asyncio.get_running_loop().call_soon(self.store_arrived)
         return quote
+
+    def store_arrived(self) -> None:
+        """Cache the quotes that have arrived, before anyone who asked goes on."""
+        arrived, self.arrived = self.arrived, []
+        try:
+            kept = quotes.store_all(arrived) if len(arrived) > 1 else [quotes.store(arrived[0])]
+        except StoreError as reason:
+            log.warning("quotes not cached", pairs=sorted({quote.pair for quote in arrived}), reason=str(reason))
+            return
+        for quote, is_kept in zip(arrived, kept, strict=True):
+            if is_kept and self.stored:
+                self.stored(quote.pair)
 
     def note_failure(self, venue: str, pair: str, reason: str) -> None:
         """Log the first failure of a venue, not the hundreds that follow."""

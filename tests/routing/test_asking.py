@@ -194,3 +194,17 @@ def test_an_answer_serves_its_order_though_the_cache_is_away(prompt, monkeypatch
 def uncached(venue):
     pool = wiring.market().pool(venue, SOL_USDC, now_ms())
     return Quote(venue, "SOL-USDC", pool.spot(SOL_USDC.token_in, SOL_USDC.token_out), 20, pool, now_ms(), now_ms())
+
+
+def test_answers_that_arrive_together_are_cached_in_one_round_trip(bench, monkeypatch):
+    calls = []
+    real = quotes.store_all
+    monkeypatch.setattr(quotes, "store_all", lambda found: calls.append(len(found)) or real(found))
+    quoted = [bench.quote(name) for name in ("RAYDIUM", "METEORA")]
+    redis().flushdb()
+    stored = []
+    asker = Asker([FakeVenue(one.venue, bench, one) for one in quoted], 5_000, 500)
+    asker.stored = stored.append
+    assert asker.ask(SOL_USDC).result(5) == quoted
+    assert calls == [2] and stored == ["SOL-USDC"] * 2
+    assert set(quotes.cached(["SOL-USDC"])["SOL-USDC"].quotes) == set(quoted)
