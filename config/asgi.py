@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, cast
-from urllib.parse import ParseResult, urlparse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -15,10 +14,9 @@ from django.core.asgi import get_asgi_application
 everything_else = get_asgi_application()
 
 from channels.routing import URLRouter
-from channels.security.websocket import OriginValidator, WebsocketDenier
-from django.conf import settings
 from django.urls import re_path
 
+from config.origins import OurOrigins
 from orders.api import http, lanes
 from orders.api.bounds import BODY_WITHIN_S, Body, bounds
 from orders.api.errors import Invalid
@@ -36,33 +34,8 @@ FORM_MAX = 1024 * 1024
 """Maximum size of a body outside the API, in bytes: the admin's forms."""
 
 
-class OurOrigins(OriginValidator):  # type: ignore[misc]
-    """Lets our own pages and every client other than a browser open a socket; a browser always sends its origin."""
-
-    def valid_origin(self, parsed_origin: "ParseResult | None") -> bool:
-        """Accept an origin on one of our hosts, or none at all."""
-        return parsed_origin is None or bool(super().valid_origin(parsed_origin))
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Refuse a malformed origin like a foreign one: parsing it would raise ValueError."""
-        if not all(is_origin(value) for name, value in scope["headers"] if name == b"origin"):
-            await WebsocketDenier()(scope, receive, send)
-            return
-        await super().__call__(scope, receive, send)
-
-
-def is_origin(value: bytes) -> bool:
-    """Tell whether an Origin header can be parsed and has a host and a valid port."""
-    try:
-        parsed = urlparse(value.decode("latin-1"))
-        return bool(parsed.hostname) and (parsed.port is None or parsed.port > 0)
-    except ValueError:
-        return False
-
-
 django = lanes.in_lanes(cast(http.Application, everything_else))
 placing = Placing(otherwise=django)
-# Any site's script can open a WebSocket to this address from a visitor's browser; only ours may place orders this way.
 sockets = OurOrigins(
     URLRouter(
         [
@@ -72,8 +45,7 @@ sockets = OurOrigins(
             re_path(r"^api/orders/execute/?$", PlaceAndStream.as_asgi()),
             re_path("", NoSuchSocket.as_asgi()),
         ]
-    ),
-    settings.ALLOWED_HOSTS,
+    )
 )
 no_room = NoRoom.as_asgi()
 

@@ -19,6 +19,7 @@ from config.values import (
     names,
     number,
     one_of,
+    origins,
     recorded_prices,
     some_of,
     span,
@@ -57,6 +58,9 @@ TABLE: dict[str, Setting] = {
     "ENGINE_DATA_DIR": Setting(Path, ".data", "where the embedded stores, logs and secrets live"),
     "ENGINE_SERVER": Setting(one_of("uvicorn", "daphne"), "uvicorn", "ASGI server that serves the API"),
     "ENGINE_ALLOWED_HOSTS": Setting(names, "localhost,127.0.0.1,[::1]", "host names the API answers to"),
+    "ENGINE_ALLOWED_ORIGINS": Setting(
+        origins, "", "origins besides the engine's own whose pages may open sockets, such as https://desk.example.com"
+    ),
     "ENGINE_SECRET_KEY": Setting(filled, None, "Django's secret key; generated and kept in the data dir if omitted"),
     "ENGINE_ADMIN_PASSWORD": Setting(
         filled, None, "password of the user `admin`; generated and kept in the data dir if omitted"

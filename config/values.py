@@ -1,9 +1,10 @@
 """Parsers of setting values: numbers, ranges, addresses and lists, each with what it accepts."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from routing.sandbox.replay import BadReplay, Replay
@@ -106,6 +107,37 @@ def has_sound_port(address: str) -> bool:
         return urlsplit(address).port != 0
     except ValueError:
         return False
+
+
+PORTS = {"http": 80, "https": 443}
+"""Those that an address need not name."""
+ORIGIN = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", re.ASCII | re.IGNORECASE)
+
+
+class Origin(NamedTuple):
+    """Where a web page comes from, as RFC 6454 compares it."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+def origin(text: str) -> Origin:
+    """Accept `https://desk.example.com:8443`: a scheme, a host and perhaps a port, and nothing after them."""
+    if not (parts := ORIGIN.fullmatch(text)):
+        raise ValueError("an origin such as https://desk.example.com, without a path")
+    scheme, host = parts[1].lower(), parts[2].lower()
+    port = int(parts[3] or PORTS[scheme])
+    if not 1 <= port <= 65535:
+        raise ValueError("an origin whose port is from 1 to 65535")
+    return Origin(scheme, host, port)
+
+
+def origins(text: str) -> tuple[Origin, ...]:
+    """Accept origins separated by commas; empty for none."""
+    if "*" in text:
+        raise ValueError("origins in full, such as https://desk.example.com: with * any website could place orders")
+    return tuple(map(origin, names(text)))
 
 
 def switch(text: str) -> bool:

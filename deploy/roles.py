@@ -44,8 +44,8 @@ def preload() -> None:
         ),
         *("celery.worker.components", "celery.worker.consumer", "kombu.transport.redis", "flower.command"),
         *("config.beat", "django.core.management.commands.migrate", "psycopg_pool"),
-        *("uvicorn.loops.uvloop", "uvicorn.protocols.http.httptools_impl", "uvicorn.lifespan.on"),
-        "uvicorn.protocols.websockets.websockets_sansio_impl",
+        *("uvicorn.loops.uvloop", "uvicorn.lifespan.on", "uvicorn.protocols.websockets.websockets_sansio_impl"),
+        "deploy.upgrades",
     ):
         importlib.import_module(name)
     from django.urls import get_resolver
@@ -90,7 +90,7 @@ def api(listener: socket.socket, server: str) -> Callable[[Ready], None]:
         config = uvicorn.Config(
             "config.asgi:application",
             loop="uvloop",
-            http="httptools",
+            http="deploy.upgrades:UpgradingProtocol",
             ws="websockets-sansio",
             ws_per_message_deflate=False,
             # Above the API's own limit, so that a body just too large is refused in words.

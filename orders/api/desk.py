@@ -2,7 +2,8 @@
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
+
+from orders.api.errors import read_only
 
 POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self'; object-src 'none'; "
@@ -11,7 +12,7 @@ POLICY = (
 """Nothing inline, nothing from elsewhere.  Not every browser takes 'self' to cover sockets, so these are named."""
 
 
-@require_safe
+@read_only
 def desk(request: HttpRequest) -> HttpResponse:
     """Show the desk."""
     response = render(request, "desk/desk.html")

@@ -5,17 +5,19 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from functools import wraps
 from typing import Any
 
 import structlog
 from django.core.exceptions import BadRequest, DisallowedHost, PermissionDenied, RequestDataTooBig
 from django.db import Error as DatabaseError
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import status
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, MethodNotAllowed
 from rest_framework.response import Response
 
 from orders.flow.batcher import Overloaded
@@ -199,6 +201,22 @@ def handle(reason: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(reason, APIException) and getattr(reason, "wait", None):
         headers["Retry-After"] = str(reason.wait)  # type: ignore[attr-defined]
     return Response(expected[1], status=expected[0], headers=headers or None)
+
+
+def read_only(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Let a view answer GET and HEAD, as Django's `require_safe` does, but refuse the rest in the one error shape."""
+
+    # It changes nothing; Django's own refusal for want of a token is HTML.
+    @csrf_exempt
+    @wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        if request.method in ("GET", "HEAD"):
+            return view(request)
+        refusal = MethodNotAllowed(str(request.method))
+        told = body(code_of(refusal), str(refusal.detail))
+        return JsonResponse(told, status=refusal.status_code, headers={"Allow": "GET, HEAD"})
+
+    return answer
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:

@@ -1,9 +1,8 @@
 """The API's addresses."""
 
 from django.urls import path
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
-from orders.api import estimate, health, views
+from orders.api import description, estimate, health, views
 
 urlpatterns = [
     path("api/orders/execute", views.Execute.as_view()),
@@ -14,10 +13,10 @@ urlpatterns = [
     path("api/orders/<str:order_id>/events", views.OrderEvents.as_view()),
     path("api/quotes/<str:pair>", views.Quotes.as_view()),
     path("api/pairs", views.Pairs.as_view()),
-    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
-    path("api/schema/", SpectacularAPIView.as_view()),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
-    path("api/redoc/", SpectacularRedocView.as_view(url_name="schema")),
+    path("api/schema", description.Schema.as_view(), name="schema"),
+    path("api/schema/", description.Schema.as_view()),
+    path("api/docs/", description.Swagger.as_view(url_name="schema"), name="docs"),
+    path("api/redoc/", description.Redoc.as_view(url_name="schema")),
     path("healthz", health.Health.as_view()),
     path("readyz", health.Ready.as_view()),
 ]

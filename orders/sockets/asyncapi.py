@@ -7,13 +7,13 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, JsonResponse
-from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 from msgspec import Struct
 
 from engine.event_kinds import KINDS
 from orders.api import examples
 from orders.api.components import PLACE, components, reference
+from orders.api.errors import read_only
 from orders.sockets import messages
 from orders.sockets.consumers import BAD_REQUEST, CONFLICT, DONE, FAILED, FIRST_MESSAGE_S, UNAVAILABLE, UNKNOWN
 from orders.sockets.tail import REWOUND
@@ -165,7 +165,7 @@ SOCKETS: Mapping[str, Socket] = {
 }
 
 
-@require_safe
+@read_only
 def described(request: HttpRequest) -> JsonResponse:
     """Serve the description, with the requested host as its server."""
     return JsonResponse(document(request.get_host(), secure=request.is_secure()))

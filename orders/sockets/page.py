@@ -7,9 +7,9 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
 
 from orders.api.components import PLACE
+from orders.api.errors import read_only
 from orders.sockets import asyncapi
 
 POLICY = (
@@ -29,7 +29,7 @@ class Row:
     said: str
 
 
-@require_safe
+@read_only
 def sockets(request: HttpRequest) -> HttpResponse:
     """Show the sockets with their messages and close codes."""
     shown = asyncapi.document(request.get_host(), secure=request.is_secure())

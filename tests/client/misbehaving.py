@@ -126,7 +126,14 @@ def bound():
 @asynccontextmanager
 async def served(app, taken):
     """Serve an application on a port that was taken, as the engine is served."""
-    config = uvicorn.Config(app, lifespan="off", log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        http="deploy.upgrades:UpgradingProtocol",
+        ws="websockets-sansio",
+        timeout_graceful_shutdown=1,
+    )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[taken]))
     try:

@@ -50,6 +50,11 @@ GOOD = {
     ("ENGINE_DEBUG", "TRUE"): True,
     ("ENGINE_DEBUG", "0"): False,
     ("ENGINE_ALLOWED_HOSTS", "a.example, b.example"): ("a.example", "b.example"),
+    ("ENGINE_ALLOWED_ORIGINS", "https://Desk.example, http://[::1]:3000"): (
+        ("https", "desk.example", 443),
+        ("http", "[::1]", 3000),
+    ),
+    ("ENGINE_ALLOWED_ORIGINS", ""): (),
     ("DATABASE_URL", "postgresql://u:p@db.example:5432/engine?sslmode=require"): (
         "postgresql://u:p@db.example:5432/engine?sslmode=require"
     ),
@@ -86,6 +91,14 @@ BAD = [
     ("MOCK_QUOTE_DELAY_MS", "60001", "at most 60000"),
     ("MOCK_VENUES_DOWN", "ORCA", "any of RAYDIUM, METEORA"),
     ("ENGINE_SERVER", "gunicorn", "one of uvicorn, daphne"),
+    ("ENGINE_ALLOWED_ORIGINS", "*", "origins in full, such as https://desk.example.com: with * any website"),
+    ("ENGINE_ALLOWED_ORIGINS", "https://*.example", "origins in full"),
+    ("ENGINE_ALLOWED_ORIGINS", "desk.example", "an origin such as https://desk.example.com"),
+    ("ENGINE_ALLOWED_ORIGINS", "https://desk.example/", "without a path"),
+    ("ENGINE_ALLOWED_ORIGINS", "wss://desk.example", "an origin"),
+    ("ENGINE_ALLOWED_ORIGINS", "https://u@desk.example", "an origin"),
+    ("ENGINE_ALLOWED_ORIGINS", "https://desk.example:0", "port is from 1 to 65535"),
+    ("ENGINE_ALLOWED_ORIGINS", "https://desk.example:65536", "port is from 1 to 65535"),
     ("ENGINE_LOG_LEVEL", "info", "one of DEBUG"),
     ("ENGINE_DEBUG", "yes", "1, 0, true or false"),
     ("ENGINE_NO_VENV", "yes", "one of 0, 1"),

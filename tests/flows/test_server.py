@@ -77,6 +77,21 @@ async def test_the_server_refuses_as_the_application_says(engine):
     assert (events[0]["error"]["code"], code) == ("invalid", 4400)
 
 
+HANDSHAKE = (
+    "Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+)
+
+
+async def test_a_handshake_with_a_body_is_refused_at_once(engine):
+    url = httpx.URL(engine.url)
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(f"POST /ws/x HTTP/1.1\r\n{HANDSHAKE}Content-Length: 4\r\n\r\nbody".encode())
+        assert (await reader.readline()).split()[1] in (b"400", b"405")
+    writer.close()
+
+
 async def test_no_log_holds_the_query_of_a_socket(engine):
     events, _, _ = await told(f"{engine.ws}/ws/not-an-id?after=0&epoch=4711004711")
     assert events

@@ -280,39 +280,6 @@ async def test_a_client_that_left_while_its_order_was_placed_is_not_followed(ben
     assert await aside(models.Order.objects.count) == 1
 
 
-# Who may come
-
-
-def origin(text):
-    """Make the header a browser sends."""
-    return [(b"origin", text.encode("latin-1"))]
-
-
-@pytest.mark.parametrize("path", [PLACE, "/ws/x"])
-@pytest.mark.parametrize(
-    "text",
-    [
-        "http://evil.example",
-        "https://localhost.evil.example",
-        "null",
-        "",
-        "http://[",
-        "http://localhost:x",
-        "é",
-        "file://",
-    ],
-)
-async def test_a_foreign_origin_is_refused_at_the_handshake(path, text):
-    accepted, _ = await Socket(path, origin(text)).wire.connect()
-    assert not accepted
-
-
-@pytest.mark.parametrize("headers", [[], origin("http://localhost:8000"), origin("https://localhost")])
-async def test_our_own_pages_and_clients_that_are_no_browser_may_come(headers):
-    async with opened(PLACE, headers):
-        pass
-
-
 # Logs
 
 
