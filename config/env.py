@@ -37,6 +37,8 @@ PREFIXES = (
 """A variable with one of these prefixes that is not in the table below is a mistake, and startup stops."""
 SECRETS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "ENGINE_SECRET_KEY", "ENGINE_ADMIN_PASSWORD")
 """Settings that may also be given as <NAME>_FILE, the path of a file that holds the value."""
+WITHHELD = (*SECRETS, "OTEL_EXPORTER_OTLP_ENDPOINT")
+"""Settings whose values no message shows: secrets, and addresses, which may hold one."""
 
 
 def risk_limit(name: str) -> Setting:
@@ -190,8 +192,12 @@ def secret(name: str, path: str, found: Mapping[str, str]) -> str:
         raise BadSetting(f"{name} and {name}_FILE are both given: keep one of them")
     try:
         text = Path(path).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as reason:
-        raise BadSetting(f"{name}_FILE={path!r}: cannot be read ({reason})") from None
+    except (OSError, ValueError) as reason:
+        # The value itself, given here by mistake, would be shown as the path.
+        why = reason.strerror if isinstance(reason, OSError) else "it is not UTF-8 text"
+        raise BadSetting(
+            f"{name}_FILE: must be the path of a file that holds {name}, which cannot be read ({why})"
+        ) from None
     if not text:
         raise BadSetting(f"{name}_FILE={path!r}: the file is empty; it must hold {name} ({TABLE[name].about})")
     return text
@@ -205,7 +211,12 @@ def value_of(name: str, setting: Setting, text: str | None) -> Any:
     try:
         return setting.parse(text)
     except ValueError as accepted:
-        raise BadSetting(f"{name}={text!r}: must be {accepted} ({setting.about})") from None
+        raise BadSetting(f"{name}={shown(name, text)}: must be {accepted} ({setting.about})") from None
+
+
+def shown(name: str, text: str) -> str:
+    """Quote a value, unless it is or may hold a password."""
+    return "(not shown)" if name in WITHHELD or "@" in text else repr(text)
 
 
 def is_mistaken(name: str) -> bool:
@@ -242,7 +253,8 @@ def dotenv(path: Path) -> dict[str, str]:
             continue
         name, equals, value = line.removeprefix("export ").partition("=")
         if not equals or not name.strip().isidentifier():
-            raise BadSetting(f"{path.name} line {number_}: {line!r} is not NAME=value")
+            # The line may be the rest of a secret, or hold one before its first `=`.
+            raise BadSetting(f"{path.name} line {number_}: it is not NAME=value; write that, or # before a comment")
         found[name.strip()] = value.strip().strip("\"'")
     return found
 

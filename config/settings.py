@@ -221,6 +221,7 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reports.Filter"
 LOGGING_CONFIG = None
 logs.configure(
     level=ENV["ENGINE_LOG_LEVEL"],

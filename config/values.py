@@ -11,7 +11,7 @@ from routing.sandbox.replay import BadReplay, Replay
 
 
 class BadSetting(Exception):
-    """A setting is unknown or malformed; the message names it, its value and what it accepts."""
+    """A setting is unknown or malformed; the message names it and what it accepts, and shows no secret."""
 
     def __str__(self) -> str:
         return f"setting error: {super().__str__()}"
@@ -94,17 +94,26 @@ def url(*schemes: str) -> Callable[[str], str]:
     """Accept an address with one of these schemes."""
 
     def parse(text: str) -> str:
-        if text.partition("://")[0] not in schemes or not text.partition("://")[2] or not has_sound_port(text):
+        if text.partition("://")[0] not in schemes or not text.partition("://")[2]:
             raise ValueError(f"an address that begins with {' or '.join(s + '://' for s in schemes)}")
+        if not is_sound(text):
+            raise ValueError(
+                "an address with a port from 1 to 65535 or none, and with %40, %2F, %3F and %23 for @, /, ? and # "
+                "in user, password and query"
+            )
         return text
 
     return parse
 
 
-def has_sound_port(address: str) -> bool:
-    """Tell whether an address has no port or a valid one."""
+def is_sound(address: str) -> bool:
+    """Tell whether an address has no port or a valid one, and all its clients find the password where it stands.
+
+    A bare @, /, ? or # in a password makes a part of it the host, the path or the query, which messages show.
+    """
     try:
-        return urlsplit(address).port != 0
+        parts = urlsplit(address)
+        return parts.port != 0 and not parts.fragment and address.count("@") == parts.netloc.count("@") <= 1
     except ValueError:
         return False
 

@@ -1,8 +1,9 @@
 """Stores of the user's own: tried once before anything starts, so that a wrong address is one sentence."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 PATIENCE_S = 3
 REASON_MAX = 300
@@ -67,16 +68,29 @@ INSTEAD = {"BROKER_URL": "the queues are in Redis"}
 
 
 def sentence(name: str, address: str, problem: Exception) -> str:
-    """Say which setting leads nowhere, why, and what to do; an address holds a password, so it is never repeated."""
+    """Say which setting leads nowhere, why, and what to do; of its address only host and port are repeated."""
     parts = urlsplit(address)
     product, port = SERVER[name]
     # libpq's further lines ask what its first has said.
     reason = str(problem).strip().partition("\n")[0] or type(problem).__name__
-    for secret in {parts.password, unquote(parts.password or "")} - {None, ""}:
-        reason = reason.replace(str(secret), "***")
+    reason = secrets_of(parts).sub("***", reason)
     otherwise = INSTEAD.get(name, f"the engine runs a {product} of its own")
     where = f"{parts.hostname or 'localhost'}:{parts.port or port}"
     return (
         f"{name}: {product} at {where} cannot be used ({reason[:REASON_MAX].rstrip('.')}). "
         f"Start that server or correct {name}; without it {otherwise}."
     )
+
+
+def secrets_of(parts: SplitResult) -> re.Pattern[str]:
+    """Match the password anywhere, user and query values as whole words: as they are written, and as they are meant."""
+    words = [parts.username or "", *(pair.partition("=")[2] for pair in parts.query.split("&"))]
+    anywhere = map(re.escape, spellings([parts.password or ""]))
+    whole = (rf"(?<!\w){re.escape(word)}(?!\w)" for word in spellings(words))
+    # Without any of them this matches nothing.
+    return re.compile("|".join([*anywhere, *whole]) or r"(?!)")
+
+
+def spellings(texts: list[str]) -> list[str]:
+    """Return these texts with and without their percent signs, the longest first: one may be a part of another."""
+    return sorted({*texts, *map(unquote, texts)} - {""}, key=len, reverse=True)

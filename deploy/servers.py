@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from config.env import SECRETS
+
 PORTS = range(15_000, 32_000)
 """Below Linux's ephemeral range: a client that retries a port in that range can end up connected to itself."""
 ROTATE_AT = 20_000_000
@@ -97,7 +99,9 @@ def as_account(account: Account | None) -> dict[str, Any]:
     """Popen's arguments for running as that account; none for our own."""
     if account is None:
         return {}
-    return {"user": account.uid, "group": account.gid, "extra_groups": []}
+    # Whoever else runs as that account can read its processes' environment.
+    environ = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    return {"user": account.uid, "group": account.gid, "extra_groups": [], "env": environ}
 
 
 def open_log(path: Path) -> BinaryIO:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from django.conf import settings
@@ -97,7 +98,9 @@ class Exporter(OTLPSpanExporter):
         now = time.monotonic()
         if now - self.complained_at > COMPLAIN_EVERY_S:
             self.complained_at = now
-            endpoint = settings.OTEL_EXPORTER_OTLP_ENDPOINT
+            # Without the login and the query, which may hold a token.
+            parts = urlsplit(str(settings.OTEL_EXPORTER_OTLP_ENDPOINT))
+            endpoint = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
             log.warning("spans dropped, the collector does not accept them", spans=self.dropped, endpoint=endpoint)
 
 

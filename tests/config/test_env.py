@@ -108,6 +108,11 @@ BAD = [
     ("REDIS_URL", "localhost:6379", "redis:// or rediss://"),
     ("REDIS_URL", "redis://localhost:port/0", "an address"),
     ("REDIS_URL", "redis://localhost:99999/0", "an address"),
+    ("REDIS_URL", "redis://:pass/word@localhost/0", "an address"),
+    ("DATABASE_URL", "postgresql://me:12/ab@localhost/x", "%40, %2F, %3F and %23 for @, /, ? and #"),
+    ("DATABASE_URL", "postgresql://me:12?ab@localhost/x", "an address"),
+    ("DATABASE_URL", "postgresql://me:12#ab@localhost/x", "an address"),
+    ("DATABASE_URL", "postgresql://me:a@b@localhost/x", "an address"),
     ("MARKET_REPLAY", "/no/such/file.csv", "a file that exists"),
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "http:// or https://"),
     ("OTEL_TRACES_SAMPLER_ARG", "1.5", "a number from 0 to 1"),
@@ -317,7 +322,10 @@ def test_a_secret_may_be_the_content_of_a_file(tmp_path, name):
 def test_a_secrets_file_that_is_missing_empty_or_besides_a_value_is_named(tmp_path):
     (tmp_path / "empty").write_text("\n")
     for given, said in (
-        ({"REDIS_URL_FILE": "/no/such/file"}, r"REDIS_URL_FILE='/no/such/file': cannot be read"),
+        (
+            {"REDIS_URL_FILE": "/no/such/file"},
+            r"REDIS_URL_FILE: must be .* cannot be read \(No such file or directory\)",
+        ),
         ({"REDIS_URL_FILE": str(tmp_path / "empty")}, r"the file is empty; it must hold REDIS_URL"),
         ({"REDIS_URL_FILE": "x", "REDIS_URL": "redis://a/0"}, "REDIS_URL and REDIS_URL_FILE are both given"),
     ):

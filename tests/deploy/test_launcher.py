@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from config import env
 from deploy import roles
-from deploy.external import Unreachable, reach
+from deploy.external import Unreachable, reach, sentence
 from deploy.options import CannotStart, parse, read_settings
 from deploy.ports import claim_ports
 from deploy.servers import free_port
@@ -129,6 +130,26 @@ def test_a_server_of_another_kind_is_refused_without_its_password():
         threading.Thread(target=lambda: other.accept()[0].sendall(b"-NO hush\r\n" * 9), daemon=True).start()
         with pytest.raises(Unreachable, match=rf"REDIS_URL: Redis at 127\.0\.0\.1:{port} .*NO \*\*\*"):
             reach({"REDIS_URL": f"redis://:hush@127.0.0.1:{port}/0"}, frozenset({"REDIS_URL"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "said"),
+    [
+        ("DATABASE_URL", "postgresql://hush:pw@127.0.0.1:{}/x?sslmode=hush", "invalid sslmode value"),
+        ("DATABASE_URL", "postgresql://me:hu%zzsh@127.0.0.1:{}/x", "percent-encoded"),
+        ("REDIS_URL", "redis://hush:hush@127.0.0.1:{}/0?socket_timeout=hush", "socket_timeout"),
+    ],
+)
+def test_neither_user_nor_password_nor_query_of_an_address_is_repeated(name, address, said):
+    with pytest.raises(Unreachable, match=said) as refused:
+        reach({name: address.format(free_port())}, frozenset({name}))
+    assert not re.search("hush|hu%zzsh|zz", str(refused.value))
+
+
+def test_a_user_is_hidden_in_what_the_server_says_and_other_words_stay():
+    problem = Exception('FATAL: password authentication failed for user "me", time is over')
+    said = sentence("DATABASE_URL", "postgresql://me:pw@db.example/x", problem)
+    assert 'for user "***", time is over' in said and "PostgreSQL at db.example:5432" in said
 
 
 def test_a_broker_that_says_nothing_is_not_waited_for_for_ever():

@@ -206,6 +206,19 @@ def test_root_runs_postgres_as_an_account_without_rights_and_changes_no_permissi
 
 
 @as_root
+def test_an_account_without_rights_sees_no_secret_in_its_processes_environment(data_dir, monkeypatch):
+    monkeypatch.setenv("ENGINE_ADMIN_PASSWORD", "hunter2")
+    server = postgres.Postgres(data_dir, durable=False)
+    server.begin()
+    try:
+        server.finish()
+        environ = Path(f"/proc/{server.pid}/environ").read_text()
+        assert "PATH=" in environ and "hunter2" not in environ and "DATABASE_URL" not in environ
+    finally:
+        server.stop()
+
+
+@as_root
 def test_data_moves_where_its_account_can_go_when_the_project_is_out_of_reach(data_dir, monkeypatch):
     monkeypatch.setattr(accounts, "SYSTEM_HOME", data_dir / "system")
     closed = data_dir / "closed"

@@ -395,11 +395,12 @@ def test_more_than_may_wait_is_dropped_counted_and_said_once(to, monkeypatch, ca
     monkeypatch.setattr(otlp, "WAITING_MAX", 4)
     monkeypatch.setattr(otlp, "BATCH", 4)
     monkeypatch.setattr(otlp.Exporter, "export", lambda *_: SpanExportResult.SUCCESS)
-    sdk, before = to("http://127.0.0.1:1"), count("dropped")
+    sdk, before = to("http://me:hunter2@127.0.0.1:1/otlp?token=hunter2"), count("dropped")
     for _ in range(10):
         sdk.tracer.start_span("work").end()
     assert count("dropped") == before + 6
     assert [record.message.count("spans dropped") for record in caplog.records] == [1]
+    assert "http://127.0.0.1:1/otlp" in caplog.text and "hunter2" not in caplog.text
 
 
 def test_a_batch_of_many_orders_goes_out_in_requests_of_a_bounded_size(to, monkeypatch):
