@@ -19,9 +19,9 @@ from engine.lifecycle import Status
 from engine.orders import OrderType
 from engine.token_checks import Limits, TokenFacts
 from engine.triggers import Condition, Kind
-from orders.api import examples, serializers
+from orders.api import description, examples, serializers
 from orders.api.rules import NEEDS, inapplicable
-from tests.orders.doors import ORDER, post
+from tests.orders.doors import ORDER, error_of, post
 
 ERROR = "#/components/schemas/Error"
 
@@ -282,3 +282,36 @@ def test_the_served_description_is_valid(client):
     answer = client.get("/api/schema", headers={"accept": "application/vnd.oai.openapi+json"})
     assert answer.status_code == 200
     validate_schema(answer.json())
+
+
+FORMS = ["application/vnd.oai.openapi", "application/yaml", "application/vnd.oai.openapi+json", "application/json"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_description_is_made_once_and_served_as_it_was_made(client, schema, monkeypatch, form):
+    description.written.cache_clear()
+    made = []
+    monkeypatch.setattr(SchemaGenerator, "get_schema", lambda *_, **__: made.append(1) or schema)
+    answers = [
+        client.get(address, headers={"accept": form, "host": host})
+        for address in ("/api/schema", "/api/schema/", "/api/schema?version=2")
+        for host in ("localhost", "127.0.0.1:8000")
+    ]
+    assert len(made) == 1
+    (written,) = {answer.content for answer in answers}
+    (renderer,) = [one for one in description.Schema.renderer_classes if one.media_type == form]
+    assert written == renderer().render(schema, form, {})
+
+
+def test_a_client_that_has_the_description_does_not_get_it_again(client):
+    first = client.get("/api/schema")
+    assert first.headers["cache-control"] == "no-cache"
+    again = client.get("/api/schema", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    other = client.get("/api/schema", headers={"if-none-match": first.headers["etag"], "accept": "application/json"})
+    assert other.status_code == 200
+
+
+def test_a_form_that_does_not_exist_is_refused_in_the_one_error_shape(client):
+    answer = client.get("/api/schema", headers={"accept": "text/html"})
+    assert (answer.status_code, error_of(answer)["code"]) == (406, "not_acceptable")
