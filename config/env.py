@@ -282,7 +282,7 @@ def is_alive(pid: int) -> bool:
 def secret_key(data_dir: Path) -> str:
     """Return this installation's secret key, made on first use and readable only by its owner."""
     path = data_dir / "secret-key"
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

@@ -31,11 +31,11 @@ def account_for(data_dir: Path) -> Account | None:
 
 
 def home_for(data_dir: Path, account: Account | None) -> Path:
-    """Where the data lives: in the data dir, unless the account cannot get there.  No permission is changed."""
+    """Where the data lives: in the data dir, unless the account cannot get there.  No parent's permission changes."""
     if account is None:
         return data_dir
     fallback = fallback_home(data_dir)
-    if (fallback / "postgres").is_dir() or not reaches(account, data_dir):
+    if (fallback / "postgres").is_dir() or not reaches(account, data_dir.parent):
         return fallback
     return data_dir
 
@@ -62,3 +62,15 @@ def reaches(account: Account, folder: Path) -> bool:
             "Start as an ordinary user, or set DATABASE_URL.",
         ) from None
     return entered.returncode == 0
+
+
+def prepare_home(home: Path, data_dir: Path, account: Account | None) -> None:
+    """Let the account pass through the folder that holds its data, by its group; nobody else enters."""
+    if account is None:
+        return
+    if home != data_dir and not home.parent.is_dir():
+        home.parent.mkdir(parents=True)
+        home.parent.chmod(0o711)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.chown(home, -1, account.gid)
+    home.chmod(0o710)

@@ -18,7 +18,7 @@ from deploy.child import Child, NotReady, Ready
 from deploy.external import Unreachable, reach
 from deploy.options import CannotStart, Options, parse, read_settings
 from deploy.ports import address, claim_ports, located
-from deploy.servers import StoreFailed, last_lines
+from deploy.servers import PRIVATE, StoreFailed, last_lines
 from deploy.signals import Interrupted, Signals
 from deploy.stores import Stores
 from deploy.supervisor import Supervisor
@@ -33,6 +33,7 @@ EXPLAINED_LINES = 20
 def main(arguments: list[str]) -> int:
     """Run the engine until Ctrl-C or SIGTERM; returns the exit code."""
     options = parse(arguments)
+    os.umask(PRIVATE)
     signals = Signals()
     launcher = Launcher(options, signals)
     code = 0

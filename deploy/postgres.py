@@ -8,7 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from deploy.accounts import account_for, fallback_home, home_for
+from deploy.accounts import account_for, fallback_home, home_for, prepare_home
 from deploy.installation import copy_binaries, find_binaries
 from deploy.servers import (
     Account,
@@ -17,7 +17,6 @@ from deploy.servers import (
     as_account,
     end_left_behind,
     last_lines,
-    make_enterable,
     send,
     spawn,
     wait_for,
@@ -91,7 +90,9 @@ class Postgres:
 
     def begin(self) -> str:
         """Start the server, or the making of its data on the first start."""
-        self._prepare_home()
+        prepare_home(self.home, self.data_dir, self.account)
+        if self.account is not None and self.binaries.embedded:
+            self.binaries = copy_binaries(self.binaries, self.home)
         self._check_data()
         if self.pgdata.is_dir():
             self.spawn()
@@ -172,14 +173,6 @@ class Postgres:
         if not path.exists():
             write_secret(path, secrets.token_urlsafe(24))
         return path.read_text()
-
-    def _prepare_home(self) -> None:
-        """Make the folder the server's account works in, and for root a copy of the binaries it can reach."""
-        if self.home != self.data_dir:
-            for folder in (self.home.parent, self.home):
-                make_enterable(folder)
-        if self.account is not None and self.binaries.embedded:
-            self.binaries = copy_binaries(self.binaries, self.home)
 
     def _check_data(self) -> None:
         """Refuse data of another account, another version or no version; each with what to do."""

@@ -19,6 +19,8 @@ from config.env import SECRETS
 
 PORTS = range(15_000, 32_000)
 """Below Linux's ephemeral range: a client that retries a port in that range can end up connected to itself."""
+PRIVATE = 0o077
+"""The umask of all that writes into the data dir: orders are read by their owner alone."""
 ROTATE_AT = 20_000_000
 """Bytes at which a log is set aside as `.1` before the next start writes to it."""
 PR_SET_PDEATHSIG = 1
@@ -84,6 +86,7 @@ def spawn(
                 stderr=out,
                 cwd=cwd,
                 start_new_session=True,
+                umask=PRIVATE,
                 preexec_fn=lambda: die_with_parent(parent, on_orphan),  # noqa: PLW1509 (one thread)
                 **as_account(account),
             )
@@ -106,10 +109,10 @@ def as_account(account: Account | None) -> dict[str, Any]:
 
 def open_log(path: Path) -> BinaryIO:
     """Open a log for appending, setting a large one aside first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.exists() and path.stat().st_size > ROTATE_AT:
         path.replace(path.with_name(path.name + ".1"))
-    return path.open("ab")
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
 
 
 def last_lines(path: Path, count: int, since: int = 0) -> list[str]:
@@ -197,17 +200,9 @@ def send(pid: int, number: int) -> None:
         return
 
 
-def make_enterable(folder: Path) -> None:
-    """Make a folder that others may pass through but not list; one that exists is left as it is."""
-    if folder.is_dir():
-        return
-    folder.mkdir(parents=True)
-    folder.chmod(0o711)
-
-
 def write_secret(path: Path, text: str) -> None:
     """Write a file that only its owner can read, never readable by others even for a moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:

@@ -4,15 +4,18 @@ import errno
 import fcntl
 import json
 import os
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from deploy.postgres import Postgres
-from deploy.servers import StoreFailed, make_enterable, write_secret
+from deploy.servers import StoreFailed, write_secret
 from deploy.valkey import Valkey
 
 SETTING = {"postgres": "DATABASE_URL", "valkey": "REDIS_URL"}
+OWN = ("lock", "logs", "metrics.json", "valkey")
+"""What earlier versions let others read.  PostgreSQL closes its own folder, and every secret has always been closed."""
 
 
 class Stores:
@@ -53,8 +56,8 @@ class Stores:
     def open(self) -> None:
         """Make the data dir and lock it; refuses a second launcher on it."""
         try:
-            make_enterable(self.data_dir)
-            (self.data_dir / "logs").mkdir(exist_ok=True)
+            refuse_shared(self.data_dir)
+            (self.data_dir / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = (self.data_dir / "lock").open("a+")
         except OSError as problem:
             raise StoreFailed(explain(problem, self.data_dir)) from problem
@@ -66,6 +69,10 @@ class Stores:
                 "Stop that one first; a second one needs its own ENGINE_DATA_DIR, ENGINE_PORT and ENGINE_FLOWER_PORT.",
             ) from None
         self._lock = lock
+        try:
+            tighten(self.data_dir)
+        except OSError as problem:
+            raise StoreFailed(explain(problem, self.data_dir)) from problem
         # Whoever wrote this is gone: we hold the lock.
         (self.data_dir / "run.json").unlink(missing_ok=True)
 
@@ -133,6 +140,21 @@ class Stores:
         (self.data_dir / "run.json").unlink(missing_ok=True)
         self._lock.close()
         self._lock = None
+
+
+def refuse_shared(data_dir: Path) -> None:
+    """Raise StoreFailed for a folder such as /tmp, which must not be closed to others."""
+    if data_dir.is_dir() and data_dir.stat().st_mode & stat.S_ISVTX:
+        raise StoreFailed(f"{data_dir} is a folder for everybody. Set ENGINE_DATA_DIR to a folder of the engine's own.")
+
+
+def tighten(data_dir: Path) -> None:
+    """Close the data dir, and what is in it of ours, to everybody but its owner.  A link's target is left alone."""
+    data_dir.chmod(0o700)
+    for top in (data_dir / name for name in OWN):
+        for path in [] if top.is_symlink() else [top, *top.rglob("*")]:
+            if path.exists() and not path.is_symlink():
+                path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o700)
 
 
 def holder(data_dir: Path) -> str:

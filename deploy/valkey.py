@@ -77,7 +77,7 @@ class Valkey:
 
     def begin(self) -> str:
         """Start the server."""
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.spawn()
         return self.url
 

@@ -42,8 +42,6 @@ def prepare() -> None:
     given = {name: os.environ.get(f"TEST_{name}") for name in ("DATABASE_URL", "REDIS_URL")}
     remove_left_behind()
     data_dir = Path(tempfile.mkdtemp(prefix=PREFIX))
-    # PostgreSQL's account must be able to pass through; nobody can list it.
-    data_dir.chmod(0o711)
     stores = Stores(data_dir, external=frozenset(name for name, url in given.items() if url), durable=False)
     started.append(stores)
     atexit.register(finish)

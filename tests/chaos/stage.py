@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from config.env import ROOT
-from deploy.servers import make_enterable
 from tests.chaos.audience import Audience
 from tests.chaos.faults.ground import Ground
 from tests.chaos.faults.injector import Injector
@@ -96,7 +95,7 @@ class Stage:
     def open(self, stack: ExitStack) -> None:
         """Start stores, engine and clients; whatever happens then, all of them end."""
         stores = self.folder / "stores"
-        make_enterable(stores)
+        stores.mkdir()
         self.redis, self.postgres = Redis(stores), Postgres(stores)
         stack.callback(self.redis.close)
         self.redis.start()

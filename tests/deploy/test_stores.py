@@ -108,6 +108,64 @@ def test_secrets_are_readable_by_their_owner_alone_and_in_no_process_list(runnin
     assert not any(path.read_text() in command for path in secrets[:2] for command in commands)
 
 
+def test_nobody_else_enters_the_data_dir_or_reads_what_is_in_it(data_dir):
+    with Stores(data_dir) as running:
+        write_everywhere(running.urls, 1)
+        redis.from_url(running.urls["REDIS_URL"]).save()
+        server = running.servers[0]
+        assert mode(data_dir) == (0o700 if server.account is None else 0o710)
+        own = [path for path in data_dir.rglob("*") if not path.is_relative_to(server.pgdata) and is_ours(path)]
+        assert {path.name for path in own} >= {"lock", "logs", "valkey.log", "appendonlydir", "dump.rdb", "run.json"}
+        assert {path: oct(mode(path)) for path in own if mode(path) != (0o700 if path.is_dir() else 0o600)} == {}
+        if server.account is not None:
+            stranger = Account(54321, 54321, "stranger")
+            assert [accounts.reaches(one, data_dir) for one in (server.account, stranger)] == [True, False]
+
+
+def is_ours(path: Path) -> bool:
+    """Tell our own files from the copy of PostgreSQL's programs, which its account must read."""
+    return not any(part.startswith("postgresql-") for part in path.parts)
+
+
+def test_a_data_dir_that_an_earlier_version_left_open_is_closed_at_the_next_start_and_keeps_its_data(data_dir):
+    with Stores(data_dir) as first:
+        write_everywhere(first.urls, 1)
+    opened = [
+        data_dir / "logs",
+        data_dir / "valkey",
+        *(data_dir / "valkey").rglob("*"),
+        *(data_dir / "logs").rglob("*"),
+    ]
+    for path in opened:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    data_dir.chmod(0o711)
+    elsewhere = data_dir.parent / f"{data_dir.name}-elsewhere"
+    elsewhere.touch(0o644)
+    (data_dir / "logs" / "link").symlink_to(elsewhere)
+    try:
+        with Stores(data_dir) as second:
+            assert read_everywhere(second.urls) == ([1], [1])
+            assert mode(data_dir) & 0o067 == 0
+            assert {path: oct(mode(path)) for path in opened if path.exists() and mode(path) & 0o077} == {}
+            assert mode(elsewhere) == 0o644
+    finally:
+        elsewhere.unlink()
+
+
+def test_a_second_launcher_does_not_close_the_data_dir_of_the_first(running):
+    before = mode(running.data_dir)
+    with pytest.raises(StoreFailed, match="already running"):
+        Stores(running.data_dir).open()
+    assert mode(running.data_dir) == before
+
+
+def test_a_folder_for_everybody_is_refused_and_stays_as_it_is(data_dir):
+    data_dir.chmod(0o1777)
+    with pytest.raises(StoreFailed, match="a folder of the engine's own"):
+        Stores(data_dir).open()
+    assert mode(data_dir) == 0o1777 and not list(data_dir.iterdir())
+
+
 def test_run_json_names_the_stores_while_they_run(running):
     told = json.loads((running.data_dir / "run.json").read_text())
     assert told["pid"] == os.getpid()
@@ -202,7 +260,8 @@ def test_root_runs_postgres_as_an_account_without_rights_and_changes_no_permissi
         assert "runs as `nobody`" in running.notes[0]
         assert server.home == data_dir
         assert mode(server.pgdata) == 0o700
-    assert (mode(data_dir.parent), mode(data_dir)) == (before, 0o711)
+    assert (mode(data_dir.parent), mode(data_dir)) == (before, 0o710)
+    assert data_dir.stat().st_gid == server.account.gid
 
 
 @as_root

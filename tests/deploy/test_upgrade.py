@@ -9,7 +9,6 @@ import psycopg
 import pytest
 
 from config.env import ROOT
-from deploy.postgres import make_enterable
 from tests.chaos.grounds.postgres import Postgres
 from tests.chaos.grounds.redis import Redis
 from tests.deploy.upgrade import fill_postgres, fill_redis, left
@@ -30,7 +29,7 @@ LOST = ("dropped", "submitted-limit")
 def engine(request, tmp_path_factory):
     """This version, on the stores of the earlier one; its Redis kept, or lost on the way."""
     folder = tmp_path_factory.mktemp("upgrade")
-    make_enterable(folder / "stores")
+    (folder / "stores").mkdir()
     with ExitStack() as stack:
         postgres, redis = Postgres(folder / "stores"), Redis(folder / "stores")
         for store in (postgres, redis):
