@@ -113,7 +113,7 @@ def run_daphne(listener: socket.socket) -> None:
     """Replace this process: Daphne's reactor was made before the fork and cannot be shared."""
     os.environ["ENGINE_ROLE"] = "api"
     listener.set_inheritable(True)
-    command = ["-m", "daphne", "--fd", str(listener.fileno()), "--verbosity", "0", "config.asgi:application"]
+    command = ["-m", "daphne", "--fd", str(listener.fileno()), "--verbosity", "0", "deploy.proxied:application"]
     os.execv(sys.executable, [sys.executable, *command])
 
 

@@ -77,6 +77,24 @@ async def test_the_server_refuses_as_the_application_says(engine):
     assert (events[0]["error"]["code"], code) == ("invalid", 4400)
 
 
+TLS = {"x-forwarded-proto": "https"}
+
+
+async def test_a_proxy_that_ends_tls_says_so_to_the_server(engine):
+    async with httpx.AsyncClient(base_url=engine.url) as client:
+        order = ORDER | {"type": "limit", "limitPrice": "1000000"}
+        for headers, scheme in (({}, "ws"), (TLS, "wss")):
+            accepted = await client.post("/api/orders/execute", json=order, headers=headers)
+            assert accepted.json()["links"]["ws"].startswith(f"{scheme}://")
+    at = httpx.URL(engine.url).netloc.decode()
+    for headers, origin in (({}, f"http://{at}"), (TLS, f"https://{at}")):
+        async with websockets.connect(f"{engine.ws}/ws/orders", origin=origin, additional_headers=headers):
+            pass
+    for headers, origin in (({}, f"https://{at}"), (TLS, f"http://{at}"), ({}, "http://127.0.0.1:1")):
+        with pytest.raises(websockets.InvalidStatus):
+            await websockets.connect(f"{engine.ws}/ws/orders", origin=origin, additional_headers=headers)
+
+
 HANDSHAKE = (
     "Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"

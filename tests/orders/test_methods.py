@@ -9,7 +9,7 @@ from django.urls.resolvers import URLResolver
 
 from tests.orders.doors import error_of, http
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "X")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "X")
 PARAMETERS = {"order_id": "5f0e8d0c-3c1f-4a59-9a0e-6d3b7c1d2e4f", "pair": "SOL-USDC", "app_label": "orders"}
 
 
