@@ -207,9 +207,13 @@ def test_what_only_up_can_do_without_is_asked_for(environ, missing, said):
 
 
 def test_a_stop_is_heeded_while_a_role_waits_for_postgres(environ, tmp_path):
-    (tmp_path / "DATABASE_URL").write_text(f"postgresql://u:p@127.0.0.1:{free_port()}/x")
+    port = free_port()
+    (tmp_path / "DATABASE_URL").write_text(f"postgresql://u:p@127.0.0.1:{port}/x")
     with started("dlq", environ, tmp_path) as process:
         eventually(lambda: "Postgres cannot be used yet" in asked(environ, "/readyz")[1], 60)
+        # Whoever reaches the port may ask; the log, which is not for everybody, has the address.
+        assert re.fullmatch(r"Postgres cannot be used yet \([a-z ]+\)", asked(environ, "/readyz")[1])
+        eventually(lambda: f"port {port}" in (tmp_path / "log").read_text())
         assert asked(environ, "/healthz") == (200, "ok")
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
