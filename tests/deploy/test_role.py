@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from django.conf import settings
+from django.contrib.auth import get_user_model
 
 from config.env import PREFIXES, ROOT
-from deploy import alone, role
+from deploy import alone, role, roles
 from deploy.liveness import STUCK_AFTER_S, Readiness, Turns
 from deploy.servers import free_port
 from orders.operations import heartbeats
@@ -170,6 +171,18 @@ def test_migrate_says_what_it_did_and_ends(environ, tmp_path):
     with started("migrate", environ, tmp_path) as process:
         assert process.wait(120) == 0
     assert (tmp_path / "log").read_text().splitlines()[-1] == "migrations: up to date"
+
+
+def test_migrate_makes_the_admin_once_and_leaves_a_changed_password_alone():
+    users = get_user_model().objects
+    roles.make_admin("the first password")
+    user = users.get(username="admin")
+    assert user.is_superuser and user.check_password("the first password")
+    user.set_password("changed in the admin")
+    user.save()
+    for given in ("the first password", "another one"):
+        roles.make_admin(given)
+        assert users.get(username="admin").check_password("changed in the admin")
 
 
 def test_migrate_waits_for_its_database_and_says_so(environ, tmp_path):
