@@ -65,7 +65,7 @@ TABLE: dict[str, Setting] = {
     ),
     "ENGINE_SECRET_KEY": Setting(filled, None, "Django's secret key; generated and kept in the data dir if omitted"),
     "ENGINE_ADMIN_PASSWORD": Setting(
-        filled, None, "password of the user `admin`; generated and kept in the data dir if omitted"
+        filled, None, "first password of the user `admin`, and Flower's; generated and kept in the data dir if omitted"
     ),
     "ENGINE_DEBUG": Setting(switch, "0", "Django's debug pages; never in production"),
     "ENGINE_LOG_LEVEL": Setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "minimum level that is logged"),

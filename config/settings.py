@@ -153,6 +153,17 @@ WHITENOISE_AUTOREFRESH = False
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "engine_session", "engine_csrf"
+"""Of our own: cookies know no ports, and another program on this host may use Django's names."""
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
 # The theme's login form does not name the page to continue to.
 LOGIN_REDIRECT_URL = "admin:index"
 UNFOLD = {

@@ -238,7 +238,7 @@ class Launcher:
         if api:
             lines += [f"  API      {api}", f"  docs     {api}/api/docs/", f"  admin    {api}/admin/"]
             if given or "DATABASE_URL" not in external:
-                lines[-1] += f"   (user {roles.ADMIN}, password in {secret})"
+                lines[-1] += f"   (user {roles.ADMIN}, first password in {secret})"
         else:
             lines.append("  API      left out by --scale api=0: nothing accepts orders here")
         if self.options.flower:

@@ -7,7 +7,8 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from http.server import HTTPServer
+from contextlib import suppress
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ HOST = "127.0.0.1"
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """Under which address this machine reaches what listens on all of them."""
 READ_WITHIN_S = 2.0
-"""How long a client may take over its request: they are served one at a time."""
+"""How long a client may be silent in the middle of its request."""
+AT_ONCE = 8
+"""Clients served at once, each on a thread; one more takes the place of the one that has been there longest."""
 LOOKS_UP_S = 60.0
 """How often a server that nobody asks sees whether it is to stop."""
 BACKLOG = 8
@@ -84,13 +87,38 @@ def serve(listener: socket.socket, questions: Mapping[str, Callable[[], str]] = 
     return server
 
 
-class Server(HTTPServer):
-    """Serves on a socket that listens already; a client that breaks off is nobody's business."""
+class Server(ThreadingHTTPServer):
+    """Serves on a socket that listens already; a client that breaks off is nobody's business.
+
+    An answer takes milliseconds. So who has been there longest while AT_ONCE others came is the one that drips its
+    request or does not read its answer, and whoever comes next need not wait for it.
+    """
 
     def __init__(self, listener: socket.socket, handler: Any) -> None:
         super().__init__(listener.getsockname(), handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
+        self.served: dict[Any, None] = {}
+        self.places = threading.Semaphore(AT_ONCE)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve one more client, on a thread of its own."""
+        if not self.places.acquire(blocking=False):
+            for longest in list(self.served)[:1]:
+                with suppress(OSError):
+                    longest.shutdown(socket.SHUT_RDWR)
+            # Its thread notices at once and ends.
+            self.places.acquire()
+        self.served[request] = None
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a client, then give its place away."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.served.pop(request, None)
+            self.places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing."""

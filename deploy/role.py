@@ -16,6 +16,7 @@ from deploy import alone, metrics, roles
 from deploy.liveness import Question, Readiness, Turns, watch_worker
 from deploy.options import CannotStart
 from deploy.ports import address, bound
+from routing.away import why
 
 ROLES = ("api", *roles.WORKERS, *roles.SINGLE, "migrate")
 DOORS = ("api", "flower")
@@ -90,7 +91,7 @@ def run(role: str, settings: Settings) -> None:
     """
     if role == "migrate":
         prepare()
-        await_postgres(lambda why: print(f"migrations: {why}", flush=True))
+        await_postgres(lambda what: print(f"migrations: {what}", flush=True))
         roles.migrate(settings["ENGINE_ADMIN_PASSWORD"])(lambda word: print(f"migrations: {word}", flush=True))
         return
     readiness, turns = Readiness(), Turns()
@@ -178,8 +179,8 @@ def ask(host: str, port: int, path: str, header: str) -> Question:
 def await_postgres(waits: Callable[[str], None]) -> None:
     """Return once Postgres takes connections, or after POSTGRES_WITHIN_S: what fails then says why."""
     deadline = time.monotonic() + POSTGRES_WITHIN_S
-    while (why := unreachable()) and time.monotonic() < deadline:
-        waits(why)
+    while (what := unreachable()) and time.monotonic() < deadline:
+        waits(what)
         time.sleep(ASK_AGAIN_S)
 
 
@@ -190,7 +191,7 @@ def unreachable() -> str:
     try:
         connection.ensure_connection()
     except Error as problem:
-        return f"Postgres cannot be used yet ({problem})".strip()
+        return f"Postgres cannot be used yet ({why(problem)})"
     finally:
         connection.close()
     return ""
@@ -217,7 +218,7 @@ def lacking() -> str:
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except (Error, PoolTimeout) as problem:
         connection.close()
-        return f"Postgres cannot be used yet ({problem})".strip()
+        return f"Postgres cannot be used yet ({why(problem)})"
     return f"{len(plan)} migrations are not applied yet; the role migrate does that" if plan else ""
 
 

@@ -201,16 +201,12 @@ def migrate(password: str | None) -> Callable[[Ready], None]:
 
 
 def make_admin(password: str) -> None:
-    """Create the administrator of this machine's own database, or give it the password of a renewed file."""
+    """Create the administrator; one that exists keeps its password, which may have been changed in the admin."""
     from django.contrib.auth import get_user_model
 
     users: Any = get_user_model().objects
-    user = users.filter(username=ADMIN).first()
-    if user is None:
+    if not users.filter(username=ADMIN).exists():
         users.create_superuser(ADMIN, password=password)
-    elif not user.check_password(password):
-        user.set_password(password)
-        user.save()
 
 
 def admin_password(settings: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import structlog
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -22,12 +23,14 @@ from engine.quotes import Pair as TradedPair
 from engine.triggers import usd
 from orders.admin.wording import NOTHING, link, moment
 from orders.flow import pauses
-from routing import tape
+from routing import away, tape
 from routing.catalogue import is_mint, token_of
 from routing.facts import believed
 from routing.models import Pair, Token
 from routing.sandbox import stage
 from routing.store import StoreError, now_ms
+
+log = structlog.get_logger(__name__)
 
 # A symbol is half of a pair's name (SOL-USDC), which is part of addresses and of Redis keys.
 SYMBOL = RegexValidator(r"^[A-Za-z0-9]+\Z", "A symbol is letters and digits.")
@@ -165,9 +168,9 @@ class TokenAdmin(Announced):
         try:
             launched = stage.launch()
         except StoreError as reason:
-            messages.error(
-                request, f"Redis cannot be reached; a token may be listed without its pool being published: {reason}"
-            )
+            log.warning("sandbox token not published", reason=str(reason))
+            gap = "a token may be listed without its pool being published"
+            messages.error(request, f"Redis cannot be reached; {gap}: {away.why(reason)}")
         else:
             row = Token.objects.get(mint=launched.token.mint)
             self.log_addition(request, row, f"Launched with a pool of {usd(stage.LIQUIDITY)} USD.")
@@ -200,7 +203,8 @@ class TokenAdmin(Announced):
             try:
                 event(token.mint, cents)
             except StoreError as reason:
-                messages.error(request, f"{token}: Redis cannot be reached: {reason}")
+                log.warning("sandbox market event not published", token=token.mint, reason=str(reason))
+                messages.error(request, f"{token}: Redis cannot be reached: {away.why(reason)}")
                 return
             self.log_change(request, token, said)
             messages.success(request, f"{token}: {said}")

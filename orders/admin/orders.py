@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import structlog
 from django.conf import settings
 from django.contrib import admin, messages
 from django.db import DatabaseError
@@ -25,7 +26,10 @@ from orders.flow import waiting
 from orders.models import ArchivedOrder, Order
 from orders.stores import retired
 from orders.stores.order_view import uuid_or_none
+from routing import away
 from routing.store import StoreError
+
+log = structlog.get_logger(__name__)
 
 POINTED_TO = 5
 """Maximum number of archived orders that a search names."""
@@ -100,7 +104,8 @@ class OrderAdmin(ReadOnly):
         except waiting.NotResting as won:
             messages.error(request, f"{order} is not cancelled: it is {won.status}.")
         except (StoreError, DatabaseError) as reason:
-            messages.error(request, f"{order} is not cancelled: a store is unavailable: {reason}")
+            log.warning("order not cancelled, a store is unavailable", order_id=str(order.pk), reason=str(reason))
+            messages.error(request, f"{order} is not cancelled: a store is unavailable: {away.why(reason)}")
         else:
             self.log_change(request, order, "Cancelled.")
             messages.success(request, format_html("{} is cancelled.", link(order)))

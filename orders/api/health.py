@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 from orders.api import schema
 from orders.api.errors import body, headers_of
 from orders.operations import heartbeats
-from routing import quotes
+from routing import away, quotes
 from routing.catalogue import catalogue
 from routing.risk_limits import risk_limits
 from routing.store import StoreError, now_ms, redis
@@ -39,13 +39,13 @@ class Ready(APIView):
         Without Postgres no order can be accepted, without Redis none can move: `503`.  Without fresh quotes or workers
         orders are accepted, kept, and executed later: `degraded`, which is no reason to send clients elsewhere.
         """
-        parts = {"postgres": trial(ask_postgres), "redis": trial(ask_redis)}
-        away = unwell(parts)
-        if away:
+        parts = {"postgres": trial("postgres", ask_postgres), "redis": trial("redis", ask_redis)}
+        lacking = unwell(parts)
+        if lacking:
             parts |= {"quotes": UNKNOWN, "workers": UNKNOWN}
-            error = body("not_ready", "; ".join(away))
+            error = body("not_ready", "; ".join(lacking))
             return Response({**error, "parts": parts}, status=503, headers=headers_of(503, error))
-        parts |= {"quotes": trial(ask_quotes), "workers": trial(ask_workers)}
+        parts |= {"quotes": trial("quotes", ask_quotes), "workers": trial("workers", ask_workers)}
         return Response({"status": "degraded" if unwell(parts) else "ready", "parts": parts})
 
 
@@ -54,14 +54,28 @@ def unwell(parts: Mapping[str, str]) -> list[str]:
     return [f"{name}: {answer}" for name, answer in parts.items() if answer != "ok"]
 
 
-def trial(ask: Callable[[], None]) -> str:
-    """Return "ok", or why not."""
+def trial(part: str, ask: Callable[[], None]) -> str:
+    """Return "ok", or why not; anyone may ask, so what a store's client raises goes to the log alone."""
     try:
         ask()
+    except (VenueSilent, NoWorker) as reason:
+        return f"{type(reason).__name__}: {reason}"
     except Exception as reason:
-        # Whatever the store's client raises is the answer.
-        return f"{type(reason).__name__}: {str(reason).strip()[:200]}"
+        note(part, f"{type(reason).__name__}: {str(reason).strip()}")
+        return away.why(reason)
+    note(part, "")
     return "ok"
+
+
+noted: dict[str, str] = {}
+"""What was last logged about each part."""
+
+
+def note(part: str, reason: str) -> None:
+    """Log why a part fails, once for each reason: who asks often must not fill the log."""
+    if reason and reason != noted.get(part):
+        log.warning("not ready", part=part, reason=reason)
+    noted[part] = reason
 
 
 def ask_postgres() -> None:

@@ -49,7 +49,9 @@ def build(routed: Sequence[Routed]) -> list[tuple[Claim, Prepared]]:
     try:
         blockhash = chain().blockhash()
     except ChainUnreachable as reason:
-        failure = ChainUnavailable(f"no blockhash to sign with: {reason}")
+        # Clients read the failure, and a node's address is often its key.
+        log.warning("no blockhash to sign with", reason=str(reason))
+        failure = ChainUnavailable("no blockhash to sign with: the chain cannot be reached")
         endings.fail((r.claim, failure) for r in going)
         return []
     return sign_each(going, blockhash)

@@ -22,7 +22,7 @@ from orders.flow.dead_letters import Outlook
 from orders.models import MOVING_SQL, Pause, Verdict
 from orders.operations import reconciliation
 from orders.stores import book
-from routing import quotes
+from routing import away, quotes
 from routing.catalogue import catalogue
 from routing.risk_limits import risk_limits
 from routing.store import StoreError, now_ms, redis
@@ -271,7 +271,7 @@ def gather() -> dict[str, Any]:
             found |= part()
         except (OperationalError, InterfaceError, *dispatch.BROKER_ERRORS) as reason:
             log.warning("dashboard figures not read", store=store, reason=repr(reason))
-            sentence = f"{store} does not answer: {str(reason).strip()[:200]}"
+            sentence = f"{store} does not answer: {away.why(reason)}"
             found["away"] += [sentence] if sentence not in found["away"] else []
     return found
 

@@ -2,8 +2,9 @@
 
 import json
 import socket
+import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPConnection
 
 import pytest
@@ -73,6 +74,45 @@ def test_a_client_that_says_nothing_or_breaks_off_does_not_keep_the_next_from_it
         assert asked(listeners["order-1"])[0] == 200
     assert time.monotonic() - began < 4
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("many", [1, 3 * metrics.AT_ONCE])
+def test_clients_that_drip_their_requests_do_not_keep_another_waiting(listeners, serve, many):
+    serve("order-1", {"/healthz": lambda: ""})
+    before = threading.active_count()
+    with ExitStack() as stack:
+        dripping = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port(listeners["order-1"])), timeout=5))
+            for _ in range(many)
+        ]
+        # None of them is ever silent for long enough to be cut off for it.
+        stack.enter_context(each_drips(dripping))
+        for _ in range(5):
+            began = time.monotonic()
+            assert asked(listeners["order-1"])[0] == 200
+            assert time.monotonic() - began < 1
+        # The one that drips here is a thread, too.
+        assert threading.active_count() - before <= metrics.AT_ONCE + 1
+
+
+@contextmanager
+def each_drips(clients):
+    """Have each client send a byte of an endless header, ten times a second."""
+    over = threading.Event()
+
+    def drip():
+        while not over.wait(0.1):
+            for client in clients:
+                with suppress(OSError):
+                    client.sendall(b"G")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_processes_get_the_ports_after_the_first_and_another_where_one_is_taken():

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from django.conf import settings
+from django.contrib.auth import get_user_model
 
 from config.env import PREFIXES, ROOT
-from deploy import alone, role
+from deploy import alone, role, roles
 from deploy.liveness import STUCK_AFTER_S, Readiness, Turns
 from deploy.servers import free_port
 from orders.operations import heartbeats
@@ -172,6 +173,18 @@ def test_migrate_says_what_it_did_and_ends(environ, tmp_path):
     assert (tmp_path / "log").read_text().splitlines()[-1] == "migrations: up to date"
 
 
+def test_migrate_makes_the_admin_once_and_leaves_a_changed_password_alone():
+    users = get_user_model().objects
+    roles.make_admin("the first password")
+    user = users.get(username="admin")
+    assert user.is_superuser and user.check_password("the first password")
+    user.set_password("changed in the admin")
+    user.save()
+    for given in ("the first password", "another one"):
+        roles.make_admin(given)
+        assert users.get(username="admin").check_password("changed in the admin")
+
+
 def test_migrate_waits_for_its_database_and_says_so(environ, tmp_path):
     known = urlsplit(address(environ))
     (tmp_path / "DATABASE_URL").write_text(known._replace(path="/later").geturl())
@@ -207,9 +220,13 @@ def test_what_only_up_can_do_without_is_asked_for(environ, missing, said):
 
 
 def test_a_stop_is_heeded_while_a_role_waits_for_postgres(environ, tmp_path):
-    (tmp_path / "DATABASE_URL").write_text(f"postgresql://u:p@127.0.0.1:{free_port()}/x")
+    port = free_port()
+    (tmp_path / "DATABASE_URL").write_text(f"postgresql://u:p@127.0.0.1:{port}/x")
     with started("dlq", environ, tmp_path) as process:
         eventually(lambda: "Postgres cannot be used yet" in asked(environ, "/readyz")[1], 60)
+        # Whoever reaches the port may ask; the log, which is not for everybody, has the address.
+        assert re.fullmatch(r"Postgres cannot be used yet \([a-z ]+\)", asked(environ, "/readyz")[1])
+        eventually(lambda: f"port {port}" in (tmp_path / "log").read_text())
         assert asked(environ, "/healthz") == (200, "ok")
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0

@@ -65,7 +65,7 @@ class Visitor:
     def log_in(self, password: str) -> None:
         """Enter the admin."""
         self.http.get("/admin/login/")
-        form = {"username": "admin", "password": password, "csrfmiddlewaretoken": self.http.cookies["csrftoken"]}
+        form = {"username": "admin", "password": password, "csrfmiddlewaretoken": self.http.cookies["engine_csrf"]}
         answer = self.http.post("/admin/login/", data=form, headers={"referer": str(self.http.base_url)})
         assert answer.url.path == "/admin/", f"not logged in: {answer.url}"
 

@@ -249,24 +249,24 @@ def test_every_statement_goes_through_an_index(busy):
 
 def test_without_redis_the_dashboard_shows_what_postgres_knows_and_says_what_is_away(busy, monkeypatch):
     def away(*_):
-        raise StoreGone("gone")
+        raise StoreGone("Error 111 connecting to 10.0.0.7:6379. Connection refused.")
 
     monkeypatch.setattr(figures, "from_redis", away)
     monkeypatch.setattr(figures, "from_broker", away)
     shown = figures.gather()
-    assert shown["away"] == ["Redis does not answer: gone"]
+    assert shown["away"] == ["Redis does not answer: connection refused"]
     assert shown["minutes"]
     assert "queues" not in shown and "quotes" not in shown
 
 
 def test_without_rabbitmq_the_dashboard_lacks_the_queues_alone(busy, monkeypatch, settings):
     def away(*_):
-        raise ConnectionError("gone")
+        raise ConnectionError("[Errno 104] Connection reset by peer of 10.0.0.7")
 
     settings.BROKER_URL = "amqp://queues.example//"
     monkeypatch.setattr(figures.dispatch, "depths", away)
     shown = figures.gather()
-    assert shown["away"] == ["RabbitMQ does not answer: gone"]
+    assert shown["away"] == ["RabbitMQ does not answer: connection lost"]
     assert "queues" not in shown and shown["quotes"] and shown["minutes"]
 
 

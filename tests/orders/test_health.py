@@ -1,8 +1,10 @@
 """Liveness and readiness, and the API while a store is away."""
 
+import re
 from contextlib import contextmanager
 
 import pytest
+import structlog
 from django.db import OperationalError, connection
 
 from orders.api import health
@@ -88,6 +90,44 @@ def test_readiness_names_the_store_that_is_away(bench, client, monkeypatch):
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["parts"]["postgres"] == "ok" and "refused" in answer.json()["parts"]["redis"]
+
+
+SECRETIVE = "10.0.0.7|6379|5432|trader|ledger|hush"
+
+
+@pytest.mark.parametrize(
+    ("part", "problem", "said"),
+    [
+        ("redis", StoreError("Error 111 connecting to 10.0.0.7:6379. Connection refused."), "connection refused"),
+        ("redis", StoreError("invalid username-password pair or user is disabled. hush"), "login refused"),
+        ("redis", ConnectionError("10.0.0.7 says something new"), "not available"),
+        ("redis", ValueError("hush"), "not available"),
+        (
+            "postgres",
+            OperationalError('connection to server at "10.0.0.7", port 5432 failed: Connection refused'),
+            "connection refused",
+        ),
+        ("postgres", OperationalError('FATAL:  password authentication failed for user "trader"'), "login refused"),
+        ("postgres", OperationalError('FATAL:  database "ledger" does not exist'), "database or tables missing"),
+        ("postgres", OperationalError("couldn't get a connection after 2.00 sec"), "no answer in time"),
+    ],
+)
+def test_readiness_says_why_a_store_is_away_without_its_address_and_the_log_has_it(
+    bench, client, monkeypatch, part, problem, said
+):
+    def fail():
+        raise problem
+
+    monkeypatch.setattr(health, f"ask_{part}", fail)
+    monkeypatch.setattr(health, "noted", {})
+    with structlog.testing.capture_logs() as lines:
+        answers = [client.get("/readyz") for _ in range(3)]
+    for answer in answers:
+        assert answer.json()["parts"][part] == said
+        assert answer.json()["error"]["message"] == f"{part}: {said}"
+        assert not re.search(SECRETIVE, answer.content.decode())
+    (line,) = [line for line in lines if line["event"] == "not ready"]
+    assert line["part"] == part and str(problem) in line["reason"]
 
 
 def test_with_postgres_away_reading_says_503_and_why(bench, client):
