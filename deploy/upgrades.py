@@ -7,7 +7,7 @@ uvicorn 0.54 does not serve three of them:
   time limit ends the connection.
 - A request for another protocol, such as h2c, which Java's client makes by default, loses its body, and what else came
   with it is lost, too: the parser stops behind the head.  RFC 9110 has a server ignore a protocol it does not speak.
-- CONNECT, at which the parser stops alike.
+- What follows CONNECT, at which the parser stops alike.
 """
 
 import sys
@@ -29,14 +29,16 @@ class UpgradingProtocol(HttpToolsProtocol):
         self.reading = b""
 
     def _should_upgrade(self) -> bool:
-        # uvicorn asks only about requests at which the parser stops; every one of them is taken up below.
-        return True
+        # uvicorn asks only about requests at which the parser stops: CONNECT, and those that are taken up below.
+        return bool(self.scope["method"] != "CONNECT")
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # The application answers CONNECT as any method; nothing behind it is read, so the connection ends with it.
+        self.cycle.keep_alive = False
 
     def handle_websocket_upgrade(self) -> None:
         """Take up a request at whose head the parser has stopped."""
-        if self.scope["method"] == "CONNECT":
-            self.send_400_response("This server is no proxy.")
-        elif self._get_upgrade() == b"websocket":
+        if self._get_upgrade() == b"websocket":
             super().handle_websocket_upgrade()
             socket: Any = self.transport.get_protocol()
             if not socket.handshake_initiated:

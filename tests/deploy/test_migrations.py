@@ -47,6 +47,11 @@ ALLOWED = {
         "The unique index is made concurrently before the one it replaces goes. Without the index of open attempts, "
         "the audit of the version before reads the whole table, until its workers are replaced."
     ),
+    (
+        "orders.0013_room_for_updates",
+        "RunSQL",
+    ): "Storage parameters, set in a moment; pages written before stay as they are.",
+    ("workers.0004_sniper_net", "RunPython"): "One row of beat's schedule.",
     ("routing.0006_one_signature_index", "RunSQL"): "An index that nothing uses is dropped concurrently.",
     ("routing.0002_tokens_and_pairs", "RunPython"): CATALOGUE,
     ("routing.0003_ticks_and_token_facts", "AddField pair tick"): (

@@ -27,8 +27,6 @@ REFUSED = {
     "many headers": (b"GET /ws/x HTTP/1.1\r\n" + HANDSHAKE + b"X: 1\r\n" * 200 + b"\r\n", 400),
     "a long header": (b"GET /ws/x HTTP/1.1\r\n" + HANDSHAKE + b"X: " + b"x" * 9000 + b"\r\n\r\n", 400),
     "a long address": (b"GET /ws/" + b"x" * 9000 + b" HTTP/1.1\r\n" + HANDSHAKE + b"\r\n", 400),
-    "no proxy": (b"CONNECT localhost:443 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
-    "no proxy for sockets either": (b"CONNECT localhost:443 HTTP/1.1\r\n" + HANDSHAKE + b"\r\n", 400),
 }
 
 
@@ -90,6 +88,15 @@ async def test_an_upgrade_to_another_protocol_is_ignored_and_the_body_is_read(co
     writer.write(b"POST /a HTTP/1.1\r\n" + asks + b"Content-Length: 4\r\n\r\nbo")
     writer.write(b"dy")
     assert await answered(reader) == (200, b"POST /a body")
+
+
+@pytest.mark.parametrize("asks", [b"Host: localhost\r\n", H2C, HANDSHAKE])
+async def test_connect_is_answered_as_any_method_and_ends_the_connection(connection, asks):
+    reader, writer = connection
+    writer.write(b"CONNECT /a HTTP/1.1\r\n" + asks + b"\r\nGET /b HTTP/1.1\r\n\r\n")
+    assert await answered(reader) == (200, b"CONNECT /a ")
+    async with asyncio.timeout(AT_ONCE_S):
+        assert await reader.read() == b""
 
 
 async def test_requests_after_an_ignored_upgrade_are_served(connection):
