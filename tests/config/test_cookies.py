@@ -1,6 +1,7 @@
 """Who logs in over TLS keeps the session on TLS; on a laptop without it one can log in all the same."""
 
 import pytest
+from django.core.management import call_command
 
 
 @pytest.mark.parametrize("secure", [True, False], ids=["tls", "plain"])
@@ -29,3 +30,10 @@ def test_a_weak_password_is_refused_in_the_admin(bench, client, admin_user, pass
     assert said in client.post("/admin/password_change/", form).content.decode()
     admin_user.refresh_from_db()
     assert admin_user.check_password("password")
+
+
+def test_a_lost_password_is_replaced_by_command(bench, admin_user, monkeypatch):
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "a new one, 5 words long")
+    call_command("changepassword", "admin")
+    admin_user.refresh_from_db()
+    assert admin_user.check_password("a new one, 5 words long")
