@@ -23,7 +23,9 @@ log = structlog.get_logger(__name__)
 COMPLAIN_EVERY_S = 5.0
 LOOK_EVERY_S = 0.05
 """How often due look-ups are searched for; a process is called at once for the transactions it sent itself."""
-GOOD_MANY = 16
+FEW, GOOD_MANY = 2, 16
+"""Items in one run that tell one user on an idle engine from light load, and light load from much."""
+GATHER_S = 0.02
 REBUILD_AGAIN_S = 1.0
 ENDS_WITHIN_S = 2.0
 """How long a running duty may take to finish when the worker stops; a longer one is waiting for a store and may be cut
@@ -38,8 +40,8 @@ TIDY_EVERY_S = 1.0
 class Duty:
     """Work done every `every_s` seconds, and at once when `called`. After a full batch it runs again at once.
 
-    A duty that found at least GOOD_MANY items waits `busy_s` instead, called or not: under load, batches stay large and
-    rounds few.
+    A duty with `busy_s` waits that long after it found at least GOOD_MANY items, and GATHER_S after a few, called or
+    not: under load, batches stay large and rounds few.
     """
 
     name: str
@@ -65,7 +67,9 @@ class Duty:
 
     def pause(self, found: int) -> float:
         """Return the seconds to wait after a run that found this many items."""
-        return max(self.every_s, self.busy_s) if found >= GOOD_MANY else self.every_s
+        if not self.busy_s or found < FEW:
+            return self.every_s
+        return max(self.every_s, self.busy_s) if found >= GOOD_MANY else GATHER_S
 
 
 rebuilding = threading.Lock()
@@ -153,7 +157,7 @@ class DutyThreads:
                 tidied = time.monotonic()
                 close_old_connections()
             # Being called ends only the pause of a duty that is not busy.
-            (self.stopping if pause > duty.every_s else duty.called).wait(pause)
+            (duty.called if pause == duty.every_s else self.stopping).wait(pause)
         close_old_connections()
 
     def stop(self, within_s: float = ENDS_WITHIN_S) -> None:

@@ -33,8 +33,9 @@ class Act:
 
 
 def test_a_duty_waits_its_time_and_longer_when_it_finds_a_good_many():
-    duty = Duty("look", 1.0, Act(0, duties.GOOD_MANY), busy_s=3.0)
-    assert [duty.run() for _ in range(2)] == [1.0, 3.0]
+    duty = Duty("look", 1.0, Act(0, 1, duties.FEW, duties.GOOD_MANY), busy_s=3.0)
+    assert [duty.run() for _ in range(4)] == [1.0, 1.0, duties.GATHER_S, 3.0]
+    assert Duty("sweep", 1.0, Act(duties.GOOD_MANY)).run() == 1.0
 
 
 def test_a_full_batch_is_followed_by_another_at_once():
