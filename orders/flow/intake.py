@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from django.conf import settings
@@ -71,6 +71,13 @@ class Accepted:
     repeat: bool = False
 
 
+class Committed(NamedTuple):
+    """What a committed row says: when it was created, and its epoch, which is also that of the order's first event."""
+
+    created_at: datetime
+    epoch: int
+
+
 class Paused(Exception):
     """An operator has paused the pair, or all trading; the message is the operator's reason."""
 
@@ -105,7 +112,7 @@ def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict | Paused]:
         announce(new)
     taken = {**halted, **standing([one for one in asked if one.order.id not in inserted])}
     return [
-        Accepted(one.order.id, Status.PENDING, inserted[one.order.id])
+        Accepted(one.order.id, Status.PENDING, inserted[one.order.id].created_at)
         if one.order.id in inserted
         else taken[one.order.id]
         for one in asked
@@ -134,8 +141,8 @@ def refused(asked: Sequence[NewOrder]) -> dict[str, Paused]:
     return {order_id: Paused(*why) for order_id, why in found.items() if why}
 
 
-def insert(asked: Sequence[NewOrder]) -> dict[str, datetime]:
-    """Commit the rows; return when each new one was created, by the database's clock."""
+def insert(asked: Sequence[NewOrder]) -> dict[str, Committed]:
+    """Commit the rows; return what the database says of each new one."""
     try:
         return write(asked)
     except IntegrityError:
@@ -148,7 +155,7 @@ def insert(asked: Sequence[NewOrder]) -> dict[str, datetime]:
 
 
 @step("accept", Store.POSTGRES, "the order's row is committed")
-def write(asked: Sequence[NewOrder]) -> dict[str, datetime]:
+def write(asked: Sequence[NewOrder]) -> dict[str, Committed]:
     """Commit the rows, all or none.
 
     Raises IntegrityError if one of them repeats a retired order.
@@ -172,13 +179,13 @@ def write(asked: Sequence[NewOrder]) -> dict[str, datetime]:
         -- Within a group, the order that was decoded first takes an id.
         ORDER BY client_order_id, replay_of, id
         {"ON CONFLICT DO NOTHING" if may_repeat else ""}
-        RETURNING id::text, created_at
+        RETURNING id::text, created_at, epoch
         """,  # noqa: S608 - constants
         epochs.recent(),
         settings.ORDER_DEADLINE_S,
         recordset(as_row(one) for one in asked),
     )
-    return dict(rows)
+    return {order_id: Committed(created_at, epoch) for order_id, created_at, epoch in rows}
 
 
 def as_row(asked: NewOrder) -> dict[str, Any]:
@@ -228,7 +235,7 @@ def verdict(asked: NewOrder, row: Standing) -> Accepted | Conflict:
     return Accepted(row.id, Status(row.status), row.created_at, repeat=True)
 
 
-def announce(new: Sequence[tuple[NewOrder, datetime]]) -> None:
+def announce(new: Sequence[tuple[NewOrder, Committed]]) -> None:
     """Write the live state and event 1 of accepted orders and wake a worker. A failure cannot undo the acceptance."""
     if not new:
         return
@@ -236,7 +243,7 @@ def announce(new: Sequence[tuple[NewOrder, datetime]]) -> None:
     traces.accepted((one.order.id, one.door, one.replay_of) for one, _ in new)
     ids = [one.order.id for one, _ in new]
     try:
-        placing.place([placement(one.order, created_at) for one, created_at in new])
+        placing.place([placement(one.order, row.created_at, row.epoch) for one, row in new])
     except StoreError as reason:
         log.warning("live state not written, recovery will restore it", reason=str(reason), **about(ids))
         return
@@ -255,11 +262,11 @@ def wake(accepted: Sequence[Order]) -> None:
         waiting.look([order for order in accepted if order.waits])
 
 
-def placement(order: Order, created_at: datetime) -> Placement:
+def placement(order: Order, created_at: datetime, epoch: int) -> Placement:
     """Make the live state of an order just accepted. The sweep does not check an order that only rests."""
     at = terms.epoch_ms(created_at)
     if not order.waits:
         order = replace(order, deadline=at + settings.ORDER_DEADLINE_S * 1000)
-    head = Head(order.id, epochs.recent(), 1, Status.PENDING, events.moment(at), 0)
+    head = Head(order.id, epoch, 1, Status.PENDING, events.moment(at), 0)
     look_in_ms = 0 if only_rests(order) else live.GRACE_MS
     return Placement(order, Status.PENDING, 0, (event_codec.encode(head, events.pending(order)),), look_in_ms, since=at)

@@ -186,8 +186,16 @@ def test_an_order_whose_wake_up_fails_is_accepted_all_the_same(bench, monkeypatc
 def test_placing_an_order_that_is_there_changes_nothing(bench):
     bench.quote_all()
     (order_id,) = bench.place()
-    placement = intake.placement(terms.order_of(bench.row(order_id)), bench.row(order_id).created_at)
+    row = bench.row(order_id)
+    placement = intake.placement(terms.order_of(row), row.created_at, row.epoch)
     bench.run([order_id])
     feed = redis().xlen(live.FEED)
     assert placing.place([placement]) == set()
     assert len(bench.statuses(order_id)) == 5 and redis().xlen(live.FEED) == feed
+
+
+def test_the_row_and_the_first_event_name_one_epoch_while_another_becomes_known(bench, monkeypatch):
+    known = iter(range(1, 100))
+    monkeypatch.setattr(intake.epochs, "recent", lambda: next(known))
+    (order_id,) = bench.place()
+    assert bench.events(order_id)[0]["epoch"] == bench.row(order_id).epoch
