@@ -85,7 +85,8 @@ def place(count: int, lowest: int, ticks: int) -> None:
     for done in range(0, count, BATCH):
         at = datetime.now(UTC)
         placing.place(
-            intake.placement(order(rng.randrange(lowest, lowest + ticks)), at) for _ in range(min(BATCH, count - done))
+            intake.placement(order(rng.randrange(lowest, lowest + ticks)), at, 0)
+            for _ in range(min(BATCH, count - done))
         )
         # What DBSync has written goes: else the feed would hold as much as all orders together.
         redis().xtrim(live.FEED, maxlen=0, approximate=False)

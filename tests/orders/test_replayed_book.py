@@ -30,6 +30,7 @@ from engine.triggers import Sighting
 from orders.flow import dbsync, dispatch, intake, limits, progress, waiting
 from orders.flow.intake import NewOrder
 from orders.stores import book, live, placing
+from routing import epochs
 from routing.catalogue import catalogue
 from routing.store import redis
 from tests.market import MINUTES, START_MS, recorded
@@ -202,7 +203,8 @@ class Replay:
         if not told:
             return
         at = datetime.fromtimestamp(self.now / 1000, UTC)
-        placing.place(intake.placement(self.order(order, terms), at) for order, terms in told.place.items())
+        epoch = epochs.recent()
+        placing.place(intake.placement(self.order(order, terms), at, epoch) for order, terms in told.place.items())
         for order, name, value in told.amend:
             self.now += 1
             self.amend(order, name, value)
