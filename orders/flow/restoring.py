@@ -32,8 +32,6 @@ from routing.store import StoreError
 log = structlog.get_logger(__name__)
 
 SOON_MS = 1
-NOT_SENT = frozenset({AttemptState.PREPARED, AttemptState.WITHDRAWN})
-"""Attempts of which the chain knows nothing: one that is prepared is withdrawn by whoever claims its order next."""
 MOVES_BACK = {"limitPrice", "amountIn"} & set(AMENDABLE)
 """Amendments that send an order to the back of the queue at its price. A smaller amount does too here, although it
 should not: at an unchanged price it is rare."""
@@ -213,7 +211,8 @@ def placement_of(row: models.Order, known: Sequence[Event]) -> Placement:
 def not_counted(known: Sequence[Event], made: Sequence[models.Attempt]) -> int:
     """Count attempts that use up no try: before the order last rested, not sent, or in an outage that still lasts."""
     rested = max(int(event["attempt"]) for event in known if event["status"] == Status.PENDING)
-    unused = {one.number for one in made if one.state in NOT_SENT and one.number > rested}
+    # One that is prepared is withdrawn by whoever claims its order next.
+    unused = {one.number for one in made if one.state not in history.SENT and one.number > rested}
     last = known[-1]
     if last["kind"] == "retry" and last["retry"]["code"] in AWAY:
         unused.add(int(last["attempt"]))
