@@ -1,0 +1,38 @@
+"""Tables of orders, their events, their attempts and their dead letters: Postgres is the source of truth.
+
+Amounts are base units; `numeric(20)` holds any u64.
+"""
+
+from orders.models.attempt import Attempt
+from orders.models.ended import ArchivedOrder, DeadLetter, Verdict
+from orders.models.operator_changes import Guard, Pause, Scope
+from orders.models.order import (
+    AMENDED,
+    FINALS,
+    MOVING,
+    MOVING_SQL,
+    WAITING,
+    Order,
+    OrderEvent,
+    standing_at,
+)
+from orders.models.set_aside import SetAside
+
+__all__ = [
+    "AMENDED",
+    "FINALS",
+    "MOVING",
+    "MOVING_SQL",
+    "WAITING",
+    "ArchivedOrder",
+    "Attempt",
+    "DeadLetter",
+    "Guard",
+    "Order",
+    "OrderEvent",
+    "Pause",
+    "Scope",
+    "SetAside",
+    "Verdict",
+    "standing_at",
+]

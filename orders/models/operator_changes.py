@@ -1,0 +1,45 @@
+"""What operators change while the engine runs: pauses and risk limits."""
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class Scope(models.TextChoices):
+    """What an operator can pause."""
+
+    EVERYTHING = "everything", "everything"
+    PAIR = "pair", "pair"
+    VENUE = "venue", "venue"
+
+
+class Pause(models.Model):
+    """An operator's pause; the row is deleted on resume, and the admin's history keeps both actions."""
+
+    scope = models.CharField(max_length=10, choices=Scope)
+    name = models.CharField(max_length=64, blank=True, help_text="The pair or venue; empty for everything.")
+    reason = models.CharField(max_length=200, help_text="Clients whose orders are refused read it.")
+    by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["scope", "name"], name="paused_once")]
+
+    def __str__(self) -> str:
+        return self.name or str(self.scope)
+
+
+# The model keeps its first name: the table, permissions, the audit log and the admin's URLs use it.
+class Guard(models.Model):
+    """A risk limit that an operator changed; the row is deleted when the environment's value applies again."""
+
+    name = models.CharField(primary_key=True, max_length=40)
+    value = models.BigIntegerField()
+    reason = models.CharField(max_length=200)
+    by = models.CharField(max_length=150)
+    moved_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "risk limit"
+
+    def __str__(self) -> str:
+        return self.name
