@@ -35,7 +35,7 @@ PREFIXES = (
     *("RETENTION_", "ARCHIVE_"),
 )
 """A variable with one of these prefixes that is not in the table below is a mistake, and startup stops."""
-SECRETS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "ENGINE_SECRET_KEY", "ENGINE_ADMIN_PASSWORD")
+SECRETS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "ENGINE_SECRET_KEY", "ENGINE_KEY_PEPPER", "ENGINE_ADMIN_PASSWORD")
 """Settings that may also be given as <NAME>_FILE, the path of a file that holds the value."""
 WITHHELD = (*SECRETS, "OTEL_EXPORTER_OTLP_ENDPOINT")
 """Settings whose values no message shows: secrets, and addresses, which may hold one."""
@@ -64,6 +64,11 @@ TABLE: dict[str, Setting] = {
         origins, "", "origins besides the engine's own whose pages may open sockets, such as https://desk.example.com"
     ),
     "ENGINE_SECRET_KEY": Setting(filled, None, "Django's secret key; generated and kept in the data dir if omitted"),
+    "ENGINE_KEY_PEPPER": Setting(
+        filled,
+        None,
+        "secret that digests of API keys are keyed with; generated and kept if omitted; a new one ends every key",
+    ),
     "ENGINE_ADMIN_PASSWORD": Setting(
         filled, None, "first password of the user `admin`, and Flower's; generated and kept in the data dir if omitted"
     ),
@@ -279,15 +284,15 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def secret_key(data_dir: Path) -> str:
-    """Return this installation's secret key, made on first use and readable only by its owner."""
-    path = data_dir / "secret-key"
+def kept_secret(data_dir: Path, name: str) -> str:
+    """Return a secret of this installation, made on first use and readable only by its owner."""
+    path = data_dir / name
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return path.read_text()
-    key = secrets.token_urlsafe(50)
+    made = secrets.token_urlsafe(50)
     with os.fdopen(descriptor, "w") as file:
-        file.write(key)
-    return key
+        file.write(made)
+    return made

@@ -21,6 +21,8 @@ WORKERS = ("order", "limit", "sniper", "stream", "dbsync", "dlq")
 """One queue, one file in workers/ and one process each; more with --scale."""
 SINGLE = ("beat", "flower")
 """Two beats would send every tick twice; two Flowers would want one port."""
+LINK_S = 3600
+"""How long the link to the desk that a start prints may wait to be used."""
 ADMIN = "admin"
 COLLECT_AFTER = (10_000, 20, 20)
 """Objects made before the collector looks for cycles among them, and its turns before older ones are looked at.  A
@@ -195,6 +197,7 @@ def migrate(password: str | None) -> Callable[[Ready], None]:
             call_command("migrate", interactive=False, verbosity=1)
         if password is not None:
             make_admin(password)
+            make_key()
         ready(f"{len(plan)} applied" if plan else "up to date")
 
     return run
@@ -207,6 +210,23 @@ def make_admin(password: str) -> None:
     users: Any = get_user_model().objects
     if not users.filter(username=ADMIN).exists():
         users.create_superuser(ADMIN, password=password)
+
+
+def make_key() -> None:
+    """Make the key of this machine's own programs, unless the one in the data dir holds, and a link to the desk."""
+    from django.conf import settings
+    from django.contrib.auth import get_user_model
+
+    from orders.access import callers, keys, tickets
+
+    admin = get_user_model().objects.get(username=ADMIN)
+    path: Path = settings.DATA_DIR / "api-key"
+    if not (path.exists() and keys.digest(path.read_text().strip()) in keys.read().callers):
+        path.unlink(missing_ok=True)
+        write_secret(path, keys.issue("this machine", admin, list(callers.Scope), by="up")[1])
+    link: Path = settings.DATA_DIR / "desk-link"
+    link.unlink(missing_ok=True)
+    write_secret(link, tickets.issue(callers.of_user(admin), "login", LINK_S))
 
 
 def admin_password(settings: Mapping[str, Any]) -> str:

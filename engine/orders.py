@@ -40,8 +40,9 @@ class Order:
     """A client's order; `amount_in` is in base units of `pair.token_in`, times are in epoch milliseconds.
 
     `limit_price` is whole tokens out per whole token in, `max_price` the inverse: the most that one token out may cost.
-    `deadline` is the time by which a market order must have been tried; it is set on acceptance.  `terms_seq` is the
-    version of the terms: the seq of the event that last set them.
+    `owner` is the id of the account that placed it, None for orders older than accounts.  `deadline` is the time by
+    which a market order must have been tried; it is set on acceptance.  `terms_seq` is the version of the terms: the
+    seq of the event that last set them.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Order:
     allow_unknown: bool = False
     deadline: int | None = None
     terms_seq: int = 1
+    owner: int | None = None
 
     @property
     def waits(self) -> bool:

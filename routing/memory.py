@@ -34,16 +34,21 @@ class Memory(Generic[T]):
 
     def __call__(self) -> T:
         """Return the cached value, refreshed if it is too old."""
-        if time.monotonic() - self.read_at > self.for_s:
+        if not self.is_recent:
             self.read_anew()
         return self.reading
+
+    @property
+    def is_recent(self) -> bool:
+        """Tell whether a call would return the cached value at once."""
+        return time.monotonic() - self.read_at <= self.for_s
 
     def read_anew(self) -> None:
         """Refresh, unless another thread is doing so; all threads wait for the very first read."""
         if not self.reader.acquire(blocking=not self.has_read):
             return
         try:
-            if time.monotonic() - self.read_at > self.for_s:
+            if not self.is_recent:
                 self.renew()
         finally:
             self.reader.release()

@@ -4,10 +4,12 @@ import pytest
 import structlog
 from asgiref.sync import SyncToAsync
 from django.db import connection, connections
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 
+from orders.access import keys
 from routing.store import redis
+from tests.keyring import BEARER, ring
 from tests.orders.bench import Bench, empty_redis, forget_wiring, seed_catalogue
 from tests.together import Together, longest_first
 
@@ -78,6 +80,21 @@ def django_db_setup(django_db_setup, django_db_blocker):
 def own_log_context():
     """Let no test's lines carry what another bound."""
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture(autouse=True)
+def known_key(monkeypatch):
+    """Let the key that tests send be known, without a row; those of the keys themselves have rows of their own."""
+    monkeypatch.setattr(keys.keys, "read", ring)
+    keys.keys.forget()
+    yield
+    keys.keys.forget()
+
+
+@pytest.fixture
+def client():
+    """Django's test client, which sends that key."""
+    return Client(headers=BEARER)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ Everything that the engine owns is read-only here; dead letters are replayed by 
 from django.contrib import admin
 
 from orders.admin import (
+    api_keys,
     archived,
     attempts,
     audit,
@@ -21,6 +22,7 @@ from orders.admin import (
 )
 
 __all__ = [
+    "api_keys",
     "archived",
     "attempts",
     "audit",

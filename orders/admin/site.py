@@ -34,6 +34,7 @@ LISTS: tuple[tuple[str, Lists], ...] = (
         (
             ("Audit", "history", "admin", "logentry"),
             ("Schedule", "schedule", "django_celery_beat", "periodictask"),
+            ("API keys", "key", "orders", "apikey"),
             ("Users", "person", "auth", "user"),
             ("Groups", "group", "auth", "group"),
         ),

@@ -53,6 +53,13 @@ class Accepted(Value, frozen=True):
     links: Links
 
 
+class Ticket(Value, frozen=True):
+    """What opens one socket, once."""
+
+    ticket: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{43}$")]
+    expires_at: Moment
+
+
 class FieldError(Value, frozen=True):
     """What is wrong with one field."""
 
@@ -264,37 +271,5 @@ class Pair(Value, frozen=True):
     tick: Annotated[Decimals, Meta(description="Limit prices of this pair are multiples of this.")]
 
 
-class Health(Value, frozen=True):
-    """The process lives."""
-
-    status: Literal["ok"]
-
-
-class Parts(Value, frozen=True):
-    """ "ok", or why a part is not well."""
-
-    postgres: Annotated[str, Meta(description="Without it no order can be accepted: 503.")]
-    redis: Annotated[str, Meta(description="Without it orders are accepted and wait: 503.")]
-    quotes: Annotated[str, Meta(description="Whether every venue quotes; if not, orders may wait: degraded.")]
-    workers: Annotated[str, Meta(description="Whether every queue has a live worker; if not: degraded.")]
-
-
-class Ready(Value, frozen=True):
-    """The process can do its work; `degraded` when something that orders can wait for is missing."""
-
-    status: Literal["ready", "degraded"]
-    parts: Parts
-
-
-class NotReady(Value, frozen=True):
-    """A store is away; the error names it.  `parts` is absent when there was no time to try them."""
-
-    error: ErrorBody
-    parts: Parts | UnsetType = UNSET
-
-
-ANSWERS = (
-    *(Accepted, Error, Events, Order, Orders, Cancelled, Verdicts, Estimate),
-    *(Quotes, Pair, Health, Ready, NotReady),
-)
+ANSWERS = (Accepted, Error, Events, Order, Orders, Cancelled, Verdicts, Estimate, Quotes, Pair, Ticket)
 """The answers; the others are within them."""

@@ -55,21 +55,23 @@ class Decoder:
     waiting = 0
     """Size of the texts that wait for the thread."""
 
-    async def decode(self, text: bytes | str, key: str | None, split: Split) -> Sequence[NewOrder | Invalid]:
-        """Return each order of a request, or why it is none.
+    async def decode(
+        self, text: bytes | str, key: str | None, split: Split, owner: int | None
+    ) -> Sequence[NewOrder | Invalid]:
+        """Return each order of an account's request, or why it is none.
 
         Raises Invalid if the request as a whole is wrong, Overloaded, Late, or the database's error.
         """
         known = catalogue.recent()
         if known and len(text) <= AT_ONCE_MAX:
-            found = [plain(data, key, known) for data, key in split(loads(text), key)]
+            found = [plain(data, key, known, owner) for data, key in split(loads(text), key)]
             if None not in found:
                 return cast(list[NewOrder], found)
         if self.waiting + len(text) > WAITING_MAX:
             raise Overloaded
         self.waiting += len(text)
         try:
-            return await batcher().beside.run(DECODED_WITHIN_S, decode, text, key, split)
+            return await batcher().beside.run(DECODED_WITHIN_S, decode, text, key, split, owner)
         finally:
             self.waiting -= len(text)
 
@@ -77,22 +79,22 @@ class Decoder:
 decoder = Decoder()
 
 
-def decode(text: bytes | str, key: str | None, split: Split) -> Sequence[NewOrder | Invalid]:
+def decode(text: bytes | str, key: str | None, split: Split, owner: int | None) -> Sequence[NewOrder | Invalid]:
     """Decode a request by the serializer where its orders are not plain.
 
     Raises Invalid, DatabaseError.
     """
-    return [attempted(data, key) for data, key in split(loads(text), key)]
+    return [attempted(data, key, owner) for data, key in split(loads(text), key)]
 
 
-def attempted(data: Any, key: str | None) -> NewOrder | Invalid:
+def attempted(data: Any, key: str | None, owner: int | None) -> NewOrder | Invalid:
     try:
-        return plain(data, key, catalogue()) or parse(data, key)
+        return plain(data, key, catalogue(), owner) or parse(data, key, owner)
     except Invalid as reason:
         return reason
 
 
-def plain(data: Any, key: str | None, known: Catalogue) -> NewOrder | None:
+def plain(data: Any, key: str | None, known: Catalogue, owner: int | None) -> NewOrder | None:
     """Return the order that correct JSON asks for; None where the serializer has the word.
 
     Raises Invalid if the key contradicts the order.
@@ -106,7 +108,7 @@ def plain(data: Any, key: str | None, known: Catalogue) -> NewOrder | None:
     try:
         good = {name: READ[name](value) for name, value in asked.items()}
         if good["tokenIn"] in known.tokens and may_be_bought(known, good["tokenOut"], kind):
-            return new_order(known, good)
+            return new_order(known, good, owner)
     except (ValidationError, BadTerm):
         pass
     return None

@@ -13,7 +13,8 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, Spec
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
+
+from orders.api.open_views import Open
 
 
 class RestAsJson:
@@ -35,7 +36,7 @@ def written(form: Any) -> bytes:
     return text
 
 
-class Schema(RestAsJson, APIView):
+class Schema(RestAsJson, Open):
     """Serves the description; a client that keeps it is told whether it has changed."""
 
     renderer_classes = SpectacularAPIView.renderer_classes
@@ -53,9 +54,9 @@ class Schema(RestAsJson, APIView):
         )
 
 
-class Swagger(RestAsJson, SpectacularSwaggerView):
+class Swagger(RestAsJson, Open, SpectacularSwaggerView):
     """Shows it, and can try it."""
 
 
-class Redoc(RestAsJson, SpectacularRedocView):
+class Redoc(RestAsJson, Open, SpectacularRedocView):
     """Shows it to readers."""

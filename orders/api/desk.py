@@ -1,8 +1,18 @@
-"""The trading desk's page: all it shows comes from the API and the sockets, all it runs from this server."""
+"""The trading desk's pages: all they show comes from the API and the sockets, all they run from this server."""
 
-from django.http import HttpRequest, HttpResponse
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth import get_user_model, login, views
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.middleware.csrf import get_token
 from django.shortcuts import render
 
+from orders.access import tickets
+from orders.access.callers import Unauthorized
 from orders.api.errors import read_only
 
 POLICY = (
@@ -12,11 +22,44 @@ POLICY = (
 """Nothing inline, nothing from elsewhere.  Not every browser takes 'self' to cover sockets, so these are named."""
 
 
+def guarded(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a page run and show nothing but what this server sends."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        response = view(request, *args, **kwargs)
+        # Django has checked the host: it is one of ours, and cannot smuggle anything into the policy.
+        response["Content-Security-Policy"] = POLICY.format(host=request.get_host())
+        response["Referrer-Policy"] = "same-origin"
+        return response
+
+    return answer
+
+
 @read_only
+@guarded
 def desk(request: HttpRequest) -> HttpResponse:
-    """Show the desk."""
-    response = render(request, "desk/desk.html")
-    # Django has checked the host: it is one of ours, and cannot smuggle anything into the policy.
-    response["Content-Security-Policy"] = POLICY.format(host=request.get_host())
-    response["Referrer-Policy"] = "same-origin"
-    return response
+    """Show the desk to whoever has logged in."""
+    if not request.user.is_authenticated:
+        return redirect_to_login(request.get_full_path())
+    # Its script sends the token with whatever changes something.
+    get_token(request)
+    return render(request, "desk/desk.html")
+
+
+log_in = guarded(views.LoginView.as_view(template_name="desk/login.html", next_page="desk"))
+log_out = views.LogoutView.as_view(next_page="login")
+
+
+@read_only
+@guarded
+def enter(request: HttpRequest, ticket: str) -> HttpResponse:
+    """Log in by the link that `manage.py up` prints; it works once."""
+    try:
+        caller = tickets.redeem(ticket, "login")
+        user = get_user_model().objects.get(pk=caller.owner, is_active=True)
+    except (Unauthorized, get_user_model().DoesNotExist):
+        page = {"form": AuthenticationForm(request), "spent": True}
+        return render(request, "desk/login.html", page, status=401)
+    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    return HttpResponseRedirect("/")

@@ -20,6 +20,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException, MethodNotAllowed
 from rest_framework.response import Response
 
+from orders.access.callers import Forbidden, Unauthorized
 from orders.flow.batcher import Overloaded
 from orders.flow.intake import Conflict, Paused
 from orders.flow.waiting import Changed, NotResting
@@ -38,7 +39,7 @@ CODES: Mapping[str, str] = {
     "bad_request": "The HTTP request is malformed, names an unknown host or arrived too slowly; correct it.",
     "changed": "The order has moved on since the seq in `If-Match`; read it and decide again.",
     "client_order_id_taken": "The `clientOrderId` names an order that differs from this one; use a new id.",
-    "forbidden": "Your account may not do this in the admin; a retry does not help.",
+    "forbidden": "You are known, but may not do this: the message names what is missing; a retry does not help.",
     "internal": "The engine failed and may have done what you asked; send an order again under the same "
     "`clientOrderId`, read an order before you change it again, resume a socket.",
     "invalid": "A value is wrong, missing or not accepted here; change what `message` and `fields` name.",
@@ -56,6 +57,7 @@ CODES: Mapping[str, str] = {
     "store_unreachable": "A store does not answer, and what you asked may have been done; after a few seconds send an "
     "order again under the same `clientOrderId`, read an order before you change it again, resume a socket.",
     "too_large": "The body is larger than 64 KiB; send less at once.",
+    "unauthorized": "No API key, or one that is unknown, revoked or expired; send `Authorization: Bearer <key>`.",
     "unsupported_media_type": "The body is not declared as JSON; set `Content-Type: application/json`.",
 }
 """What an error can be, and what to do about it; a program goes by the codes, not by the words."""
@@ -126,6 +128,10 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
             return 409, conflict(reason)
         case NotResting() | Changed() | Unconditional():
             return unchanged(reason)
+        case Unauthorized():
+            return 401, body("unauthorized", str(reason))
+        case Forbidden():
+            return 403, body("forbidden", str(reason))
         case Overloaded():
             return 503, body("overloaded", "the engine is overloaded; try again in a second")
         case Paused():
@@ -156,13 +162,17 @@ DEFECT = body("internal", "the engine failed on this request; the log has the de
 
 
 def headers_of(status: int, error: dict[str, Any]) -> dict[str, str]:
-    """Return what goes with an error besides its body: every 503 says when to try again."""
+    """Return what goes with an error besides its body: a 503 says when to try again, a 401 what is to be sent."""
+    if status == 401:
+        return {"WWW-Authenticate": "Bearer"}
     return {"Retry-After": str(RETRY_AFTER_S[error["error"]["code"]])} if status == 503 else {}
 
 
 def code_of(reason: APIException) -> str:
     """Name a DRF error as DRF does."""
     codes = reason.get_codes()
+    if codes == "permission_denied":
+        return "forbidden"
     return codes if isinstance(codes, str) else "invalid"
 
 

@@ -15,7 +15,9 @@ from engine.orders import Order, OrderType
 from engine.quotes import CannotFill
 from engine.token_checks import Limits
 from engine.triggers import holds
+from orders.access.callers import Scope
 from orders.api import requests, schema, serializers
+from orders.api.access import caller_of
 from orders.api.filters import refuse_unknown
 from orders.flow import sniping
 from orders.flow.routes import PriceImpact, affordable
@@ -33,6 +35,8 @@ Json = dict[str, Any]
 class Estimate(APIView):
     """Says what an order would get."""
 
+    needs = {"POST": Scope.READ}
+
     @schema.estimate_order
     def post(self, request: Request) -> Response:
         """Work out an order on the last quotes, without placing it.
@@ -41,8 +45,9 @@ class Estimate(APIView):
         it from being filled.  The body, and every refusal, are those of `POST /api/orders/execute`.
         """
         refuse_unknown(request.query_params, ())
-        order = requests.parse(request.data, request.headers.get(serializers.IDEMPOTENCY_KEY)).order
-        return Response(estimate(order, now_ms()))
+        key = request.headers.get(serializers.IDEMPOTENCY_KEY)
+        asked = requests.parse(request.data, key, caller_of(request).owner)
+        return Response(estimate(asked.order, now_ms()))
 
 
 def estimate(order: Order, now: int) -> Json:

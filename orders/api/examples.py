@@ -70,6 +70,7 @@ SNIPER = {
     "maxPrice": "0.00004",
     "clientOrderId": "snipe-7vfC",
 }
+TICKET = {"ticket": "lQ0s1ySVzXg3bK5xWl9Jd0Zq4rT7uYhC2mNpEvAoF8k", "expiresAt": AT}
 BATCH = {"orders": [MARKET, LIMIT]}
 AMENDMENT = {"limitPrice": "158.5", "expiresAt": None}
 

@@ -6,10 +6,10 @@ import structlog
 from django.db import connection
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from orders.api import schema
 from orders.api.errors import body, headers_of
+from orders.api.open_views import Open
 from orders.operations import heartbeats
 from routing import away, quotes
 from routing.catalogue import catalogue
@@ -20,7 +20,7 @@ from routing.venues import VENUES
 log = structlog.get_logger(__name__)
 
 
-class Health(APIView):
+class Health(Open):
     """Says that the process lives."""
 
     @schema.health
@@ -29,7 +29,7 @@ class Health(APIView):
         return Response({"status": "ok"})
 
 
-class Ready(APIView):
+class Ready(Open):
     """Says whether the process can do its work."""
 
     @schema.readiness

@@ -6,11 +6,11 @@ from django.http import HttpResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from orders.api import schema
 from orders.api.errors import Field, Invalid, shown
 from orders.api.filters import refuse_unknown
+from orders.api.open_views import Open
 from orders.operations import scrape
 
 
@@ -26,7 +26,7 @@ class AsItIs(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-class Metrics(APIView):
+class Metrics(Open):
     """Shows the metrics."""
 
     content_negotiation_class = AsItIs

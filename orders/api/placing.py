@@ -11,9 +11,12 @@ from typing import Any
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
+from orders.access import keys
+from orders.access.callers import Caller, Scope, Unauthorized
+from orders.api import http
 from orders.api.decoder import Given, Split, decoder, one
 from orders.api.errors import FIELDS_MAX, Field, Invalid, describe, shown
-from orders.api.http import Application, Receive, Scope, Send, refuse, respond
+from orders.api.http import Application, Receive, Send, refuse, respond
 from orders.api.links import acknowledgement
 from orders.api.serializers import BATCH, IDEMPOTENCY_KEY, ORDERS_MAX
 from orders.flow.batcher import Verdict, batcher
@@ -21,42 +24,43 @@ from orders.flow.intake import Accepted, NewOrder
 
 Answer = tuple[int, dict[str, Any]]
 """Status and body."""
-Door = Callable[[bytes, str | None, str, str], Awaitable[Answer]]
-"""Answers a body, an Idempotency-Key, and the scheme and host for the links."""
+Door = Callable[[bytes, str | None, Caller, str, str], Awaitable[Answer]]
+"""Answers a body, an Idempotency-Key, who asks, and the scheme and host for the links."""
 
 
-async def placed(text: bytes | str, key: str | None, split: Split) -> Sequence[Verdict]:
+async def placed(text: bytes | str, key: str | None, caller: Caller, split: Split) -> Sequence[Verdict]:
     """Place the orders of a request; return what became of each, in their sequence.
 
     Raises what refuses the request as a whole.
     """
-    decoded = await decoder.decode(text, key, split)
+    caller.require(Scope.TRADE)
+    decoded = await decoder.decode(text, key, split, caller.owner)
     verdicts = iter(await batcher().accept([asked for asked in decoded if isinstance(asked, NewOrder)]))
     return [next(verdicts) if isinstance(asked, NewOrder) else asked for asked in decoded]
 
 
-async def accepted(text: bytes | str, key: str | None = None) -> Accepted:
+async def accepted(text: bytes | str, key: str | None, caller: Caller) -> Accepted:
     """Place one order.
 
     Raises what keeps it out, as `orders.api.errors.answer` words it.
     """
-    (outcome,) = await placed(text, key, one)
+    (outcome,) = await placed(text, key, caller, one)
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
 
-async def execute(text: bytes, key: str | None, scheme: str, host: str) -> Answer:
+async def execute(text: bytes, key: str | None, caller: Caller, scheme: str, host: str) -> Answer:
     """Place one order and say where it is."""
-    return 202, acknowledgement(await accepted(text, key), scheme, host)
+    return 202, acknowledgement(await accepted(text, key, caller), scheme, host)
 
 
-async def batch(text: bytes, key: str | None, scheme: str, host: str) -> Answer:
+async def batch(text: bytes, key: str | None, caller: Caller, scheme: str, host: str) -> Answer:
     """Place many orders, each with its own verdict.
 
     Raises what keeps all of them out for now, so that it is answered as for one: with the time to try again.
     """
-    outcomes = await placed(text, key, many)
+    outcomes = await placed(text, key, caller, many)
     results = [verdict(outcome, scheme, host) for outcome in outcomes]
     if isinstance(outcomes[0], Exception) and all(result["status"] == 503 for result in results):
         raise outcomes[0]
@@ -101,12 +105,12 @@ def verdict(outcome: Verdict, scheme: str, host: str) -> dict[str, Any]:
 
 DOORS: dict[str, Door] = {"/api/orders/execute": execute, "/api/orders/batch": batch}
 
-ORDINARY = frozenset({b"host", b"content-type", b"accept", b"idempotency-key"})
+ORDINARY = frozenset({b"host", b"content-type", b"accept", b"idempotency-key", b"authorization"})
 """Headers of an ordinary request that matter here; each at most once."""
 ANY_ANSWER = frozenset({b"", b"*/*", b"application/json", b"application/json, text/plain, */*"})
 """What clients that take JSON put into Accept; whether anything else allows it, Django knows."""
-TELLING = ORDINARY | {b"content-encoding"}
-"""Headers that change what a request means."""
+TELLING = ORDINARY | {b"content-encoding", b"cookie"}
+"""Headers that change what a request means.  Those of a page, which has no key but a session, are Django's."""
 
 
 class Placing:
@@ -115,23 +119,26 @@ class Placing:
     def __init__(self, otherwise: Application) -> None:
         self.otherwise = otherwise
 
-    async def __call__(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: http.Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Answer a request whose body has been read, or hand everything on; `receive` yields the body again."""
         found = ordinary(scope)
         if found is None:
             await self.otherwise(scope, receive, send)
             return
-        host, key = found
+        host, key, authorization = found
         try:
-            answer = await DOORS[scope["path"]](body, key, scope["scheme"], host)
+            if authorization is None:
+                raise Unauthorized(keys.SEND_A_KEY)
+            caller = await keys.caller_soon(authorization)
+            answer = await DOORS[scope["path"]](body, key, caller, scope["scheme"], host)
         except Exception as reason:
             await refuse(send, reason)
             return
         await respond(send, *answer)
 
 
-def ordinary(scope: Scope) -> tuple[str, str | None] | None:
-    """Return Host and Idempotency-Key of a request with a JSON body and nothing unusual about it, else None."""
+def ordinary(scope: http.Scope) -> tuple[str, str | None, str | None] | None:
+    """Return Host, Idempotency-Key and Authorization of a request with a JSON body and nothing unusual about it."""
     if scope["query_string"]:
         return None
     found: dict[bytes, bytes] = {}
@@ -142,10 +149,14 @@ def ordinary(scope: Scope) -> tuple[str, str | None] | None:
             found[name] = value
     as_json = found.get(b"content-type", b"").partition(b";")[0].strip().lower() == b"application/json"
     plain = as_json and found.get(b"accept", b"") in ANY_ANSWER
-    host, key = found.get(b"host", b"").decode("latin-1"), found.get(b"idempotency-key")
+    host = found.get(b"host", b"").decode("latin-1")
     if not (plain and host and allowed(host, tuple(settings.ALLOWED_HOSTS))):
         return None
-    return host, None if key is None else key.decode("latin-1")
+    key, authorization = (
+        None if value is None else value.decode("latin-1")
+        for value in (found.get(b"idempotency-key"), found.get(b"authorization"))
+    )
+    return host, key, authorization
 
 
 @lru_cache(maxsize=256)

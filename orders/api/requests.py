@@ -14,35 +14,35 @@ from orders.stores import retired
 from routing.catalogue import Catalogue, catalogue
 
 
-def parse(data: Any, idempotency_key: str | None = None) -> NewOrder:
-    """Turn decoded JSON into an order.
+def parse(data: Any, idempotency_key: str | None, owner: int | None) -> NewOrder:
+    """Turn decoded JSON into an order of this account.
 
     Raises Invalid, naming each field that is wrong, its value and what is accepted.
     """
     if not isinstance(data, Mapping):
         raise Invalid("the body must be a JSON object")
     asked = with_key(data, idempotency_key)
-    serializer = ExecuteSerializer(data=asked)
+    serializer = ExecuteSerializer(data=asked, context={"owner": owner})
     errors = unfit(asked)
     if not serializer.is_valid():
         errors = {**serializer.errors, **errors}
-    order: NewOrder | None = again(asked, serializer.errors) if errors else serializer.validated_data["order"]
+    order: NewOrder | None = again(asked, serializer.errors, owner) if errors else serializer.validated_data["order"]
     if order is None:
         raise refusal(errors, asked, by_header="clientOrderId" in asked.keys() - data.keys())
     return order
 
 
-def again(asked: Mapping[str, Any], errors: Mapping[str, Any]) -> NewOrder | None:
+def again(asked: Mapping[str, Any], errors: Mapping[str, Any], owner: int | None) -> NewOrder | None:
     """Return an order that is only late, if it stands already: it is sent again, however long after."""
     codes = {name: [one.code for one in told] for name, told in errors.items() if isinstance(told, list)}
     if codes != {"expiresAt": ["late"]} or "clientOrderId" not in asked or unfit(asked):
         return None
-    serializer = ExecuteSerializer(data=asked, context={"late": True})
+    serializer = ExecuteSerializer(data=asked, context={"late": True, "owner": owner})
     if not serializer.is_valid():
         return None
     order: NewOrder = serializer.validated_data["order"]
-    rows = models.Order.objects.filter(client_order_id=asked["clientOrderId"], fingerprint=order.fingerprint)
-    there = rows.exists() or retired.is_known(asked["clientOrderId"], order.fingerprint)
+    named = {"client_order_id": asked["clientOrderId"], "fingerprint": order.fingerprint}
+    there = models.Order.objects.filter(owner=owner, **named).exists() or retired.is_known(owner=owner, **named)
     return order if there else None
 
 

@@ -3,98 +3,58 @@
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from django.core.exceptions import DisallowedHost
-from django.http import Http404
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
-from msgspec import Struct
-from rest_framework.exceptions import NotAcceptable, UnsupportedMediaType
 
 from engine.lifecycle import Status
 from engine.orders import OrderType
 from orders.api import answers as read
-from orders.api import examples
+from orders.api import examples, probe_answers
 from orders.api import serializers as sent
 from orders.api.components import reference
 from orders.api.conditions import IF_MATCH
-from orders.api.errors import STORE_AWAY, Field, Invalid, Unconditional, body, describe
+from orders.api.errors import body
 from orders.api.fields import CLIENT_ORDER_ID, TIME
 from orders.api.filters import ACCEPTED, KINDS, PAIR_SCHEMA
 from orders.api.paging import CURSOR, LIMIT_MAX, OrderPages
-from orders.api.parsers import BODY_MAX
-from orders.flow.batcher import Overloaded
-from orders.flow.intake import Conflict, Paused
-from orders.flow.waiting import Changed, NotResting
+from orders.api.refusals import (
+    AWAY,
+    BAD_BATCH,
+    BAD_PARAMETER,
+    CHANGED,
+    HALTED,
+    INVALID,
+    MEDIA_TYPE,
+    NO_ORDER,
+    NO_PAIR,
+    NO_PAIR_NAMED,
+    NONE,
+    NOT_ACCEPTABLE,
+    NOT_FOR_US,
+    NOT_RESTING,
+    OFF_TICK,
+    TAKEN,
+    UNCONDITIONAL,
+    UNKNOWN,
+    WRONG_AMOUNT,
+    Responses,
+    answer,
+    refused,
+    wrong,
+)
 
 View = TypeVar("View", bound=Callable[..., Any])
-Responses = Mapping[Any, Any]
-NONE: Mapping[str, Any] = {}
-
-
-def answer(kind: type[Struct], said: str = "", values: Mapping[str, Any] = NONE) -> OpenApiResponse:
-    """Describe an answer by examples, each with its name."""
-    examples = [OpenApiExample(name, value) for name, value in values.items()]
-    return OpenApiResponse(reference(kind.__name__), said, examples)
-
-
-def refused(said: str, *reasons: Exception | tuple[int, Any]) -> Responses:
-    """Describe an error answer by what these reasons, all of one status, are answered with."""
-    answers = [one for reason in reasons if (one := describe(reason) if isinstance(reason, Exception) else reason)]
-    (status,) = {status for status, _ in answers}
-    return {status: answer(read.Error, said, {error["error"]["code"]: error for _, error in answers})}
-
-
-def wrong(name: str, value: str | None, message: str, accepted: str) -> Invalid:
-    """Make the error of one wrong field."""
-    return Invalid(f"{name} {message}", [Field(name, value, message, accepted)])
 
 
 def operation(name: str, summary: str, good: Responses, *refusals: Responses, **more: Any) -> Callable[[View], View]:
     """Describe an operation that takes and gives JSON and needs the stores; its examples are of its request."""
-    responses = {**NOT_ACCEPTABLE, **AWAY, **(MEDIA_TYPE if "request" in more else {})}
+    known = {} if more.get("auth") == [] else UNKNOWN
+    responses = {**NOT_ACCEPTABLE, **known, **AWAY, **(MEDIA_TYPE if "request" in more else {})}
     for refusal in (*refusals, good):
         responses |= refusal
     values: Mapping[str, Any] = more.pop("examples", NONE)
     asking = [OpenApiExample(title, value, request_only=True) for title, value in values.items()]
     return extend_schema(operation_id=name, summary=summary, responses=responses, examples=asking, **more)
 
-
-WRONG_AMOUNT = wrong("amount", "-1", "must be greater than zero", sent.ACCEPTED["amount"])
-BAD_PARAMETER = refused("A parameter is wrong.", wrong("limit", "0", "is not accepted", ACCEPTED["limit"]))
-TICKS = "is not on the tick of 0.01; the nearest are 158.50 and 158.51"
-OFF_TICK = refused(
-    "The request is wrong; nothing was changed.", wrong("limitPrice", "158.505", TICKS, sent.ACCEPTED["limitPrice"])
-)
-NO_PAIR_NAMED = refused(
-    "A parameter is wrong; nothing was cancelled.", wrong("pair", None, "is missing", ACCEPTED["pair"])
-)
-BAD_BATCH = refused(
-    "The batch is wrong as a whole; nothing was done.", wrong("orders", "[]", f"must be {sent.BATCH}", sent.BATCH)
-)
-NO_ORDER = refused("There is no such order.", Http404(f"there is no order {examples.ORDER_ID}"))
-NO_PAIR = refused("There is no such pair.", Http404("there is no pair SOL-DOGE; GET /api/pairs lists them"))
-TAKEN = refused("The clientOrderId belongs to a different order.", Conflict("rebalance-2026-11-22", examples.ORDER_ID))
-NOT_RESTING = refused("The order is not resting; nothing was done.", NotResting(examples.ORDER_ID, Status.CONFIRMED, 8))
-CHANGED = refused("The order has changed since; nothing was changed.", Changed(examples.ORDER_ID, 8))
-UNCONDITIONAL = refused("If-Match is missing; nothing was changed.", Unconditional())
-MEDIA_TYPE = refused("The body is not declared as application/json.", UnsupportedMediaType("text/plain"))
-INVALID = refused(
-    "The request is wrong; nothing was done.",
-    WRONG_AMOUNT,
-    Invalid("the body is not JSON: Expecting value: line 1 column 1 (char 0)", code="not_json"),
-    Invalid(f"the body is larger than {BODY_MAX} bytes", code="too_large"),
-)
-AWAY = refused("A store is unavailable, or the engine is overloaded.", STORE_AWAY, Overloaded())
-HALTED = refused(
-    "A store is unavailable, the engine is overloaded, or an operator has paused trading; nothing was done.",
-    STORE_AWAY,
-    Overloaded(),
-    Paused("SOL-USDC", "a venue is being upgraded"),
-)
-NOT_FOR_US = refused(
-    "The request is malformed, for example an unknown Host.",
-    DisallowedHost("Invalid HTTP_HOST header: 'elsewhere'. You may need to add 'elsewhere' to ALLOWED_HOSTS."),
-)
-NOT_ACCEPTABLE = refused("Accept excludes JSON.", NotAcceptable())
 
 ETAG = OpenApiParameter(
     "ETag",
@@ -271,21 +231,30 @@ get_quotes = operation(
 list_pairs = operation(
     "list_pairs", "List the traded pairs", {200: {"type": "array", "items": reference("Pair")}}, BAD_PARAMETER
 )
-health = operation("health", "Check liveness", {200: answer(read.Health)}, NOT_FOR_US)
+make_ticket = operation(
+    "make_ticket",
+    "Make a ticket for a socket",
+    {201: answer(read.Ticket, "The ticket.", {"A ticket": examples.TICKET})},
+    BAD_PARAMETER,
+    request=None,
+)
+health = operation("health", "Check liveness", {200: answer(probe_answers.Health)}, NOT_FOR_US, auth=[])
 readiness = operation(
     "readiness",
     "Check readiness",
     {
         200: answer(
-            read.Ready,
+            probe_answers.Ready,
             "Ready; if `degraded`, `parts` names what orders may wait for.",
             {"All is well": examples.READY, "No limit worker": examples.DEGRADED},
         ),
-        503: answer(read.NotReady, "A store is unavailable.", {"Redis is unavailable": examples.NOT_READY}),
+        503: answer(probe_answers.NotReady, "A store is unavailable.", {"Redis is unavailable": examples.NOT_READY}),
     },
     NOT_FOR_US,
+    auth=[],
 )
 metrics = extend_schema(
+    auth=[],
     operation_id="metrics",
     summary="Show the metrics, for Prometheus",
     responses={

@@ -156,13 +156,13 @@ class ExecuteSerializer(serializers.Serializer[Any]):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Check what fields say together, and make an order of them."""
         try:
-            return {"order": new_order(self.known, attrs)}
+            return {"order": new_order(self.known, attrs, self.context.get("owner"))}
         except BadTerm as reason:
             raise serializers.ValidationError({reason.field: reason.message}) from None
 
 
-def new_order(known: Catalogue, good: Mapping[str, Any]) -> NewOrder:
-    """Make a new order of fields that are right, each for itself.
+def new_order(known: Catalogue, good: Mapping[str, Any], owner: int | None) -> NewOrder:
+    """Make a new order of this account, of fields that are right, each for itself.
 
     Raises BadTerm for one that does not fit the others.
     """
@@ -182,6 +182,7 @@ def new_order(known: Catalogue, good: Mapping[str, Any]) -> NewOrder:
         expires_at=expires_at,
         trigger=good.get("trigger", ()),
         allow_unknown=good.get("allowUnknown", False),
+        owner=owner,
     )
     return NewOrder(payable(order, NEEDS_PRICE.get(kind, "amount")))
 

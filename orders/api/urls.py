@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from orders.api import description, estimate, health, views
+from orders.api import description, estimate, health, tickets, views
 
 urlpatterns = [
     path("api/orders/execute", views.Execute.as_view()),
@@ -11,6 +11,7 @@ urlpatterns = [
     path("api/orders", views.Orders.as_view()),
     path("api/orders/<str:order_id>", views.OneOrder.as_view()),
     path("api/orders/<str:order_id>/events", views.OrderEvents.as_view()),
+    path("api/tickets", tickets.Tickets.as_view()),
     path("api/quotes/<str:pair>", views.Quotes.as_view()),
     path("api/pairs", views.Pairs.as_view()),
     path("api/schema", description.Schema.as_view(), name="schema"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 from asgiref.sync import async_to_sync
+from django.db.models import QuerySet
 from django.http import Http404
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,6 +19,7 @@ from engine.quotes import Quote
 from orders import models
 from orders.api import conditions, placing, requests, schema
 from orders.api import serializers as shape
+from orders.api.access import caller_of
 from orders.api.cursors import cursor
 from orders.api.errors import shown
 from orders.api.filters import OrderFilter, pair_and_type, refuse_unknown
@@ -53,7 +55,7 @@ class Placing(APIView):
         key = request.headers.get(shape.IDEMPOTENCY_KEY)
         # An empty body is not parsed at all, and has become an object.
         text: Any = request.data or b""
-        status, body = async_to_sync(door)(text, key, request.scheme or "http", request.get_host())
+        status, body = async_to_sync(door)(text, key, caller_of(request), request.scheme or "http", request.get_host())
         return Response(body, status=status)
 
 
@@ -95,7 +97,7 @@ class Orders(APIView):
         that ended RETENTION_DAYS ago is in no list any more; by its id it is found still.
         """
         refuse_unknown(request.query_params)
-        chosen = OrderFilter.chosen(request.query_params)
+        chosen = of_caller(request, OrderFilter.chosen(request.query_params))
         pages = OrderPages()
         page = pages.paginate_queryset(chosen, request, view=self) or []
         return pages.get_paginated_response(described(request, page))
@@ -105,7 +107,7 @@ class Orders(APIView):
         """Cancel every order of a pair that waits: limit and sniper orders, or those of one type."""
         refuse_unknown(request.query_params, ("pair", "type"))
         pair, kind = pair_and_type(request.query_params)
-        done = waiting.cancel_all(pair, kind)
+        done = waiting.cancel_all(pair, kind, caller_of(request).only_of)
         return Response(
             {"pair": pair, "cancelled": done.cancelled, "lost": done.lost, "complete": done.complete},
         )
@@ -118,7 +120,7 @@ class OneOrder(APIView):
     def get(self, request: Request, order_id: str) -> Response:
         """Show an order as it stands this moment; its ETag is its seq."""
         refuse_unknown(request.query_params, ())
-        return standing(request, row_of(order_id))
+        return standing(request, row_of(request, order_id))
 
     @schema.amend_order
     def patch(self, request: Request, order_id: str) -> Response:
@@ -128,20 +130,20 @@ class OneOrder(APIView):
         meanwhile, nothing is changed.
         """
         refuse_unknown(request.query_params, ())
-        row = row_of(order_id)
+        row = row_of(request, order_id)
         seq = conditions.seq_of(request.headers.get("If-Match"))
         changes = requests.amendment(terms.order_of(row), request.data)
         refuse_impatient(row)
         waiting.amend(str(row.id), seq, changes)
-        return standing(request, row_of(order_id))
+        return standing(request, row_of(request, order_id))
 
     @schema.cancel_order
     def delete(self, request: Request, order_id: str) -> Response:
         """Cancel an order that has not begun to execute."""
         refuse_unknown(request.query_params, ())
-        waiting.cancel(str(row_of(order_id).id))
+        waiting.cancel(str(row_of(request, order_id).id))
         # Read again: Postgres has the end, whatever Redis has forgotten since.
-        return standing(request, row_of(order_id))
+        return standing(request, row_of(request, order_id))
 
 
 def refuse_impatient(row: models.Order) -> None:
@@ -165,13 +167,19 @@ def standing(request: Request, row: models.Order) -> Response:
     return Response(order, headers={"ETag": f'"{order["seq"]}"'})
 
 
-def row_of(order_id: str) -> models.Order:
+def of_caller(request: Request, orders: "QuerySet[models.Order]") -> "QuerySet[models.Order]":
+    """Leave the orders that exist for who asks."""
+    owner = caller_of(request).only_of
+    return orders if owner is None else orders.filter(owner=owner)
+
+
+def row_of(request: Request, order_id: str) -> models.Order:
     """Return an order's row, as it was when it is archived.
 
-    Raises Http404.
+    Raises Http404, also for an order of another account.
     """
     row = retired.row(known(order_id))
-    if row is None:
+    if row is None or not caller_of(request).sees(row.owner_id):
         raise no_order(order_id)
     return row
 
@@ -192,7 +200,7 @@ class OrderEvents(APIView):
         found = order_view.history(
             order_id, cursor(request.query_params.get("after"), request.query_params.get("epoch"))
         )
-        if found is None:
+        if found is None or not caller_of(request).sees(found.owner):
             raise no_order(order_id)
         rewound = found.rewound.seq if found.rewound else None
         told = [event_codec.load(text) for _, text in found.events]

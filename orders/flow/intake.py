@@ -148,7 +148,11 @@ def insert(asked: Sequence[NewOrder]) -> dict[str, Committed]:
     except IntegrityError:
         # Raised by the trigger `orders_once_for_good`. Repeats of retired orders are rare, so only they pay a look-up.
         names = retired.taken([one.order.client_order_id for one in asked], [one.replay_of for one in asked])
-        new = [one for one in asked if names.isdisjoint({one.order.client_order_id, one.replay_of})]
+        new = [
+            one
+            for one in asked
+            if names.isdisjoint({(one.order.owner, one.order.client_order_id), (None, one.replay_of)})
+        ]
         if len(new) == len(asked):
             raise
     return insert(new)
@@ -164,20 +168,20 @@ def write(asked: Sequence[NewOrder]) -> dict[str, Committed]:
     may_repeat = any(one.order.client_order_id or one.replay_of for one in asked)
     rows = fetch(
         f"""
-        INSERT INTO orders_order (id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of_id,
-                                  limit_price, max_price, time_in_force, expires_at, trigger, allow_unknown, epoch,
-                                  deadline_at)
-        SELECT id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of,
+        INSERT INTO orders_order (id, owner_id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint,
+                                  replay_of_id, limit_price, max_price, time_in_force, expires_at, trigger,
+                                  allow_unknown, epoch, deadline_at)
+        SELECT id, owner, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of,
                limit_price, max_price, coalesce(time_in_force, 'gtc'), expires_at, coalesce(trigger, '[]'),
                coalesce(allow_unknown, false), %s,
                CASE WHEN type = 'market' THEN statement_timestamp() + %s * interval '1 second' END
-        FROM json_to_recordset(%s) AS o(id uuid, type text, pair text, amount_in numeric, slippage_bps int,
+        FROM json_to_recordset(%s) AS o(id uuid, owner int, type text, pair text, amount_in numeric, slippage_bps int,
                                         client_order_id text, fingerprint text, replay_of uuid, limit_price numeric,
                                         max_price numeric, time_in_force text, expires_at timestamptz, trigger jsonb,
                                         allow_unknown bool)
         -- In one order everywhere: two groups with the same client ids would otherwise wait for each other.
         -- Within a group, the order that was decoded first takes an id.
-        ORDER BY client_order_id, replay_of, id
+        ORDER BY client_order_id, owner, replay_of, id
         {"ON CONFLICT DO NOTHING" if may_repeat else ""}
         RETURNING id::text, created_at, epoch
         """,  # noqa: S608 - constants
@@ -190,8 +194,9 @@ def write(asked: Sequence[NewOrder]) -> dict[str, Committed]:
 
 def as_row(asked: NewOrder) -> dict[str, Any]:
     order = asked.order
-    row = {
+    row: dict[str, Any] = {
         "id": order.id,
+        "owner": order.owner,
         "type": order.type,
         "pair": order.pair.name,
         "amount_in": order.amount_in,
@@ -214,7 +219,8 @@ def standing(repeats: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
     rows = fetch_as(
         Standing,
         """
-        SELECT id::text, status, created_at, fingerprint, client_order_id, replay_of_id::text AS replay_of
+        SELECT id::text, status, created_at, fingerprint, owner_id AS owner, client_order_id,
+               replay_of_id::text AS replay_of
         FROM orders_order WHERE client_order_id = ANY(%s) OR replay_of_id = ANY(%s::uuid[])
         """,
         [one.order.client_order_id for one in repeats],
@@ -223,8 +229,8 @@ def standing(repeats: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
     if len(rows) < len(repeats):
         # Retired orders are searched last, so that an order retired between the two queries is found here.
         rows += retired.standing([one.order.client_order_id for one in repeats], [one.replay_of for one in repeats])
-    found = {(row.client_order_id, row.replay_of): row for row in rows}
-    named = {one.order.id: found.get((one.order.client_order_id, one.replay_of)) for one in repeats}
+    found = {(row.owner, row.client_order_id, row.replay_of): row for row in rows}
+    named = {one.order.id: found.get((one.order.owner, one.order.client_order_id, one.replay_of)) for one in repeats}
     return {one.order.id: verdict(one, row) for one in repeats if (row := named[one.order.id])}
 
 

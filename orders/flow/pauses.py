@@ -6,7 +6,7 @@ them.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,6 +133,10 @@ def announce(what: str) -> None:
         log.warning("change not announced, processes notice within seconds", what=what, reason=str(reason))
 
 
+HEARD: dict[str, Callable[[], None]] = {"catalogue.changed": catalogue.forget, "pauses.changed": pauses.forget}
+"""What a server process does on an announcement."""
+
+
 class Listener:
     """This server process's subscription to control messages on the channel layer."""
 
@@ -158,10 +162,8 @@ class Listener:
                 await asyncio.sleep(RETRY_S)
 
     def obey(self, message: dict[str, Any]) -> None:
-        if message["type"] == "catalogue.changed":
-            catalogue.forget()
-        if message["type"] == "pauses.changed":
-            pauses.forget()
+        if message["type"] in HEARD:
+            HEARD[message["type"]]()
 
 
 @one_per_loop

@@ -114,15 +114,15 @@ def found(order_id: str) -> Standing:
     return one
 
 
-def cancel_all(pair: str, kind: OrderType | None = None) -> Cancelled:
-    """Cancel every resting order of a pair within ALL_WITHIN_S, including those that Redis has lost.
+def cancel_all(pair: str, kind: OrderType | None = None, owner: int | None = None) -> Cancelled:
+    """Cancel every resting order of a pair, or of one account, within ALL_WITHIN_S, also those that Redis has lost.
 
     An order that has fired according to Postgres may be back in the book since. If it is not, it does not count as
     lost.
     """
     cancelled = lost = 0
     deadline = monotonic() + ALL_WITHIN_S
-    for ids, asked_for in known_of(pair, kind):
+    for ids, asked_for in known_of(pair, kind, owner):
         if monotonic() > deadline:
             return Cancelled(cancelled, lost, complete=False)
         pending = [one for one in all_standing(ids).values() if one.status is Status.PENDING]
@@ -141,11 +141,13 @@ def all_standing(order_ids: Sequence[str]) -> dict[str, Standing]:
     return {**standing, **live.standing(gone)}
 
 
-def known_of(pair: str, kind: OrderType | None) -> Iterator[tuple[list[str], bool]]:
+def known_of(pair: str, kind: OrderType | None, owner: int | None) -> Iterator[tuple[list[str], bool]]:
     """Yield pages of ids of a pair's orders that may be resting, each with whether they rest according to Postgres."""
     of = Q(pair__in=spellings(pair)) & ~Q(type=OrderType.MARKET)
     if kind is not None:
         of &= Q(type=kind)
+    if owner is not None:
+        of &= Q(owner=owner)
     for ids in recovery.waiting(of):
         yield ids, True
     for ids in recovery.moving(0, of):

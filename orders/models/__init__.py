@@ -3,6 +3,7 @@
 Amounts are base units; `numeric(20)` holds any u64.
 """
 
+from orders.models.api_key import ApiKey
 from orders.models.attempt import Attempt
 from orders.models.ended import ArchivedOrder, DeadLetter, Verdict
 from orders.models.operator_changes import Guard, Pause, Scope
@@ -24,6 +25,7 @@ __all__ = [
     "MOVING",
     "MOVING_SQL",
     "WAITING",
+    "ApiKey",
     "ArchivedOrder",
     "Attempt",
     "DeadLetter",

@@ -40,6 +40,7 @@ class ArchivedOrder(models.Model):
     """
 
     id = models.UUIDField(primary_key=True)
+    owner_id = models.IntegerField(null=True)
     client_order_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 - absent is not empty
     replay_of = models.UUIDField(null=True, help_text="The order it replayed.")
     tx_hash = models.CharField(max_length=88, help_text="Its last transaction; empty for none.")
@@ -61,10 +62,11 @@ class ArchivedOrder(models.Model):
         ]
         constraints = [
             models.UniqueConstraint(
-                fields=["client_order_id"],
+                fields=["client_order_id", "owner_id"],
                 condition=Q(client_order_id__isnull=False),
-                name="archived_client_order_id_once",
-                opclasses=["varchar_pattern_ops"],
+                name="archived_client_id_once",
+                nulls_distinct=False,
+                opclasses=["varchar_pattern_ops", "int4_ops"],
             ),
             models.UniqueConstraint(
                 fields=["replay_of"], condition=Q(replay_of__isnull=False), name="archived_replayed_once"

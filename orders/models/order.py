@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -45,6 +46,16 @@ class Order(models.Model):
     trigger = models.JSONField(db_default=[], help_text="Conditions of a sniper order.")
     allow_unknown = models.BooleanField(db_default=False)
     terms_seq = models.IntegerField(db_default=1, help_text="Sequence number of the event that last set the terms.")
+    # No database constraint: checking it would lock one row of accounts for every order of that account.
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+        help_text="The account that placed it; none for orders older than accounts.",
+    )
     client_order_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 - absent is not empty
     fingerprint = models.CharField(max_length=64, help_text="Hash of what was asked; tells a repeat from a conflict.")
     replay_of = models.ForeignKey(
@@ -71,6 +82,7 @@ class Order(models.Model):
         indexes = [
             models.Index(fields=["created_at"], name="orders_moving", condition=MOVING),
             models.Index(fields=["pair", "id"], name="orders_pair"),
+            models.Index(fields=["owner", "id"], name="orders_of_owner"),
             models.Index(fields=["id"], name="orders_waiting", condition=WAITING),
             models.Index(fields=["pair", "id"], name="orders_waiting_by_pair", condition=WAITING),
             models.Index(fields=["id"], name="orders_failed", condition=Q(status=Status.FAILED)),
@@ -85,11 +97,12 @@ class Order(models.Model):
         constraints = [
             # Partial: most orders have neither, and an index entry for a null costs as much as any other.
             models.UniqueConstraint(
-                fields=["client_order_id"],
+                fields=["client_order_id", "owner"],
                 condition=Q(client_order_id__isnull=False),
-                name="client_order_id_unique",
+                name="client_order_id_once",
+                nulls_distinct=False,
                 # The index then also serves prefix searches, whatever the collation of the database.
-                opclasses=["varchar_pattern_ops"],
+                opclasses=["varchar_pattern_ops", "int4_ops"],
             ),
             models.UniqueConstraint(fields=["replay_of"], condition=Q(replay_of__isnull=False), name="replayed_once"),
         ]

@@ -152,9 +152,9 @@ def take(ids: Sequence[UUID]) -> list[str]:
         ), gone AS (
             DELETE FROM orders_order o WHERE o.id = ANY(%s) RETURNING o.*
         ), kept AS (
-            INSERT INTO orders_archivedorder (id, client_order_id, replay_of, tx_hash, columns, events, attempts,
-                                              letter)
-            SELECT o.id, o.client_order_id, o.replay_of_id, o.tx_hash, to_jsonb(o),
+            INSERT INTO orders_archivedorder (id, owner_id, client_order_id, replay_of, tx_hash, columns, events,
+                                              attempts, letter)
+            SELECT o.id, o.owner_id, o.client_order_id, o.replay_of_id, o.tx_hash, to_jsonb(o),
                    coalesce(e.told, '[]'), coalesce(t.made, '[]'), to_jsonb(l)
             FROM gone o
             LEFT JOIN (SELECT order_id, jsonb_agg(to_jsonb(events) ORDER BY seq) AS told FROM events GROUP BY 1) e

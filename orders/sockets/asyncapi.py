@@ -15,26 +15,25 @@ from orders.api import examples
 from orders.api.components import PLACE, components, reference
 from orders.api.errors import read_only
 from orders.sockets import messages
-from orders.sockets.consumers import BAD_REQUEST, CONFLICT, DONE, FAILED, FIRST_MESSAGE_S, UNAVAILABLE, UNKNOWN
+from orders.sockets.closing import (
+    BAD_REQUEST,
+    CLOSES,
+    CONFLICT,
+    DONE,
+    FAILED,
+    FORBIDDEN,
+    RESTARTING,
+    UNAUTHORIZED,
+    UNAVAILABLE,
+    UNKNOWN,
+)
+from orders.sockets.consumers import FIRST_MESSAGE_S
+from orders.sockets.handshake import OFFER, PROTOCOL, TICKET_WITHIN_S
 from orders.sockets.tail import REWOUND
 
 Json = dict[str, Any]
 
 ERROR = "error"
-
-RESTARTING = 1012
-"""The ASGI server's own close code."""
-CLOSES = {
-    DONE: "the last event has been sent",
-    FAILED: "the engine failed; its log has the details",
-    RESTARTING: "the server stops or is replaced; reconnect with ?after= and &epoch=",
-    UNAVAILABLE: "a store does not answer, the engine is overloaded, or trading is paused; reconnect, with ?after= and "
-    "&epoch= if the order is known",
-    BAD_REQUEST: "the request is wrong; the preceding error says why",
-    UNKNOWN: "there is no such order or pair",
-    CONFLICT: "the clientOrderId belongs to another order",
-}
-"""The meaning of each close code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ STREAM = (*KINDS, "rewound")
 QUOTE = {"venue": "METEORA", "price": "155.2", "feeBps": 20, "netPrice": "154.8896", "ageMs": 310}
 PRICES = {"at": examples.AT, "quotes": [QUOTE], "best": QUOTE, "spreadBps": None, "freshMs": 2000, "staleMs": 10000}
 FILL = {
-    "orderId": examples.ORDER_ID,
+    "txHash": examples.TX_HASH,
     "at": examples.AT,
     "venue": "METEORA",
     "price": "154.873333333",
@@ -115,6 +114,12 @@ MESSAGES: Mapping[str, Message] = {
     "update": Message(messages.Update, {"kind": "update", **PRICES, "levels": [{"price": "160", "orders": 2}]}),
 }
 
+WHO = (
+    "The header Authorization of the handshake, as over HTTP. A page that can set none makes a ticket with "
+    f"POST /api/tickets and offers the subprotocols {PROTOCOL} and {OFFER}<ticket>, or sends "
+    f'{{"ticket": "..."}} as its first message within {TICKET_WITHIN_S:g} s. The engine\'s own pages have a session.'
+)
+"""How a socket says who opens it."""
 WHOLE = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
 AFTER = {**WHOLE, "default": 0}
 
@@ -173,7 +178,12 @@ def described(request: HttpRequest) -> JsonResponse:
 
 def document(host: str, *, secure: bool) -> Json:
     """Return the description of the sockets at a host."""
-    server = {"host": host, "protocol": "wss" if secure else "ws", "description": "This engine."}
+    server = {
+        "host": host,
+        "protocol": "wss" if secure else "ws",
+        "description": "This engine.",
+        "security": [{"$ref": "#/components/securitySchemes/apiKey"}],
+    }
     return {**unplaced(), "servers": {"engine": server}}
 
 
@@ -201,6 +211,7 @@ def unplaced() -> Json:
         "components": {
             "messages": {name: message(name, payloads[name], schemas) for name in MESSAGES},
             "schemas": schemas,
+            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": WHO}},
         },
     }
 
@@ -213,7 +224,9 @@ def channel(socket: Socket) -> Json:
         "description": socket.description,
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in (*socket.says, *socket.hears)},
         # AsyncAPI has no place for close codes.
-        "x-close-codes": {str(code): CLOSES[code] for code in sorted((*socket.closes, RESTARTING))},
+        "x-close-codes": {
+            str(code): CLOSES[code] for code in sorted((*socket.closes, RESTARTING, UNAUTHORIZED, FORBIDDEN))
+        },
     }
     if socket.parameters:
         found["parameters"] = {name: {"description": said} for name, said in socket.parameters.items()}

@@ -11,11 +11,16 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.http import QueryDict
 
 from engine.cursor import Cursor
+from orders.access.callers import Caller, Forbidden, Scope, Unauthorized
+from orders.access.keys import SEND_A_KEY
 from orders.api import placing
 from orders.api.cursors import cursor
 from orders.api.errors import Invalid, answer, body, describe
 from orders.api.filters import refuse_unknown
 from orders.api.serializers import IDEMPOTENCY_KEY
+from orders.sockets import handshake
+from orders.sockets.closing import BAD_REQUEST, CODES, DONE, FAILED, UNAVAILABLE, UNKNOWN
+from orders.sockets.doorkeeper import doorkeeper
 from orders.sockets.tail import UnknownOrder, tail
 from orders.stores import event_codec
 from orders.stores.order_view import START, uuid_or_none
@@ -23,20 +28,16 @@ from orders.telemetry import metrics
 
 log = structlog.get_logger(__name__)
 
-DONE = 1000
-FAILED = 1011
-UNAVAILABLE = 1013
-BAD_REQUEST = 4400
-UNKNOWN = 4404
-CONFLICT = 4409
-CODES = {400: BAD_REQUEST, 409: CONFLICT, 503: UNAVAILABLE}
-"""Close codes by the HTTP status of the same refusal."""
 FIRST_MESSAGE_S = 30.0
 """How long a socket may be open without placing its order."""
 
 
 class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
     """Streams one order's events and closes after the last."""
+
+    needs = Scope.READ
+    caller: Caller | None = None
+    """Who opened the socket, once that is known."""
 
     # Events come from the tail; a channel would cost a Redis subscription per socket.
     channel_layer_alias = ""
@@ -50,7 +51,7 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
         These consumers have none: what reads a store does so on threads that see to theirs.
         """
         self.scope, self.base_send, self.channel_layer = scope, send, None
-        with metrics.socket(type(self).__name__):
+        with metrics.socket(type(self).__name__), doorkeeper().watching(self):
             while (message := await receive())["type"] != "websocket.disconnect":
                 await self.handlers[message["type"]](self, message)
             await self.disconnect(message["code"])
@@ -59,6 +60,58 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
         "websocket.connect": AsyncWebsocketConsumer.websocket_connect,
         "websocket.receive": AsyncWebsocketConsumer.websocket_receive,
     }
+
+    async def connect(self) -> None:
+        """Accept the socket, and begin once its caller is known; without credentials, wait for a ticket."""
+        await self.accept(handshake.subprotocol(self.scope))
+        try:
+            self.caller = await handshake.caller(self.scope)
+        except Exception as reason:
+            await self.turn_away(reason)
+            return
+        if self.caller is None:
+            self.start(self.turn_away_after(handshake.TICKET_WITHIN_S))
+        else:
+            await self.enter(self.caller)
+
+    async def enter(self, caller: Caller) -> None:
+        """Begin, if the caller may."""
+        try:
+            caller.require(self.needs)
+        except Forbidden as reason:
+            await self.turn_away(reason)
+            return
+        await self.begin()
+
+    async def begin(self) -> None:
+        """Do what the socket is for; its caller is known and may."""
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Take the ticket of a caller who is not known yet, and any other message."""
+        text = text_data if text_data is not None else bytes_data or b""
+        if self.caller is not None:
+            await self.hear(text)
+            return
+        self.stop()
+        try:
+            self.caller = await handshake.by_message(text)
+        except Exception as reason:
+            await self.turn_away(reason)
+            return
+        await self.enter(self.caller)
+
+    async def hear(self, text: str | bytes) -> None:
+        """Take a message; a socket that only streams ignores them."""
+
+    async def turn_away_after(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self.turn_away(Unauthorized(f"no ticket came within {seconds:g} s; {SEND_A_KEY}"))
+
+    async def turn_away(self, reason: Exception) -> None:
+        """Close a socket whose caller is unknown, may not, or has lost the right."""
+        self.stop()
+        status, error = answer(reason)
+        await self.refuse(CODES.get(status, FAILED), error)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` as the background task, replacing the current one."""
@@ -74,7 +127,7 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
         """Send every event past `after`, then close."""
         structlog.contextvars.bind_contextvars(order_id=order_id)
         try:
-            async with aclosing(tail().follow(order_id, after)) as events:
+            async with aclosing(tail().follow(order_id, self.sees, after)) as events:
                 async for event in events:
                     await self.send(text_data=event)
         except UnknownOrder:
@@ -83,6 +136,10 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self.break_off(reason)
         else:
             await self.leave(DONE)
+
+    def sees(self, owner: int | None) -> bool:
+        """Tell whether this account's orders exist for the caller."""
+        return self.caller is not None and self.caller.sees(owner)
 
     async def break_off(self, reason: Exception) -> None:
         """Close a stream that failed; the client can resume with `?after=`."""
@@ -114,9 +171,8 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
 class OrderEvents(EventStream):
     """`/ws/{orderId}`; `?after=N&epoch=E` resumes after the last event a client saw."""
 
-    async def connect(self) -> None:
+    async def begin(self) -> None:
         """Start streaming, or refuse with the reason."""
-        await self.accept()
         order_id = uuid_or_none(self.scope["url_route"]["kwargs"]["order_id"])
         query = parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
         try:
@@ -133,11 +189,11 @@ class OrderEvents(EventStream):
 class PlaceAndStream(EventStream):
     """`/api/orders/execute`: the first message places an order, whose events follow on the same socket."""
 
+    needs = Scope.TRADE
     placing = False
 
-    async def connect(self) -> None:
+    async def begin(self) -> None:
         """Wait for the order, at most FIRST_MESSAGE_S."""
-        await self.accept()
         self.start(self.give_up(FIRST_MESSAGE_S))
 
     async def give_up(self, after_s: float) -> None:
@@ -145,7 +201,11 @@ class PlaceAndStream(EventStream):
         await asyncio.sleep(after_s)
         await self.refuse(BAD_REQUEST, body("no_order", f"no order came within {after_s:g} s"))
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+    def sees(self, owner: int | None) -> bool:
+        """Whoever placed the order may follow it."""
+        return True
+
+    async def hear(self, text: str | bytes) -> None:
         """Place the order in the first message; answer further messages with an error."""
         if self.placing:
             with suppress(OSError, RuntimeError):
@@ -155,7 +215,8 @@ class PlaceAndStream(EventStream):
         self.stop()
         try:
             refuse_unknown(QueryDict(self.scope["query_string"]), ())
-            accepted = await placing.accepted(text_data if text_data is not None else bytes_data or b"", self.key)
+            assert self.caller
+            accepted = await placing.accepted(text, self.key, self.caller)
         except Exception as reason:
             status, error = answer(reason)
             await self.refuse(CODES.get(status, FAILED), error)

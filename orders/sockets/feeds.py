@@ -13,7 +13,8 @@ from engine.money import BPS, MATHS, plain
 from engine.quotes import Pair, Quote
 from orders.api.errors import Field, Invalid, body, shown
 from orders.api.parsers import loads
-from orders.sockets.consumers import BAD_REQUEST, UNKNOWN, EventStream
+from orders.sockets.closing import BAD_REQUEST, UNKNOWN
+from orders.sockets.consumers import EventStream
 from orders.sockets.tail import UnknownOrder, tail
 from orders.sockets.ticker import View, ticker
 from orders.stores import event_codec
@@ -37,8 +38,7 @@ SEQ_MAX = 999_999_999
 class QuoteFeed(EventStream):
     """`/ws/quotes/{pair}`: a snapshot of a pair, then its changes, at the client's own pace."""
 
-    async def connect(self) -> None:
-        await self.accept()
+    async def begin(self) -> None:
         self.start(self.show(self.scope["url_route"]["kwargs"]["pair"]))
 
     async def show(self, name: str) -> None:
@@ -137,13 +137,10 @@ class OrdersFeed(EventStream):
         self.follows: dict[str, asyncio.Task[None]] = {}
         self.leaving = False
 
-    async def connect(self) -> None:
-        await self.accept()
-
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+    async def hear(self, text: str | bytes) -> None:
         """Follow and unfollow what the client names."""
         try:
-            asked = asked_for(loads(text_data if text_data is not None else bytes_data or b""))
+            asked = asked_for(loads(text))
             for order_id in asked.unfollow:
                 self.drop(order_id)
             if len(self.follows.keys() | asked.follow.keys()) > FOLLOW_MAX:
@@ -160,7 +157,7 @@ class OrdersFeed(EventStream):
     async def relay(self, order_id: str, after: Cursor) -> None:
         """Send an order's events past `after`, until its last."""
         try:
-            async with aclosing(tail().follow(order_id, after)) as events:
+            async with aclosing(tail().follow(order_id, self.sees, after)) as events:
                 async for event in events:
                     await self.send(text_data=event)
             del self.follows[order_id]

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from engine.event_kinds import Count, Decimals, Id, Moment, PairName, Value, Venue
+from engine.event_kinds import Count, Decimals, Id, Moment, PairName, Signature, Value, Venue
 from orders.api.answers import Above0
 from orders.sockets.feeds import ASKED_MAX, SEQ_MAX
 
@@ -36,7 +36,7 @@ class Level(Message, frozen=True):
 class Fill(Message, frozen=True):
     """A trade that the chain executed."""
 
-    order_id: Id
+    tx_hash: Signature
     at: Moment
     venue: Venue
     price: Decimals

@@ -6,7 +6,7 @@ the order's own events again.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing, contextmanager
 from contextvars import Context
 from dataclasses import dataclass
@@ -54,8 +54,12 @@ class Tail:
         self.followers: defaultdict[str, set[asyncio.Queue[Heard]]] = defaultdict(set)
         self.reader: asyncio.Task[None] | None = None
 
-    async def follow(self, order_id: str, after: Cursor = order_view.START) -> AsyncGenerator[str, None]:
+    async def follow(
+        self, order_id: str, sees: Callable[[int | None], bool], after: Cursor = order_view.START
+    ) -> AsyncGenerator[str, None]:
         """Yield the JSON of every event past `after`, once and in order; return after the last.
+
+        `sees` tells whether an account's orders exist for whoever asks.
 
         If events up to `after` no longer belong to the order, a rewind message comes first.
         Raises UnknownOrder.
@@ -65,6 +69,8 @@ class Tail:
             at = after
             while True:
                 past = await history(order_id, at)
+                if not sees(past.owner):
+                    raise UnknownOrder(order_id)
                 if past.rewound:
                     at = past.rewound
                     yield rewound(order_id, at)

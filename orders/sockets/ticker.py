@@ -193,7 +193,7 @@ def fill(row: Attempt, pair: Pair) -> Json:
     """Describe a landed attempt as a fill."""
     amount_in, amount_out = int(row.order.amount_in), int(row.amount_out or 0)
     return {
-        "orderId": str(row.order_id),
+        "txHash": row.signature,
         "at": moment(epoch_ms(row.settled_at or row.sent_at)),
         "venue": row.venue,
         "price": plain(price_of(amount_in, amount_out, pair.token_in, pair.token_out)),

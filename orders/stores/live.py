@@ -17,6 +17,7 @@ Fields of the hash:
 - `ready` (when the order may be claimed again), `lapses` (consecutive workers that did not hand it back), `away`
   (consecutive times that nothing could be tried), `sweeps` (times the sweep returned it; sets the sweep's backoff);
 - `tx` (signature of the submitted transaction), `base` (attempts that do not count towards MAX_ATTEMPTS);
+- `owner` (account that placed it);
 - `waits`, `place`, `returns` for an order that waits;
 - `intent`, `intended` while the order's end or amendment is being committed.
 
@@ -56,12 +57,16 @@ BACKOFF_MAX_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """The part of the live state that shows whether the order was moved; `tx` is "" unless one is submitted."""
+    """The part of the live state that shows whether the order was moved, and whose it is.
+
+    `tx` is "" unless one is submitted.
+    """
 
     status: Status
     seq: int
     fence: str
     tx: str
+    owner: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,14 +228,14 @@ def statuses(order_ids: Sequence[str]) -> dict[str, Live]:
     return {order_id: one for order_id, one in found.items() if one}
 
 
-LIVE = ("status", "seq", "fence", "tx")
+LIVE = ("status", "seq", "fence", "tx", "owner")
 """The fields of the hash that `Live` holds."""
 
 
 def as_live(fields: Sequence[str | None]) -> Live | None:
     """Read LIVE; None if the order has no live state."""
-    status, seq, fence, tx = fields
-    return Live(Status(status), int(seq or 0), fence or "", tx or "") if status else None
+    status, seq, fence, tx, owner = fields
+    return Live(Status(status), int(seq or 0), fence or "", tx or "", int(owner) if owner else None) if status else None
 
 
 def versions(order_ids: Sequence[str]) -> dict[str, int]:

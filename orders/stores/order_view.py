@@ -1,7 +1,7 @@
 """An order as clients see it: its row, updated with its live events."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any
 from uuid import UUID
@@ -33,13 +33,14 @@ START = Cursor()
 class History:
     """An order's events after a client's cursor, as JSON; `finished` tells whether the order's last event is known.
 
-    `rewound` is set for a client that has seen events which no longer belong to the order: it is the point where the
-    client's history and this one diverge.
+    `owner` is the account that placed the order.  `rewound` is set for a client that has seen events which no longer
+    belong to the order: it is the point where the client's history and this one diverge.
     """
 
     events: tuple[tuple[Cursor, str], ...]
     finished: bool
     rewound: Cursor | None = None
+    owner: int | None = None
 
 
 def history(order_id: str, seen: Cursor = START) -> History | None:
@@ -67,10 +68,11 @@ def readable(order_id: str, seen: Cursor, found: Live | None, told_since: Sequen
     Raises StoreError.
     """
     try:
-        return of_live(order_id, seen, found, told_since)
+        told = of_live(order_id, seen, found, told_since)
     except ValueError:
         log.exception("live events unreadable, reading postgres", order_id=order_id)
         return None
+    return replace(told, owner=found.owner) if told and found else None
 
 
 def of_live(order_id: str, seen: Cursor, found: Live | None, told_since: Sequence[str]) -> History | None:
@@ -137,14 +139,14 @@ def archived(order_id: str, seen: Cursor) -> History | None:
     # Queried last: an order that is retired between these queries is complete here.
     kept = retired.find(order_id)
     if kept is not None:
-        known = known_history.of_archived(kept)
+        known, owner = known_history.of_archived(kept), kept.owner_id
     elif row is not None:
-        known = known_history.of(row)
+        known, owner = known_history.of(row), row.owner_id
     else:
         return None
     finished = known[-1]["status"] in FINAL
     found = past(seen, [event_codec.dump(event) for event in known], finished=finished)
-    return History((), finished=False) if found.rewound and not finished else found
+    return History((), finished=False, owner=owner) if found.rewound and not finished else replace(found, owner=owner)
 
 
 def uuid_or_none(text: str) -> str | None:

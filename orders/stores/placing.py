@@ -57,6 +57,7 @@ def packed(one: Placement) -> bytes:
             "waits": one.order.type if one.order.waits else None,
             "base": one.base,
             "tx": one.tx,
+            "owner": one.order.owner,
             "instead": instead and {"status": instead.status, "seq": instead.seq, "fence": instead.fence},
         }
     )

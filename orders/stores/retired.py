@@ -65,18 +65,18 @@ def letter(kept: ArchivedOrder) -> DeadLetter | None:
     return next(iter(DeadLetter.objects.raw(sql, [kept.pk])), None)
 
 
-def taken(client_order_ids: Sequence[str | None], replays: Sequence[str | None]) -> set[str]:
-    """Return those of these client order ids, and of these replayed order ids, that a retired order uses."""
+def taken(client_order_ids: Sequence[str | None], replays: Sequence[str | None]) -> set[tuple[int | None, str]]:
+    """Return those of these client order ids, with their owners, and of these replayed ids, that retired orders use."""
     rows = fetch(
         """
-        SELECT client_order_id FROM orders_archivedorder WHERE client_order_id = ANY(%s)
+        SELECT owner_id, client_order_id FROM orders_archivedorder WHERE client_order_id = ANY(%s)
         UNION ALL
-        SELECT replay_of::text FROM orders_archivedorder WHERE replay_of = ANY(%s::uuid[])
+        SELECT NULL, replay_of::text FROM orders_archivedorder WHERE replay_of = ANY(%s::uuid[])
         """,
         list(client_order_ids),
         list(replays),
     )
-    return {name for (name,) in rows}
+    return {(owner, name) for owner, name in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,7 @@ class Standing:
     status: str
     created_at: datetime
     fingerprint: str
+    owner: int | None
     client_order_id: str | None
     replay_of: str | None
 
@@ -97,7 +98,8 @@ def standing(client_order_ids: Sequence[str | None], replays: Sequence[str | Non
         Standing,
         """
         SELECT id::text, columns->>'status' AS status, (columns->>'created_at')::timestamptz AS created_at,
-               columns->>'fingerprint' AS fingerprint, client_order_id, replay_of::text
+               columns->>'fingerprint' AS fingerprint, owner_id AS owner, client_order_id,
+               replay_of::text
         FROM orders_archivedorder WHERE client_order_id = ANY(%s) OR replay_of = ANY(%s::uuid[])
         """,
         list(client_order_ids),
@@ -105,9 +107,9 @@ def standing(client_order_ids: Sequence[str | None], replays: Sequence[str | Non
     )
 
 
-def is_known(client_order_id: str, fingerprint: str) -> bool:
-    """Tell whether a retired order has this client order id and the same fingerprint."""
-    return any(order.fingerprint == fingerprint for order in standing([client_order_id], []))
+def is_known(client_order_id: str, owner: int | None, fingerprint: str) -> bool:
+    """Tell whether a retired order of this account has this client order id and the same fingerprint."""
+    return any((one.owner, one.fingerprint) == (owner, fingerprint) for one in standing([client_order_id], []))
 
 
 def seqs(order_ids: Collection[UUID]) -> dict[UUID, set[int]]:

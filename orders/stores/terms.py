@@ -47,6 +47,7 @@ def order_of(row: models.Order) -> Order:
         allow_unknown=row.allow_unknown,
         deadline=epoch_ms(row.deadline_at) if row.deadline_at else None,
         terms_seq=row.terms_seq,
+        owner=row.owner_id,
     )
 
 

@@ -255,8 +255,8 @@ def test_what_a_dead_engine_left_or_nobody_can_read_is_ignored(tmp_path, content
 
 
 def test_the_secret_key_is_made_once_for_its_owner_alone(tmp_path):
-    first = env.secret_key(tmp_path / "data")
-    assert env.secret_key(tmp_path / "data") == first and len(first) > 40
+    first = env.kept_secret(tmp_path / "data", "secret-key")
+    assert env.kept_secret(tmp_path / "data", "secret-key") == first and len(first) > 40
     assert (tmp_path / "data" / "secret-key").stat().st_mode & 0o077 == 0
 
 

@@ -51,6 +51,10 @@ ALLOWED = {
         "orders.0013_room_for_updates",
         "RunSQL",
     ): "Storage parameters, set in a moment; pages written before stay as they are.",
+    ("orders.0014_owners", "RunSQL"): (
+        "Each unique index is made concurrently before the one it replaces goes. The trigger's function is replaced in "
+        "a moment; the older version places orders of no owner, which it compares as before."
+    ),
     ("workers.0004_sniper_net", "RunPython"): "One row of beat's schedule.",
     ("routing.0006_one_signature_index", "RunSQL"): "An index that nothing uses is dropped concurrently.",
     ("routing.0002_tokens_and_pairs", "RunPython"): CATALOGUE,

@@ -16,6 +16,7 @@ from orders import models
 from orders.flow.batcher import batcher
 from orders.flow.intake import Accepted, NewOrder
 from orders.stores.threads import aside
+from tests.keyring import BEARER, WIRE
 
 ORDER = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
 MINT = "7vfCXTUXx5WJV5JADk17DUJ4ksgau7utNKj4b963voxs"
@@ -32,7 +33,9 @@ WITHIN_S = 10.0
 
 def http(**options: Any) -> httpx.AsyncClient:
     """Make a client of the ASGI application."""
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=application), base_url="http://localhost", **options)
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=application), base_url="http://localhost", headers=BEARER, **options
+    )
 
 
 async def post(body: Any, path: str = "/api/orders/execute", **headers: str) -> httpx.Response:
@@ -83,7 +86,7 @@ class Socket:
     """A client's end of one WebSocket."""
 
     def __init__(self, path: str, headers: Any = ()) -> None:
-        self.wire = WebsocketCommunicator(application, path, headers=[*HOST, *headers])
+        self.wire = WebsocketCommunicator(application, path, headers=[*HOST, *WIRE, *headers])
 
     async def send(self, message: Any) -> None:
         """Send a message, text as it is."""

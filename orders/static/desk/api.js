@@ -11,16 +11,24 @@ export class Refused extends Error {
   }
 }
 
+// Shows the server that this page, and no other site's, sends what changes something.
+function proof(method) {
+  if (method === "GET") return {};
+  const token = /(?:^|; )engine_csrf=([^;]+)/.exec(document.cookie);
+  return token ? { "X-CSRFToken": token[1] } : {};
+}
+
 // Raises Refused for an answer that is an error, TypeError or AbortError when there was none.
 async function ask(method, path, { body, headers = {}, signal } = {}) {
   const timeout = AbortSignal.timeout(ANSWER_MS);
   const answer = await fetch(path, {
     method,
-    headers: body === undefined ? headers : { "Content-Type": "application/json", ...headers },
+    headers: { ...proof(method), ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
     body: body === undefined ? undefined : JSON.stringify(body),
     signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     cache: "no-store",
   });
+  if (answer.status === 401) location.assign(`/login/?next=${encodeURIComponent(location.pathname + location.search)}`);
   const found = await answer.json().catch(() => null);
   if (answer.ok && found !== null) return found;
   throw new Refused(answer.status, found?.error || { code: "unreadable", message: `the server answered ${answer.status}` });

@@ -133,7 +133,7 @@ export class Chart {
       .filter((one) => first !== undefined && one.time >= first)
       .sort((a, b) => a.time - b.time);
     this.markers.setMarkers(seen.map((one) => ({
-      id: one.orderId, time: one.time, position: "atPriceMiddle", price: Number(one.price), shape: "circle", size: 0.7, color: colour("--fill"),
+      id: one.txHash, time: one.time, position: "atPriceMiddle", price: Number(one.price), shape: "circle", size: 0.7, color: colour("--fill"),
     })));
   }
 }

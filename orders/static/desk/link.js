@@ -6,7 +6,7 @@ const QUIET_MS = 12_000;
 const LOOK_MS = 2_000;
 
 // Close codes after which coming back changes nothing.
-const FINAL = new Set([4400, 4404]);
+const FINAL = new Set([4400, 4401, 4403, 4404]);
 
 export class Link {
   // `opened(link)`, `heard(message)`, `changed(state)`; `beat()` may return what to say to be answered.

@@ -56,7 +56,7 @@ export class Market {
   }
 
   takeFills(fills) {
-    const known = new Map([...this.fills, ...fills].map((one) => [one.orderId, one]));
+    const known = new Map([...this.fills, ...fills].map((one) => [one.txHash, one]));
     this.fills = [...known.values()].sort((a, b) => (a.at < b.at ? 1 : -1)).slice(0, 50);
     this.chart.setFills(this.fills);
   }

@@ -9,6 +9,7 @@
 --   waits     its type, if it waits
 --   base      attempts that do not count towards MAX_ATTEMPTS: made before it last rested, or never sent
 --   tx        signature of its open attempt
+--   owner     account that placed it, if known
 --   instead   expected {status, seq, fence} of a live order; if they match, this order replaces it
 -- Returns the ids placed.
 local placed, feed = {}, {}
@@ -33,6 +34,7 @@ for i = 2, #ARGV do
       'ready', 0, 'order', order.body)
     redis.call('DEL', key .. ':events')
     for seq, event in ipairs(order.events) do tell(feed, id, seq, event, order.final and seq == n) end
+    if order.owner then redis.call('HSET', key, 'owner', order.owner) end
     if order.tx then redis.call('HSET', key, 'tx', order.tx) end
     if order.base > 0 then redis.call('HSET', key, 'base', order.base) end
     local resting = false

@@ -1,0 +1,223 @@
+"""API keys: made, looked up, revoked.
+
+A key is a secret of 256 random bits.  Postgres keeps its digest, by BLAKE2b (RFC 7693) keyed with a pepper that no
+database has; a secret this long needs no slow hash.  Every process looks keys up in its own copy of the table, renewed
+once a second and at once where a change is announced.
+"""
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Collection, Iterable, Mapping
+from contextvars import Context
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, transaction
+from django.utils import timezone
+
+from orders.access.callers import Caller, Scope, Unauthorized
+from orders.flow.pauses import HEARD, announce
+from orders.models import ApiKey
+from orders.stores.threads import aside, late
+from routing.memory import Memory
+
+log = structlog.get_logger(__name__)
+
+MARK = "oek"
+"""How every key begins, so that a scanner for leaked secrets can know it."""
+PREFIX_LENGTH = 8
+"""Characters of a key that are kept readable, to tell keys apart."""
+EVERY_S = 1.0
+AGAIN_S = 0.25
+"""Age of the copy from which an unknown key makes it be read again."""
+STALE_S = 30.0
+"""Age of the copy from which no key is accepted: the database may long have revoked it."""
+USED_EVERY_S = 60.0
+"""How often the times of last use are written."""
+SEND_A_KEY = "send an API key: Authorization: Bearer <key>"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The keys that hold, by digest, as read at `read_at` (monotonic seconds)."""
+
+    callers: Mapping[bytes, Caller] = field(default_factory=dict)
+    read_at: float = float("-inf")
+
+    def caller(self, token: str) -> Caller:
+        """Return whose key this is.
+
+        Raises Unauthorized, Late.
+        """
+        if time.monotonic() - self.read_at > STALE_S:
+            raise late(STALE_S)
+        found = self.callers.get(digest(token))
+        if found is None or found.expires <= time.time():
+            raise Unauthorized(f"the API key is unknown, revoked or expired; {SEND_A_KEY}")
+        used.add(found.key)
+        return found
+
+    def holding(self) -> set[int | None]:
+        """Return the ids of the keys that are neither revoked nor expired."""
+        now = time.time()
+        return {one.key for one in self.callers.values() if one.expires > now}
+
+
+used: set[int | None] = set()
+"""Keys looked up since their times were last written."""
+written_at = 0.0
+
+
+def read() -> Table:
+    """Read the keys that hold, and now and then write which were used.
+
+    Raises DatabaseError.
+    """
+    read_at = time.monotonic()
+    write_used(read_at)
+    rows = ApiKey.objects.filter(revoked_at=None, owner__is_active=True).exclude(expires_at__lte=timezone.now())
+    columns = ("digest", "owner_id", "name", "scopes", "pk", "expires_at")
+    return Table({bytes(row[0]): as_caller(*row[1:]) for row in rows.values_list(*columns)}, read_at)
+
+
+def as_caller(owner: int, name: str, scopes: Iterable[str], key: int, expires_at: datetime | None) -> Caller:
+    known = frozenset(Scope(scope) for scope in scopes if scope in list(Scope))
+    made = Caller(owner, f"the key {name}", known, key)
+    return made if expires_at is None else Caller(owner, made.name, known, key, expires_at.timestamp())
+
+
+def write_used(now: float) -> None:
+    global written_at  # noqa: PLW0603 - one process, one copy
+    if used and now - written_at > USED_EVERY_S:
+        written_at = now
+        ApiKey.objects.filter(pk__in=[key for key in used if key]).update(last_used_at=timezone.now())
+        used.clear()
+
+
+keys = Memory("API keys", read, Table(), (DatabaseError,), EVERY_S)
+"""The keys, as this process knows them."""
+HEARD["keys.changed"] = keys.forget
+
+
+async def recent() -> Table:
+    """Return this process's copy without blocking the event loop.
+
+    Under traffic it is renewed beside the requests; one that is older, or known to be wrong, is read anew first.
+    Raises Late.
+    """
+    age = time.monotonic() - keys.read_at
+    if age > 2 * EVERY_S:
+        return await aside(keys)
+    if age > EVERY_S and not renewing:
+        task = asyncio.create_task(aside(keys), context=Context())
+        renewing.add(task)
+        task.add_done_callback(renewed)
+    return keys.reading
+
+
+renewing: "set[asyncio.Task[Table]]" = set()
+
+
+def renewed(task: "asyncio.Task[Table]") -> None:
+    renewing.discard(task)
+    if not task.cancelled() and (reason := task.exception()):
+        log.warning("API keys not renewed", reason=str(reason))
+
+
+def caller(header: str) -> Caller:
+    """Return whose key an Authorization header sends; a key that is not known may just have been made.
+
+    Raises Unauthorized, Late.
+    """
+    token, table = bearer(header), keys()
+    return keys_again().caller(token) if is_old_without(token, table) else table.caller(token)
+
+
+async def caller_soon(header: str) -> Caller:
+    """Return the same without blocking the event loop."""
+    token, table = bearer(header), await recent()
+    return (await aside(keys_again)).caller(token) if is_old_without(token, table) else table.caller(token)
+
+
+def is_old_without(token: str, table: Table) -> bool:
+    return digest(token) not in table.callers and time.monotonic() - table.read_at > AGAIN_S
+
+
+def keys_again() -> Table:
+    keys.forget()
+    return keys()
+
+
+def bearer(header: str) -> str:
+    """Return the key of an Authorization header.
+
+    Raises Unauthorized.
+    """
+    scheme, _, token = header.strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorized(SEND_A_KEY)
+    return token.strip()
+
+
+@cache
+def pepper() -> bytes:
+    """Return the secret that digests are keyed with; without it the table is worth nothing, nor are the keys."""
+    given: str = settings.KEY_PEPPER()
+    return hashlib.sha256(given.encode()).digest()
+
+
+def digest(token: str) -> bytes:
+    return hashlib.blake2b(token.encode("utf-8", "replace"), key=pepper(), digest_size=32).digest()
+
+
+def issue(
+    name: str, owner: Any, scopes: Collection[Scope], expires_at: datetime | None = None, by: str = ""
+) -> tuple[ApiKey, str]:
+    """Make a key; the secret is returned here and kept nowhere."""
+    prefix = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(PREFIX_LENGTH))
+    token = f"{MARK}_{prefix}_{secrets.token_urlsafe(32)}"
+    row = ApiKey.objects.create(
+        name=name,
+        prefix=prefix,
+        digest=digest(token),
+        owner=owner,
+        scopes=sorted(scopes),
+        expires_at=expires_at,
+    )
+    log.warning("API key made", key=prefix, owner=str(owner), scopes=row.scopes, by=by)
+    transaction.on_commit(keys_changed)
+    return row, token
+
+
+def revoke(rows: Collection[ApiKey], by: str) -> None:
+    """End keys, within a second, on every server; sockets opened with them are closed."""
+    now = timezone.now()
+    for row in rows:
+        if row.revoked_at is None:
+            row.revoked_at = now
+            row.save(update_fields=["revoked_at"])
+            log.warning("API key revoked", key=row.prefix, by=by)
+    transaction.on_commit(keys_changed)
+
+
+def rotate(row: ApiKey, overlap_s: int, by: str) -> tuple[ApiKey, str]:
+    """Make a key that takes the place of another, which goes on for `overlap_s` seconds."""
+    with transaction.atomic():
+        made = issue(row.name, row.owner, [Scope(scope) for scope in row.scopes], row.expires_at, by)
+        ends = timezone.now() + timedelta(seconds=overlap_s)
+        if row.expires_at is None or row.expires_at > ends:
+            row.expires_at = ends
+            row.save(update_fields=["expires_at"])
+    return made
+
+
+def keys_changed() -> None:
+    """Have every process read the keys anew."""
+    keys.forget()
+    announce("keys.changed")

@@ -1,0 +1,28 @@
+"""Why a socket closes, by its code."""
+
+DONE = 1000
+FAILED = 1011
+UNAVAILABLE = 1013
+BAD_REQUEST = 4400
+UNAUTHORIZED = 4401
+FORBIDDEN = 4403
+UNKNOWN = 4404
+CONFLICT = 4409
+CODES = {400: BAD_REQUEST, 401: UNAUTHORIZED, 403: FORBIDDEN, 409: CONFLICT, 503: UNAVAILABLE}
+"""Close codes by the HTTP status of the same refusal."""
+
+RESTARTING = 1012
+"""The ASGI server's own close code."""
+CLOSES = {
+    DONE: "the last event has been sent",
+    FAILED: "the engine failed; its log has the details",
+    RESTARTING: "the server stops or is replaced; reconnect with ?after= and &epoch=",
+    UNAVAILABLE: "a store does not answer, the engine is overloaded, or trading is paused; reconnect, with ?after= and "
+    "&epoch= if the order is known",
+    BAD_REQUEST: "the request is wrong; the preceding error says why",
+    UNAUTHORIZED: "no API key, session or ticket, or one that does not hold, or no longer",
+    FORBIDDEN: "the key lacks the scope that this socket needs",
+    UNKNOWN: "there is no such order or pair",
+    CONFLICT: "the clientOrderId belongs to another order",
+}
+"""The meaning of each close code."""

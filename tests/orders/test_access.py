@@ -1,0 +1,248 @@
+"""Who may do what: every address and every socket, by who asks.
+
+The addresses come from the URL list and the sockets from the ASGI application, so that a new one must be judged here.
+"""
+
+import asyncio
+import re
+
+import httpx
+import pytest
+from channels.testing import WebsocketCommunicator
+from django.urls import URLResolver, get_resolver
+from rest_framework.views import APIView
+
+from config.asgi import application, sockets
+from orders.access.callers import Scope
+from orders.api.open_views import Open
+from orders.sockets import handshake
+from orders.stores.threads import aside
+from tests.orders.accounts import EVERY_SCOPE, account, bad_headers, bearer, rows_of_keys
+from tests.orders.doors import HOST, LIMIT, NOBODY, ORDER, WITHIN_S
+
+ORDER_ID = "{order_id}"
+BODIES = {
+    ("api/orders/execute", "POST"): ORDER,
+    ("api/orders/estimate", "POST"): ORDER,
+    ("api/orders/batch", "POST"): {"orders": [ORDER]},
+    (f"api/orders/{ORDER_ID}", "PATCH"): {"amount": "2"},
+}
+QUERIES = {("api/orders", "DELETE"): "?pair=SOL-USDC", ("api/candles/SOL-USDC", "GET"): "?interval=1m"}
+HEADERS = {(f"api/orders/{ORDER_ID}", "PATCH"): {"if-match": '"1"'}}
+SCOPES = {"GET": Scope.READ, "POST": Scope.TRADE, "PATCH": Scope.TRADE, "DELETE": Scope.CANCEL}
+OTHER_SCOPES = {("api/orders/estimate", "POST"): Scope.READ, ("api/tickets", "POST"): None}
+OPEN = {
+    *("metrics", "api/schema", "api/schema/", "api/docs/", "api/redoc/", "healthz", "readyz"),
+    *("api/asyncapi", "api/docs/ws/", "login/"),
+}
+"""What anyone may ask."""
+PAGES = {"": "/login/", "logout/": "/login/"}
+"""Pages of people who have logged in, and where others are sent."""
+LINK = "enter/{ticket}"
+"""Opens with a ticket alone."""
+
+
+def addresses(patterns, before=""):
+    """Yield every address but the admin's own, whose permissions are Django's, with its view."""
+    for one in patterns:
+        path = before + re.sub(r"<\w+:(\w+)>", r"{\1}", str(one.pattern))
+        if isinstance(one, URLResolver) and path != "admin/":
+            yield from addresses(one.url_patterns, path)
+        elif not isinstance(one, URLResolver):
+            yield path.replace("{pair}", "SOL-USDC"), one.callback
+
+
+KNOWN = dict(addresses(get_resolver().url_patterns))
+GUARDED = [
+    (path, method)
+    for path, view in KNOWN.items()
+    if issubclass(getattr(view, "view_class", type), APIView) and not issubclass(view.view_class, Open)
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+    if hasattr(view.view_class, method.lower())
+]
+ROUTES = [str(route.pattern.regex.pattern) for route in sockets.application.routes]
+ANSWERED = {
+    r"^ws/quotes/(?P<pair>[^/]+)/?$": "/ws/quotes/SOL-USDC",
+    r"^ws/orders/?$": "/ws/orders",
+    r"^ws/(?P<order_id>[^/]+)/?$": f"/ws/{ORDER_ID}",
+    r"^api/orders/execute/?$": "/api/orders/execute",
+}
+TRADES = "/api/orders/execute"
+
+
+@pytest.fixture(autouse=True)
+def keys_in_rows(bench, monkeypatch):
+    bench.quote_all()
+    with rows_of_keys(monkeypatch):
+        yield
+
+
+async def ask(path, method, headers, order_id=""):
+    """Ask an address for something that its right caller gets."""
+    transport = httpx.ASGITransport(app=application)
+    url = f"/{path}{QUERIES.get((path, method), '')}".replace(ORDER_ID, order_id)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        more = {**HEADERS.get((path, method), {}), **headers}
+        return await client.request(method, url, json=BODIES.get((path, method)), headers=more)
+
+
+async def resting(header):
+    """Place an order that rests; return its id."""
+    transport = httpx.ASGITransport(app=application)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answer = await client.post("/api/orders/execute", json=LIMIT | {"limitPrice": "900"}, headers=header)
+    assert answer.status_code == 202, answer.text
+    return answer.json()["orderId"]
+
+
+async def outcome(path, header, **more):
+    """Open a socket; return the code with which it is closed, None if it goes on."""
+    wire = [(name.encode(), value.encode()) for name, value in header.items()]
+    socket = WebsocketCommunicator(application, path, headers=[*HOST, *wire], **more)
+    accepted, _ = await socket.connect(timeout=WITHIN_S)
+    assert accepted
+    try:
+        while not await socket.receive_nothing(timeout=0.5):
+            message = await socket.receive_output(timeout=WITHIN_S)
+            if message["type"] == "websocket.close":
+                return message["code"]
+        return None
+    finally:
+        await socket.disconnect(timeout=WITHIN_S)
+
+
+def test_every_address_is_judged():
+    others = {path for path in KNOWN if path not in {path for path, _ in GUARDED}}
+    assert others == OPEN | PAGES.keys() | {LINK}
+    assert {path for path, _ in GUARDED} >= {"api/orders", f"api/orders/{ORDER_ID}", "api/orders/execute"}
+
+
+def test_every_socket_is_judged():
+    assert set(ROUTES) - {""} == ANSWERED.keys()
+
+
+@pytest.mark.parametrize("path", sorted(OPEN))
+async def test_what_is_open_is_answered_without_a_key_and_with_a_bad_one(path):
+    for headers in ({}, {"authorization": "Bearer oek_abcdefgh_never-made"}):
+        assert (await ask(path, "GET", headers)).status_code in (200, 503)
+
+
+@pytest.mark.parametrize(("path", "to"), PAGES.items())
+async def test_pages_send_strangers_to_the_login(path, to):
+    answer = await ask(path, "GET", {})
+    assert answer.status_code in (302, 405) and answer.headers.get("location", to).startswith(to)
+
+
+@pytest.mark.parametrize(("path", "method"), GUARDED, ids=lambda one: one)
+async def test_nobody_gets_in_without_a_key_that_holds(path, method):
+    owner = await aside(account, "alice")
+    order_id = await resting(await aside(bearer, owner))
+    for wrong, header in (await aside(bad_headers, owner)).items():
+        answer = await ask(path, method, header, order_id)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized"), wrong
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(("path", "method"), GUARDED, ids=lambda one: one)
+async def test_a_key_does_what_its_scope_says_and_no_more(path, method):
+    owner = await aside(account, "alice")
+    order_id = await resting(await aside(bearer, owner))
+    needed = OTHER_SCOPES.get((path, method), SCOPES[method])
+    others = EVERY_SCOPE - {needed}
+    answer = await ask(path, method, await aside(bearer, owner, others), order_id)
+    if needed is None:
+        assert answer.status_code < 300, answer.text
+        return
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden"), answer.text
+    assert needed in answer.json()["error"]["message"]
+    answer = await ask(path, method, await aside(bearer, owner, {needed}), order_id)
+    assert answer.status_code < 300, answer.text
+
+
+@pytest.mark.parametrize(("path", "method"), [one for one in GUARDED if ORDER_ID in one[0]], ids=lambda one: one)
+async def test_an_order_does_not_exist_for_another_account_but_for_an_operator(path, method):
+    order_id = await resting(await aside(bearer, await aside(account, "alice")))
+    nobody = await ask(path, method, await aside(bearer, await aside(account, "bob")), order_id)
+    missing = await ask(
+        path, method, await aside(bearer, await aside(account, "bob")), "5f0e8d0c-3c1f-4a59-9a0e-6d3b7c1d2e4f"
+    )
+    assert nobody.status_code == missing.status_code == 404
+    assert nobody.text.replace(order_id, "") == missing.text.replace(NOBODY, "")
+    operator = await aside(bearer, await aside(account, "carol"), EVERY_SCOPE)
+    assert (await ask(path, method, operator, order_id)).status_code == 200
+
+
+async def test_lists_and_cancellations_are_of_ones_own_orders():
+    alice = await aside(bearer, await aside(account, "alice"))
+    bob = await aside(bearer, await aside(account, "bob"))
+    hers, his = await resting(alice), await resting(bob)
+    for header, its in ((alice, {hers}), (bob, {his})):
+        listed = (await ask("api/orders", "GET", header)).json()["results"]
+        assert {one["orderId"] for one in listed} == its
+    assert (await ask("api/orders", "DELETE", bob)).json()["cancelled"] == 1
+    assert (await ask(f"api/orders/{ORDER_ID}", "GET", alice, hers)).json()["status"] == "pending"
+    assert (await ask(f"api/orders/{ORDER_ID}", "GET", bob, his)).json()["status"] == "cancelled"
+
+
+async def test_two_accounts_use_one_client_order_id_each_for_itself():
+    alice = await aside(bearer, await aside(account, "alice"))
+    bob = await aside(bearer, await aside(account, "bob"))
+    named = {"idempotency-key": "rebalance-1"}
+    first, second = [await ask("api/orders/execute", "POST", one | named) for one in (alice, bob)]
+    again = await ask("api/orders/execute", "POST", alice | named)
+    assert first.status_code == second.status_code == again.status_code == 202
+    assert first.json()["orderId"] == again.json()["orderId"] != second.json()["orderId"]
+
+
+@pytest.mark.parametrize("path", ANSWERED.values())
+async def test_a_socket_closes_for_who_is_unknown_or_may_not(path, monkeypatch):
+    monkeypatch.setattr(handshake, "TICKET_WITHIN_S", 0.05)
+    owner = await aside(account, "alice")
+    path = path.replace(ORDER_ID, await resting(await aside(bearer, owner)))
+    for wrong, header in (await aside(bad_headers, owner)).items():
+        assert await outcome(path, header) == 4401, wrong
+    needed = Scope.TRADE if path == TRADES else Scope.READ
+    assert await outcome(path, await aside(bearer, owner, EVERY_SCOPE - {needed})) == 4403
+    assert await outcome(path, await aside(bearer, owner, {needed})) is None
+
+
+async def test_another_accounts_order_is_streamed_to_nobody_but_an_operator():
+    order_id = await resting(await aside(bearer, await aside(account, "alice")))
+    assert await outcome(f"/ws/{order_id}", await aside(bearer, await aside(account, "bob"))) == 4404
+    operator = await aside(bearer, await aside(account, "carol"), EVERY_SCOPE)
+    assert await outcome(f"/ws/{order_id}", operator) is None
+
+
+async def test_a_socket_for_many_says_of_anothers_order_what_it_says_of_none():
+    order_id = await resting(await aside(bearer, await aside(account, "alice")))
+    header = await aside(bearer, await aside(account, "bob"))
+    wire = [(b"authorization", header["authorization"].encode())]
+    socket = WebsocketCommunicator(application, "/ws/orders", headers=[*HOST, *wire])
+    await socket.connect(timeout=WITHIN_S)
+    await socket.send_json_to({"follow": [{"orderId": order_id}]})
+    heard = [await socket.receive_json_from(timeout=WITHIN_S) for _ in range(2)]
+    assert {"not_found"} == {one["error"]["code"] for one in heard if "error" in one}
+    await socket.disconnect(timeout=WITHIN_S)
+
+
+async def test_a_ticket_opens_one_socket_once_by_message_and_by_subprotocol():
+    order_id = await resting(await aside(bearer, await aside(account, "alice")))
+    alice = await aside(bearer, await aside(account, "alice"))
+    told, offered = [(await ask("api/tickets", "POST", alice)).json()["ticket"] for _ in range(2)]
+    assert await outcome(f"/ws/{order_id}", {}, subprotocols=["engine", f"ticket.{offered}"]) is None
+    assert await outcome(f"/ws/{order_id}", {}, subprotocols=["engine", f"ticket.{offered}"]) == 4401
+    for expected in ("pending", "unauthorized"):
+        socket = WebsocketCommunicator(application, f"/ws/{order_id}", headers=HOST)
+        await socket.connect(timeout=WITHIN_S)
+        await socket.send_json_to({"ticket": told})
+        heard = await socket.receive_json_from(timeout=WITHIN_S)
+        assert heard.get("status", heard.get("error", {}).get("code")) == expected
+        await socket.disconnect(timeout=WITHIN_S)
+
+
+async def test_racing_for_one_ticket_one_wins():
+    order_id = await resting(await aside(bearer, await aside(account, "alice")))
+    ticket = (await ask("api/tickets", "POST", await aside(bearer, await aside(account, "alice")))).json()["ticket"]
+    offers = ["engine", f"ticket.{ticket}"]
+    codes = await asyncio.gather(*(outcome(f"/ws/{order_id}", {}, subprotocols=offers) for _ in range(8)))
+    assert sorted(codes, key=str) == [4401] * 7 + [None]
