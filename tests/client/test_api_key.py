@@ -156,7 +156,8 @@ async def test_each_refusal_of_a_key_has_its_own_class_however_it_comes(engine, 
 
 
 async def test_it_is_in_no_log_no_error_and_no_repr(engine, client, elsewhere, caplog):
-    caplog.set_level(logging.DEBUG)
+    for name in ("", "orders.client"):
+        caplog.set_level(logging.DEBUG, logger=name)
     await client.pairs()
     await followed(client)
     shown = [repr(client), repr(vars(client))]
