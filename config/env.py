@@ -37,7 +37,7 @@ PREFIXES = (
 """A variable with one of these prefixes that is not in the table below is a mistake, and startup stops."""
 SECRETS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "ENGINE_SECRET_KEY", "ENGINE_KEY_PEPPER", "ENGINE_ADMIN_PASSWORD")
 """Settings that may also be given as <NAME>_FILE, the path of a file that holds the value."""
-WITHHELD = (*SECRETS, "OTEL_EXPORTER_OTLP_ENDPOINT")
+WITHHELD = (*SECRETS, "ENGINE_API_KEY", "OTEL_EXPORTER_OTLP_ENDPOINT")
 """Settings whose values no message shows: secrets, and addresses, which may hold one."""
 
 
@@ -71,6 +71,9 @@ TABLE: dict[str, Setting] = {
     ),
     "ENGINE_ADMIN_PASSWORD": Setting(
         filled, None, "first password of the user `admin`, and Flower's; generated and kept in the data dir if omitted"
+    ),
+    "ENGINE_API_KEY": Setting(
+        filled, None, "API key that commands and clients send; on the engine's own machine the one in the data dir"
     ),
     "ENGINE_DEBUG": Setting(switch, "0", "Django's debug pages; never in production"),
     "ENGINE_LOG_LEVEL": Setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "minimum level that is logged"),

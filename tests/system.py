@@ -19,6 +19,7 @@ from redis import Redis as Client
 
 from config.env import PREFIXES, ROOT
 from deploy.servers import KeptPort, free_port
+from tests.bearer import bearer
 from tests.stands import RabbitMQ, Redis, Stand, asked_for, running, start_again
 
 READY_S = 60.0
@@ -67,6 +68,17 @@ class System:
     def ws(self) -> str:
         """Where its sockets are."""
         return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def api_key(self) -> str:
+        """The API key that its launcher made; empty if it made none."""
+        path = self.data_dir / "api-key"
+        return path.read_text().strip() if path.exists() else ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request and every handshake of a client sends."""
+        return bearer(self.api_key)
 
     @property
     def stores(self) -> dict[str, str]:

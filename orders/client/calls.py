@@ -1,5 +1,6 @@
 """One request to the API and what may become of it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -11,9 +12,11 @@ ANSWER_TIMEOUT_S = 10.0
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.PoolTimeout)
 
 
-def connection(url: str) -> httpx.AsyncClient:
+def connection(url: str, headers: Mapping[str, str]) -> httpx.AsyncClient:
     """Make connections to the API, past any proxy in the environment: it is on this machine or in this network."""
-    return httpx.AsyncClient(base_url=url, timeout=ANSWER_TIMEOUT_S, trust_env=False)
+    return httpx.AsyncClient(
+        base_url=url, headers=headers, timeout=ANSWER_TIMEOUT_S, trust_env=False, follow_redirects=False
+    )
 
 
 async def ask(http: httpx.AsyncClient, method: str, path: str, **more: Any) -> Any:

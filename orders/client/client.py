@@ -18,6 +18,7 @@ from .cursor import Cursor
 from .deadline import Deadline
 from .errors import AnswerLost, Refused, Unreachable, Unreadable
 from .events import Message
+from .key import Key
 from .reading import read
 from .words import OrderType
 
@@ -32,19 +33,26 @@ Which = str | UUID | Placed | Order
 class Client:
     """A connection to the engine at `url`, within `async with`.
 
+    `api_key` is sent to that address only; without one the environment's ENGINE_API_KEY is, if there is one.
     `patience_s` is for how long an order is sent again to an engine that does not answer; 0 for a single try.
     """
 
     def __init__(
-        self, url: str = "http://127.0.0.1:8000", *, patience_s: float = PATIENCE_S, backoff: Backoff | None = None
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        patience_s: float = PATIENCE_S,
+        backoff: Backoff | None = None,
     ) -> None:
+        self._key = Key(url, api_key)
         self.url, self.patience_s, self.backoff = url.rstrip("/"), patience_s, backoff or Backoff()
         self._http: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
         """Be ready to connect."""
         try:
-            self._http = calls.connection(self.url)
+            self._http = calls.connection(self.url, self._key.headers(self.url))
         except httpx.InvalidURL as reason:
             raise Unreachable(str(reason)) from None
         return self
@@ -104,7 +112,7 @@ class Client:
         `away` is told, once, when the engine stays away.  Raises Refused, Unreadable; NothingFurther when the order
         ended before `after`; Unfinished when it is not final within `within_s`.
         """
-        line = sockets.Line(self.backoff, Deadline.within(within_s), away)
+        line = sockets.Line(self._key, self.backoff, Deadline.within(within_s), away)
         async with aclosing(sockets.follow(self._events_past(order), Cursor(after, epoch), line)) as messages:
             async for message in messages:
                 yield message
@@ -202,7 +210,7 @@ class Client:
 
         Raises Refused, Unreadable; Unfinished once `within_s` is over.
         """
-        line = sockets.Line(self.backoff, Deadline.within(within_s), away)
+        line = sockets.Line(self._key, self.backoff, Deadline.within(within_s), away)
         levels: tuple[Level, ...] = ()
         async with aclosing(sockets.stay(self._socket(f"/ws/quotes/{quote(pair, safe='')}"), line)) as messages:
             async for message in messages:

@@ -40,6 +40,14 @@ class Refused(ClientError):
         return self.status == UNAVAILABLE and self.code != PAUSED
 
 
+class Unauthorized(Refused):
+    """No API key came with the request, or the engine knows no such key (any more); its code is `unauthorized`."""
+
+
+class Forbidden(Refused):
+    """The API key does not allow this; its code is `forbidden`."""
+
+
 class Unreachable(ClientError):
     """The engine cannot be connected to: nothing was done."""
 
@@ -60,13 +68,18 @@ class Unfinished(ClientError):
     """Time ran out before the order was final; the message is the last trouble, empty if there was none."""
 
 
+NAMED = {401: Unauthorized, 403: Forbidden}
+"""The refusals that have a class of their own, by their HTTP status."""
+
+
 def refusal(error: Any, status: int) -> Refused:
     """Read the engine's one error shape.
 
     Raises Unreadable.
     """
     try:
-        return Refused(str(error["code"]), str(error["message"]), tuple(map(wrong, error.get("fields", ()))), status)
+        kind = NAMED.get(status, Refused)
+        return kind(str(error["code"]), str(error["message"]), tuple(map(wrong, error.get("fields", ()))), status)
     except (KeyError, TypeError, AttributeError):
         raise Unreadable(f"{error!r} is no error as this engine writes it") from None
 

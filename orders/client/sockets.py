@@ -2,20 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
+from websockets.http11 import Response
 
 from .backoff import Backoff
 from .cursor import Cursor, OutOfStep
 from .deadline import Deadline
-from .errors import NothingFurther, Refused, Unreadable, refusal
+from .errors import NAMED, ClientError, NothingFurther, Unreadable, refusal
 from .event import Event
 from .events import Message, message_of
+from .key import Key
 
 OPEN_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 1.0
@@ -34,6 +37,10 @@ SERVER_ERRORS = range(500, 600)
 
 Told = Callable[[str], object]
 
+LOGGER = logging.getLogger(__name__)
+# At DEBUG websockets logs each handshake with its headers, and the key is in one.
+LOGGER.setLevel(logging.INFO)
+
 
 class Broken(Exception):
     """The stream broke; it can be taken up again."""
@@ -43,6 +50,7 @@ class Broken(Exception):
 class Line:
     """Tries again and again, and tells once when the engine stays away."""
 
+    key: Key
     backoff: Backoff
     deadline: Deadline
     away: Told
@@ -74,7 +82,7 @@ async def follow(address: Callable[[Cursor], str], cursor: Cursor, line: Line) -
     while True:
         asked = cursor
         try:
-            async with aclosing(messages(address(asked), line.deadline)) as heard:
+            async with aclosing(messages(address(asked), line)) as heard:
                 async for data in heard:
                     message = message_of(data)
                     before, cursor = cursor, cursor.past(message)
@@ -99,7 +107,7 @@ async def stay(address: str, line: Line) -> AsyncGenerator[dict[str, Any], None]
     """
     while True:
         try:
-            async with aclosing(messages(address, line.deadline)) as heard:
+            async with aclosing(messages(address, line)) as heard:
                 async for message in heard:
                     line.well()
                     yield message
@@ -108,12 +116,13 @@ async def stay(address: str, line: Line) -> AsyncGenerator[dict[str, Any], None]
             await line.missed(str(reason))
 
 
-async def messages(address: str, deadline: Deadline) -> AsyncGenerator[dict[str, Any], None]:
+async def messages(address: str, line: Line) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the messages of one connection; return when the server closes it as after the last.
 
     Raises Broken, Refused, Unreadable, Unfinished.
     """
-    socket = await opened(address, deadline)
+    deadline = line.deadline
+    socket = await opened(address, line.key.headers(address), deadline)
     try:
         while True:
             message = decoded(await received(socket, deadline))
@@ -123,33 +132,55 @@ async def messages(address: str, deadline: Deadline) -> AsyncGenerator[dict[str,
     except ConnectionClosed as reason:
         code = code_of(reason)
         if code in REFUSALS:
-            raise Refused("closed", f"the engine closed the socket with {code}", (), code - 4000) from None
+            raise closed(code) from None
         if code != PAST_LAST:
             raise Broken(str(reason)) from None
     finally:
         await socket.close()
 
 
-async def opened(address: str, deadline: Deadline) -> ClientConnection:
+class Direct(connect):
+    """Connects to the address it is given: a redirect may lead to another server, which must not get the API key."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        """Fail on a redirect too."""
+        return exc
+
+
+async def opened(address: str, headers: Mapping[str, str], deadline: Deadline) -> ClientConnection:
     """Connect, past any proxy in the environment: the engine is on this machine or in this network.
 
-    Raises Broken, Unreadable, Unfinished.
+    Raises Broken, Refused, Unreadable, Unfinished.
     """
     deadline.check()
     try:
         async with asyncio.timeout_at(deadline.by(OPEN_TIMEOUT_S)):
-            return await connect(address, open_timeout=None, close_timeout=CLOSE_TIMEOUT_S, proxy=None)
+            return await Direct(
+                address,
+                additional_headers=headers,
+                logger=LOGGER,
+                open_timeout=None,
+                close_timeout=CLOSE_TIMEOUT_S,
+                proxy=None,
+            )
     except InvalidURI as reason:
         raise Unreadable(str(reason)) from None
     except InvalidStatus as reason:
         if reason.response.status_code in SERVER_ERRORS:
             raise Broken(str(reason)) from None
-        raise Unreadable(f"{address} answered {reason.response.status_code}, and opened no socket") from None
+        raise unopened(address, reason.response) from None
     except (WebSocketException, OSError) as reason:
         if deadline.trouble:
             # The caller's time ran out while it opened: what was wrong before that is what was wrong.
             deadline.check()
         raise Broken(str(reason) or "it did not open in time") from None
+
+
+def unopened(address: str, answer: Response) -> ClientError:
+    """Return what an answer means that opened no socket: the engine's refusal, if it is one."""
+    with suppress(ValueError, TypeError, KeyError, Unreadable):
+        return refusal(json.loads(answer.body or b"")["error"], answer.status_code)
+    return Unreadable(f"{address} answered {answer.status_code}, and opened no socket")
 
 
 async def received(socket: ClientConnection, deadline: Deadline) -> str | bytes:
@@ -192,6 +223,13 @@ async def meant(socket: ClientConnection, error: Any, deadline: Deadline) -> Exc
         pass
     found = refusal(error, code - 4000)
     return found if code in REFUSALS else Broken(str(found))
+
+
+def closed(code: int) -> ClientError:
+    """Return the refusal that a close code stands for which no error came before."""
+    status = code - 4000
+    name = NAMED[status].__name__.lower() if status in NAMED else "closed"
+    return refusal({"code": name, "message": f"the engine closed the socket with {code}"}, status)
 
 
 def code_of(reason: ConnectionClosed) -> int:

@@ -1,4 +1,4 @@
-"""How a command reaches the engine: its address, and the errors shown when it cannot be reached."""
+"""How a command reaches the engine: its address, the API key, and the errors shown when it cannot be reached."""
 
 import argparse
 import asyncio
@@ -11,12 +11,15 @@ from django.conf import settings
 from django.core.management import CommandError
 
 from engine.events import moment
-from orders.client import AnswerLost, Backoff, Client, Unreachable, Unreadable
+from orders.client import AnswerLost, Backoff, Client, Unauthorized, Unreachable, Unreadable
 
 BACKOFF = Backoff()
 
 INTERRUPTED = 130
 """Exit code of a program ended by Ctrl-C."""
+
+KEY_FILE = "api-key"
+"""In the data directory: the API key that `manage.py up` makes."""
 
 NOT_RESTING, CHANGED = "not_resting", "changed"
 """Refusal codes after which a command reads the order again."""
@@ -75,8 +78,37 @@ def expires_at(asked: timedelta | str, now: datetime) -> str:
 
 
 def client(url: str) -> Client:
-    """Make a client for interactive use: it reports an unreachable engine at once, and the user decides what to do."""
-    return Client(url, patience_s=0, backoff=BACKOFF)
+    """Make a client for interactive use: it reports an unreachable engine at once, and the user decides what to do.
+
+    Raises CommandError for an API key that cannot be sent.
+    """
+    try:
+        return Client(url, api_key=api_key(url), patience_s=0, backoff=BACKOFF)
+    except ValueError as reason:
+        raise CommandError(str(reason), returncode=2) from None
+
+
+def api_key(url: str) -> str:
+    """Return the API key to send to an address; empty if there is none.
+
+    The key in the data directory is for the engine of this machine; no other address gets it.
+    """
+    if given := settings.ENV["ENGINE_API_KEY"]:
+        return str(given)
+    if url != own_url():
+        return ""
+    try:
+        return (settings.DATA_DIR / KEY_FILE).read_text()
+    except OSError:
+        return ""
+
+
+def unauthorized(url: str, reason: Unauthorized) -> CommandError:
+    """Return the error that says how a command gets an API key."""
+    kept = f", or let this account read {settings.DATA_DIR / KEY_FILE}, which `manage.py up` makes"
+    return CommandError(
+        f"{reason}\nSet ENGINE_API_KEY to a valid key of {url}{kept if url == own_url() else ''}.", returncode=2
+    )
 
 
 def ask(url: str, call: Callable[[Client], Awaitable[Answer]], *, doubt: str) -> Answer:
@@ -91,6 +123,8 @@ def ask(url: str, call: Callable[[Client], Awaitable[Answer]], *, doubt: str) ->
             f"cannot connect to {url}: {reason}\nIs `python3 manage.py up` running?  Is --url (or ENGINE_PORT) right?",
             returncode=2,
         ) from None
+    except Unauthorized as reason:
+        raise unauthorized(url, reason) from None
     except AnswerLost as reason:
         raise CommandError(f"the answer from {url} was lost ({reason}); {doubt}", returncode=2) from None
     except Unreadable as reason:

@@ -27,7 +27,7 @@ class Scene:
 
     def __init__(self, engine: System) -> None:
         self.engine = engine
-        self.http = httpx.Client(base_url=engine.url, trust_env=False, timeout=60)
+        self.http = httpx.Client(base_url=engine.url, headers=engine.headers, trust_env=False, timeout=60)
         quoted(engine)
 
     def best(self) -> float:

@@ -31,7 +31,7 @@ class Watched:
 
     def __init__(self, page: Any, engine: System) -> None:
         self.page, self.engine = page, engine
-        self.http = httpx.Client(base_url=engine.url, trust_env=False, timeout=WITHIN_S)
+        self.http = httpx.Client(base_url=engine.url, headers=engine.headers, trust_env=False, timeout=WITHIN_S)
         self.errors: list[str] = []
         self.elsewhere: list[str] = []
         self.expected: tuple[str, ...] = ()

@@ -8,17 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from config.env import ROOT
+from tests.bearer import API_KEY
+from tests.system import System
 
 
 class Audience:
     """The clients: started, told when the calm begins and when to read, heard every second."""
 
-    def __init__(self, folder: Path, url: str, seed: int, seconds: float, rate: float) -> None:
+    def __init__(self, folder: Path, engine: System, seed: int, seconds: float, rate: float) -> None:
         self.log = (folder / "clients.log").open("ab")
-        command = [sys.executable, "-m", "tests.chaos.clients", str(folder), "--url", url]
+        command = [sys.executable, "-m", "tests.chaos.clients", str(folder), "--url", engine.url]
         plan = ["--seed", str(seed), "--seconds", str(seconds), "--rate", str(rate)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.process = subprocess.Popen([*command, *plan], cwd=ROOT, stderr=self.log, start_new_session=True, **pipes)
+        environ = {**os.environ, API_KEY: engine.api_key}
+        self.process = subprocess.Popen(
+            [*command, *plan], cwd=ROOT, env=environ, stderr=self.log, start_new_session=True, **pipes
+        )
         assert self.process.stdout is not None and self.process.stdin is not None
         os.set_blocking(self.process.stdout.fileno(), False)
         self.last: dict[str, Any] = {}

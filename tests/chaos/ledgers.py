@@ -81,15 +81,15 @@ def unfinished(engine: Any) -> str:
     query = "SELECT status, count(*), min(id::text) FROM orders_order WHERE NOT status = ANY(%s) GROUP BY 1"
     with engine.postgres() as db:
         rows = db.execute(query, [["confirmed", "failed", "cancelled", "expired"]]).fetchall()
-    shown = [asked(f"{engine.url}/api/orders/{order_id}") for _, _, order_id in rows]
-    told = asked(f"{engine.url}/metrics?part=stores").splitlines()
+    shown = [asked(engine, f"/api/orders/{order_id}") for _, _, order_id in rows]
+    told = asked(engine, "/metrics?part=stores").splitlines()
     queues = [line for line in told if line.startswith(("engine_queue_depth", "engine_workers_alive", "engine_up"))]
     return f"in Postgres {rows}, one of each as clients see it {shown}, and {queues or told}"
 
 
-def asked(url: str) -> str:
+def asked(engine: Any, path: str) -> str:
     """Return what an address answers, or why it does not: the host may be the one that was lost."""
     try:
-        return httpx.get(url, timeout=30).text
+        return httpx.get(engine.url + path, headers=engine.headers, timeout=30).text
     except httpx.HTTPError as reason:
         return repr(reason)

@@ -111,7 +111,7 @@ class Stage:
         self.ground = Ground(self.redis, self.postgres, self.engine, self.folder / "faults.json")
         tell(self.ground)
         options = self.options
-        self.audience = Audience(self.folder, self.engine.url, options.seed, options.seconds, options.rate)
+        self.audience = Audience(self.folder, self.engine.system, options.seed, options.seconds, options.rate)
         stack.callback(self.audience.close)
 
     def made(self) -> Engine:

@@ -36,7 +36,7 @@ def engine():
 
 def test_rabbitmq_killed_and_started_again_amid_300_orders_loses_none_and_settles_none_twice(engine):
     with amid(engine, lambda: engine.kill("rabbitmq")):
-        asyncio.run(post_all(engine.url, 300, 8))
+        asyncio.run(post_all(engine, 300, 8))
     nothing_lost_or_doubled(engine, 300)
     assert httpx.get(f"{engine.url}/readyz").status_code == 200
 
@@ -59,7 +59,9 @@ def accepted(engine):
 def test_while_rabbitmq_is_away_orders_are_accepted_and_looked_at_once_it_is_back(engine):
     (broker,) = engine.stands.values()
     broker.kill()
-    answers = [httpx.post(f"{engine.url}/api/orders/execute", json=BODY, timeout=15) for _ in range(20)]
+    answers = [
+        httpx.post(f"{engine.url}/api/orders/execute", json=BODY, headers=engine.headers, timeout=15) for _ in range(20)
+    ]
     assert {answer.status_code for answer in answers} == {202}
     assert {'engine_up{part="broker"} 0.0', 'engine_up{part="redis"} 1.0'} <= set(metrics(engine))
     assert accepted(engine) == 20
@@ -72,7 +74,9 @@ def test_a_rabbitmq_that_stands_still_keeps_no_client_waiting_for_ever(engine):
     (broker,) = engine.stands.values()
     os.kill(broker.process.pid, signal.SIGSTOP)
     # The limit on the client's side is the assertion: unconfirmed messages are given up after seconds.
-    answers = [httpx.post(f"{engine.url}/api/orders/execute", json=BODY, timeout=30) for _ in range(3)]
+    answers = [
+        httpx.post(f"{engine.url}/api/orders/execute", json=BODY, headers=engine.headers, timeout=30) for _ in range(3)
+    ]
     assert {answer.status_code for answer in answers} == {202}
     os.kill(broker.process.pid, signal.SIGCONT)
     nothing_lost_or_doubled(engine, 3)
@@ -96,7 +100,7 @@ def emptied(engine, queue):
 
 
 def test_wake_ups_are_in_quorum_queues_of_rabbitmq_and_not_in_redis(engine):
-    asyncio.run(post_all(engine.url, 50, 8))
+    asyncio.run(post_all(engine, 50, 8))
     nothing_lost_or_doubled(engine, 50)
     assert engine.redis().keys("_kombu.*") == [] and not engine.redis().exists("order")
     (broker,) = engine.stands.values()

@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 
 from orders.stores import live
+from tests.bearer import API_KEY
 from tests.chaos.amid import amid
 from tests.chaos.checker import journal
 from tests.chaos.checker.judge import judge
@@ -32,9 +33,12 @@ SETTINGS = {**QUICK, "ORDER_LEASE_MS": f"{LEASE_S * 1000:.0f}"}
 IN_HAND = {"routing", "building"}
 
 
-def test_workers_frozen_beyond_their_lease_settle_no_order_twice_and_every_socket_tells_its_whole_story(tmp_path):
+def test_workers_frozen_beyond_their_lease_settle_no_order_twice_and_every_socket_tells_its_whole_story(
+    tmp_path, monkeypatch
+):
     with system(SETTINGS, "--scale", "order=2") as engine:
         quoted(engine)
+        monkeypatch.setenv(API_KEY, engine.api_key)
         with amid(engine, *(partial(freeze, engine, name) for name in ("order-1", "order-2")), apart_s=0.5):
             asyncio.run(trade(engine, tmp_path))
         nothing_lost_or_doubled(engine, ORDERS)

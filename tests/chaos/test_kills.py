@@ -49,13 +49,13 @@ def kill(engine: System, name: str) -> None:
 
 def test_the_order_worker_killed_amid_500_orders_loses_none_and_settles_none_twice(engine, before):
     with amid(engine, partial(kill, engine, "order")):
-        asyncio.run(post_all(engine.url, 500, 32))
+        asyncio.run(post_all(engine, 500, 32))
     nothing_lost_or_doubled(engine, before + 500)
 
 
 def test_redis_emptied_under_load_loses_no_order_and_settles_none_twice(engine, before):
     with amid(engine, *[lambda: engine.redis().flushall()] * 3, apart_s=0.25):
-        asyncio.run(post_all(engine.url, 1_000, 16))
+        asyncio.run(post_all(engine, 1_000, 16))
     nothing_lost_or_doubled(engine, before + 1_000)
 
 
@@ -81,7 +81,7 @@ def post_through_an_outage(engine: System, count: int) -> set[str]:
     """Post one order after the other, whatever happens, until so many are acknowledged; return their ids."""
     accepted: set[str] = set()
     deadline = time.monotonic() + OUTAGE_S
-    with httpx.Client(timeout=15) as client:
+    with httpx.Client(headers=engine.headers, timeout=15) as client:
         while len(accepted) < count:
             # A store that is away refuses at once: it may take any number of requests until it is back.
             assert time.monotonic() < deadline, f"{len(accepted)} orders acknowledged within {OUTAGE_S:g} s"
@@ -99,5 +99,5 @@ def post_through_an_outage(engine: System, count: int) -> set[str]:
 def test_every_process_killed_in_turn_under_load_loses_nothing(engine, before):
     victims = ("dbsync", "order", "stream", "beat", "dlq", "order")
     with amid(engine, *(partial(kill, engine, name) for name in victims), apart_s=0.5):
-        asyncio.run(post_all(engine.url, 3_000, 16))
+        asyncio.run(post_all(engine, 3_000, 16))
     nothing_lost_or_doubled(engine, before + 3_000)

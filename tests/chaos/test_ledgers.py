@@ -1,6 +1,6 @@
 """What the chaos tests rest on fails when it ought to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 import pytest
@@ -18,6 +18,7 @@ class Engine:
 
     bench: Bench
     url: str = "http://127.0.0.1:1"
+    headers: dict[str, str] = field(default_factory=dict)
 
     def postgres(self):
         return psycopg.connect(address(), autocommit=True)

@@ -22,7 +22,7 @@ def test_redis_emptied_with_1000_orders_resting_loses_none(tmp_path):
     with system({**NO_DELAYS, **tide(tmp_path, ["150"] * 10 + ["160"] * 10, speed=30)}) as engine:
         quoted(engine)
         eventually(lambda: below(engine), 60, "the price is below the limit")
-        asyncio.run(post_all(engine.url, 1_000, 32, LIMIT))
+        asyncio.run(post_all(engine, 1_000, 32, LIMIT))
         engine.redis().flushall()
         nothing_lost_or_doubled(engine, 1_000)
 
@@ -36,7 +36,7 @@ def test_the_limit_worker_killed_again_and_again_while_orders_fire_loses_none(tm
     with system({**NO_DELAYS, **tide(tmp_path, ["150", "160"])}) as engine:
         quoted(engine)
         with amid(engine, *[partial(kill, engine, "limit")] * 4, apart_s=0.5):
-            asyncio.run(post_all(engine.url, 2_000, 32, LIMIT))
+            asyncio.run(post_all(engine, 2_000, 32, LIMIT))
         nothing_lost_or_doubled(engine, 2_000)
 
 
@@ -51,7 +51,10 @@ def snipe(number):
 
 
 def test_redis_emptied_again_and_again_under_sniper_orders_fails_none_of_them(tmp_path):
-    with system({**NO_DELAYS, **tide(tmp_path, ["150"])}) as engine, httpx.Client(base_url=engine.url) as http:
+    with (
+        system({**NO_DELAYS, **tide(tmp_path, ["150"])}) as engine,
+        httpx.Client(base_url=engine.url, headers=engine.headers) as http,
+    ):
         quoted(engine)
         for token in TRADED:
             assert engine.manage("sandbox", "liquidity", token, "5000000").returncode == 0

@@ -159,8 +159,8 @@ async def test_an_orders_events_are_read_with_what_they_take_back(monkeypatch):
         asked.append(str(request.url))
         return httpx.Response(200, json=answers.pop(0))
 
-    def connection(url):
-        return httpx.AsyncClient(base_url=url, transport=httpx.MockTransport(answer))
+    def connection(url, headers):
+        return httpx.AsyncClient(base_url=url, headers=headers, transport=httpx.MockTransport(answer))
 
     monkeypatch.setattr(calls, "connection", connection)
     answers += [

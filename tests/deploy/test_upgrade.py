@@ -61,7 +61,7 @@ def manage(database, *arguments):
 
 def read(engine, name, what=""):
     """Read an order, or something of it."""
-    answer = httpx.get(f"{engine.url}/api/orders/{ORDERS[name]}{what}")
+    answer = httpx.get(f"{engine.url}/api/orders/{ORDERS[name]}{what}", headers=engine.headers)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -116,14 +116,20 @@ def test_an_order_that_was_only_accepted_is_executed(engine):
 def test_resting_orders_rest_on_their_terms_and_can_be_cancelled_amended_and_filled(engine):
     assert {read(engine, name)["status"] for name in ("resting-0", "resting-1", "amended", "sniper")} == {"pending"}
     assert read(engine, "amended")["limitPrice"] == "950" and read(engine, "amended")["seq"] == 2
-    assert httpx.delete(f"{engine.url}/api/orders/{ORDERS['resting-0']}").json()["status"] == "cancelled"
+    assert (
+        httpx.delete(f"{engine.url}/api/orders/{ORDERS['resting-0']}", headers=engine.headers).json()["status"]
+        == "cancelled"
+    )
     seq = read(engine, "resting-1")["seq"]
     where = f"{engine.url}/api/orders/{ORDERS['resting-1']}"
-    changed = httpx.patch(where, json={"limitPrice": "1"}, headers={"If-Match": f'"{seq}"'})
+    changed = httpx.patch(where, json={"limitPrice": "1"}, headers={"If-Match": f'"{seq}"', **engine.headers})
     assert changed.status_code == 200, changed.text
     ends(engine, "resting-1")
     assert states(engine, "resting-1") == ["landed"]
-    assert httpx.delete(f"{engine.url}/api/orders/{ORDERS['sniper']}").json()["status"] == "cancelled"
+    assert (
+        httpx.delete(f"{engine.url}/api/orders/{ORDERS['sniper']}", headers=engine.headers).json()["status"]
+        == "cancelled"
+    )
 
 
 def test_a_dead_letter_can_still_be_replayed(engine):

@@ -30,7 +30,7 @@ def engine():
 
 @pytest.mark.parametrize("cases", CASES)
 def test_no_generated_request_gets_an_answer_outside_the_description(engine, cases):
-    tally = contract.run(engine.url, cases, SEED)
+    tally = contract.run(engine.url, engine.headers, cases, SEED)
     assert not tally.wrong, f"{len(tally.wrong)} of {tally.cases}, seed {SEED}:\n\n" + "\n\n".join(tally.wrong[:10])
     assert tally.cases >= cases
     assert set(tally.accepted) == tally.operations
@@ -38,11 +38,17 @@ def test_no_generated_request_gets_an_answer_outside_the_description(engine, cas
     assert set(tally.other_methods) > WITHOUT_INPUT
 
 
-def exchange(port: int, request: bytes) -> tuple[int, bytes]:
-    """Send bytes as they are; return the answer's status and body."""
-    with socket.create_connection(("127.0.0.1", port), WITHIN_S) as wire:
+def with_key(engine, request: bytes) -> bytes:
+    """Add the API key to the headers of a request."""
+    lines = b"".join(f"{name}: {value}\r\n".encode() for name, value in engine.headers.items())
+    return request.replace(b"\r\n", b"\r\n" + lines, 1)
+
+
+def exchange(engine, request: bytes) -> tuple[int, bytes]:
+    """Send bytes as they are, with the API key; return the answer's status and body."""
+    with socket.create_connection(("127.0.0.1", engine.port), WITHIN_S) as wire:
         wire.settimeout(WITHIN_S)
-        wire.sendall(request)
+        wire.sendall(with_key(engine, request))
         answer = b"".join(iter(lambda: wire.recv(65_536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), body
@@ -80,7 +86,7 @@ BODIES = [
 @pytest.mark.parametrize("target", [b"/api/orders/execute", b"/api/orders/estimate", b"/api/orders/batch"])
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: repr(body[:40]))
 def test_a_body_no_client_should_send_is_refused_in_the_one_shape(engine, target, body):
-    status, answer = exchange(engine.port, written(b"POST", target, JSON, body))
+    status, answer = exchange(engine, written(b"POST", target, JSON, body))
     assert status == 400
     assert set(json.loads(answer)["error"]) == {"code", "message", "fields"}
     assert len(answer) < 32_000
@@ -126,7 +132,7 @@ def test_a_body_no_client_should_send_is_refused_in_the_one_shape(engine, target
     ids=lambda value: repr(value[:70]) if isinstance(value, bytes) else str(value),
 )
 def test_what_is_written_wrong_is_answered_as_what_it_is(engine, request_, status):
-    answered, body = exchange(engine.port, request_)
+    answered, body = exchange(engine, request_)
     assert answered == status, body[:300]
     if body:
         # Where it was not the application that answered, chunked.
@@ -150,7 +156,7 @@ def test_what_is_written_wrong_is_answered_as_what_it_is(engine, request_, statu
 )
 def test_what_is_not_http_is_refused_and_the_server_goes_on(engine, request_):
     before = orders(engine)
-    status, _ = exchange(engine.port, request_)
+    status, _ = exchange(engine, request_)
     assert status == 400
     assert httpx.get(f"{engine.url}/healthz").json() == {"status": "ok"}
     assert orders(engine) == before
@@ -160,7 +166,8 @@ def test_half_an_order_is_no_order(engine):
     before = orders(engine)
     with socket.create_connection(("127.0.0.1", engine.port), WITHIN_S) as wire:
         wire.settimeout(WITHIN_S)
-        wire.sendall(written(b"POST", b"/api/orders/execute", JSON, ORDER, b"%d" % (len(ORDER) + 50)))
+        request = written(b"POST", b"/api/orders/execute", JSON, ORDER, b"%d" % (len(ORDER) + 50))
+        wire.sendall(with_key(engine, request))
         wire.shutdown(socket.SHUT_WR)
         assert wire.recv(65_536) == b""
     assert orders(engine) == before

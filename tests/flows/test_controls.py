@@ -44,8 +44,8 @@ class Operator:
 
 def outcome(engine: System) -> str:
     """Place an order and return what became of it."""
-    order = httpx.post(f"{engine.url}/api/orders/execute", json=ORDER, timeout=10).json()
-    with connect(f"{engine.ws}/ws/{order['orderId']}", open_timeout=10) as socket:
+    order = httpx.post(f"{engine.url}/api/orders/execute", json=ORDER, headers=engine.headers, timeout=10).json()
+    with connect(f"{engine.ws}/ws/{order['orderId']}", additional_headers=engine.headers, open_timeout=10) as socket:
         last = [json.loads(message) for message in socket][-1]
     return last.get("code") or last["status"]
 

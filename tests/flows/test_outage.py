@@ -31,14 +31,14 @@ def venue(engine: System, name: str, state: str) -> None:
 
 def execute(engine: System) -> list[dict]:
     """Place an order and return all its events, as its socket told them."""
-    order = httpx.post(f"{engine.url}/api/orders/execute", json=BODY).json()
-    with connect(f"{engine.ws}/ws/{order['orderId']}", open_timeout=10) as socket:
+    order = httpx.post(f"{engine.url}/api/orders/execute", json=BODY, headers=engine.headers).json()
+    with connect(f"{engine.ws}/ws/{order['orderId']}", additional_headers=engine.headers, open_timeout=10) as socket:
         return [json.loads(message) for message in socket]
 
 
 def quoting(engine: System, within_ms: int = 600) -> set[str]:
     """Return the venues that have quoted lately."""
-    quotes = httpx.get(f"{engine.url}/api/quotes/SOL-USDC").json()["quotes"]
+    quotes = httpx.get(f"{engine.url}/api/quotes/SOL-USDC", headers=engine.headers).json()["quotes"]
     return {quote["venue"] for quote in quotes if quote["ageMs"] < within_ms}
 
 
@@ -80,7 +80,7 @@ def test_with_both_down_an_order_waits_until_its_deadline_and_a_replay_confirms_
     assert done.returncode == 0, done.stderr
     with engine.postgres() as db:
         (again,) = db.execute("SELECT id FROM orders_order WHERE replay_of_id = %s", [order_id]).fetchone()
-    with connect(f"{engine.ws}/ws/{again}", open_timeout=10) as socket:
+    with connect(f"{engine.ws}/ws/{again}", additional_headers=engine.headers, open_timeout=10) as socket:
         assert [json.loads(message)["status"] for message in socket][-1] == "confirmed"
     refused = engine.manage("replay", order_id)
     assert str(again) in refused.stdout + refused.stderr, "a second replay names the first's order"

@@ -1,5 +1,6 @@
 """What the README shows is true: its examples run, and its table of settings is the engine's."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 from config.env import ROOT, TABLE
+from tests.bearer import API_KEY
 from tests.flows.readme import README, block, browser, node
 from tests.system import NO_DELAYS, eventually, system
 
@@ -18,9 +20,11 @@ def engine():
         yield running
 
 
-def run(command: list[str], text: str, engine) -> str:
-    script = text.replace("127.0.0.1:8000", f"127.0.0.1:{engine.port}")
-    done = subprocess.run([*command, script], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+def run(command: list[str], text: str, engine, environ: dict[str, str] | None = None) -> str:
+    script = text.replace("127.0.0.1:8000", f"127.0.0.1:{engine.port}").replace(".data/", f"{engine.data_dir}/")
+    done = subprocess.run(
+        [*command, script], env=environ, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -50,7 +54,8 @@ def test_the_python_example_watches_an_order_to_its_end(engine):
 
 @pytest.mark.system
 def test_the_javascript_example_watches_an_order_to_its_end_in_node(engine):
-    assert stages(run(node(), block("javascript", "WebSocket"), engine)) == STAGES
+    environ = {**os.environ, API_KEY: engine.api_key}
+    assert stages(run(node(), block("javascript", "WebSocket"), engine, environ)) == STAGES
 
 
 KEPT = "window.shown = []; console.log = (...words) => window.shown.push(words.join(' '));"
@@ -72,7 +77,7 @@ window.WebSocket = function (address) {
 @pytest.mark.parametrize("cut", [False, True], ids=["whole", "cut"])
 def test_the_javascript_example_watches_an_order_to_its_end_in_a_browser(engine, cut):
     with browser() as chromium:
-        page = chromium.new_page()
+        page = chromium.new_page(extra_http_headers=engine.headers)
         page.goto(f"{engine.url}/healthz")
         example = block("javascript", "WebSocket")
         page.evaluate(f"(async () => {{ {KEPT} {CUT if cut else ''} {example} }})()")

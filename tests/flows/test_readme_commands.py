@@ -20,6 +20,7 @@ import yaml
 from solders.keypair import Keypair
 
 from config.env import ROOT
+from tests.bearer import API_KEY
 from tests.deploy.test_aws import STACK
 from tests.deploy.test_compose import COMPOSE
 from tests.deploy.test_kubernetes import FOLDER, kustomize
@@ -117,7 +118,7 @@ def engine(tmp_path_factory):
 def failed(engine):
     """Return the id of an order that failed, once it is kept as a dead letter."""
     order = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1000000000"}
-    order_id = httpx.post(f"{engine.url}/api/orders/execute", json=order).json()["orderId"]
+    order_id = httpx.post(f"{engine.url}/api/orders/execute", json=order, headers=engine.headers).json()["orderId"]
 
     def kept():
         with engine.postgres() as db:
@@ -130,7 +131,8 @@ def failed(engine):
 @pytest.mark.system
 def test_an_engine_is_started_as_told(engine):
     assert {"order-1", "order-2"} <= set(engine.pids())
-    assert 155 < float(httpx.get(f"{engine.url}/api/quotes/SOL-USDC").json()["best"]["price"]) < 165
+    told = httpx.get(f"{engine.url}/api/quotes/SOL-USDC", headers=engine.headers)
+    assert 155 < float(told.json()["best"]["price"]) < 165
     assert any("--help" in command for command in UP)
     assert "--replay-speed" in engine.manage("up", "--help").stdout
 
@@ -156,7 +158,7 @@ def test_a_snipe_is_seen(engine):
     buyer = threading.Thread(target=lambda: told.append(engine.manage(*shlex.split(snipe.replace("<mint>", mint)))))
     buyer.start()
     waiting = f"{engine.url}/api/orders?type=sniper"
-    eventually(lambda: mint in httpx.get(waiting).text, 60, "the order waits for its token")
+    eventually(lambda: mint in httpx.get(waiting, headers=engine.headers).text, 60, "the order waits for its token")
     assert engine.manage(*shlex.split(launch.replace("<mint>", mint))).returncode == 0
     buyer.join(60)
     # What the token checks find depends on the token.
@@ -180,6 +182,7 @@ def test_a_load_test_passes(engine, command, tmp_path):
     place = ["--html", str(tmp_path / "report.html")]
     done = subprocess.run(
         [sys.executable, "-m", Path(program).name, *words, *few, *place],
+        env={**os.environ, API_KEY: engine.api_key},
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

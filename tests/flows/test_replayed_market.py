@@ -28,8 +28,8 @@ def test_orders_execute_within_the_venues_stated_variation_of_the_replayed_price
     with system(settings) as engine:
         eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
         for _ in range(20):
-            order = httpx.post(f"{engine.url}/api/orders/execute", json=BODY).json()
-            with connect(f"{engine.ws}/ws/{order['orderId']}") as socket:
+            order = httpx.post(f"{engine.url}/api/orders/execute", json=BODY, headers=engine.headers).json()
+            with connect(f"{engine.ws}/ws/{order['orderId']}", additional_headers=engine.headers) as socket:
                 told = [json.loads(message) for message in socket]
             assert told[-1]["status"] == "confirmed", told
             when = datetime.fromisoformat(told[-1]["at"]).timestamp()

@@ -48,7 +48,7 @@ class Follower(threading.Thread):
 
     def __init__(self, engine: System) -> None:
         super().__init__(daemon=True)
-        self.url, self.heard = engine.url, list[Message]()
+        self.engine, self.heard = engine, list[Message]()
 
     def run(self) -> None:
         """Place it and follow it to its end."""
@@ -57,7 +57,7 @@ class Follower(threading.Thread):
     async def follow(self) -> None:
         """Keep all that is told."""
         order = LimitOrder(token_in="SOL", token_out="USDC", amount=1, limit_price=FIRES_AT_ONCE)
-        async with Client(self.url) as client:
+        async with Client(self.engine.url, api_key=self.engine.api_key) as client:
             async for message in client.execute(order, within_s=WITHIN_S):
                 self.heard.append(message)
 
@@ -91,7 +91,7 @@ class Clients:
 def ids_of(engine: System, follower: Follower) -> dict[str, str]:
     """Tell whose order is whose."""
     own = follower.heard[0].order_id
-    listed = {one["orderId"] for one in httpx.get(f"{engine.url}/api/orders").json()["results"]}
+    listed = {one["orderId"] for one in httpx.get(f"{engine.url}/api/orders", headers=engine.headers).json()["results"]}
     (other,) = listed - {own}
     return {"python": own, "example": other}
 
@@ -100,7 +100,8 @@ def ids_of(engine: System, follower: Follower) -> dict[str, str]:
 def clients():
     with system(SLOW_ENOUGH) as engine, browser() as chromium, ExitStack() as open_ends:
         quoted(engine)
-        page, follower, desk = chromium.new_page(), Follower(engine), Desk(chromium.new_page(), engine)
+        page = chromium.new_page(extra_http_headers=engine.headers)
+        follower, desk = Follower(engine), Desk(chromium.new_page(), engine)
         open_ends.callback(desk.close)
         page.goto(f"{engine.url}/healthz")
         desk.open()

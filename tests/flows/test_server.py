@@ -28,10 +28,10 @@ def engine(request):
         yield engine
 
 
-async def told(url, first=None):
+async def told(engine, url, first=None):
     """Return every event a socket tells until it closes, when each came, and the close code."""
     events, times = [], []
-    async with websockets.connect(url) as socket:
+    async with websockets.connect(url, additional_headers=engine.headers) as socket:
         if first is not None:
             await socket.send(json.dumps(first))
         # Any code but 1000 is raised after the last message.
@@ -43,11 +43,11 @@ async def told(url, first=None):
 
 
 async def test_stages_come_over_a_socket_that_was_idle_for_longer_than_any_time_limit(engine):
-    async with httpx.AsyncClient(base_url=engine.url) as client:
+    async with httpx.AsyncClient(base_url=engine.url, headers=engine.headers) as client:
         accepted = await client.post("/api/orders/execute", json=ORDER)
         assert accepted.status_code == 202
-        by_link = told(accepted.json()["links"]["ws"].replace("localhost", "127.0.0.1"))
-        by_placing = told(f"{engine.ws}/api/orders/execute", ORDER)
+        by_link = told(engine, accepted.json()["links"]["ws"].replace("localhost", "127.0.0.1"))
+        by_placing = told(engine, f"{engine.ws}/api/orders/execute", ORDER)
         for events, times, code in await asyncio.gather(by_link, by_placing):
             assert [event["status"] for event in events] == STAGES
             assert [event["seq"] for event in events] == [1, 2, 3, 4, 5]
@@ -58,7 +58,7 @@ async def test_stages_come_over_a_socket_that_was_idle_for_longer_than_any_time_
 
 
 async def test_the_server_refuses_as_the_application_says(engine):
-    async with httpx.AsyncClient(base_url=engine.url) as client:
+    async with httpx.AsyncClient(base_url=engine.url, headers=engine.headers) as client:
         for body in (b"[" * 10_000, b" " * 70_000, b"\xff", b"", b'{"tokenIn":"\\ud800"}'):
             answer = await client.post(
                 "/api/orders/execute", content=body, headers={"content-type": "application/json"}
@@ -67,13 +67,15 @@ async def test_the_server_refuses_as_the_application_says(engine):
             assert set(answer.json()) == {"error"}
         assert (await client.get("/api/orders/%ff%00")).status_code == 404
     with pytest.raises(websockets.InvalidStatus) as refused:
-        await websockets.connect(f"{engine.ws}/nothing")
+        await websockets.connect(f"{engine.ws}/nothing", additional_headers=engine.headers)
     assert refused.value.response.status_code == 403
     with pytest.raises(websockets.InvalidStatus):
-        await websockets.connect(f"{engine.ws}/api/orders/execute", origin="http://evil.example")
-    events, _, code = await told(f"{engine.ws}/ws/not-an-id")
+        await websockets.connect(
+            f"{engine.ws}/api/orders/execute", origin="http://evil.example", additional_headers=engine.headers
+        )
+    events, _, code = await told(engine, f"{engine.ws}/ws/not-an-id")
     assert (events[0]["error"]["code"], code) == ("not_found", 4404)
-    events, _, code = await told(f"{engine.ws}/api/orders/execute", {"type": "swap"})
+    events, _, code = await told(engine, f"{engine.ws}/api/orders/execute", {"type": "swap"})
     assert (events[0]["error"]["code"], code) == ("invalid", 4400)
 
 
@@ -81,18 +83,22 @@ TLS = {"x-forwarded-proto": "https"}
 
 
 async def test_a_proxy_that_ends_tls_says_so_to_the_server(engine):
-    async with httpx.AsyncClient(base_url=engine.url) as client:
+    async with httpx.AsyncClient(base_url=engine.url, headers=engine.headers) as client:
         order = ORDER | {"type": "limit", "limitPrice": "1000000"}
         for headers, scheme in (({}, "ws"), (TLS, "wss")):
             accepted = await client.post("/api/orders/execute", json=order, headers=headers)
             assert accepted.json()["links"]["ws"].startswith(f"{scheme}://")
     at = httpx.URL(engine.url).netloc.decode()
     for headers, origin in (({}, f"http://{at}"), (TLS, f"https://{at}")):
-        async with websockets.connect(f"{engine.ws}/ws/orders", origin=origin, additional_headers=headers):
+        async with websockets.connect(
+            f"{engine.ws}/ws/orders", origin=origin, additional_headers=headers | engine.headers
+        ):
             pass
     for headers, origin in (({}, f"https://{at}"), (TLS, f"http://{at}"), ({}, "http://127.0.0.1:1")):
         with pytest.raises(websockets.InvalidStatus):
-            await websockets.connect(f"{engine.ws}/ws/orders", origin=origin, additional_headers=headers)
+            await websockets.connect(
+                f"{engine.ws}/ws/orders", origin=origin, additional_headers=headers | engine.headers
+            )
 
 
 HANDSHAKE = (
@@ -111,7 +117,7 @@ async def test_a_handshake_with_a_body_is_refused_at_once(engine):
 
 
 async def test_no_log_holds_the_query_of_a_socket(engine):
-    events, _, _ = await told(f"{engine.ws}/ws/not-an-id?after=0&epoch=4711004711")
+    events, _, _ = await told(engine, f"{engine.ws}/ws/not-an-id?after=0&epoch=4711004711")
     assert events
     logs = (engine.data_dir / "logs").glob("api*.log")
     texts = [path.read_text() for path in logs]

@@ -39,7 +39,7 @@ def traced():
 def orders(traced):
     """Place orders of every door and outcome; return their ids by kind once all are settled and their traces whole."""
     kept, engine = traced
-    with httpx.Client(base_url=engine.url, timeout=30) as client:
+    with httpx.Client(base_url=engine.url, headers=engine.headers, timeout=30) as client:
 
         def post(body):
             answer = client.post("/api/orders/execute", json=body, headers=HEADERS)
@@ -56,12 +56,12 @@ def orders(traced):
             "resting": [post(RESTING)],
             "batch": [one["order"]["orderId"] for one in batch],
         }
-    with connect(f"{engine.ws}/api/orders/execute") as socket:
+    with connect(f"{engine.ws}/api/orders/execute", additional_headers=engine.headers) as socket:
         socket.send(json.dumps(MARKET))
         found["socket"] = [json.loads(message)["orderId"] for message in socket][:1]
     ended = [order_id for kind, ids in found.items() if kind != "resting" for order_id in ids]
     eventually(is_settled(engine, len(ended)), 90, "all orders are settled")
-    with httpx.Client(base_url=engine.url, timeout=30) as client:
+    with httpx.Client(base_url=engine.url, headers=engine.headers, timeout=30) as client:
         # Each process sends its spans as they end: once this order's are here, nothing of the others' is due.
         found["last"] = [client.post("/api/orders/execute", json=MARKET).json()["orderId"]]
     for order_id in [*ended, *found["last"]]:
@@ -166,7 +166,7 @@ def test_both_stores_calls_are_there_named_by_what_they_are_for(traced, orders):
 def test_the_stages_say_what_the_client_was_told_and_how_it_ended(traced, orders):
     kept, engine = traced
     for order_id in (orders["burst"][0], *orders["failed"]):
-        told = httpx.get(f"{engine.url}/api/orders/{order_id}/events").json()["events"]
+        told = httpx.get(f"{engine.url}/api/orders/{order_id}/events", headers=engine.headers).json()["events"]
         seen = {}
         for span in kept.of(order_id).spans:
             seen |= span.events if "order.status" in span.attributes else {}
@@ -288,7 +288,7 @@ def test_every_metric_the_dashboard_and_the_alerts_ask_for_is_told_by_a_running_
 
 def test_what_is_left_is_sent_when_the_engine_ends(traced, orders):
     kept, engine = traced
-    with httpx.Client(base_url=engine.url, timeout=30) as client:
+    with httpx.Client(base_url=engine.url, headers=engine.headers, timeout=30) as client:
         last = [client.post("/api/orders/execute", json=MARKET).json()["orderId"] for _ in range(10)]
     eventually(is_settled(engine, sum(map(len, orders.values())) - 1 + len(last)), 60, "the last orders are settled")
     engine.stop()

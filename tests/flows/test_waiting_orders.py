@@ -23,7 +23,7 @@ def test_2000_limit_orders_at_one_price_while_it_comes_and_goes_are_all_confirme
     # 2 s below the limit, 1 s above it, over and over: it crosses during the burst, and is gone again.
     with system({**NO_DELAYS, **tide(tmp_path, ["150", "150", "160"])}) as engine:
         quoted(engine)
-        ids = asyncio.run(post_all(engine.url, 2_000, 64, LIMIT))
+        ids = asyncio.run(post_all(engine, 2_000, 64, LIMIT))
         nothing_lost_or_doubled(engine, 2_000)
         with engine.postgres() as db:
             row = db.execute(
@@ -39,12 +39,15 @@ def test_2000_limit_orders_at_one_price_while_it_comes_and_goes_are_all_confirme
 
 def streamed(engine: System, order_id: str) -> list[dict[str, object]]:
     """Return all events of an order from its socket."""
-    with connect(f"{engine.ws}/ws/{order_id}", proxy=None) as socket:
+    with connect(f"{engine.ws}/ws/{order_id}", additional_headers=engine.headers, proxy=None) as socket:
         return [json.loads(message) for message in socket]
 
 
 def test_what_waits_is_seen_changed_cancelled_expired_fired_and_sniped(tmp_path):
-    with system({**NO_DELAYS, **tide(tmp_path, ["150"])}) as engine, httpx.Client(base_url=engine.url) as http:
+    with (
+        system({**NO_DELAYS, **tide(tmp_path, ["150"])}) as engine,
+        httpx.Client(base_url=engine.url, headers=engine.headers) as http,
+    ):
         quoted(engine)
 
         def place(**order: object) -> str:

@@ -21,6 +21,7 @@ from config.env import PREFIXES, SECRETS
 from deploy import alone, postgres, servers, valkey
 from deploy.roles import WORKERS, http_status
 from deploy.servers import wait_for
+from tests.bearer import bearer
 from tests.hosts.network import Host, Network
 from tests.system import eventually
 
@@ -46,6 +47,8 @@ class Cluster:
     """Orders that were placed so far: the tests share the engine."""
     failing: int = 0
     """How many of them fail for their own sake."""
+    api_key: str = ""
+    """What its clients send."""
 
     def start(self) -> None:
         """Start the stores, migrate, and start every role twice."""
@@ -133,6 +136,11 @@ class Cluster:
     def url(self) -> str:
         """Where it is first."""
         return self.apis[0]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request and every handshake of a client sends."""
+        return bearer(self.api_key)
 
     def postgres(self) -> "psycopg.Connection[tuple[Any, ...]]":
         """Connect to its Postgres."""

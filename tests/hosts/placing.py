@@ -7,6 +7,8 @@ from uuid import uuid4
 
 import aiohttp
 
+from tests.hosts.cluster import Cluster
+
 Order = dict[str, Any]
 
 # The price wanders while the chain takes its time; a market order must put up with it.
@@ -30,7 +32,7 @@ def failing(count: int) -> int:
     return sum(MIX[number % len(MIX)] is TOO_LARGE for number in range(count))
 
 
-async def place(urls: Sequence[str], count: int, acts: Mapping[int, Callable[[], None]]) -> list[str]:
+async def place(engine: Cluster, count: int, acts: Mapping[int, Callable[[], None]]) -> list[str]:
     """Place so many of the mix; once as many are accepted as an act has for its key, do it.  Returns their ids.
 
     Others go on placing meanwhile: an act may wait for orders that are on their way.
@@ -40,13 +42,13 @@ async def place(urls: Sequence[str], count: int, acts: Mapping[int, Callable[[],
 
     async def client(session: aiohttp.ClientSession) -> None:
         for number in todo:
-            ids.append(await accepted(session, urls, number, MIX[number % len(MIX)]))
+            ids.append(await accepted(session, engine.apis, number, MIX[number % len(MIX)]))
             for act in [to_do.pop(after) for after in sorted(to_do) if len(ids) >= after]:
                 async with acting:
                     await asyncio.to_thread(act)
 
     limits = aiohttp.ClientTimeout(total=ANSWER_S)
-    async with aiohttp.ClientSession(timeout=limits) as session:
+    async with aiohttp.ClientSession(timeout=limits, headers=engine.headers) as session:
         await asyncio.gather(*(client(session) for _ in range(CLIENTS)))
     assert not to_do
     return ids

@@ -41,7 +41,7 @@ def test_a_lost_host_loses_no_order_and_settles_none_twice(engine, roles, loss):
     letters = dead_letters(engine)
     losses = {AFTER + n * APART: partial(lose, engine, host, loss) for n, host in enumerate(lost.values())}
     try:
-        ids = asyncio.run(place(engine.apis, ORDERS, losses))
+        ids = asyncio.run(place(engine, ORDERS, losses))
         engine.placed += ORDERS
         engine.failing += FAILED
         assert len(set(ids)) == ORDERS

@@ -52,7 +52,7 @@ def clients(engine, stream):
 
 async def placed(engine, url):
     """Place a market order there."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(headers=engine.headers, trust_env=False) as client:
         answer = await client.post(f"{url}/api/orders/execute", json=MARKET)
     assert answer.status_code == 202, answer.text
     engine.placed += 1
@@ -64,7 +64,7 @@ async def at_both(engine, stack, stream, address):
     sockets, before = [], clients(engine, stream)
     while not all(now > then for now, then in zip(clients(engine, stream), before, strict=True)):
         assert len(sockets) < SOCKETS_MOST, f"all of {SOCKETS_MOST} sockets went to one host: {clients(engine, stream)}"
-        sockets.append(await stack.enter_async_context(connect(address, proxy=None)))
+        sockets.append(await stack.enter_async_context(connect(address, additional_headers=engine.headers, proxy=None)))
     return sockets
 
 
@@ -87,7 +87,7 @@ def test_requests_go_to_both_hosts_and_an_order_of_one_is_read_at_the_other(engi
     ids = []
     for _ in range(8):
         # A connection each: a proxy may keep one to one host.
-        answer = httpx.post(f"{url}/api/orders/execute", json=MARKET, trust_env=False)
+        answer = httpx.post(f"{url}/api/orders/execute", json=MARKET, headers=engine.headers, trust_env=False)
         assert answer.status_code == 202, answer.text
         # What the answer links to is where the client came from.
         assert answer.json()["links"]["self"].startswith(url)
@@ -97,7 +97,7 @@ def test_requests_go_to_both_hosts_and_an_order_of_one_is_read_at_the_other(engi
     assert sum(rise) == len(ids) and min(rise) >= 2, rise
     for order_id in ids:
         for api in engine.apis:
-            assert httpx.get(f"{api}/api/orders/{order_id}", trust_env=False).status_code == 200
+            assert httpx.get(f"{api}/api/orders/{order_id}", headers=engine.headers, trust_env=False).status_code == 200
 
 
 @pytest.mark.parametrize("executed_at", [0, 1])
@@ -105,14 +105,14 @@ async def test_a_socket_of_one_order_at_either_host_tells_every_stage(engine, ur
     order_id = await placed(engine, engine.apis[executed_at])
     address = f"{url.replace('http', 'ws', 1)}/ws/{order_id}"
     # These close with the order: enough of them that both hosts had some.
-    told = await asyncio.gather(*(everything(address) for _ in range(8)))
+    told = await asyncio.gather(*(everything(engine, address) for _ in range(8)))
     assert {tuple(event["status"] for event in events) for events in told} == {tuple(STAGES)}
     assert all(events == told[0] for events in told)
 
 
-async def everything(address):
+async def everything(engine, address):
     """Return what a socket tells until it closes."""
-    async with asyncio.timeout(SEEN_S), connect(address, proxy=None) as socket:
+    async with asyncio.timeout(SEEN_S), connect(address, additional_headers=engine.headers, proxy=None) as socket:
         return [json.loads(message) async for message in socket]
 
 
@@ -143,14 +143,14 @@ async def test_clients_of_the_proxy_hear_their_orders_out_when_the_host_that_ser
     lost = engine.hosts["api"][1]
     order = LimitOrder(token_in="SOL", token_out="USDC", amount=Decimal("1.5"), limit_price=Decimal("400"))
     try:
-        async with Client(url) as client, AsyncExitStack() as stack:
+        async with Client(url, api_key=engine.api_key) as client, AsyncExitStack() as stack:
             placed_ = [await client.place(order) for _ in range(8)]
             engine.placed += len(placed_)
             streams = [await stack.enter_async_context(aclosing(client.follow(one))) for one in placed_]
             firsts = [await anext(stream) for stream in streams]
             assert all(clients(engine, "OrderEvents")), clients(engine, "OrderEvents")
             lost.kill()
-            async with Client(url) as another:
+            async with Client(url, api_key=engine.api_key) as another:
                 for one in placed_:
                     await another.amend(one, 1, limit_price=Decimal("149"))
             async with asyncio.timeout(SEEN_S):

@@ -34,7 +34,7 @@ def submitted(engine, hosts):
 
 def test_three_order_workers_share_a_burst_evenly(engine, three):
     before = submitted(engine, three)
-    asyncio.run(post_all(engine.url, ORDERS, 32, MARKET))
+    asyncio.run(post_all(engine, ORDERS, 32, MARKET))
     engine.placed += ORDERS
     nothing_lost_or_doubled(engine, engine.placed, engine.failing)
     carried = [now - then for now, then in zip(submitted(engine, three), before, strict=True)]

@@ -46,16 +46,16 @@ def usage(engine: System) -> dict[str, float]:
 MARKET = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
 
 
-async def post_all(url: str, orders: int, connections: int, order: Mapping[str, Any] = MARKET) -> list[str]:
-    """Post so many of the order over so many connections; return their ids."""
+async def post_all(engine: Any, orders: int, connections: int, order: Mapping[str, Any] = MARKET) -> list[str]:
+    """Post so many of the order to an engine over so many connections; return their ids."""
     todo = iter(range(orders))
     ids: list[str] = []
     payload = json.dumps(order).encode()
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json", **engine.headers}
 
     async def client(session: aiohttp.ClientSession) -> None:
         for _ in todo:
-            async with session.post(f"{url}/api/orders/execute", data=payload, headers=headers) as answer:
+            async with session.post(f"{engine.url}/api/orders/execute", data=payload, headers=headers) as answer:
                 body = await answer.read()
                 assert answer.status == 202, body
                 ids.append(json.loads(body)["orderId"])
@@ -81,7 +81,8 @@ async def check_all(engine: System, ids: list[str], connections: int) -> None:
             assert [event["status"] for event in streamed] == STAGES, streamed
             assert [event["seq"] for event in streamed] == [1, 2, 3, 4, 5], streamed
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=connections)) as session:
+    connector = aiohttp.TCPConnector(limit=connections)
+    async with aiohttp.ClientSession(connector=connector, headers=engine.headers) as session:
         await asyncio.gather(*(client(session) for _ in range(connections)))
 
 
@@ -105,7 +106,7 @@ def check_postgres(engine: System, orders: int) -> None:
 def measure(engine: System, orders: int, connections: int, verify: bool) -> dict[str, Any]:
     """Run the burst and return its figures."""
     before, begun = usage(engine), time.monotonic()
-    ids = asyncio.run(post_all(engine.url, orders, connections))
+    ids = asyncio.run(post_all(engine, orders, connections))
     accepted = time.monotonic()
     eventually(is_settled(engine, orders), 120, f"{orders} orders archived")
     archived, after = time.monotonic(), usage(engine)

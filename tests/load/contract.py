@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from schemathesis.core.failures import Failure
 from schemathesis.engine import events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
 
+from tests.bearer import given
 from tests.system import NO_DELAYS, eventually, system
 
 SETTINGS = {**NO_DELAYS, "MOCK_LAUNCH_EVERY_S": "0"}
@@ -154,13 +155,16 @@ def complaints(recorder: ScenarioRecorder) -> Iterator[str]:
                 )
 
 
-def configuration(seed: int, examples: int, orders: list[str], later: bool) -> schemathesis.Config:
+def configuration(
+    seed: int, examples: int, orders: list[str], headers: Mapping[str, str], later: bool
+) -> schemathesis.Config:
     """Say what is generated and checked; `later` rounds leave out what would be the same again."""
     hints = {**HINTS, "path.order_id": orders}
     statuses = {"missing_required_header": {"expected-statuses": ["400", "406", "415", "428"]}}
     return schemathesis.Config.from_dict(
         {
             "seed": seed,
+            "headers": dict(headers),
             "continue-on-failure": True,
             "request-timeout": 30,
             "dictionaries": {name: {"values": values} for name, values in hints.items()},
@@ -186,9 +190,9 @@ def configuration(seed: int, examples: int, orders: list[str], later: bool) -> s
     )
 
 
-def resting_orders(url: str) -> list[str]:
+def resting_orders(url: str, headers: Mapping[str, str]) -> list[str]:
     """Place orders that rest; return their ids."""
-    placed = httpx.post(f"{url}/api/orders/batch", json={"orders": [RESTING] * RESTING_ORDERS})
+    placed = httpx.post(f"{url}/api/orders/batch", json={"orders": [RESTING] * RESTING_ORDERS}, headers=headers)
     assert placed.status_code == 200, placed.text
     return [one["order"]["orderId"] for one in placed.json()["results"]]
 
@@ -204,11 +208,12 @@ def round_of(url: str, tally: Tally, config: schemathesis.Config) -> None:
             tally.wrong.append(str(event))
 
 
-def run(url: str, cases: int, seed: int, examples: int = 60) -> Tally:
+def run(url: str, headers: Mapping[str, str], cases: int, seed: int, examples: int = 60) -> Tally:
     """Send at least so many generated requests to a running engine, over all operations."""
     tally = Tally()
     for number in range(100):
-        round_of(url, tally, configuration(seed + number, examples, resting_orders(url), later=number > 0))
+        orders = resting_orders(url, headers)
+        round_of(url, tally, configuration(seed + number, examples, orders, headers, later=number > 0))
         if tally.cases >= cases or tally.wrong:
             break
     return tally
@@ -219,16 +224,18 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--cases", type=int, default=5_000)
     options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--url", help="an engine that runs already; its stores are written to")
+    options.add_argument(
+        "--url", help="an engine that runs already; its stores are written to, its key is in ENGINE_API_KEY"
+    )
     chosen = options.parse_args()
     begun = time.monotonic()
     if chosen.url:
-        tally = run(chosen.url, chosen.cases, chosen.seed)
+        tally = run(chosen.url, given(), chosen.cases, chosen.seed)
     else:
         with system(SETTINGS) as engine:
             eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 30, "the first quotes")
             begun = time.monotonic()
-            tally = run(engine.url, chosen.cases, chosen.seed)
+            tally = run(engine.url, engine.headers, chosen.cases, chosen.seed)
     print(
         json.dumps(
             {

@@ -18,7 +18,7 @@ def singles(engine: System, orders: int) -> list[float]:
     """Place orders one after the other; return the milliseconds from each to its `confirmed`, the shortest first."""
     took = []
     for _ in range(orders):
-        with connect(f"{engine.ws}/api/orders/execute") as socket:
+        with connect(f"{engine.ws}/api/orders/execute", additional_headers=engine.headers) as socket:
             begun = time.monotonic()
             socket.send(ORDER)
             last = [json.loads(message) for message in socket][-1]

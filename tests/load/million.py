@@ -59,7 +59,7 @@ class Visitor:
     """An operator with a browser, or a client of the API."""
 
     def __init__(self, engine: System) -> None:
-        self.http = httpx.Client(base_url=engine.url, follow_redirects=True, timeout=60)
+        self.http = httpx.Client(base_url=engine.url, headers=engine.headers, follow_redirects=True, timeout=60)
         self.asked: list[Asked] = []
 
     def log_in(self, password: str) -> None:

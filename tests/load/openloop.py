@@ -6,6 +6,7 @@ A client that waits for each answer before it asks again slows down with the ser
 import asyncio
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,9 +99,10 @@ class Line(asyncio.Protocol):
 class Generator:
     """Sends the same POST at a rate."""
 
-    def __init__(self, host: str, port: int, path: str, body: bytes) -> None:
+    def __init__(self, host: str, port: int, path: str, body: bytes, headers: Mapping[str, str]) -> None:
         self.host, self.port = host, port
         head = f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self.request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
         self.free: deque[Line] = deque()
         self.open = 0

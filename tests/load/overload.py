@@ -101,7 +101,7 @@ def grown(
 
 def generator(engine: System, order: Mapping[str, Any] = MARKET) -> Generator:
     """Make a generator that posts this order to the engine."""
-    return Generator("127.0.0.1", engine.port, "/api/orders/execute", json.dumps(order).encode())
+    return Generator("127.0.0.1", engine.port, "/api/orders/execute", json.dumps(order).encode(), engine.headers)
 
 
 def probed(engine: System, seconds: float, rate: float = PROBES_PER_S, order: Mapping[str, Any] = MARKET) -> Sent:

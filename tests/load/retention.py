@@ -46,7 +46,7 @@ def archived(engine: System) -> int:
 def burst(engine: System, orders: int) -> dict[str, float]:
     """Post so many orders at once; return how many a second were accepted, and archived by DBSync."""
     begun = time.monotonic()
-    ids = asyncio.run(post_all(engine.url, orders, 64))
+    ids = asyncio.run(post_all(engine, orders, 64))
     accepted = time.monotonic()
 
     def settled() -> bool:

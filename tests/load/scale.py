@@ -51,7 +51,7 @@ def measure(engine: System, workers: int, orders: int, connections: int) -> dict
     """Run a burst and return its figures."""
     load, cpu = os.getloadavg()[0], usage(engine)
     (busy, had), before, begun = busy_s(), carried(engine), time.monotonic()
-    asyncio.run(post_all(engine.url, orders, connections))
+    asyncio.run(post_all(engine, orders, connections))
     accepted = time.monotonic()
     eventually(is_settled(engine, orders), 180, f"{orders} orders archived")
     archived, (busy_then, had_then) = time.monotonic(), busy_s()

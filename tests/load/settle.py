@@ -21,7 +21,7 @@ def main() -> None:
     with system() as engine:
         eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
         before, begun = usage(engine), time.monotonic()
-        asyncio.run(post_all(engine.url, chosen.orders, chosen.connections))
+        asyncio.run(post_all(engine, chosen.orders, chosen.connections))
         posted = time.monotonic()
         eventually(is_settled(engine, chosen.orders), 120, "all orders are final in Postgres")
         settled, after = time.monotonic(), usage(engine)

@@ -15,6 +15,7 @@ from aiohttp import web
 from websockets.sync.client import connect
 
 from config.env import ROOT
+from tests.bearer import API_KEY
 from tests.chaos.ledgers import quoted
 from tests.load.scenarios.story import Story
 from tests.load.scenarios.truth import disagreements
@@ -40,10 +41,11 @@ def engine():
         yield engine
 
 
-def run(scenario, url, folder, *options, database_url=None):
+def run(scenario, url, folder, *options, api_key="", database_url=None):
     """Run a scenario; return its exit code, its figures and what it printed."""
     figures = folder / "figures.json"
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("LOCUST_", "LOAD_"))}
+    environ[API_KEY] = api_key
     if database_url:
         environ["LOAD_DATABASE_URL"] = database_url
     command = [
@@ -68,7 +70,7 @@ def run(scenario, url, folder, *options, database_url=None):
 )
 def test_a_right_engine_passes(engine, tmp_path, scenario, ends, messages):
     database_url = engine.running()["DATABASE_URL"]
-    code, figures, printed = run(scenario, engine.url, tmp_path, database_url=database_url)
+    code, figures, printed = run(scenario, engine.url, tmp_path, api_key=engine.api_key, database_url=database_url)
     assert code == 0, printed
     assert "in Postgres\n" in printed and "PASSED" in printed
     assert (figures["accepted"], figures["lost"], figures["wrong"]) == (10, 0, 0)
@@ -79,20 +81,22 @@ def test_a_right_engine_passes(engine, tmp_path, scenario, ends, messages):
 
 
 def test_a_threshold_that_is_exceeded_fails_the_run_and_is_named(engine, tmp_path):
-    code, figures, printed = run("market", engine.url, tmp_path, "--final-p95-ms", "0.5", "--messages", "51")
+    options = ("--final-p95-ms", "0.5", "--messages", "51")
+    code, figures, printed = run("market", engine.url, tmp_path, *options, api_key=engine.api_key)
     assert code == 1
     assert "FAILED by accepted or fired to final, p95: " in printed
     assert "status messages received: 50, 1 below the 51 asked for" in printed
     assert len(figures["broken"]) == 2
 
 
-def test_what_is_missing_in_postgres_is_found(engine):
+def test_what_is_missing_in_postgres_is_found(engine, monkeypatch):
+    monkeypatch.setenv(API_KEY, engine.api_key)
     asked = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5", "slippageBps": 5000}
     since, stories = datetime.now(UTC), []
     for _ in range(2):
-        accepted = httpx.post(f"{engine.url}/api/orders/execute", json=asked).json()
+        accepted = httpx.post(f"{engine.url}/api/orders/execute", json=asked, headers=engine.headers).json()
         story = Story(accepted["orderId"], asked)
-        with connect(f"{engine.ws}/ws/{story.order_id}", proxy=None) as socket:
+        with connect(f"{engine.ws}/ws/{story.order_id}", additional_headers=engine.headers, proxy=None) as socket:
             for text in socket:
                 story.hear(text, json.loads(text))
         stories.append(story)

@@ -126,7 +126,7 @@ def trigger(engine: System, api: httpx.Client, monitor: Monitor) -> Seen | None:
     best = Decimal(engine_best(engine))
     limit = best.quantize(TICK, ROUND_DOWN) + AHEAD
     order_id = api.post("/api/orders/execute", json=body(limit)).raise_for_status().json()["orderId"]
-    with connect(f"{engine.ws}/ws/{order_id}") as client:
+    with connect(f"{engine.ws}/ws/{order_id}", additional_headers=engine.headers) as client:
         assert status(client) == "pending"
         listening = time.time()
         assert status(client) == "triggered"
@@ -205,7 +205,7 @@ def measure(engine: System, triggers: int) -> list[Seen]:
     seen: list[Seen] = []
     monitor = Monitor(engine.running()["REDIS_URL"])
     monitor.start()
-    with httpx.Client(base_url=engine.url) as api:
+    with httpx.Client(base_url=engine.url, headers=engine.headers) as api:
         while len(seen) < triggers:
             one = trigger(engine, api, monitor)
             if one:

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from engine.lifecycle import Status
-from orders.client import ClientError, Event, Order, Placed, Refused, Unfinished
+from orders.client import ClientError, Event, Order, Placed, Refused, Unauthorized, Unfinished
 from orders.client.cursor import Cursor
 from orders.management import engine
 from orders.management.engine import Json
@@ -58,6 +58,8 @@ class Follower(BaseCommand):
             asyncio.run(self.tell(order, url, words, cursor, within_s))
         except Unfinished as trouble:
             raise CommandError(unfinished(order, timeout or 0, str(trouble)), returncode=2) from None
+        except Unauthorized as reason:
+            raise engine.unauthorized(url, reason) from None
         except ClientError as reason:
             raise CommandError(f"order {order.order_id} cannot be followed: {reason}", returncode=2) from None
         except KeyboardInterrupt:

@@ -1,7 +1,7 @@
 """Trade as a run's seed says: `python -m tests.chaos.clients FOLDER --url URL --seed N --seconds N --rate N`.
 
-Whoever starts it hears a line of JSON every second, and says `calm` when nothing breaks any more and `read` when every
-order is to be read.  When he is gone, it goes too.
+The engine's API key is in ENGINE_API_KEY.  Whoever starts it hears a line of JSON every second, and says `calm` when
+nothing breaks any more and `read` when every order is to be read.  When he is gone, it goes too.
 """
 
 import argparse

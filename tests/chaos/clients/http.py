@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
+from tests.bearer import given
 from tests.chaos.clients.journal import Journal
 
 PATIENCE_S = 10.0
@@ -24,7 +25,9 @@ class Http:
         self.journal = journal
         self.counts: Counter[str] = Counter()
         timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
-        self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS), timeout=timeout)
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS), headers=given(), timeout=timeout
+        )
 
     async def call(self, method: str, path: str, **more: Any) -> tuple[int, Any]:
         """Send a request; return status and body: UNANSWERED and nothing where none came."""

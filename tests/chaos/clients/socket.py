@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
+from tests.bearer import given
 from tests.chaos.clients.story import Story
 
 OPEN_S = 10.0
@@ -31,6 +32,7 @@ async def opened(url: str) -> ClientConnection:
     """
     return await connect(
         url,
+        additional_headers=given(),
         proxy=None,
         compression=None,
         open_timeout=OPEN_S,

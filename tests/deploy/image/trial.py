@@ -20,6 +20,7 @@ import httpx
 from deploy.roles import SINGLE, WORKERS, http_status
 from deploy.servers import free_port, last_lines, wait_for
 from deploy.stores import Stores
+from tests.bearer import bearer
 from tests.deploy.image.build import CannotBuild, asked, buildah
 
 READY_WITHIN_S = 120.0
@@ -81,6 +82,7 @@ class Trial:
         self.folder.chmod(0o711)
         self.running: list[Running] = []
         self.api_port = free_port()
+        self.api_key = ""
 
     def run(self) -> None:
         """Migrate, start every role, have an order executed, stop every role; raises CannotBuild at what fails."""
@@ -167,12 +169,11 @@ class Trial:
             raise CannotBuild(
                 f"the admin's style sheet is answered with {page.status_code}: were static files collected?"
             )
-        placed = httpx.post(f"{address}/execute", json=ORDER, timeout=10).json()["orderId"]
-        order = f"{address}/{placed}"
-        if not wait_for(
-            lambda: httpx.get(order, timeout=10).json()["status"] == "confirmed", SETTLED_WITHIN_S, every=0.2
-        ):
-            raise CannotBuild(f"the order is not confirmed: {httpx.get(order, timeout=10).text}")
+        with httpx.Client(headers=bearer(self.api_key), timeout=10) as client:
+            placed = client.post(f"{address}/execute", json=ORDER).json()["orderId"]
+            order = f"{address}/{placed}"
+            if not wait_for(lambda: client.get(order).json()["status"] == "confirmed", SETTLED_WITHIN_S, every=0.2):
+                raise CannotBuild(f"the order is not confirmed: {client.get(order).text}")
         self.tell("an order", "confirmed")
 
     def stop_all(self) -> None:

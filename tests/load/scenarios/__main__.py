@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from config.env import ROOT
+from tests.bearer import API_KEY
 from tests.chaos.ledgers import quoted
 from tests.system import System, system
 
@@ -66,8 +67,8 @@ def launch_command(engine: System) -> str:
 
 
 def environ(engine: System) -> dict[str, str]:
-    """Return the environment of a scenario: it looks into the engine's Postgres."""
-    return {**os.environ, "LOAD_DATABASE_URL": engine.running()["DATABASE_URL"]}
+    """Return the environment of a scenario: the engine's API key, and its Postgres, which it looks into."""
+    return {**os.environ, API_KEY: engine.api_key, "LOAD_DATABASE_URL": engine.running()["DATABASE_URL"]}
 
 
 def summary(reports: Path, codes: dict[str, int]) -> list[str]:

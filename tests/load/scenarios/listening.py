@@ -8,6 +8,7 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
+from tests.bearer import given
 from tests.load.scenarios.story import Wrong
 
 DONE = 1000
@@ -22,7 +23,7 @@ def opened(url: str) -> Iterator["Ear"]:
     Raises Wrong when it cannot be opened.
     """
     try:
-        socket = connect(url, open_timeout=OPEN_S, compression=None, proxy=None)
+        socket = connect(url, additional_headers=given(), open_timeout=OPEN_S, compression=None, proxy=None)
     except (OSError, WebSocketException) as reason:
         raise Wrong(f"{url} cannot be opened: {reason}") from reason
     with socket:

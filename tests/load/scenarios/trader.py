@@ -12,6 +12,7 @@ from locust import HttpUser, LoadTestShape, task
 from locust.exception import StopUser
 
 from orders.client.event import Event
+from tests.bearer import given
 from tests.load.scenarios.listening import Ear, opened
 from tests.load.scenarios.options import profile_of
 from tests.load.scenarios.story import Json, Story, Wrong
@@ -39,7 +40,7 @@ class Trader(HttpUser):
 
     def on_start(self) -> None:
         """Keep no connection open between requests: the engine may close one just as the next request is sent."""
-        self.client.headers["Connection"] = "close"
+        self.client.headers.update({"Connection": "close", **given()})
 
     @property
     def tally(self) -> Tally:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import psycopg
 
+from tests.bearer import given
 from tests.load.scenarios.story import Json, Story
 
 ARCHIVED_WITHIN_S = 60.0
@@ -34,7 +35,7 @@ def disagreements(
 
 def archived(base_url: str, stories: Sequence[Story], since: datetime, within_s: float) -> list[str]:
     """Look for the orders in the lists by status, which are read from Postgres; wait while the archive is behind."""
-    with httpx.Client(base_url=base_url, timeout=30) as http:
+    with httpx.Client(base_url=base_url, headers=given(), timeout=30) as http:
         return settled(lambda: differs_in_lists(http, stories, since), within_s)
 
 

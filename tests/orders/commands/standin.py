@@ -61,15 +61,17 @@ class Engine:
         self.status, self.answer = 202, None
         self.answers = {}
         self.sockets = [LIFE]
-        self.posted, self.heard, self.asked = [], [], []
+        self.posted, self.heard, self.asked, self.keys = [], [], [], []
         engine = self
 
         class Door(BaseHTTPRequestHandler):
             def do_POST(self):
+                engine.keys.append(self.headers["Authorization"])
                 engine.posted.append((self.path, self.body()))
                 self.say(engine.status, engine.answer or engine.placed())
 
             def do_GET(self):
+                engine.keys.append(self.headers["Authorization"])
                 engine.heard.append((self.command, self.path, self.body(), self.headers["If-Match"]))
                 turns = engine.answers[self.command]
                 status, answer = turns.pop(0) if len(turns) > 1 else turns[0]
