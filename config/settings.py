@@ -1,11 +1,13 @@
 """Django's settings, all derived from the table in config/env.py."""
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config import env, logs, values
 from config.layer import Parser
+from config.theme import UNFOLD  # noqa: F401 - a setting
 from engine.lifecycle import Status
 from engine.orders import TimeInForce
 
@@ -39,6 +41,10 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_celery_beat",
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_static",
+    "django_otp.plugins.otp_totp",
     "routing",
     "orders",
     "workers",
@@ -47,6 +53,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "config.headers.secured",
     "config.cookies.secure_over_tls",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -55,6 +62,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # Answers in place of a login that the throttle refused.
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -164,35 +173,38 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+# The throttle comes first: what it refuses costs no hash.
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "config.logins.WithSecondFactor"]
+AXES_HANDLER = "config.logins.Throttle"
+AXES_CLIENT_IP_CALLABLE = "config.logins.address"
+AXES_LOCKOUT_CALLABLE = "config.logins.locked"
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+# Who goes on trying must not keep the lock closed for the operator.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+# No row for each login ever made, and nothing in rows or logs that may be a password typed into the wrong field.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_SENSITIVE_PARAMETERS = ["username", "otp_token"]
+AXES_VERBOSE = AXES_ENABLE_ADMIN = False
+OTP_TOTP_ISSUER = "Order execution engine"
+
+SECURE_HSTS_SECONDS = 365 * 24 * 3600
+"""Sent over TLS only, and for this host alone."""
+SILENCED_SYSTEM_CHECKS = [
+    # Subdomains are not ours to decide about.
+    "security.W005",
+    "security.W021",
+    # The proxy redirects to TLS; probes and metrics come over plain HTTP from inside.
+    "security.W008",
+    # config/cookies.py marks cookies where there is TLS, and lets a laptop do without.
+    "security.W012",
+    "security.W016",
+]
+
 # The theme's login form does not name the page to continue to.
 LOGIN_REDIRECT_URL = "admin:index"
-UNFOLD = {
-    "SITE_TITLE": "Order execution engine",
-    "SITE_HEADER": "Order execution engine",
-    "SITE_SUBHEADER": "Operators' console",
-    "SITE_SYMBOL": "swap_horiz",
-    "SHOW_HISTORY": True,
-    "DASHBOARD_CALLBACK": "orders.admin.dashboard.shown",
-    "STYLES": ["orders.admin.site.style"],
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "orders.admin.site.favicon"}],
-    "SIDEBAR": {"show_search": False, "navigation": "orders.admin.site.navigation"},
-    # Teal instead of the theme's purple: green and red are taken by outcomes.
-    "COLORS": {
-        "primary": {
-            "50": "oklch(98.4% .014 180.72)",
-            "100": "oklch(95.3% .051 180.801)",
-            "200": "oklch(91% .096 180.426)",
-            "300": "oklch(85.5% .138 181.071)",
-            "400": "oklch(77.7% .152 181.912)",
-            "500": "oklch(60% .118 184.704)",
-            "600": "oklch(51.1% .096 186.391)",
-            "700": "oklch(43.7% .078 188.216)",
-            "800": "oklch(38.6% .063 188.416)",
-            "900": "oklch(34% .05 190)",
-            "950": "oklch(27.7% .046 192.524)",
-        },
-    },
-}
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],

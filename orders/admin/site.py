@@ -36,6 +36,7 @@ LISTS: tuple[tuple[str, Lists], ...] = (
             ("Schedule", "schedule", "django_celery_beat", "periodictask"),
             ("Users", "person", "auth", "user"),
             ("Groups", "group", "auth", "group"),
+            ("Failed logins", "lock", "axes", "accessattempt"),
         ),
     ),
 )

@@ -135,3 +135,18 @@ def reaches_out(one, listing):
     """Tell whether a list is wider than the screen it is shown on."""
     one.go(f"{listing}/")
     return one.width() > 390
+
+
+def test_five_wrong_passwords_lock_the_login_in_words_that_say_for_how_long(page, scene):
+    one = Console(page(), scene.engine)
+    one.expected = ("status of 429",)
+    one.go()
+    for _ in range(5):
+        one.page.fill("#id_username", "somebody")
+        one.page.fill("#id_password", "wrong")
+        one.page.locator("#id_password").press("Enter")
+        one.page.wait_for_load_state()
+    one.until(lambda: "refused for 15 minutes" in one.text("body"), "the lock")
+    one.enter()
+    assert one.complaints() == []
+    one.close()
