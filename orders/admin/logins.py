@@ -33,7 +33,7 @@ class LoginForm(AuthenticationForm):  # type: ignore[misc]
     error_messages = {
         **AuthenticationForm.error_messages,
         "invalid_login": "Please enter the correct username and password for a staff account, and the code if you "
-        "have a second factor. Note that both fields may be case-sensitive.",
+        "have a second factor.",
     }
 
 
@@ -44,7 +44,7 @@ admin.site.login_form = LoginForm
 class FailedLogins(ReadOnly):
     """Failed logins by user name and address; unlocking forgets them."""
 
-    list_display = ("username", "ip_address", "failures_since_start", "last", "user_agent")
+    list_display = ("username", "ip_address", "failures_since_start", "last")
     list_display_links = None
     fields = ("username", "ip_address", "failures_since_start", "last", "user_agent", "path_info")
     readonly_fields = fields
