@@ -184,7 +184,7 @@ AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_ON_SUCCESS = True
 # Who goes on trying must not keep the lock closed for the operator.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-# No row for each login ever made, and nothing in rows or logs that may be a password typed into the wrong field.
+# No row for each login ever made; and no user name in logs, which may be a password typed into the wrong field.
 AXES_DISABLE_ACCESS_LOG = True
 AXES_SENSITIVE_PARAMETERS = ["username", "otp_token"]
 AXES_VERBOSE = AXES_ENABLE_ADMIN = False
