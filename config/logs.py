@@ -78,6 +78,8 @@ def configure(*, level: str, form: str, role: str, traced: bool = False) -> None
                 "celery.app.trace": {"level": "WARNING"},
                 "celery.worker.strategy": {"level": "WARNING"},
                 "celery.beat": {"level": "WARNING"},
+                # Failures and locks, and not what it does with its rows at each login.
+                "axes": {"level": "WARNING"},
                 "django_celery_beat": {"level": "WARNING"},
                 # A client's error is reported to the client; with a line for each, a client could fill the log.
                 "django.request": {"level": "ERROR"},

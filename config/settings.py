@@ -1,13 +1,16 @@
 """Django's settings, all derived from the table in config/env.py."""
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config import env, logs, values
 from config.layer import Parser
-from engine.lifecycle import Status
-from engine.orders import TimeInForce
+from config.rest import REST_FRAMEWORK as REST_FRAMEWORK
+from config.rest import SESSION_COOKIE
+from config.rest import SPECTACULAR_SETTINGS as SPECTACULAR_SETTINGS
+from config.theme import UNFOLD  # noqa: F401 - a setting
 
 try:
     ENV = env.load()
@@ -45,6 +48,10 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_celery_beat",
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_static",
+    "django_otp.plugins.otp_totp",
     "routing",
     "orders",
     "workers",
@@ -53,6 +60,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "config.headers.secured",
     "config.cookies.secure_over_tls",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -61,6 +69,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # Answers in place of a login that the throttle refused.
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -159,7 +169,7 @@ WHITENOISE_AUTOREFRESH = False
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 
-SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "engine_session", "engine_csrf"
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = SESSION_COOKIE, "engine_csrf"
 """Of our own: cookies know no ports, and another program on this host may use Django's names."""
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_HTTPONLY = True
@@ -171,81 +181,38 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 LOGIN_URL = "login"
+# The throttle comes first: what it refuses costs no hash.
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "config.logins.WithSecondFactor"]
+AXES_HANDLER = "config.logins.Throttle"
+AXES_CLIENT_IP_CALLABLE = "config.logins.address"
+AXES_LOCKOUT_CALLABLE = "config.logins.locked"
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+# Who goes on trying must not keep the lock closed for the operator.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+# No row for each login ever made; and no user name in logs, which may be a password typed into the wrong field.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_SENSITIVE_PARAMETERS = ["username", "otp_token"]
+AXES_VERBOSE = AXES_ENABLE_ADMIN = False
+OTP_TOTP_ISSUER = "Order execution engine"
+
+SECURE_HSTS_SECONDS = 365 * 24 * 3600
+"""Sent over TLS only, and for this host alone."""
+SILENCED_SYSTEM_CHECKS = [
+    # Subdomains are not ours to decide about.
+    "security.W005",
+    "security.W021",
+    # The proxy redirects to TLS; probes and metrics come over plain HTTP from inside.
+    "security.W008",
+    # config/cookies.py marks cookies where there is TLS, and lets a laptop do without.
+    "security.W012",
+    "security.W016",
+]
+
 # The theme's login form does not name the page to continue to.
 LOGIN_REDIRECT_URL = "admin:index"
-UNFOLD = {
-    "SITE_TITLE": "Order execution engine",
-    "SITE_HEADER": "Order execution engine",
-    "SITE_SUBHEADER": "Operators' console",
-    "SITE_SYMBOL": "swap_horiz",
-    "SHOW_HISTORY": True,
-    "DASHBOARD_CALLBACK": "orders.admin.dashboard.shown",
-    "STYLES": ["orders.admin.site.style"],
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "orders.admin.site.favicon"}],
-    "SIDEBAR": {"show_search": False, "navigation": "orders.admin.site.navigation"},
-    # Teal instead of the theme's purple: green and red are taken by outcomes.
-    "COLORS": {
-        "primary": {
-            "50": "oklch(98.4% .014 180.72)",
-            "100": "oklch(95.3% .051 180.801)",
-            "200": "oklch(91% .096 180.426)",
-            "300": "oklch(85.5% .138 181.071)",
-            "400": "oklch(77.7% .152 181.912)",
-            "500": "oklch(60% .118 184.704)",
-            "600": "oklch(51.1% .096 186.391)",
-            "700": "oklch(43.7% .078 188.216)",
-            "800": "oklch(38.6% .063 188.416)",
-            "900": "oklch(34% .05 190)",
-            "950": "oklch(27.7% .046 192.524)",
-        },
-    },
-}
-
-REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["orders.api.access.ByKey", "orders.api.access.BySession"],
-    "DEFAULT_PERMISSION_CLASSES": ["orders.api.access.InScope"],
-    "UNAUTHENTICATED_USER": None,
-    "DEFAULT_PARSER_CLASSES": ["orders.api.parsers.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_METADATA_CLASS": "orders.api.options.Methods",
-    "DEFAULT_SCHEMA_CLASS": "orders.api.described.Described",
-    "EXCEPTION_HANDLER": "orders.api.errors.handle",
-    "COERCE_DECIMAL_TO_STRING": True,
-    # Accept alone decides the format; `?format=` is an unknown parameter, and is refused like any other.
-    "URL_FORMAT_OVERRIDE": None,
-}
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Solana order execution engine",
-    "DESCRIPTION": "Orders routed to the better of Raydium and Meteora, settled, and streamed stage by stage.  "
-    "The WebSockets are described at [/api/docs/ws/](/api/docs/ws/), and as AsyncAPI at "
-    "[/api/asyncapi](/api/asyncapi).",
-    "VERSION": "1.0.0",
-    "OAS_VERSION": "3.1.0",
-    "APPEND_COMPONENTS": {
-        "securitySchemes": {
-            "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key: `manage.py apikeys create`."},
-            "session": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE_NAME, "description": "Of the desk."},
-        }
-    },
-    "AUTHENTICATION_WHITELIST": [],
-    "SECURITY": [{"apiKey": []}, {"session": []}],
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
-    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "POSTPROCESSING_HOOKS": [
-        "orders.api.components.with_components",
-        "drf_spectacular.hooks.postprocess_schema_enums",
-    ],
-    "ENUM_NAME_OVERRIDES": {
-        "StatusEnum": [*Status],
-        "ReadinessEnum": ["ready", "degraded"],
-        "TimeInForceEnum": [*TimeInForce],
-        "SniperTimeInForceEnum": "orders.api.described.SNIPER_LIVES",
-        "ErrorCodeEnum": "orders.api.errors.CODES",
-    },
-}
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reports.Filter"
 LOGGING_CONFIG = None

@@ -191,10 +191,13 @@ def migrate(password: str | None) -> Callable[[Ready], None]:
         from django.db import connection
         from django.db.migrations.executor import MigrationExecutor
 
+        from orders.operations import groups
+
         executor = MigrationExecutor(connection)
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
         if plan:
             call_command("migrate", interactive=False, verbosity=1)
+        groups.make()
         if password is not None:
             make_admin(password)
             make_key()

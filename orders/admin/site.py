@@ -37,6 +37,7 @@ LISTS: tuple[tuple[str, Lists], ...] = (
             ("API keys", "key", "orders", "apikey"),
             ("Users", "person", "auth", "user"),
             ("Groups", "group", "auth", "group"),
+            ("Failed logins", "lock", "axes", "accessattempt"),
         ),
     ),
 )

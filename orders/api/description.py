@@ -9,7 +9,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import conditional_page
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -54,7 +54,7 @@ class Schema(RestAsJson, Open):
         )
 
 
-class Swagger(RestAsJson, Open, SpectacularSwaggerView):
+class Swagger(RestAsJson, Open, SpectacularSwaggerSplitView):
     """Shows it, and can try it."""
 
 

@@ -19,6 +19,7 @@ LISTS = (
     "django_celery_beat/periodictask",
     "auth/user",
     "auth/group",
+    "axes/accessattempt",
 )
 
 

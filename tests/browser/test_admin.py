@@ -1,7 +1,15 @@
 """What an operator sees and does in the admin."""
 
-import pytest
+import subprocess
+import sys
+from base64 import b32decode
+from contextlib import contextmanager
+from urllib.parse import parse_qs, urlsplit
 
+import pytest
+from django_otp.oath import TOTP
+
+from config.env import ROOT
 from tests.browser.console import LISTS, Console
 
 pytestmark = pytest.mark.system
@@ -135,3 +143,48 @@ def reaches_out(one, listing):
     """Tell whether a list is wider than the screen it is shown on."""
     one.go(f"{listing}/")
     return one.width() > 390
+
+
+@contextmanager
+def authenticator(engine):
+    """Give the admin a second factor for a while, as a person with a phone would; yields the next code."""
+    command = [sys.executable, "manage.py", "secondfactor", "admin"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, env={**engine.environ(), **engine.settings}, **pipes) as setting_up:
+        link = next(line for line in setting_up.stdout if line.startswith("otpauth://"))
+        secret = b32decode(parse_qs(urlsplit(link).query)["secret"][0])
+        said, _ = setting_up.communicate(f"{TOTP(secret).token():06}\n", timeout=60)
+    try:
+        assert setting_up.returncode == 0, said
+        yield f"{TOTP(secret, drift=1).token():06}"
+    finally:
+        assert engine.manage("secondfactor", "admin", "--remove").returncode == 0
+
+
+def test_who_has_a_second_factor_gives_its_code_too(page, scene):
+    with authenticator(scene.engine) as code:
+        one = Console(page(), scene.engine)
+        one.log_in()
+        one.until(lambda: "the code if you have a second factor" in one.text("body"), "the refusal")
+        one.page.fill("#id_otp_token", code)
+        one.page.fill("#id_username", "admin")
+        one.page.fill("#id_password", one.password)
+        one.page.locator("#id_password").press("Enter")
+        one.page.wait_for_selector("#dashboard svg")
+        assert one.complaints() == []
+        one.close()
+
+
+def test_five_wrong_passwords_lock_the_login_in_words_that_say_for_how_long(page, scene):
+    one = Console(page(), scene.engine)
+    one.expected = ("status of 429",)
+    one.go()
+    for _ in range(5):
+        one.page.fill("#id_username", "somebody")
+        one.page.fill("#id_password", "wrong")
+        one.page.locator("#id_password").press("Enter")
+        one.page.wait_for_load_state()
+    one.until(lambda: "refused for 15 minutes" in one.text("body"), "the lock")
+    one.enter()
+    assert one.complaints() == []
+    one.close()

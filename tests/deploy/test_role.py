@@ -171,6 +171,8 @@ def test_migrate_says_what_it_did_and_ends(environ, tmp_path):
     with started("migrate", environ, tmp_path) as process:
         assert process.wait(120) == 0
     assert (tmp_path / "log").read_text().splitlines()[-1] == "migrations: up to date"
+    with psycopg.connect(address(environ)) as db:
+        assert {name for (name,) in db.execute("SELECT name FROM auth_group")} >= {"viewer", "operator", "owner"}
 
 
 def test_migrate_makes_the_admin_once_and_leaves_a_changed_password_alone():

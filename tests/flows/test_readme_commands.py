@@ -54,6 +54,8 @@ HOW = {
     "TEST_BROKER=rabbitmq python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_BROKER"'),
     "TEST_REDIS=redis python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_REDIS"'),
     "python3 manage.py changepassword admin": ("tests/config/test_cookies.py", '"changepassword", "admin"'),
+    "python3 manage.py axes_reset_username admin": ("tests/config/test_logins.py", '"axes_reset_username", "admin"'),
+    "python3 manage.py secondfactor admin": ("tests/config/test_logins.py", 'call_command("secondfactor", "admin"'),
     ".venv/bin/python -m deploy.role order": ("tests/deploy/test_role.py", '"-m", "deploy.role"'),
     "sudo .venv/bin/python -m tests.deploy.image --try": ("tests/deploy/test_image.py", '"tests.deploy.image"'),
     "python3 -m pip install ./orders/client": ("tests/client/test_wheel.py", "order_engine_client"),
