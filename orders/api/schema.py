@@ -23,7 +23,9 @@ from orders.api.paging import CURSOR, LIMIT_MAX, OrderPages
 from orders.api.parsers import BODY_MAX
 from orders.flow.batcher import Overloaded
 from orders.flow.intake import Conflict, Paused
+from orders.flow.pauses import Stop
 from orders.flow.waiting import Changed, NotResting
+from orders.models import PauseState, Scope
 
 View = TypeVar("View", bound=Callable[..., Any])
 Responses = Mapping[Any, Any]
@@ -84,11 +86,11 @@ INVALID = refused(
     Invalid(f"the body is larger than {BODY_MAX} bytes", code="too_large"),
 )
 AWAY = refused("A store is unavailable, or the engine is overloaded.", STORE_AWAY, Overloaded())
-HALTED = refused(
-    "A store is unavailable, the engine is overloaded, or an operator has paused trading; nothing was done.",
+STOPPED = refused(
+    "A store is unavailable, the engine is overloaded, or an operator has paused or halted trading; nothing was done.",
     STORE_AWAY,
     Overloaded(),
-    Paused("SOL-USDC", "a venue is being upgraded"),
+    Paused(Stop(Scope.PAIR, "SOL-USDC", PauseState.PAUSED, "a venue is being upgraded")),
 )
 NOT_FOR_US = refused(
     "The request is malformed, for example an unknown Host.",
@@ -129,7 +131,7 @@ execute_order = operation(
             {"The order is committed": examples.ACKNOWLEDGED},
         )
     },
-    *(INVALID, TAKEN, HALTED),
+    *(INVALID, TAKEN, STOPPED),
     request=sent.ExecuteSerializer,
     examples={"A market order": examples.MARKET, "A limit order": examples.LIMIT, "A sniper order": examples.SNIPER},
     parameters=[IDEMPOTENCY_KEY],
@@ -161,7 +163,7 @@ execute_batch = operation(
             },
         )
     },
-    *(BAD_BATCH, HALTED),
+    *(BAD_BATCH, STOPPED),
     request=sent.BatchSerializer,
     examples={"Two orders": examples.BATCH},
 )
