@@ -145,16 +145,13 @@ def as_row(attempt: Prepared) -> dict[str, Any]:
 
 
 HALTED = """
-    EXISTS (SELECT FROM orders_pause p WHERE p.state = 'halted' AND CASE p.scope
-        WHEN 'everything' THEN true
-        WHEN 'venue' THEN p.name = t.venue
-        WHEN 'pair' THEN p.name = (SELECT o.pair FROM orders_order o WHERE o.id = t.order_id)
-        ELSE false END)
+    EXISTS (SELECT FROM orders_pause p WHERE p.state = 'halted' AND p.name = CASE p.scope
+        WHEN 'everything' THEN '' WHEN 'venue' THEN t.venue
+        WHEN 'pair' THEN (SELECT o.pair FROM orders_order o WHERE o.id = t.order_id) END)
 """
-"""SQL: whether a halt covers the attempt `t`. Hardly ever is there a row to compare it with.
+"""SQL: whether a halt covers the attempt `t`.
 
-An order placed before its token was listed has another name for its pair: that pair's halt it meets in the process's
-copy alone.
+Orders placed before their token was listed name it by its mint here; their pair's halt stops them in `eligibility`.
 """
 
 
@@ -162,7 +159,7 @@ copy alone.
 def mark_sent(signatures: Sequence[str]) -> set[str]:
     """Commit prepared attempts as sent; return those this caller won: it alone must now broadcast their bytes.
 
-    Those under a halt stay prepared. This is the last place where nothing of them can have left.
+    Those under a halt stay prepared: this is the last moment at which none of their bytes can have left.
     """
     return changed(
         f"""
@@ -176,11 +173,8 @@ def mark_sent(signatures: Sequence[str]) -> set[str]:
 
 def halted(signatures: Sequence[str]) -> set[str]:
     """Return those of these attempts that a halt covers."""
-    rows = fetch(
-        f"SELECT t.signature FROM orders_attempt t WHERE t.signature = ANY(%s) AND {HALTED}",  # noqa: S608 - a constant
-        list(signatures),
-    )
-    return {signature for (signature,) in rows}
+    sql = f"SELECT t.signature FROM orders_attempt t WHERE t.signature = ANY(%s) AND {HALTED}"  # noqa: S608 - constant
+    return {signature for (signature,) in fetch(sql, list(signatures))}
 
 
 @step("withdraw", Store.POSTGRES, "the attempt is withdrawn")
