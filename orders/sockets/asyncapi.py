@@ -28,8 +28,8 @@ CLOSES = {
     DONE: "the last event has been sent",
     FAILED: "the engine failed; its log has the details",
     RESTARTING: "the server stops or is replaced; reconnect with ?after= and &epoch=",
-    UNAVAILABLE: "a store does not answer, the engine is overloaded, or trading is paused; reconnect, with ?after= and "
-    "&epoch= if the order is known",
+    UNAVAILABLE: "a store does not answer, the engine is overloaded, or trading is paused or halted; reconnect, with "
+    "?after= and &epoch= if the order is known",
     BAD_REQUEST: "the request is wrong; the preceding error says why",
     UNKNOWN: "there is no such order or pair",
     CONFLICT: "the clientOrderId belongs to another order",

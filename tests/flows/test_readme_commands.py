@@ -52,6 +52,15 @@ HOW = {
     "python3 manage.py test --version": (".ci/run", "manage.py test"),
     "TEST_BROKER=rabbitmq python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_BROKER"'),
     "TEST_REDIS=redis python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_REDIS"'),
+    'python3 manage.py halt everything --reason "wrong prices"': (
+        "tests/orders/test_halts.py",
+        'run("halt", "everything"',
+    ),
+    "python3 manage.py resume everything": ("tests/orders/test_halts.py", 'run("resume", "everything")'),
+    'python3 manage.py pause everything --reason "checking"': (
+        "tests/orders/test_halts.py",
+        'run("pause", "everything"',
+    ),
     "python3 manage.py changepassword admin": ("tests/config/test_cookies.py", '"changepassword", "admin"'),
     ".venv/bin/python -m deploy.role order": ("tests/deploy/test_role.py", '"-m", "deploy.role"'),
     "sudo .venv/bin/python -m tests.deploy.image --try": ("tests/deploy/test_image.py", '"tests.deploy.image"'),

@@ -409,6 +409,8 @@ def test_the_command_halts_cancels_and_resumes(bench, at_once, capsys):
     assert Pause.objects.values_list("scope", "state", "by").get() == ("everything", "halted", "night shift")
     assert bench.statuses(rests)[-1] == "cancelled"
     assert isinstance(intake.place([bench.order()])[0], Paused)
+    assert run("pause", "everything", "--reason", "checking") == 0
+    assert Pause.objects.values_list("state", "cancels_resting").get() == ("paused", False)
     assert run("pause", "RAYDIUM", "--reason", "slow") == 0
     capsys.readouterr()
     assert run("resume", "everything") == 0
