@@ -20,6 +20,7 @@ from orders.admin.wording import moment
 from orders.flow import pauses, waiting
 from orders.models import Pause, PauseState, Scope
 from routing.catalogue import catalogue
+from routing.store import StoreError
 from routing.venues import VENUES
 
 LIST = "admin:orders_pause_changelist"
@@ -112,7 +113,11 @@ class PauseAdmin(ReadOnly):
     def cancel_resting(self, request: HttpRequest, halt: pauses.Stop) -> None:
         """Cancel what rests under a halt, once every process knows of it."""
         time.sleep(pauses.KNOWN_WITHIN_S)
-        done = waiting.cancel_halted(halt)
+        try:
+            done = waiting.cancel_halted(halt)
+        except StoreError as reason:
+            messages.error(request, f"Resting orders are left: {reason}. Halt again with the same box ticked.")
+            return
         messages.success(request, f"{done.cancelled} resting orders are cancelled.")
         if not done.complete:
             messages.warning(request, "Some are left: halt again with the same box ticked.")

@@ -4,6 +4,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from redis.exceptions import ConnectionError as StoreGone
 
 from engine.orders import OrderType, TimeInForce
 from engine.triggers import Condition, Kind
@@ -440,6 +441,27 @@ def test_a_command_that_runs_out_of_time_says_that_some_are_left(bench, at_once,
     monkeypatch.setattr(waiting, "ALL_WITHIN_S", -1)
     assert run("halt", "everything", "--reason", WHY, "--cancel-resting") == 1
     assert "run it again for the rest" in capsys.readouterr().out
+
+
+def gone(*_):
+    raise StoreGone("gone")
+
+
+def test_the_command_halts_without_redis_and_says_what_is_left(bench, at_once, monkeypatch):
+    bench.accept(bench.limit("999"))
+    monkeypatch.setattr(waiting.progress, "advance", gone)
+    code, message = refused("halt", "everything", "--reason", WHY, "--cancel-resting")
+    assert (code, message) == (1, "The halt stands, but resting orders are left: gone")
+    assert Pause.objects.get().state == "halted"
+
+
+def test_an_operator_halts_in_the_admin_without_redis_and_reads_what_is_left(bench, operator, at_once, monkeypatch):
+    bench.accept(bench.limit("999"))
+    monkeypatch.setattr(waiting.progress, "advance", gone)
+    asked = {"what": "everything:", "reason": WHY, "state": "halted", "cancels_resting": "on"}
+    answer = operator.post("/admin/orders/pause/add/", asked, follow=True)
+    assert "Resting orders are left: gone. Halt again with the same box ticked." in answer.content.decode()
+    assert Pause.objects.get().state == "halted"
 
 
 def test_an_operator_halts_in_the_admin_with_what_rests(bench, operator, at_once):

@@ -4,12 +4,13 @@ import sys
 import time
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from orders.flow import pauses, waiting
 from orders.management import postgres
 from orders.management.commands import pause
 from orders.models import PauseState, Scope
+from routing.store import StoreError
 
 
 class Command(pause.Command):
@@ -33,7 +34,10 @@ class Command(pause.Command):
         if not row.cancels_resting:
             return
         time.sleep(pauses.KNOWN_WITHIN_S)
-        done = waiting.cancel_halted(pauses.stop_of(row))
+        try:
+            done = waiting.cancel_halted(pauses.stop_of(row))
+        except StoreError as reason:
+            raise CommandError(f"The halt stands, but resting orders are left: {reason}", returncode=1) from None
         self.stdout.write(f"{done.cancelled} resting orders cancelled")
         if not done.complete:
             self.stdout.write("Stopped before the end; run it again for the rest.")
