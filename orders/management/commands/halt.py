@@ -36,8 +36,8 @@ class Command(pause.Command):
         time.sleep(pauses.KNOWN_WITHIN_S)
         try:
             done = waiting.cancel_halted(pauses.stop_of(row))
-        except StoreError as reason:
-            raise CommandError(f"The halt stands, but resting orders are left: {reason}", returncode=1) from None
+        except StoreError as away:
+            raise CommandError(f"The halt stands, but resting orders are left: {away}", returncode=1) from None
         self.stdout.write(f"{done.cancelled} resting orders cancelled")
         if not done.complete:
             self.stdout.write("Stopped before the end; run it again for the rest.")
