@@ -16,7 +16,7 @@ if sys.version_info < (3, 11):  # noqa: UP036
 
 from pathlib import Path
 
-ASK_THE_STORES = ("deadletters", "replay", "sandbox", "secondfactor")
+ASK_THE_STORES = ("halt", "pause", "resume", "apikeys", "deadletters", "replay", "sandbox", "secondfactor")
 """Commands that do not go through the API: without an engine they would find whatever listens on the usual ports."""
 ROOT = Path(__file__).resolve().parent
 HELP = """\
@@ -29,6 +29,9 @@ usage: python3 manage.py COMMAND [options]
   watch        follow an order that is there already
   amend        change an order that rests
   cancel       cancel an order that rests, or all of a pair
+  halt         stop trading: what is accepted and not sent is not sent
+  pause        take no new orders; what is accepted still executes
+  resume       end a halt or a pause
   deadletters  list what failed for good, and whether a replay is safe
   replay       place the order of a dead letter anew
   sandbox      take a venue down, launch a token, have it traded

@@ -7,9 +7,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config import env, logs, values
 from config.layer import Parser
-from config.rest import REST_FRAMEWORK as REST_FRAMEWORK
-from config.rest import SESSION_COOKIE
-from config.rest import SPECTACULAR_SETTINGS as SPECTACULAR_SETTINGS
+from config.rest import REST_FRAMEWORK, SESSION_COOKIE, SPECTACULAR_SETTINGS  # noqa: F401 - settings
 from config.theme import UNFOLD  # noqa: F401 - a setting
 
 try:

@@ -269,6 +269,16 @@ class Cancelled(Facts, frozen=True):
     status = Status.CANCELLED
 
     reason: str
+    code: (
+        Annotated[
+            str,
+            Meta(
+                description="If the engine cancelled it: `halted` when an operator halted trading, or the failure that "
+                "ended an `ioc` order."
+            ),
+        ]
+        | None
+    ) = None
 
 
 class Expired(Facts, frozen=True):

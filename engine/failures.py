@@ -42,8 +42,14 @@ class ChainUnavailable(Failure):
     CODE = "chain_unreachable"
 
 
-AWAY = frozenset({NoVenueQuotes.CODE, ChainUnavailable.CODE})
-"""Failure codes of an outage: nothing was tried, so no try is used up."""
+class Halted(Failure):
+    """An operator halted the order's pair, its venue or all trading before its transaction was sent."""
+
+    CODE = "halted"
+
+
+AWAY = frozenset({NoVenueQuotes.CODE, ChainUnavailable.CODE, Halted.CODE})
+"""Failure codes of an outage or a halt: nothing was tried, so no try is used up."""
 
 
 class TooLargeForPools(Failure):

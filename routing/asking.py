@@ -97,7 +97,7 @@ class Asker:
     async def ask_venue(self, venue: Venue, pair: Pair) -> Answer:
         """Request a quote from one venue within the time limit and cache it; a paused venue is not asked."""
         if reason := paused().get(venue.name):
-            return Silence(venue.name, f"{venue.name} is paused: {reason}")
+            return Silence(venue.name, reason)
         try:
             async with asyncio.timeout(self.timeout_s):
                 quote = await venue.quote(pair)

@@ -1,4 +1,4 @@
-"""Venues that must not be used: sandbox venues that are down, and venues that operators have paused.
+"""Venues that must not be used: sandbox venues that are down, and venues that operators have paused or halted.
 
 Owner of the keys `sandbox:venues` and `venues:paused`.
 """
@@ -58,7 +58,10 @@ is_down = Outages()
 
 
 def withhold(reasons: Mapping[str, str]) -> None:
-    """Replace the set of paused venues: no process queries them or routes to them.  `reasons` is by venue."""
+    """Replace the set of paused and halted venues: no process queries them or routes to them.
+
+    `reasons`, by venue, are the sentences that say so.
+    """
     pipe = redis().pipeline(transaction=True)
     pipe.delete(PAUSED)
     if reasons:
@@ -68,9 +71,9 @@ def withhold(reasons: Mapping[str, str]) -> None:
 
 
 def read_paused() -> dict[str, str]:
-    """Read the paused venues with the operators' reasons."""
+    """Read the paused and halted venues, each with the sentence that says so."""
     return dict(redis().hgetall(PAUSED))  # type: ignore[arg-type]
 
 
 paused: Memory[dict[str, str]] = Memory("paused venues", read_paused, {}, (StoreError,), REMEMBER_S)
-"""The paused venues with the operators' reasons."""
+"""The paused and halted venues, each with the sentence that says so."""

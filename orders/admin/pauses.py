@@ -1,23 +1,26 @@
-"""Pauses: what is paused, by whom and why; pausing and resuming are both logged."""
+"""Pauses and halts: what is stopped, by whom and why; stopping and resuming are both logged."""
 
+import time
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 
 from orders.admin.readonly import ReadOnly
 from orders.admin.wording import moment
-from orders.flow import pauses
-from orders.models import Pause, Scope
+from orders.flow import pauses, waiting
+from orders.models import Pause, PauseState, Scope
 from routing.catalogue import catalogue
+from routing.store import StoreError
 from routing.venues import VENUES
 
 LIST = "admin:orders_pause_changelist"
@@ -34,8 +37,11 @@ def choices() -> list[tuple[str, Any]]:
 
 
 class PauseForm(forms.ModelForm):  # type: ignore[type-arg]
-    """What to pause, and why."""
+    """What to pause or halt, and why."""
 
+    state = forms.ChoiceField(
+        choices=[(PauseState.PAUSED, "Pause"), (PauseState.HALTED, "Halt")], widget=UnfoldAdminSelectWidget
+    )
     what = forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget)
     reason = forms.CharField(
         max_length=200,
@@ -46,23 +52,28 @@ class PauseForm(forms.ModelForm):  # type: ignore[type-arg]
         model = Pause
         fields = ("reason",)
 
-    def clean_what(self) -> tuple[str, str]:
-        """Parse scope and name, and refuse what cannot be paused."""
-        scope, _, name = str(self.cleaned_data["what"]).partition(":")
-        try:
-            pauses.refuse(scope, name)
-        except pauses.CannotPause as reason:
-            raise forms.ValidationError(str(reason)) from None
-        return scope, name
+    cancels_resting = forms.BooleanField(required=False, widget=UnfoldBooleanWidget)
+
+    def clean(self) -> dict[str, Any]:
+        """Parse the terms, and refuse what cannot be paused or halted."""
+        given = self.cleaned_data
+        if not self.errors:
+            scope, _, name = str(given["what"]).partition(":")
+            given |= {"what": (scope, name), "state": PauseState(given["state"])}
+            try:
+                pauses.refuse(scope, name, given["state"], cancels_resting=given["cancels_resting"])
+            except pauses.CannotPause as reason:
+                self.add_error("what", str(reason))
+        return given
 
 
 @admin.register(Pause)
 class PauseAdmin(ReadOnly):
-    """Current pauses; earlier ones are in the audit log."""
+    """Current pauses and halts; earlier ones are in the audit log."""
 
     form = PauseForm
-    list_display = ("what", "reason", "by", "since", "end")
-    fields = ("what", "reason")
+    list_display = ("what", "state", "reason", "by", "since", "end")
+    fields = ("state", "what", "reason", "cancels_resting")
     list_display_links = None
     list_before_template = "admin/orders/pause/before.html"
     actions = ("resume_selected",)
@@ -92,16 +103,33 @@ class PauseAdmin(ReadOnly):
         return page
 
     def save_model(self, request: HttpRequest, obj: Pause, form: Any, change: bool) -> None:
-        scope, name = form.cleaned_data["what"]
-        row = pauses.pause(scope, name, form.cleaned_data["reason"], request.user.get_username())
-        obj.pk, obj.scope, obj.name, obj.by = row.pk, row.scope, row.name, row.by
+        given, by = form.cleaned_data, request.user.get_username()
+        (scope, name), cancels = given["what"], given["cancels_resting"]
+        row = pauses.pause(scope, name, given["reason"], by, given["state"], cancels_resting=cancels)
+        obj.pk, obj.scope, obj.name, obj.by, obj.state = row.pk, row.scope, row.name, row.by, row.state
+        if cancels:
+            transaction.on_commit(lambda: self.cancel_resting(request, pauses.stop_of(row)))
+
+    def cancel_resting(self, request: HttpRequest, halt: pauses.Stop) -> None:
+        """Cancel what rests under a halt, once every process knows of it."""
+        time.sleep(pauses.KNOWN_WITHIN_S)
+        try:
+            done = waiting.cancel_halted(halt)
+        except StoreError as reason:
+            messages.error(request, f"Resting orders are left: {reason}. Halt again with the same box ticked.")
+            return
+        messages.success(request, f"{done.cancelled} resting orders are cancelled.")
+        if not done.complete:
+            messages.warning(request, "Some are left: halt again with the same box ticked.")
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> str:
-        """Log the reason."""
-        return f"Paused: {form.cleaned_data['reason']}"
+        """Log the state, the reason and whether resting orders are cancelled."""
+        given = form.cleaned_data
+        cancels = " Resting orders are cancelled." if given["cancels_resting"] else ""
+        return f"{given['state'].capitalize()}: {given['reason']}{cancels}"
 
     def response_add(self, request: HttpRequest, obj: Pause, post_url_continue: str | None = None) -> HttpResponse:
-        messages.success(request, f"{obj} is paused: {obj.reason}")
+        messages.success(request, f"{obj} is {obj.state}: {obj.reason}")
         return HttpResponseRedirect(reverse(LIST))
 
     @admin.action(description="Resume", permissions=["resume"])
@@ -121,11 +149,11 @@ class PauseAdmin(ReadOnly):
 
     def resume(self, request: HttpRequest, row: Pause) -> None:
         """End a pause, and log it."""
-        self.log_change(request, row, f"Resumed; {row.by} had paused it: {row.reason}")
+        self.log_change(request, row, f"Resumed; {row.by} had {row.state} it: {row.reason}")
         pauses.resume(row, request.user.get_username())
         messages.success(request, f"{row} is resumed.")
 
-    @admin.display(description="paused")
+    @admin.display(description="what")
     def what(self, row: Pause) -> str:
         return str(row) if row.scope == Scope.EVERYTHING else f"{row.scope} {row.name}"
 

@@ -86,9 +86,9 @@ def returned(history: Sequence[Event], last: Event) -> str:
 
 
 def held(history: Sequence[Event]) -> str:
-    """Say that its pair is paused, if it is."""
-    pause = pauses().of(history[0].get("pair", ""))
-    return f"; {pause[0]} is paused ({pause[1]}), so it does not fire" if pause else ""
+    """Say that its pair is paused or halted, if it is."""
+    stop = pauses().of(history[0].get("pair", ""))
+    return f"; {stop.what} is {stop.state} ({stop.reason}), so it does not fire" if stop else ""
 
 
 def under_way(history: Sequence[Event], last: Event) -> str:

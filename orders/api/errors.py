@@ -52,7 +52,7 @@ CODES: Mapping[str, str] = {
     "not_resting": "The order does not rest, so it cannot be cancelled or changed; go by its status.",
     "one_order": "This socket has its order; open another socket for the next.",
     "overloaded": "The engine has too much to do and did nothing; try again after a second.",
-    "paused": "An operator has paused the pair or all trading, and nothing was done; try again later.",
+    "paused": "An operator has paused or halted the pair or all trading, and nothing was done; try again later.",
     "precondition_required": "`If-Match` is missing; send the seq of the last event you know.",
     "store_unreachable": "A store does not answer, and what you asked may have been done; after a few seconds send an "
     "order again under the same `clientOrderId`, read an order before you change it again, resume a socket.",
@@ -135,7 +135,7 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
         case Overloaded():
             return 503, body("overloaded", "the engine is overloaded; try again in a second")
         case Paused():
-            return 503, body("paused", f"{reason.what} is paused: {reason.reason}")
+            return 503, body("paused", str(reason))
         case APIException():
             return reason.status_code, body(code_of(reason), str(reason.detail))
         case Http404():

@@ -186,6 +186,10 @@ EXECUTED: Life = (
     ),
 )
 FILLED: Life = ((0, Pending(OrderType.MARKET, "SOL-USDC", "1.5", 50, deadline=LATER)), *EXECUTED)
+HALTED: Life = (
+    *FILLED[:3],
+    (1, Cancelled("cancelled by the operator before it was sent: trading is halted: wrong prices", "halted")),
+)
 RETRIED: Life = (*FILLED[:4], (1, Retry(Wait("slippage_exceeded", "the pool moved past 231.16", 412))))
 AIM = Pending(
     OrderType.LIMIT, "SOL-USDC", "1.5", 50, limit_price="160", time_in_force=TimeInForce.GTD, expires_at=LATER
@@ -229,7 +233,7 @@ REFUSED: Life = (
     ),
     (0, Failed("gate_refused", "the token was refused: topHolder: unknown", replay_may_help=False)),
 )
-LIVES = (FILLED, RETRIED, RETURNED, EXPIRED, REFUSED)
+LIVES = (FILLED, HALTED, RETRIED, RETURNED, EXPIRED, REFUSED)
 """Together they have every kind of event."""
 
 

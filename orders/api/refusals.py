@@ -21,7 +21,9 @@ from orders.api.filters import ACCEPTED
 from orders.api.parsers import BODY_MAX
 from orders.flow.batcher import Overloaded
 from orders.flow.intake import Conflict, Paused
+from orders.flow.pauses import Stop
 from orders.flow.waiting import Changed, NotResting
+from orders.models import PauseState, Scope
 
 Responses = Mapping[Any, Any]
 NONE: Mapping[str, Any] = {}
@@ -71,11 +73,11 @@ INVALID = refused(
     Invalid(f"the body is larger than {BODY_MAX} bytes", code="too_large"),
 )
 AWAY = refused("A store is unavailable, or the engine is overloaded.", STORE_AWAY, Overloaded())
-HALTED = refused(
-    "A store is unavailable, the engine is overloaded, or an operator has paused trading; nothing was done.",
+STOPPED = refused(
+    "A store is unavailable, the engine is overloaded, or an operator has paused or halted trading; nothing was done.",
     STORE_AWAY,
     Overloaded(),
-    Paused("SOL-USDC", "a venue is being upgraded"),
+    Paused(Stop(Scope.PAIR, "SOL-USDC", PauseState.PAUSED, "a venue is being upgraded")),
 )
 NOT_FOR_US = refused(
     "The request is malformed, for example an unknown Host.",

@@ -21,7 +21,6 @@ from orders.api.refusals import (
     BAD_BATCH,
     BAD_PARAMETER,
     CHANGED,
-    HALTED,
     INVALID,
     MEDIA_TYPE,
     NO_ORDER,
@@ -32,6 +31,7 @@ from orders.api.refusals import (
     NOT_FOR_US,
     NOT_RESTING,
     OFF_TICK,
+    STOPPED,
     TAKEN,
     UNCONDITIONAL,
     UNKNOWN,
@@ -89,7 +89,7 @@ execute_order = operation(
             {"The order is committed": examples.ACKNOWLEDGED},
         )
     },
-    *(INVALID, TAKEN, HALTED),
+    *(INVALID, TAKEN, STOPPED),
     request=sent.ExecuteSerializer,
     examples={"A market order": examples.MARKET, "A limit order": examples.LIMIT, "A sniper order": examples.SNIPER},
     parameters=[IDEMPOTENCY_KEY],
@@ -121,7 +121,7 @@ execute_batch = operation(
             },
         )
     },
-    *(BAD_BATCH, HALTED),
+    *(BAD_BATCH, STOPPED),
     request=sent.BatchSerializer,
     examples={"Two orders": examples.BATCH},
 )

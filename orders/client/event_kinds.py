@@ -210,6 +210,7 @@ class Cancelled(Event):
     """The order was cancelled; the last event."""
 
     reason: str
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

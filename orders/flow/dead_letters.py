@@ -139,7 +139,7 @@ def replay(order_id: str, by: str) -> Accepted:
     try:
         placed = intake.accept([again])[0]
     except Paused as pause:
-        raise NotSafe(f"{order_id}: {pause.what} is paused: {pause}") from None
+        raise NotSafe(f"{order_id}: {pause}") from None
     DeadLetter.objects.filter(pk=one.pk, replayed_at=None).update(replayed_at=timezone.now(), replayed_by=by)
     if not placed.repeat:
         log.info("dead letter replayed", order_id=order_id, replayed_as=placed.order_id, by=by)

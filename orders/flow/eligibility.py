@@ -1,16 +1,18 @@
 """Decide which claimed orders may be tried now.
 
-An order whose attempt was sent is restored from Postgres; one that has used up its tries or its time fails.
+An order whose attempt was sent is restored from Postgres; one that has used up its tries or its time fails; one that a
+halt covers is cancelled, or rests again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 
 import structlog
 
 from engine.failures import AWAY, AttemptsExhausted, AwayTooLong, DeadlinePassed, Failure
 from engine.lifecycle import AttemptState
 from engine.orders import Order
-from orders.flow import endings, restoring
+from orders.flow import endings, progress, restoring
+from orders.flow.pauses import pauses
 from orders.stores import attempts, event_codec
 from orders.stores.claims import Claim
 from routing.risk_limits import risk_limits
@@ -36,6 +38,25 @@ def cleared(taken: Sequence[Claim], doubtful: Sequence[Claim]) -> list[Claim]:
     on_their_way = {one.order_id for one in held if one.signature not in gone}
     restoring.restore(sorted(on_their_way), "has an attempt that was sent")
     return [claim for claim in taken if claim.order.id not in on_their_way]
+
+
+def without_halted(taken: Sequence[Claim]) -> list[Claim]:
+    """Stop the orders of a halted pair, or all of them; return the others."""
+    stopped = halted((claim, "") for claim in taken)
+    return [claim for claim in taken if claim.order.id not in stopped]
+
+
+def halted(asked: Iterable[tuple[Claim, str]]) -> Container[str]:
+    """Stop the orders that a halt covers; return their ids. Each comes with its transaction's venue, if it has one.
+
+    Orders that slip through, because this process has not read of the halt yet, are stopped by `attempts.mark_sent`.
+    """
+    now = pauses()
+    if not now.any_halt:
+        return ()
+    covered = [(claim, stop) for claim, venue in asked if (stop := now.halt(claim.order.pair.name, venue))]
+    progress.advance([endings.stopped(claim, stop) for claim, stop in covered])
+    return {claim.order.id for claim, _ in covered}
 
 
 def within_attempts(taken: Sequence[Claim]) -> list[Claim]:

@@ -9,11 +9,13 @@ import structlog
 
 from engine import events, retry
 from engine.event_kinds import Cancelled, Facts, Returned, Wait
-from engine.failures import AWAY, Defect, Failure
+from engine.failures import AWAY, Defect, Failure, Halted
 from engine.lifecycle import Status
 from engine.orders import Order, OrderType, TimeInForce
 from orders.flow import progress
+from orders.flow.pauses import Stop
 from orders.flow.progress import Move
+from orders.models import Scope
 from orders.stores.claims import Claim
 from routing.risk_limits import risk_limits
 from routing.store import now_ms
@@ -97,10 +99,27 @@ def patience(tried: Tried) -> int | None:
     return min(retry.away_ms(tried.away, random.random), left) if left > 0 else None
 
 
+def stopped(claim: Claim, stop: Stop) -> Move:
+    """Return the move of an order that a halt stopped before it was sent.
+
+    A market order is cancelled: its client wants the price of now. An order that waits rests again. If only the venue
+    is halted, a market order is tried at another one.
+    """
+    if claim.order.waits or stop.scope is Scope.VENUE:
+        return after(claim, Halted(str(stop)))
+    return cancelled(tried(claim), stop)
+
+
+def cancelled(tried: Tried, stop: Stop) -> Move:
+    """Return the move of a market order that is cancelled by a halt."""
+    log.warning("order cancelled by a halt", order_id=tried.order_id, reason=str(stop))
+    return move(tried, Cancelled(f"cancelled by the operator before it was sent: {stop}", Halted.CODE))
+
+
 def back(tried: Tried, order: Order, returns: int, failure: Failure, body: str | None = None) -> Move:
     """Return the move of an order that fired in vain: back to the book after a pause, or cancelled if IOC."""
     if order.time_in_force is TimeInForce.IOC:
-        return move(tried, Cancelled(f"ioc: {failure.message}"))
+        return move(tried, Cancelled(f"ioc: {failure.message}", failure.code))
     wait = min(RETURN_MAX_MS, RETURN_MS * 2 ** min(returns, 10))
     log.info("order rests again", order_id=order.id, code=failure.code, reason=failure.message, pause_ms=wait)
     step = Returned(Wait(failure.code, failure.message, wait))

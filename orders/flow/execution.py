@@ -95,7 +95,8 @@ def work(taken: Sequence[Claim], act: Callable[[Sequence[Claim]], None]) -> None
 
 def begin(taken: Sequence[Claim]) -> None:
     """Start a try of these orders."""
-    fresh = eligibility.in_time(eligibility.within_attempts(eligibility.without_attempt(taken)))
+    free = eligibility.without_halted(eligibility.without_attempt(taken))
+    fresh = eligibility.in_time(eligibility.within_attempts(free))
     bases = router.from_cache(
         {claim.order.pair.name for claim in fresh}, now_ms(), risk_limits.QUOTE_FRESH_MS, risk_limits.QUOTE_STALE_MS
     )
@@ -164,9 +165,11 @@ def submit(built: Sequence[tuple[Claim, Prepared]]) -> None:
     """Submit signed transactions; the order of the steps must not change.
 
     Commit the attempts as prepared; move their orders to `submitted` by compare-and-set under the fence; commit them as
-    sent, which only one caller wins; broadcast. A worker that loses the compare-and-set withdraws the attempt it
-    committed.
+    sent, which only one caller wins and a halt refuses; broadcast. A worker that loses the compare-and-set withdraws
+    the attempt it committed.
     """
+    stopped = eligibility.halted((claim, prepared.venue) for claim, prepared in built)
+    built = [(claim, prepared) for claim, prepared in built if claim.order.id not in stopped]
     outcome = attempts.prepare([prepared for _, prepared in built])
     ours = [(claim, prepared) for claim, prepared in built if claim.order.id in outcome.stands]
     won = announce(ours)
@@ -175,6 +178,7 @@ def submit(built: Sequence[tuple[Claim, Prepared]]) -> None:
     mine = attempts.mark_sent([prepared.signature for prepared in going])
     settlement.broadcast([prepared for prepared in going if prepared.signature in mine])
     settlement.watch([prepared.signature for prepared in going])
+    settlement.withhold([prepared.signature for prepared in going if prepared.signature not in mine])
     refuse([claim for claim, _ in built if claim.order.id not in outcome.stands], outcome.faulty)
 
 

@@ -20,7 +20,7 @@ from engine.event_kinds import Head, Pending
 from engine.lifecycle import Status
 from engine.orders import Order
 from orders.flow import dispatch, waiting
-from orders.flow.pauses import pauses
+from orders.flow.pauses import Stop, pauses
 from orders.flow.restoring import only_rests
 from orders.stores import event_codec, live, placing, retired, terms
 from orders.stores.placing import Placement
@@ -79,11 +79,10 @@ class Committed(NamedTuple):
 
 
 class Paused(Exception):
-    """An operator has paused the pair, or all trading; the message is the operator's reason."""
+    """An operator has paused or halted the pair, or all trading; the message says which, and the operator's reason."""
 
-    def __init__(self, what: str, reason: str) -> None:
-        super().__init__(reason)
-        self.what, self.reason = what, reason
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(str(stop))
 
 
 class Conflict(Exception):
@@ -105,12 +104,12 @@ def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict | Paused]:
     A client order id that is taken returns the order it names, or Conflict if that order differs. This also works
     during a pause, so that a client that lost the answer to an accepted order can still get it.
     """
-    halted = refused(asked)
+    kept_out = refused(asked)
     with traces.work("accept", [one.order.id for one in asked], found=False):
-        inserted = insert([one for one in asked if one.order.id not in halted] if halted else asked)
+        inserted = insert([one for one in asked if one.order.id not in kept_out] if kept_out else asked)
         new = [(one, inserted[one.order.id]) for one in asked if one.order.id in inserted]
         announce(new)
-    taken = {**halted, **standing([one for one in asked if one.order.id not in inserted])}
+    taken = {**kept_out, **standing([one for one in asked if one.order.id not in inserted])}
     return [
         Accepted(one.order.id, Status.PENDING, inserted[one.order.id].created_at)
         if one.order.id in inserted
@@ -135,10 +134,10 @@ def accept(asked: Sequence[NewOrder]) -> list[Accepted]:
 def refused(asked: Sequence[NewOrder]) -> dict[str, Paused]:
     """Return the orders that a pause keeps out, by id."""
     now = pauses()
-    if not now.any:
+    if not now.stops:
         return {}
     found = {one.order.id: now.of(one.order.pair.name) for one in asked}
-    return {order_id: Paused(*why) for order_id, why in found.items() if why}
+    return {order_id: Paused(stop) for order_id, stop in found.items() if stop}
 
 
 def insert(asked: Sequence[NewOrder]) -> dict[str, Committed]:

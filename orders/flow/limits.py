@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 
 from engine import events
 from engine.event_kinds import Cancelled
+from engine.failures import Halted
 from engine.lifecycle import Status
 from engine.money import plain
 from engine.orders import Order, TimeInForce
@@ -50,13 +51,13 @@ def sight(pairs: Iterable[str]) -> dict[str, Sighting | Distrust]:
     """Return each pair's trusted price, or why there is none, and record it as one poll."""
     names = [name for name in dict.fromkeys(pairs) if name in catalogue().pairs]
     cached, now = quotes.cached(names), now_ms()
-    return {name: halted(name) or judged(name, cached[name].quotes, now) for name in names}
+    return {name: stopped(name) or judged(name, cached[name].quotes, now) for name in names}
 
 
-def halted(pair: str) -> Distrust | None:
-    """Return the reason if an operator has paused the pair, so that its orders keep resting."""
-    why = pauses().of(pair)
-    return Distrust(f"{why[0]} is paused: {why[1]}") if why else None
+def stopped(pair: str) -> Distrust | None:
+    """Return the reason if an operator has paused or halted the pair, so that its orders keep resting."""
+    stop = pauses().of(pair)
+    return Distrust(str(stop)) if stop else None
 
 
 def judged(pair: str, known: Sequence[Quote], now: int) -> Sighting | Distrust:
@@ -220,6 +221,8 @@ def fire_or_cancel(order_ids: Sequence[str]) -> None:
 def not_now(one: Standing, seen: Sighting | Distrust | None) -> Move:
     """Return the cancellation of an IOC order that could not fire at once, with the reason."""
     order = one.order
+    if halt := pauses().halt(order.pair.name):
+        return cancellation(one, f"ioc: {halt}", Halted.CODE)
     if isinstance(seen, Sighting):
         limit = plain(order.limit_price) if order.limit_price else "none"
         reason = f"ioc: BEST is {plain(seen.price)} at {seen.venue}, the limit {limit}"
@@ -228,8 +231,8 @@ def not_now(one: Standing, seen: Sighting | Distrust | None) -> Move:
     return cancellation(one, reason)
 
 
-def cancellation(one: Standing, reason: str) -> Move:
-    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (Cancelled(reason),))
+def cancellation(one: Standing, reason: str, code: str | None = None) -> Move:
+    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (Cancelled(reason, code),))
 
 
 def since(order: Order, before: Order, at: int, now: int) -> int:

@@ -1,12 +1,13 @@
-"""Changes operators make while the engine runs: pauses, and the announcement of catalogue edits.
+"""Changes operators make while the engine runs: pauses, halts, and the announcement of catalogue edits.
 
 A pause is a row in Postgres. Code that accepts or fires orders sees the rows at most PAUSES_S late; API servers are
 notified at once over the channel layer. Paused venues are mirrored in Redis, where the quoting and routing code reads
-them.
+them. A halt is a pause that also stops accepted orders: the statement that commits attempts as sent reads the rows
+itself (orders/stores/attempts.py), so it obeys at once, whatever Redis has lost.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from channels.layers import get_channel_layer
 from django.db import DatabaseError, transaction
 from redis.exceptions import RedisError
 
-from orders.models import Pause, Scope
+from orders.models import Pause, PauseState, Scope
 from orders.stores import risk_limit_rows
 from orders.stores.threads import one_per_loop
 from routing import outages
@@ -29,69 +30,114 @@ log = structlog.get_logger(__name__)
 
 GROUP = "control"
 RETRY_S = 1.0
-PAUSES_S = 1.0
+PAUSES_S = 0.5
 """Maximum age of a process's copy of the pauses."""
+KNOWN_WITHIN_S = 1.0
+"""How long after its commit a pause counts in every process, the time to act on the last copy included."""
 
 
 class CannotPause(ValueError):
     """This cannot be paused or resumed; the message says why."""
 
 
-@dataclass(frozen=True)
-class Pauses:
-    """One reading of what is paused, with the reasons."""
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A pause or a halt in force; as text, the sentence that clients and operators read."""
 
-    everything: str | None = None
-    pairs: Mapping[str, str] = field(default_factory=dict)
-    venues: Mapping[str, str] = field(default_factory=dict)
+    scope: Scope
+    name: str
+    state: PauseState
+    reason: str
+    cancels_resting: bool = False
 
     @property
-    def any(self) -> bool:
-        """Return whether any order could be refused."""
-        return self.everything is not None or bool(self.pairs)
+    def is_halt(self) -> bool:
+        return self.state is PauseState.HALTED
 
-    def of(self, pair: str) -> tuple[str, str] | None:
-        """Return what pauses trading on a pair, and why; None if its orders are accepted and fire as usual."""
-        if self.everything is not None:
-            return "trading", self.everything
-        return (pair, self.pairs[pair]) if pair in self.pairs else None
+    @property
+    def what(self) -> str:
+        return self.name or "trading"
+
+    def __str__(self) -> str:
+        return f"{self.what} is {self.state}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """One reading of what is paused or halted, by scope and name."""
+
+    stops: Mapping[tuple[Scope, str], Stop] = field(default_factory=dict)
+
+    @property
+    def any_halt(self) -> bool:
+        """Return whether anything is halted: hardly ever, so the path of every order asks this first."""
+        return any(stop.is_halt for stop in self.stops.values())
+
+    @property
+    def venues(self) -> dict[str, str]:
+        """The venues that are not asked or routed to, with the sentence that says so."""
+        return {stop.name: str(stop) for stop in self.stops.values() if stop.scope is Scope.VENUE}
+
+    def of(self, pair: str) -> Stop | None:
+        """Return what keeps a pair's orders out and from firing, a halt first; None if nothing does."""
+        return max(self.covering(pair), key=lambda stop: stop.is_halt, default=None)
+
+    def halt(self, pair: str, venue: str = "") -> Stop | None:
+        """Return the halt under which no transaction of a pair, or through a venue, is sent."""
+        return next((stop for stop in self.covering(pair, venue) if stop.is_halt), None)
+
+    def covering(self, pair: str, venue: str = "") -> Iterator[Stop]:
+        """Yield the pauses that cover an order, the widest first."""
+        for key in ((Scope.EVERYTHING, ""), (Scope.PAIR, pair), (Scope.VENUE, venue)):
+            if key in self.stops:
+                yield self.stops[key]
 
 
 def read() -> Pauses:
-    rows = list(Pause.objects.values_list("scope", "name", "reason"))
-    return Pauses(
-        everything=next((reason for scope, _, reason in rows if scope == Scope.EVERYTHING), None),
-        pairs={name: reason for scope, name, reason in rows if scope == Scope.PAIR},
-        venues={name: reason for scope, name, reason in rows if scope == Scope.VENUE},
-    )
+    return Pauses({(stop.scope, stop.name): stop for stop in map(stop_of, Pause.objects.all())})
+
+
+def stop_of(row: Pause) -> Stop:
+    return Stop(Scope(row.scope), row.name, PauseState(row.state), row.reason, row.cancels_resting)
 
 
 pauses = Memory("pauses", read, Pauses(), (DatabaseError,), PAUSES_S)
 """The pauses, as this process knows them."""
 
 
-def pause(scope: str, name: str, reason: str, by: str) -> Pause:
-    """Pause a pair, a venue or all trading; pausing again replaces the reason.
+def pause(
+    scope: str,
+    name: str,
+    reason: str,
+    by: str,
+    state: PauseState = PauseState.PAUSED,
+    *,
+    cancels_resting: bool = False,
+) -> Pause:
+    """Pause or halt a pair, a venue or all trading; doing so again replaces the state and the reason.
 
-    Raises CannotPause.
+    With `cancels_resting` the caller then calls `waiting.cancel_halted`. Raises CannotPause.
     """
-    refuse(scope, name)
-    row, _ = Pause.objects.update_or_create(scope=scope, name=name, defaults={"reason": reason, "by": by})
-    log.warning("paused", what=str(row), reason=reason, by=by)
+    refuse(scope, name, state, cancels_resting=cancels_resting)
+    terms = {"reason": reason, "by": by, "state": state, "cancels_resting": cancels_resting}
+    row, _ = Pause.objects.update_or_create(scope=scope, name=name, defaults=terms)
+    log.warning(str(state), what=str(row), reason=reason, by=by, cancels_resting=cancels_resting)
     transaction.on_commit(pauses_changed)
     return row
 
 
-def refuse(scope: str, name: str) -> None:
-    """Refuse to pause what does not exist, and the last venue that is not paused.
+def refuse(scope: str, name: str, state: PauseState = PauseState.PAUSED, *, cancels_resting: bool = False) -> None:
+    """Refuse to pause what does not exist, the last venue that is not paused, and to cancel what no halt covers.
 
     Raises CannotPause.
     """
+    if cancels_resting and (state is not PauseState.HALTED or scope == Scope.VENUE):
+        raise CannotPause("only a halt of a pair or of everything can cancel resting orders")
     known = {Scope.EVERYTHING: {""}, Scope.PAIR: catalogue().pairs.keys(), Scope.VENUE: set(VENUES)}
     if scope not in known or name not in known[Scope(scope)]:
         raise CannotPause(f"there is no {scope} {name!r} to pause")
     if scope == Scope.VENUE and not set(VENUES) - {*read().venues, name}:
-        raise CannotPause(f"{name} is the last venue that is not paused: pause everything instead")
+        raise CannotPause(f"{name} is the last venue that is not paused: pause or halt everything instead")
 
 
 def resume(row: Pause, by: str) -> None:

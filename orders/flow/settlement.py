@@ -4,6 +4,10 @@ Two of the order worker's duties are here. `look` asks the chain about watched s
 Postgres for attempts that have been open for a while: it resends the same bytes, watches them again if Redis lost them,
 expires those whose blockhash is past its last valid height, and decides about those a worker left unsent.
 
+Under a halt open attempts are looked up and expire as ever, and nothing is resent: the bytes of an attempt that is
+committed as sent may never have left, and its fate does not depend on another send. It lands, or its blockhash expires
+and it is proven dead, within about a minute.
+
 No worker holds a submitted order. It is identified by the signature of its transaction, not by seq or fence, so any
 worker may apply the result.
 """
@@ -17,12 +21,14 @@ from django.conf import settings
 from engine import events
 from engine.event_kinds import Confirmed
 from engine.events import Fill
-from engine.failures import ChainDecided, Withdrawn
+from engine.failures import ChainDecided, Failure, Halted, Withdrawn
 from engine.lifecycle import FINAL, AttemptState, Status
 from engine.orders import waits
 from orders.flow import endings, progress, restoring
 from orders.flow.endings import NOT_NOW, Tried
+from orders.flow.pauses import pauses
 from orders.flow.progress import Move
+from orders.models import Scope
 from orders.stores import attempts, chain_results, live, lookups
 from orders.stores.attempts import Prepared
 from orders.stores.chain_results import Settled
@@ -45,8 +51,27 @@ LOOKS_PER_SECOND = 10_000
 
 def broadcast(sent: Sequence[Prepared]) -> None:
     """Send the bytes of attempts committed as sent. A missing answer proves nothing, so `audit` resends."""
-    if sent:
-        deliver([attempt.raw for attempt in sent])
+    # Asked again: this worker may have been frozen since it committed them.
+    going = unhalted([attempt.signature for attempt in sent])
+    if going:
+        deliver([attempt.raw for attempt in sent if attempt.signature in going])
+
+
+def unhalted(signatures: Sequence[str]) -> set[str]:
+    """Return the attempts whose bytes may leave now."""
+    return set(signatures) - (attempts.halted(signatures) if pauses().any_halt else set())
+
+
+def withhold(signatures: Sequence[str]) -> None:
+    """Withdraw attempts that could not be committed as sent, because of a halt, and move their orders on.
+
+    Attempts that another worker sent are left alone.
+    """
+    gone = attempts.withdraw(signatures)
+    if gone:
+        # The rows said so: this process may not have read them yet.
+        pauses.forget()
+        conclude(chain_results.by_signature(sorted(gone)))
 
 
 @step("send", Store.CHAIN, "the transaction is sent")
@@ -100,24 +125,27 @@ def audit() -> int:
 def decide_left() -> None:
     """Send or withdraw attempts whose worker has done neither for the length of a lease.
 
-    An attempt whose order is submitted with it is sent: its worker stopped between the compare-and-set and the send.
-    Any other is withdrawn. If its worker wakes up and wins the compare-and-set after all, it can no longer mark the
-    attempt as sent.
+    An attempt whose order is submitted with it is sent, unless it is halted: its worker stopped between the
+    compare-and-set and the send. Any other is withdrawn. If its worker wakes up and wins the compare-and-set after all,
+    it can no longer mark the attempt as sent.
     """
     left = attempts.left_prepared(settings.ORDER_LEASE_MS, LOOKUP_LIMIT)
     here = live.statuses([order_id for order_id, _, _ in left])
     submitted = {signature for order_id, signature, _ in left if (one := here.get(order_id)) and one.tx == signature}
     withdrawn = attempts.withdraw([signature for _, signature, _ in left if signature not in submitted])
     won = attempts.mark_sent(sorted(submitted))
+    withhold(sorted(submitted - won))
     if left:
         log.warning("attempts abandoned by their workers", sent=len(won), withdrawn=len(withdrawn))
     resend([(signature, raw, 0) for _, signature, raw in left if signature in won])
 
 
 def resend(unknown: Sequence[tuple[str, bytes, int]]) -> None:
-    """Broadcast the same bytes again and watch them."""
-    if unknown and deliver([raw for _, raw, _ in unknown]):
-        attempts.note_resent([signature for signature, _, _ in unknown])
+    """Broadcast the same bytes again, except under a halt, and watch them."""
+    allowed = unhalted([signature for signature, _, _ in unknown])
+    again = [(signature, raw) for signature, raw, _ in unknown if signature in allowed]
+    if again and deliver([raw for _, raw in again]):
+        attempts.note_resent([signature for signature, _ in again])
     watch([signature for signature, _, _ in unknown])
 
 
@@ -140,7 +168,7 @@ def conclude(settled: Sequence[Settled]) -> None:
     """Move the orders of settled attempts: confirmed, retried, back to the book, or failed."""
     if not settled:
         return
-    vain = [attempt.order_id for attempt in settled if fired_in_vain(attempt)]
+    vain = [attempt.order_id for attempt in settled if may_rest_again(attempt)]
     waiting = live.standing(vain)
     won = progress.advance([move for attempt in settled for move in moves(attempt, waiting.get(attempt.order_id))])
     restore_unmoved([attempt for attempt in settled if attempt.order_id not in won])
@@ -163,27 +191,43 @@ def restore_unmoved(unmoved: Sequence[Settled]) -> None:
     restoring.restore(stray, "its attempt is decided")
 
 
-def fired_in_vain(attempt: Settled) -> bool:
-    """Return whether a resting order's transaction was rejected because the price was gone when it executed."""
-    return attempt.state is AttemptState.REJECTED and attempt.error_code in NOT_NOW and waits(attempt.type)
+def may_rest_again(attempt: Settled) -> bool:
+    """Return whether a resting order's price was gone when its transaction executed, or it was never sent."""
+    rejected = attempt.state is AttemptState.REJECTED and attempt.error_code in NOT_NOW
+    return waits(attempt.type) and (rejected or attempt.state is AttemptState.WITHDRAWN)
 
 
 def move(attempt: Settled, waiting: Standing | None) -> Move:
-    """Return the move that follows a settled attempt; `waiting` is given for an order that fired in vain."""
+    """Return the move that follows a settled attempt; `waiting` is given for an order that may rest again."""
     tried = Tried(
         attempt.order_id, attempt.type, Status.SUBMITTED, None, attempt.number, attempt.tries, tx=attempt.signature
     )
     if attempt.state is AttemptState.LANDED:
         return endings.move(tried, confirmed(attempt), at=attempt.settled_at)
     if attempt.state is AttemptState.WITHDRAWN:
-        withdrawn = Withdrawn("its worker was stopped before it could send the transaction")
-        return endings.move(tried, events.retry(withdrawn, 0), unused=True)
+        return unsent(tried, attempt, waiting)
     failure = ChainDecided(
         f"transaction {attempt.signature} {attempt.state}: {attempt.error}", chain_code=attempt.error_code
     )
+    return again(tried, waiting, failure)
+
+
+def again(tried: Tried, waiting: Standing | None, failure: Failure) -> Move:
+    """Return the move of an order that rests again if it waits, and otherwise is retried or fails."""
     if waiting:
         return endings.back(tried, waiting.order, waiting.returns, failure)
     return endings.ending(tried, failure)
+
+
+def unsent(tried: Tried, attempt: Settled, waiting: Standing | None) -> Move:
+    """Return the move of an order whose attempt was withdrawn; see `endings.stopped` for what a halt does."""
+    stop = pauses().halt(catalogue().pair(attempt.pair).name, attempt.venue)
+    if stop is None:
+        withdrawn = Withdrawn("its worker was stopped before it could send the transaction")
+        return endings.move(tried, events.retry(withdrawn, 0), unused=True)
+    if waits(attempt.type) or stop.scope is Scope.VENUE:
+        return again(tried, waiting, Halted(str(stop)))
+    return endings.cancelled(tried, stop)
 
 
 def confirmed(attempt: Settled) -> Confirmed:

@@ -14,12 +14,16 @@ import structlog
 from django.db.models import Q
 
 from engine import event_kinds, events
+from engine.failures import Halted
 from engine.lifecycle import Status
 from engine.orders import Order, OrderType, TimeInForce
 from orders import models
 from orders.flow import decisions, dispatch, limits, progress, recovery, restoring
+from orders.flow.pauses import Stop, pauses
 from orders.flow.progress import Move
+from orders.flow.recovery import EVERY
 from orders.flow.restoring import only_rests
+from orders.models import Scope
 from orders.stores import book, live, order_codec, retired
 from orders.stores.live import Standing
 from orders.telemetry.log_fields import about
@@ -72,10 +76,23 @@ def look(orders: Sequence[Order]) -> None:
 
 
 def resume(order_ids: Sequence[str]) -> None:
-    """Return orders whose pause is over to the book and check them."""
+    """Return orders whose wait outside the book is over to it and check them; cancel those that a halt cancels."""
     standing = live.standing(order_ids)
-    live.rest([order_id for order_id, one in standing.items() if only_rests(one.order)])
-    look([one.order for one in standing.values()])
+    stopped = {i: stop for i, one in standing.items() if (stop := stop_of(one)) and stop.cancels_resting}
+    progress.advance([cancellation(standing[i], by_halt(stop)) for i, stop in stopped.items()])
+    staying = [one.order for i, one in standing.items() if i not in stopped]
+    live.rest([order.id for order in staying if only_rests(order)])
+    look(staying)
+
+
+def stop_of(one: Standing) -> Stop | None:
+    """Return the pause or halt that covers a resting order."""
+    return pauses().of(one.order.pair.name) if one.status is Status.PENDING else None
+
+
+def by_halt(stop: Stop) -> event_kinds.Cancelled:
+    """Return the last event of a resting order that a halt cancels."""
+    return event_kinds.Cancelled(f"cancelled by the operator: {stop}", Halted.CODE)
 
 
 def cancel(order_id: str, reason: str = "cancelled by the client") -> None:
@@ -87,7 +104,7 @@ def cancel(order_id: str, reason: str = "cancelled by the client") -> None:
         one = found(order_id)
         if one.status is not Status.PENDING:
             break
-        if progress.advance([cancellation(one, reason)]):
+        if progress.advance([cancellation(one, event_kinds.Cancelled(reason))]):
             log.info("order cancelled", order_id=order_id, reason=reason)
             return
         # Another process may be ending or amending the order. Complete that first: its result decides.
@@ -96,8 +113,8 @@ def cancel(order_id: str, reason: str = "cancelled by the client") -> None:
     raise NotResting(order_id, one.status, one.seq)
 
 
-def cancellation(one: Standing, reason: str) -> Move:
-    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (event_kinds.Cancelled(reason),))
+def cancellation(one: Standing, end: event_kinds.Cancelled) -> Move:
+    return Move(one.order.id, one.order.type, one.status, one.seq, one.attempt, (end,))
 
 
 def found(order_id: str) -> Standing:
@@ -115,21 +132,35 @@ def found(order_id: str) -> Standing:
 
 
 def cancel_all(pair: str, kind: OrderType | None = None, owner: int | None = None) -> Cancelled:
-    """Cancel every resting order of a pair, or of one account, within ALL_WITHIN_S, also those that Redis has lost.
+    """Cancel every resting order of a pair, or of one account, within ALL_WITHIN_S, also those that Redis has lost."""
+    which = of_pair(pair) & (Q(type=kind) if kind else EVERY) & (EVERY if owner is None else Q(owner=owner))
+    return cancel_each(which, event_kinds.Cancelled("all of the pair cancelled by the client"))
+
+
+def cancel_halted(stop: Stop) -> Cancelled:
+    """Cancel every resting order that a halt covers within ALL_WITHIN_S, including those that Redis has lost.
+
+    Those that come back to rest later are cancelled by `resume`.
+    """
+    return cancel_each(of_pair(stop.name) if stop.scope is Scope.PAIR else EVERY, by_halt(stop))
+
+
+def cancel_each(which: Q, end: event_kinds.Cancelled) -> Cancelled:
+    """Cancel the resting orders among these.
 
     An order that has fired according to Postgres may be back in the book since. If it is not, it does not count as
     lost.
     """
     cancelled = lost = 0
     deadline = monotonic() + ALL_WITHIN_S
-    for ids, asked_for in known_of(pair, kind, owner):
+    for ids, asked_for in known_of(which):
         if monotonic() > deadline:
             return Cancelled(cancelled, lost, complete=False)
         pending = [one for one in all_standing(ids).values() if one.status is Status.PENDING]
-        won = progress.advance([cancellation(one, "all of the pair cancelled by the client") for one in pending])
+        won = progress.advance([cancellation(one, end) for one in pending])
         cancelled += len(won)
         lost += len(ids if asked_for else pending) - len(won)
-    log.info("orders cancelled", pair=pair, orders=cancelled, lost=lost)
+    log.info("orders cancelled", reason=end.reason, orders=cancelled, lost=lost)
     return Cancelled(cancelled, lost, complete=True)
 
 
@@ -141,23 +172,19 @@ def all_standing(order_ids: Sequence[str]) -> dict[str, Standing]:
     return {**standing, **live.standing(gone)}
 
 
-def known_of(pair: str, kind: OrderType | None, owner: int | None) -> Iterator[tuple[list[str], bool]]:
-    """Yield pages of ids of a pair's orders that may be resting, each with whether they rest according to Postgres."""
-    of = Q(pair__in=spellings(pair)) & ~Q(type=OrderType.MARKET)
-    if kind is not None:
-        of &= Q(type=kind)
-    if owner is not None:
-        of &= Q(owner=owner)
-    for ids in recovery.waiting(of):
+def known_of(which: Q) -> Iterator[tuple[list[str], bool]]:
+    """Yield pages of ids of those orders that may be resting, each with whether they rest according to Postgres."""
+    which &= ~Q(type=OrderType.MARKET)
+    for ids in recovery.waiting(which):
         yield ids, True
-    for ids in recovery.moving(0, of):
+    for ids in recovery.moving(0, which):
         yield ids, False
 
 
-def spellings(pair: str) -> list[str]:
-    """Return the names a pair's orders are stored under: those placed before its token was listed use its mint."""
+def of_pair(pair: str) -> Q:
+    """Match a pair's orders under both of its names: those placed before its token was listed use its mint."""
     known = catalogue().pair(pair)
-    return [known.name, f"{known.token_in.symbol}-{known.token_out.mint}"]
+    return Q(pair__in=[known.name, f"{known.token_in.symbol}-{known.token_out.mint}"])
 
 
 def amend(order_id: str, seq: int, changes: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ Amounts are base units; `numeric(20)` holds any u64.
 from orders.models.api_key import ApiKey
 from orders.models.attempt import Attempt
 from orders.models.ended import ArchivedOrder, DeadLetter, Verdict
-from orders.models.operator_changes import Guard, Pause, Scope
+from orders.models.operator_changes import Guard, Pause, PauseState, Scope
 from orders.models.order import (
     AMENDED,
     FINALS,
@@ -33,6 +33,7 @@ __all__ = [
     "Order",
     "OrderEvent",
     "Pause",
+    "PauseState",
     "Scope",
     "SetAside",
     "Verdict",

@@ -1,4 +1,4 @@
-"""What operators change while the engine runs: pauses and risk limits."""
+"""What operators change while the engine runs: pauses, halts and risk limits."""
 
 from django.db import models
 from django.db.models.functions import Now
@@ -12,14 +12,25 @@ class Scope(models.TextChoices):
     VENUE = "venue", "venue"
 
 
+class PauseState(models.TextChoices):
+    """How much a pause stops; `halted` is the kill switch: it also stops accepted orders that are not sent."""
+
+    PAUSED = "paused", "paused"
+    HALTED = "halted", "halted"
+
+
 class Pause(models.Model):
-    """An operator's pause; the row is deleted on resume, and the admin's history keeps both actions."""
+    """An operator's pause or halt; the row is deleted on resume, and the admin's history keeps both actions."""
 
     scope = models.CharField(max_length=10, choices=Scope)
     name = models.CharField(max_length=64, blank=True, help_text="The pair or venue; empty for everything.")
     reason = models.CharField(max_length=200, help_text="Clients whose orders are refused read it.")
     by = models.CharField(max_length=150)
     created_at = models.DateTimeField(db_default=Now())
+    state = models.CharField(max_length=10, choices=PauseState, db_default=PauseState.PAUSED)
+    cancels_resting = models.BooleanField(
+        db_default=False, help_text="Of a halt: orders that rest, or come back to rest, are cancelled."
+    )
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["scope", "name"], name="paused_once")]

@@ -225,9 +225,9 @@ def repaired() -> dict[str, int]:
 
 
 def paused() -> list[dict[str, Any]]:
-    """Return what operators have paused; usually only a few rows."""
-    rows = Pause.objects.order_by("pk")[:PAUSES_MAX]
-    return [{"scope": row.scope, "name": row.name, "what": str(row), "reason": row.reason} for row in rows]
+    """Return what operators have paused or halted; usually only a few rows."""
+    rows = Pause.objects.order_by("pk").values("scope", "name", "state", "reason")[:PAUSES_MAX]
+    return [{**row, "what": row["name"] or row["scope"]} for row in rows]
 
 
 def from_postgres() -> dict[str, Any]:

@@ -17,8 +17,8 @@ CLOSES = {
     DONE: "the last event has been sent",
     FAILED: "the engine failed; its log has the details",
     RESTARTING: "the server stops or is replaced; reconnect with ?after= and &epoch=",
-    UNAVAILABLE: "a store does not answer, the engine is overloaded, or trading is paused; reconnect, with ?after= and "
-    "&epoch= if the order is known",
+    UNAVAILABLE: "a store does not answer, the engine is overloaded, or trading is paused or halted; reconnect, with "
+    "?after= and &epoch= if the order is known",
     BAD_REQUEST: "the request is wrong; the preceding error says why",
     UNAUTHORIZED: "no API key, session or ticket, or one that does not hold, or no longer",
     FORBIDDEN: "the key lacks the scope that this socket needs",

@@ -6,6 +6,7 @@
 4. That caller broadcasts the bytes.
 
 A worker that loses step 2 withdraws the attempt: a prepared attempt has not been sent, and a withdrawn one never is.
+Step 3 also reads what operators have halted: from the moment a halt is committed, no attempt that it covers is sent.
 
 The partial unique index `one_open_or_landed_attempt` guarantees at most one such attempt per order, whatever the code
 does.
@@ -143,17 +144,38 @@ def as_row(attempt: Prepared) -> dict[str, Any]:
     }
 
 
+HALTED = """
+    (EXISTS (SELECT FROM orders_pause WHERE state = 'halted')
+    AND EXISTS (SELECT FROM orders_pause p WHERE p.state = 'halted' AND p.name = CASE p.scope
+        WHEN 'everything' THEN '' WHEN 'venue' THEN t.venue
+        WHEN 'pair' THEN (SELECT o.pair FROM orders_order o WHERE o.id = t.order_id) END))
+"""
+"""SQL: whether a halt covers the attempt `t`. The first half, read once per statement, keeps the usual case free.
+
+Orders placed before their token was listed name it by its mint here; their pair's halt stops them in `eligibility`.
+"""
+
+
 @step("sent", Store.POSTGRES, "the attempt is committed as sent")
 def mark_sent(signatures: Sequence[str]) -> set[str]:
-    """Commit prepared attempts as sent; return those this caller won: it alone must now broadcast their bytes."""
+    """Commit prepared attempts as sent; return those this caller won: it alone must now broadcast their bytes.
+
+    Those under a halt stay prepared: this is the last moment at which none of their bytes can have left.
+    """
     return changed(
-        """
+        f"""
         UPDATE orders_attempt t SET state = 'sent', sent_at = now(), sends = 1
         FROM (SELECT id FROM orders_attempt WHERE signature = ANY(%s) ORDER BY id FOR UPDATE) AS f
-        WHERE t.id = f.id AND t.state = 'prepared' RETURNING t.signature
-        """,
+        WHERE t.id = f.id AND t.state = 'prepared' AND NOT {HALTED} RETURNING t.signature
+        """,  # noqa: S608 - a constant of this module
         signatures,
     )
+
+
+def halted(signatures: Sequence[str]) -> set[str]:
+    """Return those of these attempts that a halt covers."""
+    sql = f"SELECT t.signature FROM orders_attempt t WHERE t.signature = ANY(%s) AND {HALTED}"  # noqa: S608 - constant
+    return {signature for (signature,) in fetch(sql, list(signatures))}
 
 
 @step("withdraw", Store.POSTGRES, "the attempt is withdrawn")

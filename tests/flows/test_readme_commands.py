@@ -53,6 +53,15 @@ HOW = {
     "python3 manage.py test --version": (".ci/run", "manage.py test"),
     "TEST_BROKER=rabbitmq python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_BROKER"'),
     "TEST_REDIS=redis python3 manage.py test tests/flows": ("tests/stands/__init__.py", '"TEST_REDIS"'),
+    'python3 manage.py halt everything --reason "wrong prices"': (
+        "tests/orders/test_halts.py",
+        'run("halt", "everything"',
+    ),
+    "python3 manage.py resume everything": ("tests/orders/test_halts.py", 'run("resume", "everything")'),
+    'python3 manage.py pause everything --reason "checking"': (
+        "tests/orders/test_halts.py",
+        'run("pause", "everything"',
+    ),
     "python3 manage.py changepassword admin": ("tests/config/test_cookies.py", '"changepassword", "admin"'),
     "python3 manage.py axes_reset_username admin": ("tests/config/test_logins.py", '"axes_reset_username", "admin"'),
     "python3 manage.py secondfactor admin": ("tests/config/test_logins.py", 'call_command("secondfactor", "admin"'),

@@ -66,7 +66,7 @@ def test_when_everything_is_paused_no_pair_is_traded(bench):
     stop("everything", "")
     (answer,) = intake.place([bench.order()])
     assert isinstance(answer, Paused)
-    assert (answer.what, answer.reason) == ("trading", WHY)
+    assert str(answer) == f"trading is paused: {WHY}"
 
 
 def test_who_lost_the_answer_to_an_accepted_order_gets_it_during_a_pause(bench):
@@ -133,7 +133,7 @@ def test_a_paused_venue_is_neither_asked_nor_routed_to_and_best_is_the_others(be
 
 def test_the_last_venue_cannot_be_paused(bench):
     stop("venue", "RAYDIUM")
-    with pytest.raises(CannotPause, match="pause everything instead"):
+    with pytest.raises(CannotPause, match="pause or halt everything instead"):
         stop("venue", "METEORA")
     assert [row.name for row in Pause.objects.all()] == ["RAYDIUM"]
 
@@ -148,7 +148,7 @@ def test_a_second_pause_gives_the_new_reason(bench):
     stop()
     pause("pair", "SOL-USDC", "still looking", "night shift")
     assert [(row.reason, row.by) for row in Pause.objects.all()] == [("still looking", "night shift")]
-    assert pauses().of("SOL-USDC") == ("SOL-USDC", "still looking")
+    assert str(pauses().of("SOL-USDC")) == "SOL-USDC is paused: still looking"
 
 
 def test_a_process_that_heard_nothing_knows_within_a_second(bench):
@@ -158,7 +158,7 @@ def test_a_process_that_heard_nothing_knows_within_a_second(bench):
     assert other().of("SOL-USDC") is None, "it remembers, and asks no store for each order"
     other.for_s = 0
     assert pauses.for_s <= 1
-    assert other().of("SOL-USDC") == ("SOL-USDC", WHY)
+    assert str(other().of("SOL-USDC")) == f"SOL-USDC is paused: {WHY}"
 
 
 async def test_a_server_that_is_told_forgets_at_once_what_it_remembered(bench):
@@ -195,7 +195,7 @@ def test_the_sweep_tells_an_emptied_redis_which_venues_are_paused(bench):
     outages.paused.forget()
     assert not outages.paused()
     recovery.recover()
-    assert outages.paused() == {"RAYDIUM": WHY}
+    assert outages.paused() == {"RAYDIUM": f"RAYDIUM is paused: {WHY}"}
 
 
 def test_a_pause_while_redis_is_away_stands_and_the_next_pulse_mirrors_it(bench, monkeypatch):
@@ -207,7 +207,7 @@ def test_a_pause_while_redis_is_away_stands_and_the_next_pulse_mirrors_it(bench,
     monkeypatch.undo()
     assert not redis().exists(outages.PAUSED)
     duties.tell()
-    assert redis().hgetall(outages.PAUSED) == {"RAYDIUM": WHY}
+    assert redis().hgetall(outages.PAUSED) == {"RAYDIUM": f"RAYDIUM is paused: {WHY}"}
 
 
 def test_a_dead_letter_of_a_paused_pair_is_not_replayed(bench):
@@ -219,8 +219,8 @@ def test_a_dead_letter_of_a_paused_pair_is_not_replayed(bench):
     assert letter.replayed_at is None
 
 
-def asked(what="pair:SOL-USDC", reason=WHY):
-    return {"what": what, "reason": reason}
+def asked(what="pair:SOL-USDC", reason=WHY, state="paused"):
+    return {"what": what, "reason": reason, "state": state}
 
 
 PAUSES, ADD = "/admin/orders/pause/", "/admin/orders/pause/add/"
@@ -248,11 +248,12 @@ def test_the_dashboard_says_what_is_paused(bench, operator):
     stop("everything", "")
     figures.figures.forget()
     shown = operator.get("/admin/figures/").json()["pauses"]
-    assert shown == [{"scope": "everything", "name": "", "what": "everything", "reason": WHY}]
+    assert shown == [{"scope": "everything", "name": "", "what": "everything", "state": "paused", "reason": WHY}]
 
 
 @pytest.mark.parametrize(
-    "wrong", [asked(reason=""), asked("pair:NO-PAIR"), asked("venue:"), asked(""), asked("everything:x"), {}]
+    "wrong",
+    [asked(reason=""), asked("pair:NO-PAIR"), asked("venue:"), asked(""), asked("everything:x"), asked(state="")],
 )
 def test_a_pause_without_a_reason_or_of_what_there_is_not_is_refused(bench, operator, wrong):
     assert operator.post(ADD, wrong).status_code == 200
@@ -262,7 +263,7 @@ def test_a_pause_without_a_reason_or_of_what_there_is_not_is_refused(bench, oper
 def test_the_admin_says_why_the_last_venue_stays(bench, operator):
     stop("venue", "RAYDIUM")
     page = operator.post(ADD, asked("venue:METEORA")).content.decode()
-    assert "METEORA is the last venue that is not paused: pause everything instead" in page
+    assert "METEORA is the last venue that is not paused: pause or halt everything instead" in page
     assert Pause.objects.count() == 1
 
 

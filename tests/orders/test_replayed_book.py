@@ -24,6 +24,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from engine.amm import ConstantProduct
+from engine.event_kinds import Cancelled
 from engine.orders import Order, OrderType, TimeInForce
 from engine.quotes import Quote
 from engine.triggers import Sighting
@@ -228,7 +229,7 @@ class Replay:
     def cancel(self, orders: Sequence[int]) -> None:
         """Cancel as `waiting.cancel_all` does: those that still wait, in one step."""
         standing = live.standing([self.ids[order] for order in orders]).values()
-        progress.advance([waiting.cancellation(one, "") for one in standing if one.status == "pending"])
+        progress.advance([waiting.cancellation(one, Cancelled("")) for one in standing if one.status == "pending"])
 
     def send(self, task: str, order_ids: Sequence[str] = (), pairs: Sequence[str] = ()) -> bool:
         """Stand in for the broker."""

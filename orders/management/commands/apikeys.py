@@ -13,7 +13,7 @@ from orders.access import keys
 from orders.access.callers import Scope
 from orders.management import postgres
 from orders.management.commands.deadletters import table
-from orders.management.commands.replay import user
+from orders.management.operator import user
 from orders.models import ApiKey
 
 DAY_S = 86_400

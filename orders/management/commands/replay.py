@@ -1,6 +1,5 @@
 """`manage.py replay`: replay the order of one dead letter as a new order, or of all that are safe."""
 
-import getpass
 import sys
 from collections import Counter
 from typing import Any
@@ -11,7 +10,7 @@ from django.db import OperationalError
 
 from orders.flow import dead_letters
 from orders.flow.dead_letters import LETTERS, Outlook
-from orders.management import postgres
+from orders.management import operator, postgres
 from orders.models import DeadLetter
 
 ALL_MAX = 1_000
@@ -35,7 +34,7 @@ class Command(BaseCommand):
             action="store_true",
             help="all that are safe to replay, may succeed and were not replayed",
         )
-        parser.add_argument("--by", default=user(), help="name for the record (default: %(default)s)")
+        operator.add_by(parser)
 
     def handle(self, *, order_id: UUID | None, by: str, **options: Any) -> None:
         """Replay the letters, report each outcome, and exit with 1 if any was refused."""
@@ -76,12 +75,3 @@ def safe() -> list[str]:
     """Return orders whose letters are safe to replay as far as is known; each is checked again when replayed."""
     letters = DeadLetter.objects.filter(LETTERS[Outlook.SAFE], replayed_at=None).order_by("pk")
     return [str(order_id) for order_id in letters.values_list("order_id", flat=True)[:ALL_MAX]]
-
-
-def user() -> str:
-    """Return the name of the user who runs the command."""
-    try:
-        return getpass.getuser()
-    # A container may run under a user id that has no account.
-    except (OSError, KeyError):
-        return "command"

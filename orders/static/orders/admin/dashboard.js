@@ -74,7 +74,9 @@
   function tiles(f) {
     const made = [];
     if (f.pauses && f.pauses.length) {
-      made.push(tile("Paused", whole(f.pauses.length), f.pauses.map((one) => one.what).join(", "), "bad", f.links.controls));
+      const named = f.pauses.map((one) => `${one.what}${one.state === "halted" ? " halted" : ""}`).join(", ");
+      const title = f.pauses.some((one) => one.state === "halted") ? "Halted" : "Paused";
+      made.push(tile(title, whole(f.pauses.length), named, "bad", f.links.controls));
     }
     if (f.minutes) {
       const last = f.minutes.slice(-6, -1).reduce((sum, one) => sum + outcomes.reduce((n, o) => n + one[o], 0), 0);
@@ -171,9 +173,8 @@
     const sorted = [...f.quotes.filter((one) => !one.fresh), ...f.quotes.filter((one) => one.fresh)];
     const rows = sorted.map((one) => [one.pair, ...names.map((venue) => {
       const age = one.ages[venue];
-      if (f.pauses && f.pauses.some((pause) => pause.scope === "venue" && pause.name === venue)) {
-        return el("b", { class: "age bad" }, "paused");
-      }
+      const stop = (f.pauses || []).find((pause) => pause.scope === "venue" && pause.name === venue);
+      if (stop) return el("b", { class: "age bad" }, stop.state);
       if (age === null) return el("b", { class: "age bad" }, "none");
       return el("b", { class: `age ${age <= f.freshMs ? "good" : age <= f.staleMs ? "warn" : "bad"}` }, span(age));
     }), one.fresh ? "fresh" : el("b", { class: "age bad" }, "stale")]);

@@ -1,0 +1,38 @@
+"""`manage.py pause`: pause a pair, a venue or everything; accepted orders still execute."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from orders.flow import pauses
+from orders.management import operator, postgres
+from orders.models import Pause, PauseState, Scope
+
+
+class Command(BaseCommand):
+    """Pauses; a row in Postgres is all it takes, so no other process has to answer."""
+
+    help = "Refuse new orders and fire none that rest; what was accepted still executes. `resume` ends it."
+    state = PauseState.PAUSED
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        operator.add_what(parser)
+        parser.add_argument("--reason", required=True, help="shown to refused clients, and in the admin")
+        operator.add_by(parser)
+
+    def handle(self, *, what: tuple[Scope, str], reason: str, by: str, **options: Any) -> None:
+        """Write the row and say what is in force."""
+        postgres.reach()
+        self.stop(what, reason, by)
+
+    def stop(self, what: tuple[Scope, str], reason: str, by: str, *, cancels_resting: bool = False) -> Pause:
+        """Pause or halt.
+
+        Raises CommandError.
+        """
+        try:
+            row = pauses.pause(*what, reason, by, self.state, cancels_resting=cancels_resting)
+        except pauses.CannotPause as refusal:
+            raise CommandError(str(refusal), returncode=2) from None
+        self.stdout.write(str(pauses.stop_of(row)))
+        return row

@@ -1,0 +1,31 @@
+"""`manage.py resume`: end a pause or a halt."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from orders.flow import pauses
+from orders.management import operator, postgres
+from orders.models import Pause, Scope
+
+
+class Command(BaseCommand):
+    """Resumes."""
+
+    help = "End a pause or a halt. Exit codes: 0 ended; 2 nothing to end, or Postgres unreachable."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        operator.add_what(parser)
+        operator.add_by(parser)
+
+    def handle(self, *, what: tuple[Scope, str], by: str, **options: Any) -> None:
+        """Delete the row; what is still in force is listed."""
+        postgres.reach()
+        scope, name = what
+        row = Pause.objects.filter(scope=scope, name=name).first()
+        if row is None:
+            raise CommandError(f"{name or scope} is not paused or halted", returncode=2)
+        pauses.resume(row, by)
+        self.stdout.write(f"{row} is resumed")
+        for stop in pauses.read().stops.values():
+            self.stdout.write(f"still in force: {stop}")
