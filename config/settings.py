@@ -229,6 +229,8 @@ SPECTACULAR_SETTINGS = {
         "TimeInForceEnum": [*TimeInForce],
         "SniperTimeInForceEnum": "orders.api.described.SNIPER_LIVES",
         "ErrorCodeEnum": "orders.api.errors.CODES",
+        "VenueEnum": "routing.venues.VENUES",
+        "PricedEnum": "orders.api.market.PRICED",
     },
 }
 

@@ -28,7 +28,6 @@ from routing.models import MINT_MAX
 Url = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
 SocketUrl = Annotated[str, Meta(pattern=r"^wss?://[^/]+/ws/[0-9a-f-]{36}$")]
 TokenName = Annotated[str, Meta(min_length=1, max_length=MINT_MAX)]
-Mint = Annotated[str, Meta(pattern="^[1-9A-HJ-NP-Za-km-z]{32,44}$")]
 ClientOrderId = Annotated[str, Meta(pattern=CLIENT_ORDER_ID)]
 Slippage = Annotated[int, Meta(ge=0, le=SLIPPAGE_MAX_BPS)]
 Above0 = Annotated[int, Meta(ge=1)]
@@ -227,43 +226,6 @@ class Verdicts(Value, frozen=True):
     refused: Count
 
 
-class Quote(Value, frozen=True):
-    """A venue's last quote."""
-
-    venue: Venue
-    price: Decimals
-    fee_bps: Count
-    net_price: Decimals
-    observed_at: Moment
-    age_ms: Count
-
-
-class Quotes(Value, frozen=True):
-    """What is known of a pair."""
-
-    pair: PairName
-    best: Quote | None
-    fresh: Annotated[bool, Meta(description="Whether BEST is fresh enough to route on.")]
-    quotes: tuple[Quote, ...]
-
-
-class Token(Value, frozen=True):
-    """A token."""
-
-    symbol: TokenName
-    mint: Mint
-    decimals: Count
-
-
-class Pair(Value, frozen=True):
-    """A pair that is traded, in this direction."""
-
-    pair: PairName
-    token_in: Token
-    token_out: Token
-    tick: Annotated[Decimals, Meta(description="Limit prices of this pair are multiples of this.")]
-
-
 class Health(Value, frozen=True):
     """The process lives."""
 
@@ -293,8 +255,5 @@ class NotReady(Value, frozen=True):
     parts: Parts | UnsetType = UNSET
 
 
-ANSWERS = (
-    *(Accepted, Error, Events, Order, Orders, Cancelled, Verdicts, Estimate),
-    *(Quotes, Pair, Health, Ready, NotReady),
-)
+ANSWERS = (Accepted, Error, Events, Order, Orders, Cancelled, Verdicts, Estimate, Health, Ready, NotReady)
 """The answers; the others are within them."""

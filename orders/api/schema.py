@@ -12,7 +12,7 @@ from rest_framework.exceptions import NotAcceptable, UnsupportedMediaType
 from engine.lifecycle import Status
 from engine.orders import OrderType
 from orders.api import answers as read
-from orders.api import examples
+from orders.api import examples, market
 from orders.api import serializers as sent
 from orders.api.components import reference
 from orders.api.conditions import IF_MATCH
@@ -262,7 +262,7 @@ get_order_events = operation(
 get_quotes = operation(
     "get_quotes",
     "Show a pair's quotes",
-    {200: answer(read.Quotes)},
+    {200: answer(market.Quotes)},
     *(BAD_PARAMETER, NO_PAIR),
     parameters=[
         OpenApiParameter("pair", PAIR_SCHEMA, OpenApiParameter.PATH, description="As `GET /api/pairs` lists them.")

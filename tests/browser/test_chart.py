@@ -1,0 +1,81 @@
+"""The chart: recorded prices, drawn as they were, and nothing where there were none."""
+
+import pytest
+
+from tests.browser.chart import drawn, record
+
+pytestmark = pytest.mark.system
+
+PAIR = "JUP-USDC"
+HOUR, DAY = 3_600, 86_400
+DARK = {"color_scheme": "dark"}
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+
+
+@pytest.fixture(scope="module")
+def history(engine):
+    """Prices of the last hour at two levels with ten minutes between them without a quote, and some of days ago."""
+    record(engine, PAIR, "1.20", (3_300, 2_400))
+    record(engine, PAIR, "0.80", (1_800, 600))
+    record(engine, PAIR, "1.20", (4 * DAY, 3 * DAY), 60)
+    record(engine, PAIR, "0.80", (2 * DAY, DAY), 60)
+    return engine
+
+
+def shown(desk, label):
+    """Look at the pair over a range."""
+    if desk.page.input_value("#pair") != PAIR:
+        desk.page.select_option("#pair", PAIR)
+    desk.page.locator("#ranges label", has_text=label).click()
+    return desk.until(lambda: (seen := drawn(desk.page)).covered(0, 1) > 0.2 and seen, f"the line of {label}")
+
+
+def place(ago, span):
+    """Return where so long ago is within a range, as a fraction of the chart's width."""
+    return (1 - ago / span) / 1.02
+
+
+@pytest.mark.parametrize("look", [{**DARK}, {"color_scheme": "light"}, {**DARK, **PHONE}])
+def test_prices_recorded_while_nobody_watched_are_there_and_a_gap_is_a_gap(history, opened, look):
+    with opened(**look) as desk:
+        seen = shown(desk, "1 h")
+        first, gap, second = (
+            (place(a, HOUR), place(b, HOUR)) for a, b in ((3_200, 2_500), (2_300, 1_900), (1_700, 700))
+        )
+        assert seen.covered(*first) > 0.95
+        assert seen.covered(*gap) == 0
+        assert seen.covered(*second) > 0.95
+        # Two level lines, and no slope that would say the price went from one to the other.
+        assert seen.tallest(*first) <= 4 and seen.tallest(*second) <= 4
+        assert seen.level(*first) + 50 < seen.level(*second)
+        assert desk.width() <= desk.page.viewport_size["width"]
+
+
+def test_days_are_drawn_at_their_own_width(history, opened):
+    with opened(**DARK) as desk:
+        seen = shown(desk, "7 d")
+        week = 7 * DAY
+        before, first, gap, second = (
+            (place(a * DAY, week), place(b * DAY, week)) for a, b in ((6.9, 4.1), (3.9, 3.1), (2.9, 2.1), (1.9, 1.1))
+        )
+        assert seen.covered(*before) == 0 and seen.covered(*gap) == 0
+        assert seen.covered(*first) > 0.95 and seen.covered(*second) > 0.95
+        assert shown(desk, "24 h").covered(place(0.9 * DAY, DAY), place(0.1 * DAY, DAY)) == 0
+
+
+def test_live_prices_are_appended_and_the_axis_moves_on(history, opened):
+    with opened(**DARK) as desk:
+        desk.until(lambda: drawn(desk.page).covered(0.9, 1) > 0.5, "the latest prices")
+        before = drawn(desk.page).columns
+        desk.until(lambda: drawn(desk.page).columns != before, "the line moves")
+        assert drawn(desk.page).covered(0.97, 1) > 0
+
+
+def test_the_range_is_chosen_by_keyboard_and_survives_a_change_of_pair(history, opened):
+    with opened(**DARK) as desk:
+        desk.page.focus("input[name=range]:checked")
+        desk.page.keyboard.press("ArrowRight")
+        assert desk.page.input_value("input[name=range]:checked") == "1h"
+        desk.page.select_option("#pair", PAIR)
+        desk.until(lambda: drawn(desk.page).covered(place(1_700, HOUR), place(700, HOUR)) > 0.95, "the hour")
+        assert desk.page.input_value("input[name=range]:checked") == "1h"
