@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from tests.system import System
@@ -40,6 +41,11 @@ class Drawn:
         """Return the share of columns with something drawn in a part of the width."""
         part = self.between(left, right)
         return sum(map(bool, part)) / len(part)
+
+    def gap(self) -> float:
+        """Return the widest gap between two pieces of the line, as a fraction of the width."""
+        inked = [x for x, ys in enumerate(self.columns) if ys]
+        return max((b - a for a, b in pairwise(inked)), default=0) / len(self.columns)
 
     def tallest(self, left: float, right: float) -> int:
         """Return the height of the steepest piece in a part of the width, in pixels."""

@@ -19,6 +19,8 @@ def history(engine):
     record(engine, PAIR, "0.80", (1_800, 600))
     record(engine, PAIR, "1.20", (4 * DAY, 3 * DAY), 60)
     record(engine, PAIR, "0.80", (2 * DAY, DAY), 60)
+    record(engine, PAIR, "1.20", (20 * HOUR, 12 * HOUR), 60)
+    record(engine, PAIR, "0.80", (5 * HOUR, 3 * HOUR), 60)
     return engine
 
 
@@ -51,6 +53,17 @@ def test_prices_recorded_while_nobody_watched_are_there_and_a_gap_is_a_gap(histo
         assert desk.width() <= desk.page.viewport_size["width"]
 
 
+@pytest.mark.parametrize(
+    ("label", "span", "piece", "gap"),
+    [("6 h", 6 * HOUR, (4.8, 3.2), (2.8, 0.8)), ("24 h", DAY, (19.5, 12.5), (11.5, 5.5))],
+)
+def test_hours_are_drawn_at_their_own_width(history, opened, label, span, piece, gap):
+    with opened(**DARK) as desk:
+        seen = shown(desk, label)
+        assert seen.covered(*(place(hours * HOUR, span) for hours in piece)) > 0.95
+        assert seen.covered(*(place(hours * HOUR, span) for hours in gap)) == 0
+
+
 def test_days_are_drawn_at_their_own_width(history, opened):
     with opened(**DARK) as desk:
         seen = shown(desk, "7 d")
@@ -60,7 +73,6 @@ def test_days_are_drawn_at_their_own_width(history, opened):
         )
         assert seen.covered(*before) == 0 and seen.covered(*gap) == 0
         assert seen.covered(*first) > 0.95 and seen.covered(*second) > 0.95
-        assert shown(desk, "24 h").covered(place(0.9 * DAY, DAY), place(0.1 * DAY, DAY)) == 0
 
 
 def test_live_prices_are_appended_and_the_axis_moves_on(history, opened):
@@ -69,6 +81,24 @@ def test_live_prices_are_appended_and_the_axis_moves_on(history, opened):
         before = drawn(desk.page).columns
         desk.until(lambda: drawn(desk.page).columns != before, "the line moves")
         assert drawn(desk.page).covered(0.97, 1) > 0
+
+
+def test_an_outage_is_a_gap_in_the_line_once_prices_are_back(history, opened):
+    with opened(**DARK) as desk:
+        desk.until(lambda: drawn(desk.page).covered(0.95, 0.97) > 0.9, "a line without a gap")
+        try:
+            for venue in ("RAYDIUM", "METEORA"):
+                assert history.manage("sandbox", "venue", venue, "down").returncode == 0
+            desk.until(lambda: "too old" in desk.text("#stale"), "prices are too old")
+        finally:
+            for venue in ("RAYDIUM", "METEORA"):
+                assert history.manage("sandbox", "venue", venue, "up").returncode == 0
+        desk.until(lambda: desk.text("#age") == "live", "prices again")
+        # 10 of the 300 seconds and more.
+        desk.until(lambda: 0.03 < drawn(desk.page).gap() < 0.5, "the gap")
+        desk.page.reload()
+        desk.is_live()
+        desk.until(lambda: 0.03 < drawn(desk.page).gap() < 0.5, "the same gap in what was recorded")
 
 
 def test_the_range_is_chosen_by_keyboard_and_survives_a_change_of_pair(history, opened):
