@@ -48,5 +48,7 @@ SPECTACULAR_SETTINGS = {
         "TimeInForceEnum": [*TimeInForce],
         "SniperTimeInForceEnum": "orders.api.described.SNIPER_LIVES",
         "ErrorCodeEnum": "orders.api.errors.CODES",
+        "VenueEnum": "routing.venues.VENUES",
+        "PricedEnum": "orders.api.market.PRICED",
     },
 }

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import cache, partial
+from itertools import product
 
 import structlog
 from django.conf import settings
@@ -13,6 +14,7 @@ from django.conf import settings
 from engine.quotes import Pair, Quote
 from routing import quotes, wiring
 from routing.outages import paused
+from routing.quotes import Stored
 from routing.store import StoreError
 from routing.venues import Answer, Silence, Venue, VenueDown
 
@@ -48,8 +50,8 @@ class Asker:
         self.tasks: set[asyncio.Task[Answer]] = set()
         self.failing: set[str] = set()
         self.arrived: list[Quote] = []
-        self.stored: Callable[[str], None] | None = None
-        """Called with the pair's name after each stored quote; must return at once."""
+        self.stored: list[Callable[[Stored], None]] = []
+        """Each is called with every stored quote, on the venues' event loop; must return at once."""
 
     @property
     def in_flight_max(self) -> int:
@@ -124,13 +126,13 @@ class Asker:
         """Cache the quotes that have arrived, before anyone who asked goes on."""
         arrived, self.arrived = self.arrived, []
         try:
-            kept = quotes.store_all(arrived) if len(arrived) > 1 else [quotes.store(arrived[0])]
+            kept = quotes.store_all(arrived)
         except StoreError as reason:
             log.warning("quotes not cached", pairs=sorted({quote.pair for quote in arrived}), reason=str(reason))
             return
-        for quote, is_kept in zip(arrived, kept, strict=True):
-            if is_kept and self.stored:
-                self.stored(quote.pair)
+        for told, one in product(self.stored, kept):
+            if one:
+                told(one)
 
     def note_failure(self, venue: str, pair: str, reason: str) -> None:
         """Log the first failure of a venue, not the hundreds that follow."""

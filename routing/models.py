@@ -11,6 +11,12 @@ from engine.quotes import TICK_DEFAULT
 MINT_MAX = 44
 """Maximum base58 characters of a 32-byte public key."""
 
+SYMBOL_MAX = 16
+PAIR_MAX = SYMBOL_MAX + 1 + MINT_MAX
+
+PRICE_WIDTH, PRICE_SCALE = 54, 30
+"""Digits of a price, and of its decimals: those by which the quote cache ranks prices, of at most PRICE_MAX."""
+
 DECIMALS_MAX = 12
 """Mints in use have 0 to 9; a Q64.64 price needs the decimals of a pair's two tokens to be close enough."""
 
@@ -22,7 +28,7 @@ class Token(models.Model):
     """A token, identified by its mint."""
 
     mint = models.CharField(max_length=MINT_MAX, primary_key=True)
-    symbol = models.CharField(max_length=16, unique=True)
+    symbol = models.CharField(max_length=SYMBOL_MAX, unique=True)
     decimals = models.PositiveSmallIntegerField(validators=[MaxValueValidator(DECIMALS_MAX)])
     # Facts for the token checks of sniper orders; null is unknown.
     mint_authority = models.CharField(  # noqa: DJ001 - unknown is not empty
@@ -113,6 +119,32 @@ class TokenMarket(models.Model):
 
     def __str__(self) -> str:
         return self.mint
+
+
+class Candle(models.Model):
+    """The prices less fee of one pair at one venue, or of BEST, in an interval of 1 or 60 seconds.
+
+    `opened_ms` and `closed_ms` are when its first and last quote were observed, in ms since `at`.
+    """
+
+    pk = models.CompositePrimaryKey("pair", "venue", "seconds", "at")
+    pair = models.CharField(max_length=PAIR_MAX, db_collation="C")
+    venue = models.CharField(max_length=16, db_collation="C")
+    seconds = models.PositiveSmallIntegerField()
+    at = models.DateTimeField(help_text="When the interval begins.")
+    open = models.DecimalField(max_digits=PRICE_WIDTH, decimal_places=PRICE_SCALE)
+    high = models.DecimalField(max_digits=PRICE_WIDTH, decimal_places=PRICE_SCALE)
+    low = models.DecimalField(max_digits=PRICE_WIDTH, decimal_places=PRICE_SCALE)
+    close = models.DecimalField(max_digits=PRICE_WIDTH, decimal_places=PRICE_SCALE)
+    quotes = models.PositiveIntegerField()
+    opened_ms = models.PositiveIntegerField()
+    closed_ms = models.PositiveIntegerField()
+
+    class Meta:
+        indexes = [models.Index("seconds", "at", name="candle_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.pair} {self.venue} {self.at} {self.seconds} s"
 
 
 class StoreEpoch(models.Model):

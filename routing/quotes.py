@@ -43,6 +43,14 @@ class Cached:
     best: Quote | None
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A quote that was stored, and the price less fee of BEST as chosen with it; None if no quote is fresh."""
+
+    quote: Quote
+    best: Decimal | None
+
+
 def key(pair: str, name: str) -> str:
     """Return a quote's key; the braces are literal and keep a pair in one cluster slot."""
     return f"quotes:{{{pair}}}:{name}"
@@ -50,15 +58,20 @@ def key(pair: str, name: str) -> str:
 
 def store(quote: Quote) -> bool:
     """Store a quote and choose BEST again; False if a later observation is stored, or its time is in the future."""
-    return was_kept(quote, STORE()(*call(quote)))
+    return store_all([quote])[0] is not None
 
 
-def store_all(found: Sequence[Quote]) -> list[bool]:
-    """Store quotes in one round trip, each as `store` does."""
-    pipe = redis().pipeline(transaction=False)
-    for quote in found:
-        STORE()(*call(quote), client=pipe)
-    return [was_kept(quote, answer) for quote, answer in zip(found, pipe.execute(), strict=True)]
+def store_all(found: Sequence[Quote]) -> list[Stored | None]:
+    """Store quotes in one round trip, each as `store` does; None for each that is not stored."""
+    if len(found) == 1:
+        # Without a pipeline, which first asks Redis whether it has the script.
+        answers = [STORE()(*call(found[0]))]
+    else:
+        pipe = redis().pipeline(transaction=False)
+        for quote in found:
+            STORE()(*call(quote), client=pipe)
+        answers = pipe.execute()
+    return [stored(quote, *answer) for quote, answer in zip(found, answers, strict=True)]
 
 
 def call(quote: Quote) -> tuple[list[str], list[Any]]:
@@ -67,12 +80,12 @@ def call(quote: Quote) -> tuple[list[str], list[Any]]:
     return keys, [pack(fields(quote)), quote.observed_at, TTL_MS, risk_limits.QUOTE_FRESH_MS, AHEAD_MAX_MS, NOTHING]
 
 
-def was_kept(quote: Quote, kept: int) -> bool:
-    """Tell whether STORE has stored a quote."""
+def stored(quote: Quote, kept: int, best: str | None = None) -> Stored | None:
+    """Read what STORE has answered."""
     if kept < 0:
         now_ms.doubt()
         log.warning("quote with a future timestamp ignored", venue=quote.venue, pair=quote.pair)
-    return kept > 0
+    return Stored(quote, Decimal(best) if best else None) if kept > 0 else None
 
 
 def rank(price: Decimal) -> str:

@@ -28,7 +28,6 @@ from routing.models import MINT_MAX
 Url = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
 SocketUrl = Annotated[str, Meta(pattern=r"^wss?://[^/]+/ws/[0-9a-f-]{36}$")]
 TokenName = Annotated[str, Meta(min_length=1, max_length=MINT_MAX)]
-Mint = Annotated[str, Meta(pattern="^[1-9A-HJ-NP-Za-km-z]{32,44}$")]
 ClientOrderId = Annotated[str, Meta(pattern=CLIENT_ORDER_ID)]
 Slippage = Annotated[int, Meta(ge=0, le=SLIPPAGE_MAX_BPS)]
 Above0 = Annotated[int, Meta(ge=1)]
@@ -234,42 +233,34 @@ class Verdicts(Value, frozen=True):
     refused: Count
 
 
-class Quote(Value, frozen=True):
-    """A venue's last quote."""
+class Health(Value, frozen=True):
+    """The process lives."""
 
-    venue: Venue
-    price: Decimals
-    fee_bps: Count
-    net_price: Decimals
-    observed_at: Moment
-    age_ms: Count
+    status: Literal["ok"]
 
 
-class Quotes(Value, frozen=True):
-    """What is known of a pair."""
+class Parts(Value, frozen=True):
+    """ "ok", or why a part is not well."""
 
-    pair: PairName
-    best: Quote | None
-    fresh: Annotated[bool, Meta(description="Whether BEST is fresh enough to route on.")]
-    quotes: tuple[Quote, ...]
-
-
-class Token(Value, frozen=True):
-    """A token."""
-
-    symbol: TokenName
-    mint: Mint
-    decimals: Count
+    postgres: Annotated[str, Meta(description="Without it no order can be accepted: 503.")]
+    redis: Annotated[str, Meta(description="Without it orders are accepted and wait: 503.")]
+    quotes: Annotated[str, Meta(description="Whether every venue quotes; if not, orders may wait: degraded.")]
+    workers: Annotated[str, Meta(description="Whether every queue has a live worker; if not: degraded.")]
 
 
-class Pair(Value, frozen=True):
-    """A pair that is traded, in this direction."""
+class Ready(Value, frozen=True):
+    """The process can do its work; `degraded` when something that orders can wait for is missing."""
 
-    pair: PairName
-    token_in: Token
-    token_out: Token
-    tick: Annotated[Decimals, Meta(description="Limit prices of this pair are multiples of this.")]
+    status: Literal["ready", "degraded"]
+    parts: Parts
 
 
-ANSWERS = (Accepted, Error, Events, Order, Orders, Cancelled, Verdicts, Estimate, Quotes, Pair, Ticket)
+class NotReady(Value, frozen=True):
+    """A store is away; the error names it.  `parts` is absent when there was no time to try them."""
+
+    error: ErrorBody
+    parts: Parts | UnsetType = UNSET
+
+
+ANSWERS = (Accepted, Error, Events, Order, Orders, Cancelled, Verdicts, Estimate, Ticket, Health, Ready, NotReady)
 """The answers; the others are within them."""

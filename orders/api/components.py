@@ -11,9 +11,10 @@ from msgspec.json import schema_components
 from engine.event_kinds import KINDS, Facts, Head
 from engine.lifecycle import Status
 from engine.orders import OrderType, TimeInForce
-from orders.api import answers, probe_answers
+from orders.api.answers import ANSWERS
 from orders.api.fields import LIST_SCHEMA
 from orders.api.filters import PAIR_SCHEMA
+from orders.api.market import MARKET
 from routing.venues import VENUES
 
 Json = dict[str, Any]
@@ -66,7 +67,7 @@ def joined(head: Json, kind: type[Facts], facts: Json) -> Json:
 
 def with_components(result: Json, generator: Any, **_: Any) -> Json:
     """Add what clients are told to a generated description; drf-spectacular calls this."""
-    found = components([*answers.ANSWERS, *probe_answers.ANSWERS]) | event_components()
+    found = components((*ANSWERS, *MARKET)) | event_components()
     for name, schema in found.items():
         generator.registry.register(ResolvedComponent(name, ResolvedComponent.SCHEMA, schema, name))  # type: ignore[no-untyped-call]
     result["components"]["schemas"] |= found

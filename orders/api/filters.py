@@ -20,14 +20,13 @@ from orders.api.fields import RFC_3339
 from orders.models import Order, standing_at
 from orders.stores import ids
 from routing.catalogue import UnknownPair, catalogue
-from routing.models import MINT_MAX
+from routing.models import PAIR_MAX
 
-SYMBOL_MAX = 16
 PAIR_SCHEMA = {
     "type": "string",
     "pattern": r"^[^/\x00-\x1f-]+-[^/\x00-\x1f]+$",
     "minLength": 3,
-    "maxLength": SYMBOL_MAX + 1 + MINT_MAX,
+    "maxLength": PAIR_MAX,
     "examples": ["SOL-USDC"],
 }
 """A directed pair by its tokens' symbols; the second by its mint while it is not listed."""

@@ -8,7 +8,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from engine.lifecycle import Status
 from engine.orders import OrderType
 from orders.api import answers as read
-from orders.api import examples, probe_answers
+from orders.api import examples, market
 from orders.api import serializers as sent
 from orders.api.components import reference
 from orders.api.conditions import IF_MATCH
@@ -222,7 +222,7 @@ get_order_events = operation(
 get_quotes = operation(
     "get_quotes",
     "Show a pair's quotes",
-    {200: answer(read.Quotes)},
+    {200: answer(market.Quotes)},
     *(BAD_PARAMETER, NO_PAIR),
     parameters=[
         OpenApiParameter("pair", PAIR_SCHEMA, OpenApiParameter.PATH, description="As `GET /api/pairs` lists them.")
@@ -238,17 +238,17 @@ make_ticket = operation(
     BAD_PARAMETER,
     request=None,
 )
-health = operation("health", "Check liveness", {200: answer(probe_answers.Health)}, NOT_FOR_US, auth=[])
+health = operation("health", "Check liveness", {200: answer(read.Health)}, NOT_FOR_US, auth=[])
 readiness = operation(
     "readiness",
     "Check readiness",
     {
         200: answer(
-            probe_answers.Ready,
+            read.Ready,
             "Ready; if `degraded`, `parts` names what orders may wait for.",
             {"All is well": examples.READY, "No limit worker": examples.DEGRADED},
         ),
-        503: answer(probe_answers.NotReady, "A store is unavailable.", {"Redis is unavailable": examples.NOT_READY}),
+        503: answer(read.NotReady, "A store is unavailable.", {"Redis is unavailable": examples.NOT_READY}),
     },
     NOT_FOR_US,
     auth=[],

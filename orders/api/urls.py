@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from orders.api import description, estimate, health, tickets, views
+from orders.api import candles, description, estimate, health, tickets, views
 
 urlpatterns = [
     path("api/orders/execute", views.Execute.as_view()),
@@ -13,6 +13,7 @@ urlpatterns = [
     path("api/orders/<str:order_id>/events", views.OrderEvents.as_view()),
     path("api/tickets", tickets.Tickets.as_view()),
     path("api/quotes/<str:pair>", views.Quotes.as_view()),
+    path("api/candles/<str:pair>", candles.Candles.as_view()),
     path("api/pairs", views.Pairs.as_view()),
     path("api/schema", description.Schema.as_view(), name="schema"),
     path("api/schema/", description.Schema.as_view()),

@@ -7,6 +7,8 @@ async with Client("http://127.0.0.1:8000") as client:
 
 from .answers import (
     CancelledAll,
+    Candle,
+    Candles,
     Estimate,
     Events,
     Fill,
@@ -70,6 +72,8 @@ __all__ = [
     "Building",
     "Cancelled",
     "CancelledAll",
+    "Candle",
+    "Candles",
     "Client",
     "ClientError",
     "Condition",

@@ -213,6 +213,28 @@ class Quote(Value):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Candle(Value):
+    """The prices after fee of one interval that begins at `at`, and the number of quotes they were made of."""
+
+    at: datetime
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    quotes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candles(Value):
+    """The recorded prices of a pair at one venue, or of BEST, oldest first; intervals without a quote are left out."""
+
+    pair: str
+    venue: str
+    interval: str
+    candles: tuple[Candle, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Level(Value):
     """A price at which orders rest, and how many."""
 

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import httpx
 
 from . import calls, sockets
-from .answers import CancelledAll, Estimate, Events, Level, Market, Order, Page, Pair, Placed, events_of
+from .answers import CancelledAll, Candles, Estimate, Events, Level, Market, Order, Page, Pair, Placed, events_of
 from .asked import KEEP, Keep, NewOrder, Number, Time, body, changes, written
 from .backoff import Backoff
 from .cursor import Cursor
@@ -202,6 +202,15 @@ class Client:
         if not isinstance(found, list):
             raise Unreadable("pairs that are no list")
         return tuple(read(Pair, one) for one in found)
+
+    async def candles(
+        self, pair: str, interval: str = "1m", *, venue: str = "BEST", since: Time | None = None, to: Time | None = None
+    ) -> Candles:
+        """Return the recorded prices of a pair, of intervals of 1s or 1m; without times those of the last hour."""
+        times = {"from": since, "to": to}
+        given = {name: written(value) for name, value in times.items() if value is not None}
+        asked = {"interval": interval, "venue": venue, **given}
+        return read(Candles, await self._ask("GET", f"/api/candles/{quote(pair, safe='')}", params=asked))
 
     async def quotes(
         self, pair: str, *, within_s: float | None = None, away: sockets.Told = lambda trouble: None

@@ -87,7 +87,6 @@ SNAPSHOT = {
     **PRICES,
     "levels": [{"price": "158.5", "orders": 1}, {"price": "160", "orders": 2}],
     "fills": [FILL],
-    "trail": [[1795348800, None, "154.8896", "154.8896"]],
 }
 NO_ORDER = {
     "error": {"code": "not_found", "message": f"there is no order {examples.ORDER_ID}", "fields": []},

@@ -64,7 +64,7 @@ class QuoteFeed(EventStream):
 
 
 def snapshot(pair: Pair, view: View, now: int) -> Json:
-    """Return everything known about a pair, including its prices of the last minutes."""
+    """Return everything known about a pair at this moment."""
     return {
         "kind": "snapshot",
         "pair": pair.name,
@@ -75,7 +75,6 @@ def snapshot(pair: Pair, view: View, now: int) -> Json:
         **prices(view.cached, now),
         "levels": levels(view),
         "fills": list(view.fills),
-        "trail": ticker().trail(pair.name),
     }
 
 

@@ -1,6 +1,6 @@
 """The messages that only the sockets use: a pair's market, and orders to follow."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -8,7 +8,6 @@ from engine.event_kinds import Count, Decimals, Id, Moment, PairName, Signature,
 from orders.api.answers import Above0
 from orders.sockets.feeds import ASKED_MAX, SEQ_MAX
 
-Point = Annotated[list[Any], Meta(min_length=2, extra_json_schema={"items": {"type": ["integer", "string", "null"]}})]
 Seq = Annotated[int, Meta(ge=0, le=SEQ_MAX)]
 
 
@@ -65,13 +64,9 @@ class Snapshot(Prices, frozen=True, kw_only=True, tag_field="kind", tag="snapsho
     token_in: str
     token_out: str
     tick: Annotated[Decimals, Meta(description="Limit prices of this pair are multiples of this.")]
-    venues: Annotated[tuple[str, ...], Meta(description="In the order of the trail's columns.")]
+    venues: tuple[str, ...]
     levels: Annotated[tuple[Level, ...], Meta(description="The nearest first.")]
     fills: Annotated[tuple[Fill, ...], Meta(description="The last ones, the newest first.")]
-    trail: Annotated[
-        tuple[Point, ...],
-        Meta(description="Points: epoch second, the price less fee of each venue, BEST."),
-    ]
 
 
 class Update(Prices, frozen=True, kw_only=True, tag_field="kind", tag="update"):

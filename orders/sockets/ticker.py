@@ -5,7 +5,7 @@ builds up no backlog.
 """
 
 import asyncio
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,8 +27,7 @@ from orders.stores.threads import aside, one_per_loop
 from routing import quotes
 from routing.catalogue import catalogue
 from routing.quotes import Cached
-from routing.store import StoreError, now_ms
-from routing.venues import VENUES
+from routing.store import StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -42,14 +41,8 @@ LEVELS_MAX = 40
 FILLS_MAX = 50
 ATTEMPTS_MAX = 2_000
 """Number of newest attempts, across all pairs, that are searched for fills."""
-TRAIL_MAX = 900
-"""Points kept per pair, at most one per second."""
-TRAILS_MAX = 32
-"""Pairs whose points are kept, including pairs that are no longer followed."""
 
 Json = dict[str, Any]
-Point = tuple[int | str | None, ...]
-"""Epoch second; the price net of fee of each venue in the order of VENUES; the same of BEST."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +60,6 @@ class Ticker:
     def __init__(self) -> None:
         self.followers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self.latest: dict[str, View] = {}
-        self.trails: dict[str, deque[Point]] = {}
         self.reader: asyncio.Task[None] | None = None
 
     async def follow(self, pair: Pair) -> AsyncGenerator[View, None]:
@@ -120,29 +112,11 @@ class Ticker:
 
     def take(self, seen: Mapping[str, View]) -> None:
         """Keep the new views, and wake the followers of the pairs that have changed."""
-        second = now_ms() // 1000
         for name, view in seen.items():
             if name in self.followers and view != self.latest.get(name):
                 self.latest[name] = view
-                self.extend(name, point(second, view.cached))
                 for changed in self.followers[name]:
                     changed.set()
-
-    def extend(self, pair: str, last: Point) -> None:
-        """Add a point to the pair's trail, replacing one of the same second."""
-        trail = self.trails.pop(pair, None)
-        if trail is None:
-            trail = deque(maxlen=TRAIL_MAX)
-        self.trails[pair] = trail
-        if trail and trail[-1][0] == last[0]:
-            trail.pop()
-        trail.append(last)
-        while len(self.trails) > TRAILS_MAX:
-            del self.trails[next(iter(self.trails))]
-
-    def trail(self, pair: str) -> list[Point]:
-        """Return the pair's points of the last 15 minutes, as far as it was followed."""
-        return list(self.trails.get(pair, ()))
 
 
 def look(pairs: Sequence[str], known_fills: Mapping[str, tuple[Json, ...]]) -> dict[str, View]:
@@ -200,12 +174,6 @@ def fill(row: Attempt, pair: Pair) -> Json:
         "amountIn": shown(amount_in, pair.token_in),
         "amountOut": shown(amount_out, pair.token_out),
     }
-
-
-def point(second: int, cached: Cached) -> Point:
-    net = {quote.venue: plain(quote.net_price) for quote in cached.quotes}
-    best = plain(cached.best.net_price) if cached.best else None
-    return (second, *(net.get(venue) for venue in VENUES), best)
 
 
 @one_per_loop

@@ -8,14 +8,15 @@
 --
 -- ARGV: the quote's fields, MessagePack; its observed_at; its TTL, ms; the maximum age of BEST, ms; how far ahead of
 -- the clock it may be, ms; the rank BEST must exceed
--- Returns 1 if it was stored, 0 if a later observation is stored, -1 if it is too far ahead of the clock.
+-- Returns {1, BEST's price less fee or false} if it was stored, {0} if a later observation is stored, {-1} if it is too
+-- far ahead of the clock.
 local quote, observed_at, keep, fresh, newest, least = ARGV[1], tonumber(ARGV[2]), ARGV[3], now - tonumber(ARGV[4]),
   now + tonumber(ARGV[5]), ARGV[6]
-if observed_at > newest then return -1 end
+if observed_at > newest then return {-1} end
 
 -- An earlier observation replaces a later one only if the later is ahead of the clock, which has stepped back since.
 local known = tonumber(redis.call('HGET', KEYS[1], 'observed_at') or '-1')
-if known > observed_at and known <= newest then return 0 end
+if known > observed_at and known <= newest then return {0} end
 local flat = {}
 for name, value in pairs(cmsgpack.unpack(quote)) do flat[#flat + 1] = name; flat[#flat + 1] = value end
 redis.call('HSET', KEYS[1], unpack(flat))
@@ -30,9 +31,11 @@ for i = 3, #KEYS do
   if seen[1] and at >= fresh and at <= newest and seen[1] > rank then rank, winner = seen[1], KEYS[i] end
 end
 redis.call('DEL', KEYS[2])
+local best = false
 if winner then
   redis.call('HSET', KEYS[2], unpack(redis.call('HGETALL', winner)))
   redis.call('HDEL', KEYS[2], 'polls')
   redis.call('PEXPIRE', KEYS[2], keep)
+  best = redis.call('HGET', KEYS[2], 'net_price')
 end
-return 1
+return {1, best}

@@ -16,6 +16,7 @@ from orders.client import (
     Amended,
     AnswerLost,
     Backoff,
+    Candle,
     Client,
     Confirmed,
     LimitOrder,
@@ -32,7 +33,10 @@ from orders.client import (
 from orders.client import client as client_module
 from orders.flow import limits
 from orders.stores.threads import aside
+from routing.candles import Candle as RecordedCandle
+from routing.candles import add
 from routing.catalogue import catalogue
+from routing.store import now_ms
 from tests.client.misbehaving import LOSE, bound, served
 from tests.orders.doors import until
 
@@ -259,6 +263,19 @@ async def test_an_estimate_and_the_pairs_are_typed(client, market):
     pairs = {one.pair: one for one in await client.pairs()}
     assert pairs["SOL-USDC"].token_in.decimals == 9
     assert pairs["SOL-USDC"].tick == catalogue().active["SOL-USDC"].tick
+
+
+async def test_recorded_prices_are_read_as_candles(client, bench):
+    second, prices = now_ms() // 1000 - 90, [Decimal(price) for price in ("150.5", "152", "149.25", "151")]
+    await aside(add, [RecordedCandle("SOL-USDC", "METEORA", second, *prices, 3, 0, 900)])
+    at = datetime.fromtimestamp(second, UTC)
+    found = await client.candles("SOL-USDC", "1s", venue="METEORA", since=at, to=at + timedelta(seconds=1))
+    assert (found.pair, found.venue, found.interval) == ("SOL-USDC", "METEORA", "1s")
+    assert found.candles == (Candle(at=at, open=prices[0], high=prices[1], low=prices[2], close=prices[3], quotes=3),)
+    assert (await client.candles("SOL-USDC", "1s", venue="METEORA", to=at)).candles == ()
+    with pytest.raises(Refused) as refused:
+        await client.candles("SOL-USDC", "5m")
+    assert [field.field for field in refused.value.fields] == ["interval"]
 
 
 async def test_a_sniper_order_is_placed_as_it_was_asked(client, way, bench):

@@ -301,7 +301,7 @@ async def test_a_pairs_market_is_told_as_described(bench, document):
                 told.append(await socket.event())
     first, *rest = kinds(document, "quotes", told)
     assert (first, set(rest)) == ("snapshot", {"update"})
-    assert told[0]["levels"] and told[0]["fills"] and told[0]["trail"]
+    assert told[0]["levels"] and told[0]["fills"]
     assert not fitting(document, "quotes", {**told[0], "best": {**told[0]["best"], "price": 155}})
 
 

@@ -54,7 +54,6 @@ async def test_a_snapshot_says_all_that_is_known_of_the_pair(bench):
     assert seen["levels"] == [{"price": "158.5", "orders": 1}, {"price": "160", "orders": 2}]
     (fill,) = seen["fills"]
     assert (fill["orderId"], fill["venue"], fill["amountIn"]) == (order_id, "METEORA", "1.5")
-    assert seen["trail"][-1][1:] == ["150", "155", "155"]
 
 
 async def test_what_changes_is_told_and_what_does_not_is_not_told_again(bench):
@@ -66,7 +65,6 @@ async def test_what_changes_is_told_and_what_does_not_is_not_told_again(bench):
         assert moved["kind"] == "update"
         assert (moved["freshMs"], moved["staleMs"]) == (2_000, 10_000), "operators move them while a client looks on"
         assert "levels" not in moved
-        assert "trail" not in moved
         await aside(bench.accept, bench.limit("160"))
         rested = await heard_until(socket, lambda m: "levels" in m, "the level")
         assert rested["levels"] == [{"price": "160", "orders": 1}]

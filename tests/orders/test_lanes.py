@@ -25,6 +25,7 @@ from tests.orders.doors import get, http, until
         ("GET", "/api/orders", READ),
         ("HEAD", "/api/orders/x", READ),
         ("GET", "/api/quotes/SOL-USDC", READ),
+        ("GET", "/api/candles/SOL-USDC", READ),
         ("PATCH", "/api/orders/x", CHANGE),
         ("DELETE", "/api/orders/x", CHANGE),
         ("GET", "/healthz", ALIVE),

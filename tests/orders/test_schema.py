@@ -54,6 +54,7 @@ def test_every_address_is_described(schema):
         "/api/orders/{order_id}",
         "/api/orders/{order_id}/events",
         "/api/quotes/{pair}",
+        "/api/candles/{pair}",
         "/api/pairs",
         "/healthz",
         "/readyz",

@@ -186,7 +186,7 @@ def test_an_answer_serves_its_order_though_the_cache_is_away(prompt, monkeypatch
     def away(_):
         raise StoreError("away")
 
-    monkeypatch.setattr(asking.quotes, "store", away)
+    monkeypatch.setattr(asking.quotes, "store_all", away)
     monkeypatch.setattr(prompt.bench, "quote", lambda venue, age, pair: uncached(venue))
     assert names(Asker([prompt], 5_000, 500).ask(SOL_USDC).result(5)) == ["METEORA"]
 
@@ -197,14 +197,13 @@ def uncached(venue):
 
 
 def test_answers_that_arrive_together_are_cached_in_one_round_trip(bench, monkeypatch):
-    calls = []
-    real = quotes.store_all
-    monkeypatch.setattr(quotes, "store_all", lambda found: calls.append(len(found)) or real(found))
     quoted = [bench.quote(name) for name in ("RAYDIUM", "METEORA")]
     redis().flushdb()
-    stored = []
+    calls, stored = [], []
+    real = quotes.store_all
+    monkeypatch.setattr(quotes, "store_all", lambda found: calls.append(len(found)) or real(found))
     asker = Asker([FakeVenue(one.venue, bench, one) for one in quoted], 5_000, 500)
-    asker.stored = stored.append
+    asker.stored.append(stored.append)
     assert asker.ask(SOL_USDC).result(5) == quoted
-    assert calls == [2] and stored == ["SOL-USDC"] * 2
+    assert calls == [2] and [one.quote for one in stored] == quoted
     assert set(quotes.cached(["SOL-USDC"])["SOL-USDC"].quotes) == set(quoted)

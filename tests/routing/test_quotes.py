@@ -138,7 +138,11 @@ def test_the_cache_goes_on_after_redis_forgot_its_scripts(quote):
 
 def test_quotes_stored_together_are_stored_as_each_alone(quote):
     together = [quote("RAYDIUM", "100", age_ms=100), quote("RAYDIUM", "200", age_ms=500), quote("METEORA", "101")]
-    assert quotes.store_all(together) == [True, False, True]
+    assert [one and (one.quote, one.best) for one in quotes.store_all(together)] == [
+        (together[0], 100),
+        None,
+        (together[2], 101),
+    ]
     found = quotes.cached(["SOL-USDC"])["SOL-USDC"]
     assert {one.venue: one.price for one in found.quotes} == {"RAYDIUM": 100, "METEORA": 101}
     assert found.best.venue == "METEORA"

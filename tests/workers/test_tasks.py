@@ -22,10 +22,13 @@ from orders.operations import reconciliation, retention
 from orders.stores import book
 from routing import polling
 from routing.asking import asker
+from routing.models import Candle
 from routing.polling import Watchdog
 from routing.store import StoreError
 from tests.system import eventually
 from workers import dbsync, dlq, limit, order, sniper, stream
+
+BESIDES = [order.duties, limit.duties, sniper.duties, stream.watchdog, stream.watch, stream.recording]
 
 
 @pytest.fixture
@@ -146,6 +149,15 @@ def test_each_quote_the_stream_worker_stores_rings_for_its_pair_until_the_worker
     assert not stream.watch.thread.is_alive()
 
 
+def test_the_quotes_the_stream_worker_stores_are_recorded_and_those_of_its_last_second_too(bench):
+    stream.recording.start(sender=consumer("stream"))
+    asker().ask(bench.pair).result(10)
+    stream.recording.stop(sender=None)
+    assert not any(thread.is_alive() for thread in stream.recording.thread.threads)
+    recorded = Candle.objects.filter(pair="SOL-USDC", seconds=1).values_list("venue", flat=True)
+    assert set(recorded) == {"RAYDIUM", "METEORA", "BEST"}
+
+
 def test_the_price_watch_outlives_a_store_that_is_away(bench, monkeypatch):
     rung = []
 
@@ -167,13 +179,14 @@ def test_the_price_watch_outlives_a_store_that_is_away(bench, monkeypatch):
 
 def test_every_thread_beside_a_worker_is_told_of_its_start_and_its_end(bench):
     """Celery takes receivers of one function for one, and would tell only the first."""
-    besides = [order.duties, limit.duties, sniper.duties, stream.watchdog, stream.watch]
     for signal_, name in ((signals.worker_ready, "start"), (signals.worker_shutdown, "stop")):
         told = [receiver for _, receiver in signal_.receivers]
-        assert all(getattr(beside, name) in told for beside in besides)
+        assert all(getattr(beside, name) in told for beside in BESIDES)
 
 
-@pytest.mark.parametrize("beside", [order.duties, limit.duties, sniper.duties, stream.watchdog, stream.watch])
+@pytest.mark.parametrize(
+    "beside", [order.duties, limit.duties, sniper.duties, stream.watchdog, stream.watch, stream.recording]
+)
 def test_other_workers_have_none_of_these(beside):
     beside.thread = None
     beside.start(sender=consumer("dbsync"))

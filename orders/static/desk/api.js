@@ -34,6 +34,7 @@ async function ask(method, path, { body, headers = {}, signal } = {}) {
   throw new Refused(answer.status, found?.error || { code: "unreadable", message: `the server answered ${answer.status}` });
 }
 
+export const candles = (pair, query) => ask("GET", `/api/candles/${encodeURIComponent(pair)}?${new URLSearchParams(query)}`);
 export const pairs = () => ask("GET", "/api/pairs");
 export const estimate = (order, signal) => ask("POST", "/api/orders/estimate", { body: order, signal });
 export const place = (order) => ask("POST", "/api/orders/execute", { body: order });

@@ -1,14 +1,21 @@
 // The chart of one pair: what each venue pays after its fee, BEST above them, resting limits and fills.
+//
+// Its time axis is even: every second or minute of the range has its place, whether or not there was a quote.
 
-import { clockTime, places } from "./format.js";
+import * as clock from "./clock.js";
+import { axisTime, places, when } from "./format.js";
 
-const POINTS_MAX = 1_800;
 const LINES_MAX = 8;
 const FILLS_MAX = 40;
 // Levels this near to BEST are kept in sight.
 const NEAR = 0.04;
 
-const NAMES = ["BEST", "RAYDIUM", "METEORA"];
+const CLEAR = "rgba(0, 0, 0, 0)";
+// Parts of the range: what is free to the right of now, and after how much more all of it is drawn anew.
+const ROOM = 0.02;
+const RENEW = 0.5;
+
+export const NAMES = ["BEST", "RAYDIUM", "METEORA"];
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -20,8 +27,8 @@ export class Chart {
       autoSize: true,
       // Its logo brings an inline style, which our policy forbids; the page's foot names TradingView instead.
       layout: { attributionLogo: false, fontFamily: colour("--font") || "sans-serif", fontSize: 11 },
-      timeScale: { timeVisible: true, secondsVisible: true, rightOffset: 4, tickMarkFormatter: (at) => clockTime(at * 1000) },
-      localization: { timeFormatter: (at) => clockTime(at * 1000) },
+      timeScale: { timeVisible: true, secondsVisible: true, minBarSpacing: 0.01, shiftVisibleRangeOnNewBar: false, tickMarkFormatter: (at) => axisTime(at * 1000, this.range.step) },
+      localization: { timeFormatter: (at) => when(at * 1000) },
       rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.12, bottom: 0.1 } },
       handleScale: { axisPressedMouseMove: true },
     });
@@ -31,11 +38,18 @@ export class Chart {
       METEORA: this.chart.addSeries(LineSeries, { ...common, lineWidth: 1 }),
       BEST: this.chart.addSeries(LineSeries, { ...common, lineWidth: 2, autoscaleInfoProvider: (own) => this.withLevels(own()) }),
     };
+    // Has a place for every step of the range and no value: it keeps the axis even.
+    this.axis = this.chart.addSeries(LineSeries, { lastValueVisible: false, priceLineVisible: false });
     this.markers = createSeriesMarkers(this.series.BEST, []);
     this.lines = new Map();
-    this.points = new Map();
     this.levels = [];
     this.fills = [];
+    this.range = { seconds: 300, step: 1 };
+    this.gapS = 10;
+    this.forget();
+    for (const event of ["wheel", "pointerdown"]) element.addEventListener(event, () => (this.moved = true), { passive: true });
+    element.addEventListener("dblclick", () => this.back());
+    setInterval(() => this.advance(), 1_000);
     this.paint();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint());
   }
@@ -59,12 +73,18 @@ export class Chart {
 
   // Another pair: nothing of the old one may stay.
   begin(tick) {
-    this.points = new Map();
-    for (const name of NAMES) this.series[name].setData([]);
+    this.forget();
     this.setLevels([]);
     this.setFills([]);
     this.shape(tick);
     this.chart.priceScale("right").applyOptions({ autoScale: true });
+  }
+
+  forget() {
+    this.points = Object.fromEntries(NAMES.map((name) => [name, new Map()]));
+    this.latest = {};
+    this.moved = false;
+    this.draw();
   }
 
   shape(tick) {
@@ -73,26 +93,88 @@ export class Chart {
     for (const name of NAMES) this.series[name].applyOptions({ priceFormat });
   }
 
-  // The server's last minutes and our own become one line, whoever was away meanwhile.
-  merge(trail, venues) {
-    for (const [second, ...values] of trail) {
-      const best = values.pop();
-      this.points.set(second, { BEST: best, ...Object.fromEntries(venues.map((venue, i) => [venue, values[i]])) });
-    }
-    const seconds = [...this.points.keys()].sort((a, b) => a - b).slice(-POINTS_MAX);
-    this.points = new Map(seconds.map((second) => [second, this.points.get(second)]));
-    for (const name of NAMES) {
-      this.series[name].setData(seconds.filter((at) => this.points.get(at)[name]).map((at) => ({ time: at, value: Number(this.points.get(at)[name]) })));
-    }
-    this.last = seconds[seconds.length - 1];
-    this.drawFills();
+  back() {
+    this.moved = false;
+    this.fit();
   }
 
-  add(second, values) {
-    if (this.last !== undefined && second < this.last) return;
-    this.last = second;
-    this.points.set(second, values);
-    for (const name of NAMES) if (values[name]) this.series[name].update({ time: second, value: Number(values[name]) });
+  setRange(range) {
+    this.range = range;
+    this.forget();
+  }
+
+  // A line is broken after this many milliseconds without a quote.
+  setGap(ms) {
+    this.gapS = ms / 1_000;
+  }
+
+  step(ms) {
+    const { step } = this.range;
+    return Math.floor(ms / 1_000 / step) * step;
+  }
+
+  apart(earlier, later) {
+    return later - earlier > Math.max(this.gapS, this.range.step);
+  }
+
+  // Recorded prices, in answers of the API: what was recorded replaces what was seen live.
+  take(answers) {
+    for (const { venue, candles } of answers) {
+      for (const { at, close } of candles) this.points[venue].set(this.step(Date.parse(at)), Number(close));
+    }
+    this.draw();
+  }
+
+  draw() {
+    const { seconds, step } = this.range;
+    const scale = this.chart.timeScale();
+    const [seen, before] = [scale.getVisibleLogicalRange(), this.first];
+    this.last = this.step(clock.now());
+    this.first = this.last - seconds + step;
+    this.axis.setData(Array.from({ length: seconds / step }, (_, i) => ({ time: this.first + i * step })));
+    for (const name of NAMES) this.series[name].setData(this.line(name));
+    this.drawFills();
+    const gone = (this.first - before) / step;
+    if (this.moved && seen) scale.setVisibleLogicalRange({ from: seen.from - gone, to: seen.to - gone });
+    else this.fit();
+  }
+
+  // The whole range, up to now; whoever has moved or scaled the axis keeps seeing the same time instead.
+  fit() {
+    const { seconds, step } = this.range;
+    const [end, count] = [(this.last - this.first) / step + 1, seconds / step];
+    this.chart.timeScale().setVisibleLogicalRange({ from: end - count, to: end + count * ROOM });
+  }
+
+  // A point's colour is that of the line from it to the next: none where there is a gap.
+  line(name) {
+    const times = [...this.points[name].keys()].filter((at) => at >= this.first).sort((a, b) => a - b);
+    this.points[name] = new Map(times.map((at) => [at, this.points[name].get(at)]));
+    this.latest[name] = times[times.length - 1];
+    return times.map((time, i) => ({
+      time, value: this.points[name].get(time), ...(this.apart(time, times[i + 1] ?? time) && { color: CLEAR }),
+    }));
+  }
+
+  // A live price; one that is older than the last is in the history.
+  add(name, ms, price) {
+    const time = this.step(ms);
+    const before = this.latest[name];
+    if (time < Math.max(before ?? 0, this.first)) return;
+    this.points[name].set(time, Number(price));
+    this.latest[name] = time;
+    if (before === undefined || this.apart(before, time)) this.draw();
+    else this.series[name].update({ time, value: Number(price) });
+  }
+
+  // The axis goes on, with or without prices.
+  advance() {
+    const time = this.step(clock.now());
+    if (time - this.last > RENEW * this.range.seconds || this.last - this.first > (1 + RENEW) * this.range.seconds) this.draw();
+    for (let at = this.last + this.range.step; at <= time; at += this.range.step) this.axis.update({ time: at });
+    if (time === this.last) return;
+    this.last = Math.max(time, this.last);
+    if (!this.moved) this.fit();
   }
 
   setLevels(levels) {
@@ -127,10 +209,9 @@ export class Chart {
   }
 
   drawFills() {
-    const first = this.points.keys().next().value;
     const seen = this.fills
-      .map((one) => ({ ...one, time: Math.floor(Date.parse(one.at) / 1000) }))
-      .filter((one) => first !== undefined && one.time >= first)
+      .map((one) => ({ ...one, time: this.step(Date.parse(one.at)) }))
+      .filter((one) => one.time >= this.first)
       .sort((a, b) => a.time - b.time);
     this.markers.setMarkers(seen.map((one) => ({
       id: one.txHash, time: one.time, position: "atPriceMiddle", price: Number(one.price), shape: "circle", size: 0.7, color: colour("--fill"),

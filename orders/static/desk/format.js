@@ -64,3 +64,10 @@ export function when(text) {
   const today = at.toDateString() === new Date().toDateString();
   return today ? clockTime(at) : `${two(at.getDate())}.${two(at.getMonth() + 1)}. ${two(at.getHours())}:${two(at.getMinutes())}`;
 }
+
+// A mark of a time axis, as fine as its steps; midnight is a date.
+export function axisTime(at, step) {
+  const time = new Date(at);
+  if (time.getHours() === 0 && time.getMinutes() === 0 && time.getSeconds() === 0) return `${two(time.getDate())}.${two(time.getMonth() + 1)}.`;
+  return step < 60 ? clockTime(at) : `${two(time.getHours())}:${two(time.getMinutes())}`;
+}

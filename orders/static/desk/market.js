@@ -3,6 +3,7 @@
 import * as clock from "./clock.js";
 import { byId, make, mark, say } from "./dom.js";
 import { bps, clockTime, duration, figure, percent, price } from "./format.js";
+import { History, RANGES } from "./history.js";
 import { Link } from "./link.js";
 
 const LISTED = 12;
@@ -10,7 +11,16 @@ const LISTED = 12;
 export class Market {
   constructor(chart, { changed }) {
     Object.assign(this, { chart, changed, pair: null, tick: "0.01", fills: [], levels: [], best: null });
+    this.history = new History(chart);
+    this.range = RANGES[document.querySelector("input[name=range]:checked").value];
+    byId("ranges").addEventListener("change", (event) => this.choose(RANGES[event.target.value]));
     setInterval(() => this.paintAge(), 250);
+  }
+
+  choose(range) {
+    this.range = range;
+    this.chart.setRange(range);
+    if (this.begun) this.history.show(this.pair, range);
   }
 
   show(pair) {
@@ -34,20 +44,25 @@ export class Market {
     Object.assign(this, { freshMs: message.freshMs, staleMs: message.staleMs });
     if (message.levels) this.takeLevels(message.levels);
     if (message.fills?.length) this.takeFills(message.fills);
-    if (this.best && this.best.ageMs <= this.freshMs) this.chart.add(Math.floor(Date.parse(message.at) / 1000), this.values());
+    this.drawLive(Date.parse(message.at));
     this.paint();
   }
 
+  // With every connection: the history fills what was missed without one.
   start(snapshot) {
     if (!this.begun) this.chart.begin(snapshot.tick);
     this.begun = true;
     this.tick = snapshot.tick;
-    this.chart.merge(snapshot.trail, snapshot.venues);
+    this.chart.setGap(snapshot.staleMs);
+    this.history.show(this.pair, this.range);
   }
 
-  values() {
-    const net = Object.fromEntries(this.quotes.map((one) => [one.venue, one.netPrice]));
-    return { BEST: this.best?.netPrice, RAYDIUM: net.RAYDIUM, METEORA: net.METEORA };
+  // A price belongs to the moment it was observed, and is drawn once.
+  drawLive(at) {
+    for (const { venue, netPrice, ageMs } of this.quotes) {
+      if (ageMs <= this.freshMs) this.chart.add(venue, at - ageMs, netPrice);
+    }
+    if (this.best && this.best.ageMs <= this.freshMs) this.chart.add("BEST", at - Math.min(...this.quotes.map((one) => one.ageMs)), this.best.netPrice);
   }
 
   takeLevels(levels) {

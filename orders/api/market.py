@@ -1,0 +1,76 @@
+"""What the API answers about tokens, pairs and prices, one class for each answer."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from engine.event_kinds import Count, Decimals, Moment, PairName, Value, Venue
+from orders.api.answers import Above0, TokenName
+from routing.candles import BEST
+from routing.venues import VENUES
+
+Mint = Annotated[str, Meta(pattern="^[1-9A-HJ-NP-Za-km-z]{32,44}$")]
+PRICED = (*VENUES, BEST)
+"""Whose prices are recorded."""
+INTERVALS = ("1s", "1m")
+
+
+class Quote(Value, frozen=True):
+    """A venue's last quote."""
+
+    venue: Venue
+    price: Decimals
+    fee_bps: Count
+    net_price: Decimals
+    observed_at: Moment
+    age_ms: Count
+
+
+class Quotes(Value, frozen=True):
+    """What is known of a pair."""
+
+    pair: PairName
+    best: Quote | None
+    fresh: Annotated[bool, Meta(description="Whether BEST is fresh enough to route on.")]
+    quotes: tuple[Quote, ...]
+
+
+class Token(Value, frozen=True):
+    """A token."""
+
+    symbol: TokenName
+    mint: Mint
+    decimals: Count
+
+
+class Pair(Value, frozen=True):
+    """A pair that is traded, in this direction."""
+
+    pair: PairName
+    token_in: Token
+    token_out: Token
+    tick: Annotated[Decimals, Meta(description="Limit prices of this pair are multiples of this.")]
+
+
+class Candle(Value, frozen=True):
+    """The prices after fee of one interval in which there were quotes."""
+
+    at: Annotated[Moment, Meta(description="When the interval begins.")]
+    open: Decimals
+    high: Decimals
+    low: Decimals
+    close: Decimals
+    quotes: Annotated[Above0, Meta(description="Quotes it was made of.")]
+
+
+class Candles(Value, frozen=True):
+    """Recorded prices after fee of a pair, oldest first; an interval without a quote is left out."""
+
+    pair: PairName
+    venue: Annotated[str, Meta(extra_json_schema={"enum": list(PRICED)})]
+    interval: Annotated[str, Meta(extra_json_schema={"enum": list(INTERVALS)})]
+    candles: tuple[Candle, ...]
+
+
+MARKET = (Quotes, Pair, Candles)
+"""The answers; the others are within them."""
