@@ -35,7 +35,7 @@ FIELDS_MAX = 20
 """Fields one error lists; a client who sends more wrong ones has enough to go on with."""
 
 CODES: Mapping[str, str] = {
-    "bad_request": "The HTTP request is malformed, names an unknown host or arrived too slowly; correct it.",
+    "bad_request": "The HTTP request is malformed or names an unknown host; correct it.",
     "changed": "The order has moved on since the seq in `If-Match`; read it and decide again.",
     "client_order_id_taken": "The `clientOrderId` names an order that differs from this one; use a new id.",
     "forbidden": "Your account may not do this in the admin; a retry does not help.",
@@ -56,6 +56,7 @@ CODES: Mapping[str, str] = {
     "store_unreachable": "A store does not answer, and what you asked may have been done; after a few seconds send an "
     "order again under the same `clientOrderId`, read an order before you change it again, resume a socket.",
     "too_large": "The body is larger than 64 KiB; send less at once.",
+    "too_slow": "The body did not arrive in time, and the connection ends; send the request again.",
     "unsupported_media_type": "The body is not declared as JSON; set `Content-Type: application/json`.",
 }
 """What an error can be, and what to do about it; a program goes by the codes, not by the words."""
@@ -79,6 +80,10 @@ class Invalid(Exception):
     def __init__(self, message: str, fields: Sequence[Field] = (), code: str = "invalid") -> None:
         super().__init__(message)
         self.message, self.fields, self.code = message, tuple(fields), code
+
+
+class TooSlow(Exception):
+    """The body of a request did not come in time; nothing was done."""
 
 
 KNOWN_ETAG = 'the order\'s ETag, such as "7"'
@@ -122,6 +127,8 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
     match reason:
         case Invalid():
             return 400, body(reason.code, reason.message, reason.fields)
+        case TooSlow():
+            return 408, body("too_slow", str(reason))
         case Conflict():
             return 409, conflict(reason)
         case NotResting() | Changed() | Unconditional():
@@ -157,6 +164,8 @@ DEFECT = body("internal", "the engine failed on this request; the log has the de
 
 def headers_of(status: int, error: dict[str, Any]) -> dict[str, str]:
     """Return what goes with an error besides its body: every 503 says when to try again."""
+    if status == 408:
+        return {"Connection": "close"}
     return {"Retry-After": str(RETRY_AFTER_S[error["error"]["code"]])} if status == 503 else {}
 
 

@@ -19,7 +19,7 @@ async def respond(send: Send, status: int, body: Any) -> None:
     """Send a JSON response."""
     payload = ENCODER.encode(body)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
-    if status == 503:
+    if status in (408, 503):
         headers += [(name.lower().encode(), value.encode()) for name, value in headers_of(status, body).items()]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": payload})
