@@ -33,9 +33,9 @@ WAITING_MAX = 2_000
 """Connections without a request in hand: new, between two requests, or in the middle of a head."""
 PIPELINED_MAX = 8
 """Requests of one connection that are parsed while an earlier one is served."""
-UNSENT_MAX = 64 * 1024 * 1024
+UNSENT_MAX = 32 * 1024 * 1024
 """Bytes in all that are buffered for clients that do not read."""
-PART = 8 * 1024
+PART = 4 * 1024
 """Bytes that are parsed at a time: a few make a request or a message, which takes a hundred times their memory."""
 EVERY_TICKS = 5
 """How many of uvicorn's ticks of 0.1 s lie between two looks at all connections."""

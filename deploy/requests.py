@@ -41,6 +41,8 @@ class Requests(UpgradingProtocol, Limited):
     """What came and is not yet parsed."""
     size = 0
     """Bytes that came since something was complete: a head, a part of a body, a request."""
+    serving: Any = None
+    """The request that the application has, or had last."""
     comes: str | None = None
     """What is coming in: `head` or `rest`."""
     timed: str | None = None
@@ -55,6 +57,7 @@ class Requests(UpgradingProtocol, Limited):
     def connection_lost(self, exc: Exception | None) -> None:
         self.server_state.waiting.pop(self, None)
         self.server_state.stalled.pop(self, None)
+        self.leave()
         super().connection_lost(exc)
 
     def wait(self) -> None:
@@ -144,10 +147,15 @@ class Requests(UpgradingProtocol, Limited):
         self.leave()
         self.transport.close()
 
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self.serving = cycle
+        super()._start_asgi_task(cycle, app)
+
     def leave(self) -> None:
-        if self.cycle and not self.cycle.response_complete:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        """uvicorn tells only the last of several requests in a row, which may not have begun."""
+        if self.serving and not self.serving.response_complete:
+            self.serving.disconnected = True
+            self.serving.message_event.set()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -27,13 +27,22 @@ class Socket(WebSocketsSansIOProtocol, Limited):
         self.feed()
 
     def feed(self) -> None:
-        """Parse what came, until the application has a message to take or the client something to read."""
-        while self.kept and not self.read_paused and self.writable.is_set() and not self.transport.is_closing():
+        """Parse some of what came, unless the application has a message to take or the client something to read.
+
+        Only some in a turn of the loop: a client that sends as fast as it can shares the process with all others.
+        """
+        if self.kept and self.is_ready() and not self.transport.is_closing():
             part, self.kept = self.kept[:PART], self.kept[PART:]
             super().data_received(part)
+            if self.kept and self.is_ready():
+                self.loop.call_soon(self.feed)
         if self.frames and self.due == inf:
             self.due = self.loop.time() + MESSAGE_WITHIN_S
         self.regulate()
+
+    def is_ready(self) -> bool:
+        """Tell whether more can be parsed; frames that come before the handshake is answered wait for that."""
+        return not self.read_paused and self.writable.is_set() and self.handshake_complete >= self.handshake_initiated
 
     def regulate(self) -> None:
         """Read on when all that came is parsed, and the application and the client have taken theirs."""
@@ -43,6 +52,11 @@ class Socket(WebSocketsSansIOProtocol, Limited):
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.kept:
+            self.feed()
 
     async def receive(self) -> Any:
         message = await self.queue.get()

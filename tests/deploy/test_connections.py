@@ -169,3 +169,50 @@ async def test_a_malformed_request_does_not_take_the_answer_from_the_one_before(
         await line.send(GET + b"\x00\r\n\r\n")
         assert (await answered(line.reader))[0] == 200
         await line.listen()
+
+
+async def test_frames_that_come_before_the_handshake_is_answered_wait_for_it(monkeypatch):
+    go, begun, came = asyncio.Event(), asyncio.Event(), []
+    real = sockets.Socket.data_received
+
+    def received(self, data):
+        came.extend([data] if begun.is_set() else [])
+        real(self, data)
+
+    monkeypatch.setattr(sockets.Socket, "data_received", received)
+
+    async def hesitant(scope, receive, send):
+        await receive()
+        begun.set()
+        await go.wait()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": (await receive())["text"]})
+
+    taken, _ = bound()
+    async with served(hesitant, taken), connected(*taken.getsockname()) as line, asyncio.timeout(DEADLINE_S):
+        opening = asyncio.create_task(line.open_socket(b"/ws/a"))
+        await until(begun.is_set, "the server has the handshake")
+        await line.send(frame(1, b"early"))
+        await until(lambda: came, "the server has the frame")
+        go.set()
+        await opening
+        assert await line.reader.readexactly(7) == b"\x81\x05early"
+
+
+async def test_the_request_that_is_served_hears_that_its_client_left_though_others_wait_behind_it(caplog):
+    begun, told = asyncio.Event(), []
+
+    async def listening(scope, receive, send):
+        told.append((await receive())["type"])
+        begun.set()
+        told.append((await receive())["type"])
+        await stand_in(scope, receive, send)
+
+    taken, _ = bound()
+    async with served(listening, taken), asyncio.timeout(DEADLINE_S):
+        async with connected(*taken.getsockname()) as line:
+            await line.send(GET * 3)
+            await begun.wait()
+        await until(lambda: len(told) == 2, "the application is told")
+    assert told == ["http.request", "http.disconnect"]
+    assert not [record for record in caplog.records if record.exc_info]
