@@ -259,7 +259,7 @@ def framed(rng: Random, body: bytes) -> tuple[list[bytes], bytes]:
 
 def requests(rng: Random, places: list[str], key: bytes) -> bytes:
     """Return one request, or several in a row, and a last one that ends the connection."""
-    count = rng.choice((1, 1, 1, 1, 1, 1, 2, 3)) if rng.random() < 0.99 else 200
+    count = rng.choice((1, 1, 1, 1, 1, 1, 2, 3)) if rng.random() < 0.99 else 30
     one = request(rng, rng.choice(places), key)
     more = (
         [request(rng, rng.choice(places), key) for _ in range(count - 1)]
