@@ -19,7 +19,7 @@ from django.urls import re_path
 from config.origins import OurOrigins
 from orders.api import http, lanes
 from orders.api.bounds import BODY_WITHIN_S, Body, bounds
-from orders.api.errors import Invalid
+from orders.api.errors import Invalid, TooSlow
 from orders.api.parsers import BODY_MAX
 from orders.api.placing import DOORS, Placing
 from orders.flow.batcher import Overloaded
@@ -84,7 +84,7 @@ async def serve_http(scope: Any, receive: Any, send: Any) -> None:
     try:
         with bounds.request() as body:
             await serve_request(scope, await read_body(scope, receive, body), receive, send)
-    except (Overloaded, Invalid) as reason:
+    except (Overloaded, Invalid, TooSlow) as reason:
         await http.refuse(send, reason)
     except Gone:
         return
@@ -108,20 +108,18 @@ class Gone(Exception):
 async def read_body(scope: Any, receive: Any, body: Body) -> bytes:
     """Return the whole body.
 
-    Raises Invalid, Gone, Overloaded.
+    Raises Invalid, Gone, Overloaded, TooSlow.
     """
     limit = BODY_MAX if scope["path"].startswith("/api/") else FORM_MAX
-    message = await receive()
-    if not message.get("more_body", False):
-        return part_of(message, limit, body)
-    parts = [part_of(message, limit, body)]
+    parts, more = [], True
     try:
         async with asyncio.timeout(BODY_WITHIN_S):
-            while message.get("more_body", False):
+            while more:
                 message = await receive()
                 parts.append(part_of(message, limit, body))
+                more = message.get("more_body", False)
     except TimeoutError:
-        raise Invalid(f"the body did not arrive within {BODY_WITHIN_S:g} s", code="bad_request") from None
+        raise TooSlow(f"the body did not arrive within {BODY_WITHIN_S:g} s") from None
     return b"".join(parts)
 
 

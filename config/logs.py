@@ -83,6 +83,7 @@ def configure(*, level: str, form: str, role: str, traced: bool = False) -> None
                 "django_celery_beat": {"level": "WARNING"},
                 # A client's error is reported to the client; with a line for each, a client could fill the log.
                 "django.request": {"level": "ERROR"},
+                "django.security": {"level": "CRITICAL"},
                 "httpx": {"level": "WARNING"},
                 "kombu": {"level": "WARNING"},
                 # orders/telemetry/otlp.py reports lost spans at intervals; the exporter would do so for each request.

@@ -4,6 +4,7 @@ import gc
 import importlib
 import logging
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -27,6 +28,9 @@ ADMIN = "admin"
 COLLECT_AFTER = (10_000, 20, 20)
 """Objects made before the collector looks for cycles among them, and its turns before older ones are looked at.  A
 batch of orders makes thousands, hardly any in a cycle."""
+FILES_MAX = 20_000
+"""File descriptors of the API: sockets, requests and connections that wait, each at its maximum.  Many systems begin
+with 1,024, which that many idle connections would use up."""
 ACCEPTED_AT_ONCE = 8
 """How often the API listens on its one socket.  libuv, below uvloop, accepts one connection in a turn of its loop and
 listener; under load a turn takes long, and clients would wait for seconds until the kernel tries again for them."""
@@ -47,7 +51,7 @@ def preload() -> None:
         *("celery.worker.components", "celery.worker.consumer", "kombu.transport.redis", "flower.command"),
         *("config.beat", "django.core.management.commands.migrate", "psycopg_pool"),
         *("uvicorn.loops.uvloop", "uvicorn.lifespan.on", "uvicorn.protocols.websockets.websockets_sansio_impl"),
-        "deploy.upgrades",
+        *("deploy.connections", "deploy.requests", "deploy.sockets"),
     ):
         importlib.import_module(name)
     from django.urls import get_resolver
@@ -87,13 +91,18 @@ def api(listener: socket.socket, server: str) -> Callable[[Ready], None]:
         if server == "daphne":
             run_daphne(listener)
         become("api")
-        import uvicorn
+        from uvicorn import Config
 
-        config = uvicorn.Config(
+        from deploy.connections import Server
+        from deploy.requests import Requests
+        from deploy.sockets import Socket
+
+        allow_files()
+        config = Config(
             "config.asgi:application",
             loop="uvloop",
-            http="deploy.upgrades:UpgradingProtocol",
-            ws="websockets-sansio",
+            http=Requests,
+            ws=Socket,
             ws_per_message_deflate=False,
             # Above the API's own limit, so that a body just too large is refused in words.
             ws_max_size=128 * 1024,
@@ -106,9 +115,17 @@ def api(listener: socket.socket, server: str) -> Callable[[Ready], None]:
             timeout_keep_alive=75,
             timeout_graceful_shutdown=3,
         )
-        uvicorn.Server(config).run(sockets=[listener, *(listener.dup() for _ in range(ACCEPTED_AT_ONCE - 1))])
+        Server(config).run(sockets=[listener, *(listener.dup() for _ in range(ACCEPTED_AT_ONCE - 1))])
 
     return run
+
+
+def allow_files() -> None:
+    """Raise this process's limit of file descriptors, as far as it may."""
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if most == resource.RLIM_INFINITY else min(FILES_MAX, most)
+    if limit != resource.RLIM_INFINITY and limit < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def run_daphne(listener: socket.socket) -> None:

@@ -4,7 +4,10 @@ from xdist.scheduler import LoadFileScheduling
 
 FOLDERS = ("tests/browser/", "tests/hosts/")
 """Their tests share engines over files: a second process would start them a second time."""
-LONGEST_FIRST = (*FOLDERS, "tests/chaos/test_run.py", "tests/flows/", "tests/chaos/", "tests/load/", "tests/deploy/")
+LONGEST_FIRST = (
+    *(*FOLDERS, "tests/chaos/test_run.py", "tests/flows/", "tests/chaos/", "tests/load/", "tests/fuzz/"),
+    "tests/deploy/",
+)
 """Who starts engines, or servers: begun last, one of these would keep a process busy when the others have ended."""
 
 

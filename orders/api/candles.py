@@ -17,7 +17,8 @@ from engine.money import plain
 from orders.api import examples, market
 from orders.api.errors import shown
 from orders.api.filters import PAIR_SCHEMA, Moment, refuse_unknown
-from orders.api.schema import NO_PAIR, TIMES, answer, operation, refused, wrong
+from orders.api.refusals import NO_PAIR, answer, refused, wrong
+from orders.api.schema import TIMES, operation
 from routing import candles
 from routing.candles import BEST, Candle, Interval
 from routing.catalogue import catalogue

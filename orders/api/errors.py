@@ -36,7 +36,7 @@ FIELDS_MAX = 20
 """Fields one error lists; a client who sends more wrong ones has enough to go on with."""
 
 CODES: Mapping[str, str] = {
-    "bad_request": "The HTTP request is malformed, names an unknown host or arrived too slowly; correct it.",
+    "bad_request": "The HTTP request is malformed or names an unknown host; correct it.",
     "changed": "The order has moved on since the seq in `If-Match`; read it and decide again.",
     "client_order_id_taken": "The `clientOrderId` names an order that differs from this one; use a new id.",
     "forbidden": "You are known, but may not do this: the message names what is missing; a retry does not help.",
@@ -57,6 +57,7 @@ CODES: Mapping[str, str] = {
     "store_unreachable": "A store does not answer, and what you asked may have been done; after a few seconds send an "
     "order again under the same `clientOrderId`, read an order before you change it again, resume a socket.",
     "too_large": "The body is larger than 64 KiB; send less at once.",
+    "too_slow": "The body did not arrive in time, and the connection ends; send the request again.",
     "unauthorized": "No API key, or one that is unknown, revoked or expired; send `Authorization: Bearer <key>`.",
     "unsupported_media_type": "The body is not declared as JSON; set `Content-Type: application/json`.",
 }
@@ -81,6 +82,10 @@ class Invalid(Exception):
     def __init__(self, message: str, fields: Sequence[Field] = (), code: str = "invalid") -> None:
         super().__init__(message)
         self.message, self.fields, self.code = message, tuple(fields), code
+
+
+class TooSlow(Exception):
+    """The body of a request did not come in time; nothing was done."""
 
 
 KNOWN_ETAG = 'the order\'s ETag, such as "7"'
@@ -124,6 +129,8 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
     match reason:
         case Invalid():
             return 400, body(reason.code, reason.message, reason.fields)
+        case TooSlow():
+            return 408, body("too_slow", str(reason))
         case Conflict():
             return 409, conflict(reason)
         case NotResting() | Changed() | Unconditional():
@@ -162,9 +169,11 @@ DEFECT = body("internal", "the engine failed on this request; the log has the de
 
 
 def headers_of(status: int, error: dict[str, Any]) -> dict[str, str]:
-    """Return what goes with an error besides its body: a 503 says when to try again, a 401 what is to be sent."""
+    """Return what goes with an error besides its body."""
     if status == 401:
         return {"WWW-Authenticate": "Bearer"}
+    if status == 408:
+        return {"Connection": "close"}
     return {"Retry-After": str(RETRY_AFTER_S[error["error"]["code"]])} if status == 503 else {}
 
 

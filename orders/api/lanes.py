@@ -15,9 +15,10 @@ from typing import Any
 import structlog
 from asgiref.sync import ThreadSensitiveContext
 
-from orders.api.http import Application, Receive, Scope, Send, refuse
+from orders.api.errors import STORE_AWAY
+from orders.api.http import Application, Receive, Scope, Send, refuse, respond
 from orders.flow.batcher import Overloaded
-from orders.stores.threads import late, one_per_loop
+from orders.stores.threads import one_per_loop
 
 log = structlog.get_logger(__name__)
 
@@ -120,12 +121,19 @@ class Lanes:
             await refuse(send, reason)
 
     async def serve_on(self, kind: Kind, application: Application, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request on one of its kind's threads.
+        """Serve a request on one of its kind's threads, which is free again before a slow client has read the answer.
 
         Raises Overloaded.
         """
+        answer: list[Any] = []
+
+        async def keep(message: Any) -> None:
+            answer.append(message)
+
         async with self.lanes[kind].thread() as thread, ThreadSensitiveContext(executor=thread):
-            await application(scope, receive, send)
+            await application(scope, receive, keep)
+        for message in answer:
+            await send(message)
 
     async def serve_within(
         self, within_s: float, kind: Kind, application: Application, scope: Scope, receive: Receive, send: Send
@@ -146,7 +154,8 @@ class Lanes:
                 answer.is_given_up = True
                 self.overdue.add(serving)
                 serving.add_done_callback(self.forget)
-        await refuse(send, late(within_s))
+        self.complain(kind)
+        await respond(send, *STORE_AWAY)
 
     def forget(self, serving: "asyncio.Task[None]") -> None:
         """Let go of a request that was answered long ago."""
@@ -155,11 +164,11 @@ class Lanes:
             log.error("request failed after it was answered", exc_info=reason)
 
     def complain(self, kind: Kind) -> None:
-        """Log that a lane is full, now and then."""
+        """Log that a lane is full or slow, now and then."""
         now = asyncio.get_running_loop().time()
         if now - self.complained_at > COMPLAIN_EVERY_S:
             self.complained_at = now
-            log.warning("requests refused, all threads are busy", kind=kind.name, threads=kind.threads)
+            log.warning("requests refused, all threads are busy or take too long", kind=kind.name, threads=kind.threads)
 
 
 class Answer:

@@ -9,6 +9,9 @@ from contextlib import asynccontextmanager, suppress
 import uvicorn
 
 from config.asgi import application
+from deploy.connections import Server
+from deploy.requests import Requests
+from deploy.sockets import Socket
 from tests.orders.doors import until
 
 LOSE = "do it, and lose the answer"
@@ -130,11 +133,11 @@ async def served(app, taken):
         app,
         lifespan="off",
         log_config=None,
-        http="deploy.upgrades:UpgradingProtocol",
-        ws="websockets-sansio",
+        http=Requests,
+        ws=Socket,
         timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
     serving = asyncio.create_task(server.serve(sockets=[taken]))
     try:
         await until(lambda: server.started, "the server listens")

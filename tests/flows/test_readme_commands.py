@@ -69,6 +69,7 @@ HOW = {
     "sudo .venv/bin/python -m tests.deploy.image --try": ("tests/deploy/test_image.py", '"tests.deploy.image"'),
     "python3 -m pip install ./orders/client": ("tests/client/test_wheel.py", "order_engine_client"),
     ".venv/bin/python -m orders.api.client_kinds": ("tests/client/test_event_kinds.py", "client_kinds.written()"),
+    ".venv/bin/python -m tests.fuzz.run --seed 1 --cases 100000": ("tests/fuzz/test_fuzz.py", "run.fuzz("),
     ".venv/bin/python -m tests.browser.screenshots": ("tests/browser/screenshots.py", "def main"),
 }
 """What runs a command that no test of this file runs: a file, and what of it does."""

@@ -7,6 +7,8 @@ import pytest
 from config import asgi
 from orders.api import bounds as module
 from orders.api.bounds import bounds
+from tests.client.misbehaving import bound, served
+from tests.fuzz.stalls import STALLS, ended
 from tests.orders.doors import ORDER, Socket, get, http, opened, post, until
 
 
@@ -59,7 +61,17 @@ async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
 
     async with http() as client:
         answer = await client.post("/api/orders/execute", content=drops())
-    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (408, "too_slow")
+    assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.usefixtures("bench", "calm")
+@pytest.mark.parametrize("name", ["no body", "no body elsewhere", "slow body", "slow form", "slow chunks"])
+async def test_a_client_whose_body_does_not_come_is_told_so_and_leaves_nothing(monkeypatch, name):
+    monkeypatch.setattr(asgi, "BODY_WITHIN_S", 0.1)
+    taken, _ = bound()
+    async with served(asgi.application, taken):
+        assert (await ended(STALLS[name], *taken.getsockname(), within_s=10)).how == "408"
 
 
 @pytest.mark.usefixtures("bench", "calm")

@@ -15,6 +15,8 @@ from orders.api.views import Orders
 from orders.stores import threads
 from tests.orders.doors import get, http, until
 
+HOST = [(b"host", b"localhost")]
+
 
 @pytest.mark.parametrize(
     ("method", "path", "kind"),
@@ -107,6 +109,42 @@ async def test_a_read_that_takes_too_long_is_answered_and_its_thread_comes_back(
     assert len(lane.overdue) == 1 and len(lane.lanes[READ].free) == READ.threads - 1
     held.go.set()
     await until(lambda: len(lane.lanes[READ].free) == READ.threads and not lane.overdue, "the thread is free again")
+
+
+async def test_an_answer_that_is_not_read_keeps_no_thread(bench):
+    gone = asyncio.Event()
+    lane = module.lanes().lanes[READ]
+
+    async def unread(message):
+        await gone.wait()
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/api/pairs",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+    }
+    reading = [asyncio.create_task(asgi.application(dict(scope), nothing_more(), unread)) for _ in range(READ.threads)]
+    try:
+        assert (await get("/api/pairs")).status_code == 200
+        await until(lambda: len(lane.free) == READ.threads, "every thread is free")
+        assert not any(one.done() for one in reading)
+    finally:
+        gone.set()
+        await asyncio.gather(*reading)
+
+
+def nothing_more():
+    """Make a `receive` that ends the request and then waits."""
+    messages = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive():
+        if messages:
+            return messages.pop()
+        return await asyncio.Event().wait()
+
+    return receive
 
 
 def at_once(real):
