@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from config import env, values
 from deploy import alone, metrics, roles
-from deploy.liveness import Question, Readiness, Turns, watch_worker
+from deploy.liveness import Question, Readiness, Turns, end_when_stuck
 from deploy.options import CannotStart
 from deploy.ports import address, bound
 from routing.away import why
@@ -98,13 +98,15 @@ def run(role: str, settings: Settings) -> None:
     port = settings["ENGINE_METRICS_PORT"]
     listener = bound(settings["ENGINE_METRICS_HOST"], port, "ENGINE_METRICS_PORT")
     listener.listen(metrics.BACKLOG)
-    metrics.serve(listener, questions(role, settings, readiness, turns))
+    asked = questions(role, settings, readiness, turns)
+    metrics.serve(listener, asked)
     prepare()
     if role != "flower":
         await_schema(readiness.waits)
     begin = work(role, settings, turns)
     if role in DOORS:
         readiness.come()
+        end_when_stuck(asked["/healthz"])
     begin(readiness.come)
 
 
@@ -130,9 +132,8 @@ def work(role: str, settings: Settings, turns: Turns) -> Callable[[Callable[...,
         return roles.flower(host, settings["ENGINE_FLOWER_PORT"], roles.admin_password(settings))
     if role == "beat":
         return beat_alone(settings["DATABASE_URL"])
-    watch_worker(roles.celery_app(), turns)
     # Beside others on one machine it has a name of its own; in a container it is the only process, and always number 1.
-    return roles.worker(role, os.getpid(), settings["ENGINE_WORKER_THREADS"])
+    return roles.worker(role, os.getpid(), settings["ENGINE_WORKER_THREADS"], turns)
 
 
 def beat_alone(address: str) -> Callable[[Callable[..., object]], None]:
