@@ -89,7 +89,7 @@ def test_the_user_data_brings_up_this_compose_file_with_variables_it_knows():
     assert "docker compose -f deploy/compose.yml up" in USER_DATA
     variables = re.search(r"<<'VARIABLES'\n(.*?)VARIABLES", USER_DATA, re.DOTALL).group(1)
     names = re.findall(r"^(\w+)=", variables, re.MULTILINE)
-    assert len(names) == 7 and "CLIENTS" in names
+    assert len(names) == 8 and "CLIENTS" in names
     assert all(f"${{{name}:-" in compose for name in names)
     assert f"python3 -m {make_secrets.__name__} /data/postgres/secrets" in USER_DATA
 
@@ -162,6 +162,7 @@ def test_there_is_a_backup_of_the_last_hour_and_of_the_last_week():
 def test_nobody_places_orders_who_was_not_named():
     clients = STACK["Parameters"]["Clients"]
     assert "Default" not in clients
+    assert "LISTEN=0.0.0.0" in USER_DATA
     assert re.fullmatch(clients["AllowedPattern"], "203.0.113.0/24 198.51.100.7/32")
     assert not re.fullmatch(clients["AllowedPattern"], "anybody") and not re.fullmatch(clients["AllowedPattern"], "")
 

@@ -1,5 +1,6 @@
 """compose.yml: sound by the specification's schema, a service per role, and closed but for one door."""
 
+import os
 import re
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from tests.deploy.test_image import tool
 
 FOLDER = ROOT / "deploy"
 COMPOSE = yaml.safe_load((FOLDER / "compose.yml").read_text())
+CADDY = (FOLDER / "compose" / "Caddyfile").read_text()
 SERVICES = COMPOSE["services"]
 ROLES = {name: service for name, service in SERVICES.items() if name in role.ROLES}
 
@@ -34,15 +36,15 @@ def test_every_role_is_a_service_of_its_own_and_its_command_is_its_name():
 def published(service):
     """Name the addresses a service's ports are published on; 0.0.0.0 for all of this machine's."""
     return {
-        re.sub(r"\$\{[^}]*\}", "0", port).rpartition(":")[0].rpartition(":")[0] for port in service.get("ports", [])
+        re.sub(r"\$\{([A-Z_]+):-([^}]*)\}", r"\2", port).rpartition(":")[0].rpartition(":")[0]
+        for port in service.get("ports", [])
     }
 
 
-def test_only_the_proxy_is_reached_from_outside():
-    assert {name for name, service in SERVICES.items() if "0.0.0.0" in published(service)} == {"proxy"}
-    assert {address for name, service in SERVICES.items() if name != "proxy" for address in published(service)} == {
-        "127.0.0.1"
-    }
+def test_nothing_is_reached_from_outside_until_the_proxy_is_told_to_listen():
+    assert {address for service in SERVICES.values() for address in published(service)} == {"127.0.0.1"}
+    opened = {name for name, service in SERVICES.items() for port in service.get("ports", []) if "LISTEN" in port}
+    assert opened == {"proxy"}
 
 
 def test_the_stores_and_the_workers_are_on_the_closed_network_alone():
@@ -112,12 +114,53 @@ def test_what_it_mounts_is_there():
     assert set(names) == set(role.ROLES) - {"migrate"}
 
 
+def site(address):
+    """The part of the Caddyfile for one address."""
+    (found,) = re.findall(rf"^{re.escape(address)} \{{\n(.*?)^\}}", CADDY, re.MULTILINE | re.DOTALL)
+    return " ".join(found.split())
+
+
 def test_strangers_do_not_get_past_the_proxy():
-    caddy = (FOLDER / "compose" / "Caddyfile").read_text()
-    door = caddy.split("{$DOMAIN:localhost} {")[1]
-    assert "@strangers not remote_ip {$CLIENTS:private_ranges}" in door and "respond @strangers 403" in door
-    assert SERVICES["proxy"]["environment"]["CLIENTS"] == "${CLIENTS:-private_ranges}"
-    assert all(port.startswith("0.0.0.0:") for port in SERVICES["proxy"]["ports"])
+    assert "@strangers not remote_ip {$DIRECT} respond @strangers 403" in site("{$DOMAIN:localhost}")
+
+
+def test_strangers_do_not_come_through_the_tunnel_either():
+    assert "@strangers not client_ip {$TUNNELLED} respond @strangers 403" in site(":8080")
+    assert "@unnamed header !X-Forwarded-For respond @unnamed 403" in site(":8080")
+    # Without it, the first address counts, which a client writes itself.
+    assert "trusted_proxies_strict" in CADDY.partition("servers :8080 {")[2].partition("}")[0]
+
+
+def proxied(tmp_path, **variables):
+    """Run the proxy's start, with a stand-in for the proxy that says whom it would admit."""
+    (tmp_path / "caddy").write_text('#!/bin/sh\necho "$DIRECT; $TUNNELLED"\n')
+    (tmp_path / "caddy").chmod(0o755)
+    return subprocess.run(
+        ["/bin/sh", FOLDER / "compose" / "proxy.sh"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "LISTEN": "127.0.0.1", "CLIENTS": "", **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "admitted"),
+    [
+        ({}, "private_ranges; 192.0.2.0/32"),
+        ({"CLIENTS": "203.0.113.0/24"}, "private_ranges; 203.0.113.0/24"),
+        ({"LISTEN": "0.0.0.0", "CLIENTS": "203.0.113.0/24 10.0.0.0/8"}, "203.0.113.0/24 10.0.0.0/8; " * 2),
+    ],
+)
+def test_who_is_admitted_follows_from_where_the_proxy_listens(variables, admitted, tmp_path):
+    assert proxied(tmp_path, **variables).stdout.strip() == admitted.strip("; ")
+
+
+@pytest.mark.parametrize("clients", ["", "private_ranges", "0.0.0.0/0", "203.0.113.0/24 ::/0"])
+def test_the_proxy_is_not_opened_to_everybody(clients, tmp_path):
+    done = proxied(tmp_path, LISTEN="0.0.0.0", CLIENTS=clients)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the networks that may place orders" in done.stderr
 
 
 def test_images_can_be_pinned_from_outside():
