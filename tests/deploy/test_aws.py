@@ -8,6 +8,7 @@ import yaml
 
 from config.env import ROOT
 from deploy import make_secrets
+from orders.api.health import Ready
 from tests.deploy.test_image import tool
 
 TEMPLATE = ROOT / "deploy" / "aws" / "engine.yml"
@@ -62,6 +63,25 @@ def test_the_instance_is_entered_by_ssm_and_keeps_its_credentials_from_container
     assert any("AmazonSSMManagedInstanceCore" in policy for policy in role["ManagedPolicyArns"])
     options = RESOURCES["Template"]["Properties"]["LaunchTemplateData"]["MetadataOptions"]
     assert options == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "figures"),
+    [
+        (Ready.renderer_classes[0]().render({"status": "ready", "parts": {}}).decode(), "Ready,Value=1 Well,Value=1"),
+        (
+            Ready.renderer_classes[0]().render({"status": "degraded", "parts": {}}).decode(),
+            "Ready,Value=1 Well,Value=0",
+        ),
+        ("", "Ready,Value=0 Well,Value=0"),
+    ],
+)
+def test_a_degraded_engine_is_told_apart_from_one_that_is_well(body, figures):
+    check = re.search(r"<<'CHECK'\n(.*?)CHECK", script(), re.DOTALL).group(1).replace("exec /snap/bin/aws", "echo")
+    curl = f"curl() {{ echo '{body}'; }}" if body else "curl() { return 22; }"
+    done = subprocess.run(["sh", "-c", f"{curl}\n{check}"], capture_output=True, text=True, check=False)
+    assert " ".join(word.removeprefix("MetricName=") for word in done.stdout.split()[-2:]) == figures
+    assert {one["MetricName"] for one in of("AWS::CloudWatch::Alarm").values()} >= {"Ready", "Well"}
 
 
 def test_every_alarm_says_what_to_look_at_and_tells_somebody():
