@@ -200,16 +200,18 @@ def test_migrate_waits_for_its_database_and_says_so(environ, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"),
+    ("name", "missing"),
     [
-        ("DATABASE_URL_FILE", "DATABASE_URL: the role flower needs it"),
-        ("ENGINE_ADMIN_PASSWORD_FILE", "ENGINE_ADMIN_PASSWORD: the role flower needs it"),
+        ("order", "DATABASE_URL"),
+        ("api", "ENGINE_SECRET_KEY"),
+        ("flower", "ENGINE_ADMIN_PASSWORD"),
     ],
 )
-def test_what_only_up_can_do_without_is_asked_for(environ, missing, said):
-    del environ[missing]
+def test_what_only_up_can_do_without_is_asked_for(environ, name, missing):
+    del environ[f"{missing}_FILE"]
+    said = f"{missing}: the role {name} needs it"
     done = subprocess.run(
-        [sys.executable, "-m", "deploy.role", "flower"],
+        [sys.executable, "-m", "deploy.role", name],
         cwd=ROOT,
         env=environ,
         capture_output=True,
