@@ -16,6 +16,7 @@ from typing import Any
 from deploy import metrics, roles
 from deploy.child import Child, NotReady, Ready
 from deploy.external import Unreachable, reach
+from deploy.liveness import Turns
 from deploy.options import CannotStart, Options, parse, read_settings
 from deploy.ports import address, claim_ports, located
 from deploy.servers import PRIVATE, StoreFailed, last_lines
@@ -183,7 +184,7 @@ class Launcher:
     def _workers(self) -> list[Child]:
         threads = self.settings["ENGINE_WORKER_THREADS"]
         return [
-            self._child(name, roles.worker(queue, index, threads))
+            self._child(name, roles.worker(queue, index, threads, Turns()))
             for queue in roles.WORKERS
             for index, name in enumerate(numbered(queue, self.options.scale.get(queue, 1)), 1)
         ]

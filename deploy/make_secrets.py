@@ -11,13 +11,23 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent / "compose" / "secrets"
 Known = Mapping[str, str]
+USERS = ("api", "workers", "dbsync", "dlq")
+"""The database users besides the owner, who alone changes tables; their rights are in rights.sql."""
 MADE: dict[str, Callable[[Known], str]] = {
     # Letters, digits, - and _: they stand in addresses as they are.
     "postgres_password": lambda _: secrets.token_urlsafe(32),
     "redis_password": lambda _: secrets.token_urlsafe(32),
     "secret_key": lambda _: secrets.token_urlsafe(50),
+    # 32 random bytes, with which the digests of API keys are made; without it no key is valid.
+    "key_pepper": lambda _: secrets.token_urlsafe(32),
     "admin_password": lambda _: secrets.token_urlsafe(18),
     "database_url": lambda known: f"postgresql://engine:{known['postgres_password']}@postgres:5432/engine",
+    **{
+        f"database_url_{user}": lambda _, user=user: (  # type: ignore[misc]
+            f"postgresql://engine_{user}:{secrets.token_urlsafe(32)}@postgres:5432/engine"
+        )
+        for user in USERS
+    },
     "redis_url": lambda known: f"redis://:{known['redis_password']}@valkey:6379/0",
 }
 
@@ -27,6 +37,8 @@ def make(folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     # Nobody else enters the folder; the files themselves are read in the containers, by another account.
     folder.chmod(0o700)
+    # What Alertmanager sends with is the operator's to put here.
+    (folder / "alerts").mkdir(exist_ok=True)
     known: dict[str, str] = {}
     made = []
     for name, value in MADE.items():

@@ -5,15 +5,17 @@ It does what `manage.py up` has that role do (deploy/roles.py), with stores of s
 
 import argparse
 import os
+import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from config import env, values
-from deploy import alone, metrics, roles
-from deploy.liveness import Question, Readiness, Turns, watch_worker
+from deploy import alone, metrics, rights, roles
+from deploy.liveness import Question, Readiness, Turns, end_when_stuck
 from deploy.options import CannotStart
 from deploy.ports import address, bound
 from routing.away import why
@@ -21,7 +23,13 @@ from routing.away import why
 ROLES = ("api", *roles.WORKERS, *roles.SINGLE, "migrate")
 DOORS = ("api", "flower")
 """Roles that are asked from outside whether they serve."""
-NEEDS = ("DATABASE_URL", "REDIS_URL", "ENGINE_SECRET_KEY")
+STORES = ("DATABASE_URL", "REDIS_URL")
+NEEDS = {
+    "api": (*STORES, "ENGINE_SECRET_KEY", "ENGINE_KEY_PEPPER"),
+    "flower": ("REDIS_URL", "ENGINE_ADMIN_PASSWORD"),
+    "migrate": ("DATABASE_URL",),
+}
+"""Settings without which a role does not start; the others need the stores."""
 ASK_AGAIN_S = 1.0
 ASKED_WITHIN_S = 2.0
 POSTGRES_WITHIN_S = 300.0
@@ -32,14 +40,15 @@ Settings = Mapping[str, Any]
 
 def main(arguments: list[str]) -> int:
     """Run the role until it is asked to stop; returns the exit code."""
-    role = parse(arguments)
+    options = parse(arguments)
+    role: str = options.role
     # The first process of a container ignores what it does not handle: a stop during the imports would have no effect.
     # A migration cut short must not count as done; every other role ends as it was asked to.
     signal.signal(signal.SIGTERM, lambda *_: end(STOPPED_EARLY if role == "migrate" else 0))
     os.environ["ENGINE_ROLE"] = role
     try:
         settings = read_settings(role)
-        run(role, settings)
+        run(role, settings, options.users)
     except (values.BadSetting, CannotStart) as problem:
         print(problem, file=sys.stderr)
         return 2
@@ -55,15 +64,16 @@ def end(code: int) -> NoReturn:
     os._exit(code)
 
 
-def parse(arguments: list[str]) -> str:
+def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line; a wrong one ends with a sentence and exit code 2."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.role",
         description="Run one role of the engine in the foreground, with the stores of DATABASE_URL and REDIS_URL.",
     )
     parser.add_argument("role", choices=ROLES)
-    role: str = parser.parse_args(arguments).role
-    return role
+    what = "files with the addresses of the database users that `migrate` makes and gives their rights"
+    parser.add_argument("--users", nargs="+", type=Path, default=(), metavar="FILE", help=what)
+    return parser.parse_args(arguments)
 
 
 def read_settings(role: str) -> dict[str, Any]:
@@ -72,8 +82,7 @@ def read_settings(role: str) -> dict[str, Any]:
     Raises BadSetting.
     """
     settings = env.load()
-    needed = (*NEEDS, "ENGINE_ADMIN_PASSWORD") if role == "flower" else NEEDS
-    missing = [name for name in needed if settings[name] is None]
+    missing = [name for name in NEEDS.get(role, STORES) if settings[name] is None]
     if missing:
         raise values.BadSetting(
             f"{', '.join(missing)}: the role {role} needs {'it' if len(missing) == 1 else 'them'}; "
@@ -81,10 +90,13 @@ def read_settings(role: str) -> dict[str, Any]:
         )
     if role != "migrate" and not settings["ENGINE_METRICS_PORT"]:
         raise values.BadSetting("ENGINE_METRICS_PORT=0: a single role answers health checks there; give it a port")
+    if settings["ENGINE_SECRET_KEY"] is None:
+        # It signs nothing, and Django wants one.
+        os.environ["ENGINE_SECRET_KEY"] = secrets.token_urlsafe()
     return settings
 
 
-def run(role: str, settings: Settings) -> None:
+def run(role: str, settings: Settings, users: Sequence[Path] = ()) -> None:
     """Prepare and do the role's work.
 
     Raises CannotStart.
@@ -93,18 +105,22 @@ def run(role: str, settings: Settings) -> None:
         prepare()
         await_postgres(lambda what: print(f"migrations: {what}", flush=True))
         roles.migrate(settings["ENGINE_ADMIN_PASSWORD"])(lambda word: print(f"migrations: {word}", flush=True))
+        if users:
+            print(f"migrations: {rights.grant(file.read_text().strip() for file in users)}", flush=True)
         return
     readiness, turns = Readiness(), Turns()
     port = settings["ENGINE_METRICS_PORT"]
     listener = bound(settings["ENGINE_METRICS_HOST"], port, "ENGINE_METRICS_PORT")
     listener.listen(metrics.BACKLOG)
-    metrics.serve(listener, questions(role, settings, readiness, turns))
+    asked = questions(role, settings, readiness, turns)
+    metrics.serve(listener, asked)
     prepare()
     if role != "flower":
         await_schema(readiness.waits)
     begin = work(role, settings, turns)
     if role in DOORS:
         readiness.come()
+        end_when_stuck(asked["/healthz"])
     begin(readiness.come)
 
 
@@ -130,9 +146,8 @@ def work(role: str, settings: Settings, turns: Turns) -> Callable[[Callable[...,
         return roles.flower(host, settings["ENGINE_FLOWER_PORT"], roles.admin_password(settings))
     if role == "beat":
         return beat_alone(settings["DATABASE_URL"])
-    watch_worker(roles.celery_app(), turns)
     # Beside others on one machine it has a name of its own; in a container it is the only process, and always number 1.
-    return roles.worker(role, os.getpid(), settings["ENGINE_WORKER_THREADS"])
+    return roles.worker(role, os.getpid(), settings["ENGINE_WORKER_THREADS"], turns)
 
 
 def beat_alone(address: str) -> Callable[[Callable[..., object]], None]:

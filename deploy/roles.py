@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.child import Ready
+from deploy.liveness import Turns, end_when_stuck, watch_worker
 from deploy.servers import write_secret
 
 WORKERS = ("order", "limit", "sniper", "stream", "dbsync", "dlq")
@@ -136,11 +137,13 @@ def run_daphne(listener: socket.socket) -> None:
     os.execv(sys.executable, [sys.executable, *command])
 
 
-def worker(queue: str, number: int, threads: int) -> Callable[[Ready], None]:
+def worker(queue: str, number: int, threads: int, turns: Turns) -> Callable[[Ready], None]:
     """One Celery worker on one queue; `number` tells it from the others of its queue on this machine."""
 
     def run(ready: Ready) -> None:
         become(queue)
+        watch_worker(celery_app(), turns)
+        end_when_stuck(turns.stuck)
         from celery import signals
 
         signals.worker_ready.connect(lambda **_: ready(), weak=False)

@@ -135,10 +135,8 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
             return 409, conflict(reason)
         case NotResting() | Changed() | Unconditional():
             return unchanged(reason)
-        case Unauthorized():
-            return 401, body("unauthorized", str(reason))
-        case Forbidden():
-            return 403, body("forbidden", str(reason))
+        case Unauthorized() | Forbidden():
+            return kept_out(reason)
         case Overloaded():
             return 503, body("overloaded", "the engine is overloaded; try again in a second")
         case Paused():
@@ -155,6 +153,13 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
             log.error("store unreachable", reason=repr(reason))
             return STORE_AWAY
     return None
+
+
+def kept_out(reason: Unauthorized | Forbidden) -> tuple[int, dict[str, Any]]:
+    """Say that nobody knows the caller, or what it lacks."""
+    if isinstance(reason, Unauthorized):
+        return 401, body("unauthorized", str(reason))
+    return 403, body("forbidden", str(reason))
 
 
 def answer(reason: Exception) -> tuple[int, dict[str, Any]]:

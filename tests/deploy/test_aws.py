@@ -8,6 +8,7 @@ import yaml
 
 from config.env import ROOT
 from deploy import make_secrets
+from orders.api.health import Ready
 from tests.deploy.test_image import tool
 
 TEMPLATE = ROOT / "deploy" / "aws" / "engine.yml"
@@ -64,6 +65,25 @@ def test_the_instance_is_entered_by_ssm_and_keeps_its_credentials_from_container
     assert options == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
 
 
+@pytest.mark.parametrize(
+    ("body", "figures"),
+    [
+        (Ready.renderer_classes[0]().render({"status": "ready", "parts": {}}).decode(), "Ready,Value=1 Well,Value=1"),
+        (
+            Ready.renderer_classes[0]().render({"status": "degraded", "parts": {}}).decode(),
+            "Ready,Value=1 Well,Value=0",
+        ),
+        ("", "Ready,Value=0 Well,Value=0"),
+    ],
+)
+def test_a_degraded_engine_is_told_apart_from_one_that_is_well(body, figures):
+    check = re.search(r"<<'CHECK'\n(.*?)CHECK", script(), re.DOTALL).group(1).replace("exec /snap/bin/aws", "echo")
+    curl = f"curl() {{ echo '{body}'; }}" if body else "curl() { return 22; }"
+    done = subprocess.run(["sh", "-c", f"{curl}\n{check}"], capture_output=True, text=True, check=False)
+    assert " ".join(word.removeprefix("MetricName=") for word in done.stdout.split()[-2:]) == figures
+    assert {one["MetricName"] for one in of("AWS::CloudWatch::Alarm").values()} >= {"Ready", "Well"}
+
+
 def test_every_alarm_says_what_to_look_at_and_tells_somebody():
     alarms = of("AWS::CloudWatch::Alarm")
     assert len(alarms) >= 5
@@ -89,14 +109,80 @@ def test_the_user_data_brings_up_this_compose_file_with_variables_it_knows():
     assert "docker compose -f deploy/compose.yml up" in USER_DATA
     variables = re.search(r"<<'VARIABLES'\n(.*?)VARIABLES", USER_DATA, re.DOTALL).group(1)
     names = re.findall(r"^(\w+)=", variables, re.MULTILINE)
-    assert len(names) == 7 and "CLIENTS" in names
+    assert len(names) == 8 and "CLIENTS" in names
     assert all(f"${{{name}:-" in compose for name in names)
     assert f"python3 -m {make_secrets.__name__} /data/postgres/secrets" in USER_DATA
+
+
+STAND_INS = """
+set -Eeuo pipefail
+aws() { :; }; timeout() { :; }; mkdir() { :; }; resize2fs() { :; }
+mkfs.ext4() { echo "formatted ${@: -1}"; }
+mount() { echo "mounted $1"; }
+"""
+
+
+def attach(disk, tmp_path):
+    """Run the instance's own function that brings up a volume, with this file as its disk."""
+    (function,) = re.findall(r"^data\(\) \{\n.*?^\}$", script(), re.MULTILINE | re.DOTALL)
+    function = re.sub(r"disk=.*", f"disk={disk}", function).replace("/etc/fstab", str(tmp_path / "fstab"))
+    done = subprocess.run(
+        ["bash", "-c", f"{STAND_INS}me=i\n{function}\ndata vol-1 /dev/sdf /data/postgres"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("written_at", [0, 1024, 128 * 1024**2 + 56], ids=["start", "superblock", "spare superblock"])
+def test_a_volume_with_anything_on_it_is_never_formatted(written_at, tmp_path):
+    disk = tmp_path / "disk"
+    with disk.open("wb") as file:
+        file.truncate(300 * 1024**2)
+        file.seek(written_at)
+        file.write(b"\x53\xef")
+    assert attach(disk, tmp_path) == ["mounted /data/postgres"]
+
+
+def test_a_volume_that_cannot_be_read_is_never_formatted(tmp_path):
+    assert attach(tmp_path / "gone", tmp_path) == ["mounted /data/postgres"]
+
+
+def test_a_new_volume_gets_a_file_system(tmp_path):
+    disk = tmp_path / "disk"
+    with disk.open("wb") as file:
+        file.truncate(300 * 1024**2)
+    assert attach(disk, tmp_path) == [f"formatted {disk}", "mounted /data/postgres"]
+
+
+def test_only_the_archive_that_was_named_is_unpacked():
+    fetched, checked, unpacked = (
+        USER_DATA.index(word) for word in ("aws s3 cp '${Files}'", "sha256sum --check --strict", "tar -xzf")
+    )
+    assert fetched < checked < unpacked
+    assert "| tar" not in USER_DATA
+    assert "Default" not in STACK["Parameters"]["FilesSha256"]
+
+
+def test_the_instance_reads_no_parameter_but_its_agents():
+    (policy,) = RESOURCES["InstanceRole"]["Properties"]["Policies"]
+    (denied,) = (one for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Deny")
+    assert denied["Action"] == "ssm:GetParameter*"
+    assert denied["NotResource"].endswith(":parameter/${AgentConfiguration}")
+
+
+def test_there_is_a_backup_of_the_last_hour_and_of_the_last_week():
+    (policy,) = of("AWS::DLM::LifecyclePolicy").values()
+    kept = {one["CreateRule"]["Interval"]: one["RetainRule"]["Count"] for one in policy["PolicyDetails"]["Schedules"]}
+    assert kept == {1: 24, 24: 7}
 
 
 def test_nobody_places_orders_who_was_not_named():
     clients = STACK["Parameters"]["Clients"]
     assert "Default" not in clients
+    assert "LISTEN=0.0.0.0" in USER_DATA
     assert re.fullmatch(clients["AllowedPattern"], "203.0.113.0/24 198.51.100.7/32")
     assert not re.fullmatch(clients["AllowedPattern"], "anybody") and not re.fullmatch(clients["AllowedPattern"], "")
 

@@ -1,5 +1,6 @@
 """compose.yml: sound by the specification's schema, a service per role, and closed but for one door."""
 
+import os
 import re
 import stat
 import subprocess
@@ -9,11 +10,12 @@ import yaml
 
 from config.env import ROOT, SECRETS, load
 from config.settings import OWN, POOL_SIZES
-from deploy import make_secrets, postgres, role
+from deploy import make_secrets, postgres, rights, role
 from tests.deploy.test_image import tool
 
 FOLDER = ROOT / "deploy"
 COMPOSE = yaml.safe_load((FOLDER / "compose.yml").read_text())
+CADDY = (FOLDER / "compose" / "Caddyfile").read_text()
 SERVICES = COMPOSE["services"]
 ROLES = {name: service for name, service in SERVICES.items() if name in role.ROLES}
 
@@ -25,7 +27,7 @@ def test_the_file_is_sound():
 
 
 def test_every_role_is_a_service_of_its_own_and_its_command_is_its_name():
-    assert {name: service["command"] for name, service in ROLES.items()} == {name: [name] for name in role.ROLES}
+    assert {name: service["command"][0] for name, service in ROLES.items()} == {name: name for name in role.ROLES}
     # A name of its own, or a port of the machine, could be had by one container only.
     scaled = [name for name in ROLES if name not in ("flower", "migrate")]
     assert not [name for name in scaled if "container_name" in ROLES[name] or "ports" in ROLES[name]]
@@ -34,15 +36,15 @@ def test_every_role_is_a_service_of_its_own_and_its_command_is_its_name():
 def published(service):
     """Name the addresses a service's ports are published on; 0.0.0.0 for all of this machine's."""
     return {
-        re.sub(r"\$\{[^}]*\}", "0", port).rpartition(":")[0].rpartition(":")[0] for port in service.get("ports", [])
+        re.sub(r"\$\{([A-Z_]+):-([^}]*)\}", r"\2", port).rpartition(":")[0].rpartition(":")[0]
+        for port in service.get("ports", [])
     }
 
 
-def test_only_the_proxy_is_reached_from_outside():
-    assert {name for name, service in SERVICES.items() if "0.0.0.0" in published(service)} == {"proxy"}
-    assert {address for name, service in SERVICES.items() if name != "proxy" for address in published(service)} == {
-        "127.0.0.1"
-    }
+def test_nothing_is_reached_from_outside_until_the_proxy_is_told_to_listen():
+    assert {address for service in SERVICES.values() for address in published(service)} == {"127.0.0.1"}
+    opened = {name for name, service in SERVICES.items() for port in service.get("ports", []) if "LISTEN" in port}
+    assert opened == {"proxy"}
 
 
 def test_the_stores_and_the_workers_are_on_the_closed_network_alone():
@@ -54,6 +56,7 @@ def test_the_stores_and_the_workers_are_on_the_closed_network_alone():
         "tunnel": ["edge"],
         "flower": ["inside", "operators"],
         "grafana": ["inside", "operators"],
+        "alertmanager": ["inside", "operators"],
     }
 
 
@@ -74,16 +77,45 @@ def test_every_service_is_limited_and_gives_up_what_it_does_not_need():
     assert all(service["read_only"] is True for service in ROLES.values())
 
 
+def given(name):
+    """The settings that a role gets as files, and the file's name of each."""
+    told = ROLES[name]["environment"]
+    return {key.removesuffix("_FILE"): path.rpartition("/")[2] for key, path in told.items() if key.endswith("_FILE")}
+
+
+@pytest.mark.parametrize("name", role.ROLES)
+def test_a_role_has_the_secrets_it_needs_and_no_other(name):
+    files, mounted = given(name), set(ROLES[name]["secrets"])
+    wanted = set(role.NEEDS.get(name, role.STORES))
+    # The user of the admin is made by the migration; the pepper waits for the API's keys.
+    assert set(files) == wanted | ({"ENGINE_ADMIN_PASSWORD"} if name == "migrate" else set())
+    assert mounted - set(files.values()) == (
+        {"key_pepper"}
+        if name == "api"
+        else {f"database_url_{user}" for user in make_secrets.USERS} & mounted
+        if name == "migrate"
+        else set()
+    )
+    assert set(files.values()) <= mounted
+
+
+def test_every_role_works_as_its_own_database_user_and_migrate_knows_them_all():
+    users = {served: name for name, roles in rights.USERS.items() for served in roles}
+    assert {name: given(name).get("DATABASE_URL") for name in ROLES} == {
+        **{name: user.replace("engine_", "database_url_") for name, user in users.items()},
+        "migrate": "database_url",
+        "flower": None,
+    }
+    named = role.parse(ROLES["migrate"]["command"]).users
+    assert {file.name for file in named} == {f"database_url_{user}" for user in make_secrets.USERS}
+    assert {f"engine_{user}" for user in make_secrets.USERS} == set(rights.USERS)
+
+
 def test_settings_are_known_and_secrets_are_files():
     for name, service in ROLES.items():
-        given = service["environment"]
-        assert not set(SECRETS) & set(given), name
-        # Without BROKER_URL the queues are in Redis.
-        assert {f"{secret}_FILE" for secret in SECRETS if secret != "BROKER_URL"} <= set(given), name
-        assert {path.rpartition("/")[2] for key, path in given.items() if key.endswith("_FILE")} <= set(
-            service["secrets"]
-        )
-        load({key: value for key, value in given.items() if not key.endswith("_FILE")})
+        told = service["environment"]
+        assert not set(SECRETS) & set(told), name
+        load({key: value for key, value in told.items() if not key.endswith("_FILE")})
     told = [name for service in SERVICES.values() for name in service.get("environment", {})]
     assert [name for name in told if re.search("PASSWORD|KEY|TOKEN", name) and not name.endswith("_FILE")] == []
 
@@ -112,12 +144,53 @@ def test_what_it_mounts_is_there():
     assert set(names) == set(role.ROLES) - {"migrate"}
 
 
+def site(address):
+    """The part of the Caddyfile for one address."""
+    (found,) = re.findall(rf"^{re.escape(address)} \{{\n(.*?)^\}}", CADDY, re.MULTILINE | re.DOTALL)
+    return " ".join(found.split())
+
+
 def test_strangers_do_not_get_past_the_proxy():
-    caddy = (FOLDER / "compose" / "Caddyfile").read_text()
-    door = caddy.split("{$DOMAIN:localhost} {")[1]
-    assert "@strangers not remote_ip {$CLIENTS:private_ranges}" in door and "respond @strangers 403" in door
-    assert SERVICES["proxy"]["environment"]["CLIENTS"] == "${CLIENTS:-private_ranges}"
-    assert all(port.startswith("0.0.0.0:") for port in SERVICES["proxy"]["ports"])
+    assert "@strangers not remote_ip {$DIRECT} respond @strangers 403" in site("{$DOMAIN:localhost}")
+
+
+def test_strangers_do_not_come_through_the_tunnel_either():
+    assert "@strangers not client_ip {$TUNNELLED} respond @strangers 403" in site(":8080")
+    assert "@unnamed header !X-Forwarded-For respond @unnamed 403" in site(":8080")
+    # Without it, the first address counts, which a client writes itself.
+    assert "trusted_proxies_strict" in CADDY.partition("servers :8080 {")[2].partition("}")[0]
+
+
+def proxied(tmp_path, **variables):
+    """Run the proxy's start, with a stand-in for the proxy that says whom it would admit."""
+    (tmp_path / "caddy").write_text('#!/bin/sh\necho "$DIRECT; $TUNNELLED"\n')
+    (tmp_path / "caddy").chmod(0o755)
+    return subprocess.run(
+        ["/bin/sh", FOLDER / "compose" / "proxy.sh"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "LISTEN": "127.0.0.1", "CLIENTS": "", **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "admitted"),
+    [
+        ({}, "private_ranges; 192.0.2.0/32"),
+        ({"CLIENTS": "203.0.113.0/24"}, "private_ranges; 203.0.113.0/24"),
+        ({"LISTEN": "0.0.0.0", "CLIENTS": "203.0.113.0/24 10.0.0.0/8"}, "203.0.113.0/24 10.0.0.0/8; " * 2),
+    ],
+)
+def test_who_is_admitted_follows_from_where_the_proxy_listens(variables, admitted, tmp_path):
+    assert proxied(tmp_path, **variables).stdout.strip() == admitted.strip("; ")
+
+
+@pytest.mark.parametrize("clients", ["", "private_ranges", "0.0.0.0/0", "203.0.113.0/24 ::/0"])
+def test_the_proxy_is_not_opened_to_everybody(clients, tmp_path):
+    done = proxied(tmp_path, LISTEN="0.0.0.0", CLIENTS=clients)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the networks that may place orders" in done.stderr
 
 
 def test_images_can_be_pinned_from_outside():
@@ -128,7 +201,31 @@ def test_images_can_be_pinned_from_outside():
 
 def test_profiles_are_what_is_asked_for():
     profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
-    assert profiles == {"tunnel": ["tunnel"], "prometheus": ["monitoring"], "grafana": ["monitoring"]}
+    watched = {name: ["monitoring"] for name in ("prometheus", "alertmanager", "grafana")}
+    assert profiles == {"tunnel": ["tunnel"], **watched}
+
+
+def test_an_image_is_named_by_an_exact_version():
+    named = {name: re.sub(r".*:-(.*)\}", r"\1", s["image"]) for name, s in SERVICES.items() if name not in ROLES}
+    loose = [name for name, image in named.items() if not re.search(r":v?\d+\.\d+(\.\d+)?$", image)]
+    # ngrok's own tag is of a service that refuses old clients.
+    assert loose == ["tunnel"]
+
+
+def test_prometheus_tells_alertmanager_and_every_severity_reaches_somebody():
+    told = yaml.safe_load((FOLDER / "compose" / "prometheus.yml").read_text())["alerting"]["alertmanagers"]
+    assert told == [{"static_configs": [{"targets": ["alertmanager:9093"]}]}]
+    rules = yaml.safe_load((FOLDER / "compose" / "alertmanager.yml").read_text())
+    receivers = {one["name"]: one for one in rules["receivers"]}
+    assert all(len(one) > 1 for one in receivers.values())
+    by = {(route["matchers"][0], route["receiver"]) for route in rules["route"]["routes"]}
+    assert {receiver for _, receiver in by} == set(receivers)
+    assert ('severity="critical"', "pager") in by and rules["route"]["receiver"] == "mail"
+    text = (FOLDER / "compose" / "alertmanager.yml").read_text()
+    assert not re.search(
+        r"^\s*(- )?(smtp_auth_password|routing_key|service_key|url|auth_password):", text, re.MULTILINE
+    )
+    assert set(re.findall(r"_file: (\S+)/", text)) == {"/run/secrets/alerts"}
 
 
 @pytest.fixture
@@ -144,19 +241,19 @@ def test_help_makes_no_secrets(tmp_path, capsys):
 
 
 def test_secrets_are_made_once_and_belong_together(folder):
-    made = {path.name: path.read_text() for path in folder.iterdir()}
+    made = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
     assert set(made) | {"ngrok"} == set(COMPOSE["secrets"])
     assert made["postgres_password"].strip() in made["database_url"]
     assert made["redis_password"].strip() in made["redis_url"]
     assert len(set(made.values())) == len(made)
     (folder / "redis_url").unlink()
     assert make_secrets.make(folder) == ["redis_url"]
-    assert {path.name: path.read_text() for path in folder.iterdir()} == made
+    assert {path.name: path.read_text() for path in folder.iterdir() if path.is_file()} == made
 
 
 def test_secrets_are_read_in_containers_and_by_nobody_else(folder):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o444}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir() if path.is_file()} == {0o444}
 
 
 def test_made_secrets_are_settings_the_engine_accepts(folder):

@@ -1,5 +1,6 @@
 """The manifests: what Kustomize makes of them is sound, and says what the engine needs of a cluster."""
 
+import re
 import shutil
 import subprocess
 from ipaddress import ip_network
@@ -7,14 +8,17 @@ from ipaddress import ip_network
 import pytest
 import yaml
 
-from config.env import PREFIXES, ROOT, SECRETS
-from deploy import role
+from config.env import PREFIXES, ROOT
+from config.settings import OWN, POOL_SIZES
+from deploy import make_secrets, rights, role
 from orders.telemetry.metrics import READ
 from tests.deploy.test_image import tool
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("production", "trial")
 KEDA = "keda.sh/v1alpha1"
+KEPT_FREE = 20
+"""Connections for operators, backups and the superuser."""
 
 
 def kustomize(folder):
@@ -77,7 +81,7 @@ def test_every_manifest_is_sound(folder, tmp_path, request):
 
 
 def test_every_role_runs_its_own_command(made):
-    assert {name: pod["containers"][0]["args"] for name, pod in pods(made).items()} == {n: [n] for n in role.ROLES}
+    assert {name: pod["containers"][0]["args"][0] for name, pod in pods(made).items()} == {n: n for n in role.ROLES}
 
 
 def test_every_pod_is_confined_as_the_strictest_profile_asks(made):
@@ -100,15 +104,33 @@ def test_no_variable_of_the_clusters_looks_like_a_setting(made):
     assert all(pod["enableServiceLinks"] is False for pod in pods(made).values())
 
 
-def test_secrets_are_files_of_the_secret(made):
-    for pod in pods(made).values():
+def mounted(pod):
+    """The keys of the Secret that a pod has, by the file each lies in."""
+    (container,) = pod["containers"]
+    paths = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    volumes = [one for one in pod["volumes"] if "secret" in one]
+    return {f"{paths[v['name']]}/{i['path']}": i["key"] for v in volumes for i in v["secret"]["items"]}
+
+
+def test_a_role_has_the_secrets_it_needs_and_no_other(made):
+    for name, pod in pods(made).items():
         (container,) = pod["containers"]
-        given = {one["name"]: one["value"] for one in container["env"]}
-        (volume,) = (one["secret"] for one in pod["volumes"] if "secret" in one)
-        (mount,) = (one["mountPath"] for one in container["volumeMounts"] if one["name"] == "secrets")
-        # Without BROKER_URL the queues are in Redis.
-        assert {f"{name}_FILE" for name in SECRETS if name != "BROKER_URL"} == set(given)
-        assert set(given.values()) == {f"{mount}/{item['path']}" for item in volume["items"]}
+        files = mounted(pod)
+        given = {one["name"].removesuffix("_FILE"): files.pop(one["value"]) for one in container["env"]}
+        # The user of the admin is made by the migration; the pepper waits for the API's keys.
+        assert set(given) == {*role.NEEDS.get(name, role.STORES), *(["ENGINE_ADMIN_PASSWORD"] * (name == "migrate"))}
+        rest = {"api": {"key-pepper"}, "migrate": {f"database-url-{user}" for user in make_secrets.USERS}}
+        assert set(files.values()) == rest.get(name, set()), name
+
+
+def test_every_role_works_as_its_own_database_user_and_migrate_knows_them_all(made):
+    found = pods(made)
+    for user, names in rights.USERS.items():
+        for name in names:
+            assert mounted(found[name])["/run/secrets/engine/database-url"] == user.replace("engine_", "database-url-")
+    named = role.parse(found["migrate"]["containers"][0]["args"]).users
+    keys = mounted(found["migrate"])
+    assert {keys[str(file)] for file in named} == {f"database-url-{user}" for user in make_secrets.USERS}
 
 
 def test_probes_tell_a_wait_from_an_illness(made):
@@ -153,14 +175,7 @@ def test_on_rabbitmq_every_role_is_told_and_each_worker_grows_by_its_queue_there
     for name, pod in pods(on_rabbitmq).items():
         (container,) = pod["containers"]
         given = {one["name"]: one["value"] for one in container["env"]}
-        files = {
-            f"{mount['mountPath']}/{item['path']}"
-            for mount in container["volumeMounts"]
-            for volume in pod["volumes"]
-            if volume["name"] == mount["name"] and "secret" in volume
-            for item in volume["secret"]["items"]
-        }
-        assert set(given.values()) == files
+        assert set(given.values()) <= set(mounted(pod))
         assert ("BROKER_URL_FILE" in given) == (name != "migrate")
     before = of(production, "ScaledObject")
     for name, scaled in of(on_rabbitmq, "ScaledObject").items():
@@ -212,6 +227,28 @@ def test_clients_do_not_reach_the_metrics(production):
     paths = {(one["path"], one["pathType"]) for rule in ingress["spec"]["rules"] for one in rule["http"]["paths"]}
     assert ("/", "Exact") in paths and ("/", "Prefix") not in paths
     assert not [path for path, _ in paths if "/metrics".startswith(path) and path != "/"]
+
+
+def connections(manifests):
+    """How many connections the roles hold when each is scaled as far as it goes."""
+    most = {}
+    for kind, field in (("HorizontalPodAutoscaler", "maxReplicas"), ("ScaledObject", "maxReplicaCount")):
+        most |= {one["spec"]["scaleTargetRef"]["name"]: one["spec"][field] for one in of(manifests, kind).values()}
+    # A rollout starts one pod more of each; beat has its lock beside Django's connection, and flower asks nobody.
+    each = {name: POOL_SIZES.get(name, 6) + OWN.get(name, 0) for name in set(role.ROLES) - {"flower"}} | {"beat": 2}
+    replicas = {name: one["spec"].get("replicas", 1) for name, one in of(manifests, "Deployment").items()}
+    return sum(each[name] * (most.get(name, replicas.get(name, 0)) + 1) for name in each)
+
+
+def test_postgres_takes_the_connections_of_every_role_at_its_most(made, production):
+    wanted = connections(made)
+    stores = [one for name, one in of(made, "StatefulSet").items() if name == "postgres"]
+    if stores:
+        (argument,) = stores[0]["spec"]["template"]["spec"]["containers"][0]["args"]
+        assert wanted + KEPT_FREE <= int(argument.partition("=")[2])
+    # Production's server is the operator's own: the README says what it must take.
+    (told,) = re.findall(r"`max_connections` of at least (\d+)", (ROOT / "deploy" / "README.md").read_text())
+    assert connections(production) + KEPT_FREE <= int(told) < connections(production) + KEPT_FREE + 50
 
 
 def test_production_brings_no_store_and_no_secret(production):

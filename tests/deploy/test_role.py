@@ -202,16 +202,18 @@ def test_migrate_waits_for_its_database_and_says_so(environ, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"),
+    ("name", "missing"),
     [
-        ("DATABASE_URL_FILE", "DATABASE_URL: the role flower needs it"),
-        ("ENGINE_ADMIN_PASSWORD_FILE", "ENGINE_ADMIN_PASSWORD: the role flower needs it"),
+        ("order", "DATABASE_URL"),
+        ("api", "ENGINE_SECRET_KEY"),
+        ("flower", "ENGINE_ADMIN_PASSWORD"),
     ],
 )
-def test_what_only_up_can_do_without_is_asked_for(environ, missing, said):
-    del environ[missing]
+def test_what_only_up_can_do_without_is_asked_for(environ, name, missing):
+    del environ[f"{missing}_FILE"]
+    said = f"{missing}: the role {name} needs it"
     done = subprocess.run(
-        [sys.executable, "-m", "deploy.role", "flower"],
+        [sys.executable, "-m", "deploy.role", name],
         cwd=ROOT,
         env=environ,
         capture_output=True,
@@ -304,33 +306,78 @@ def test_a_workers_consumer_tells_of_its_turns_and_rests_without_a_broker():
 
 
 HALTED = """
-import signal, sys, time
+import re, signal, sys, time
 from deploy import liveness, role
 liveness.STUCK_AFTER_S, liveness.TURNS_EVERY_S = 3.0, 0.1
+liveness.ENDS_AFTER_S, liveness.ASKS_EVERY_S = float(sys.argv[1]), 0.2
 plain = liveness.Turns.turned
 def turned(self):
     plain(self)
     print("a turn", flush=True)
 liveness.Turns.turned = turned
-# The main thread, which runs the loop, stands still; the others go on.
-signal.signal(signal.SIGALRM, lambda *_: time.sleep(600))
+def halts(*_):
+    # The main thread, which runs the loop, stands still; the others go on.
+    time.sleep(600)
+def holds(*_):
+    # A search that takes years, and the interpreter's lock with it: nobody goes on.
+    re.match(r"(a+)+$", "a" * 60 + "b")
+signal.signal(signal.SIGALRM, globals()[sys.argv[2]])
 role.end(role.main(["dlq"]))
 """
 
 
-def test_a_worker_whose_loop_stands_still_says_so(environ, tmp_path):
+@contextmanager
+def halted(environ, tmp_path, ends_after_s, way="halts"):
+    """Run a worker until it turns, and make its loop stand still."""
     with (tmp_path / "log").open("wb") as out:
-        process = subprocess.Popen([sys.executable, "-c", HALTED], cwd=ROOT, env=environ, stdout=out, stderr=out)
+        command = [sys.executable, "-c", HALTED, str(ends_after_s), way]
+        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=out, stderr=out)
     try:
         # Long enough that one turn at the start would not do.
         eventually(lambda: (tmp_path / "log").read_text().count("a turn") > 40, 60)
         assert asked(environ, "/healthz") == (200, "ok")
         process.send_signal(signal.SIGALRM)
-        eventually(lambda: asked(environ, "/healthz")[0] == 503, 60)
-        assert "the worker's loop has been blocked" in asked(environ, "/healthz")[1]
+        yield process
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_worker_whose_loop_stands_still_says_so(environ, tmp_path):
+    with halted(environ, tmp_path, 600):
+        eventually(lambda: asked(environ, "/healthz")[0] == 503, 60)
+        assert "the worker's loop has been blocked" in asked(environ, "/healthz")[1]
+
+
+def test_a_stuck_worker_ends_with_its_reason_so_that_it_is_started_again(environ, tmp_path):
+    with halted(environ, tmp_path, 2) as process:
+        assert process.wait(60) == 1
+    said = (tmp_path / "log").read_text()
+    assert "stuck, exiting to be started again" in said and "the worker's loop has been blocked for" in said
+    assert "in halts" in said
+
+
+def test_a_worker_that_holds_the_interpreter_ends_too_and_shows_where(environ, tmp_path):
+    with halted(environ, tmp_path, 2, "holds") as process:
+        assert process.wait(60) == 1
+    assert "in holds" in (tmp_path / "log").read_text()
+
+
+def test_an_api_that_no_longer_answers_ends(environ, tmp_path):
+    halts = "import asyncio, signal, sys, time; from deploy import liveness, role; "
+    quick = "liveness.ENDS_AFTER_S, liveness.ASKS_EVERY_S = 2.0, 0.2; "
+    stand = "signal.signal(signal.SIGALRM, lambda *_: time.sleep(600)); role.end(role.main(['api']))"
+    with (tmp_path / "log").open("wb") as out:
+        command = [sys.executable, "-c", halts + quick + stand]
+        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=out, stderr=out)
+    try:
+        eventually(lambda: asked(environ, "/readyz") == (200, "ok"), 60)
+        process.send_signal(signal.SIGALRM)
+        assert process.wait(60) == 1
+    finally:
+        process.kill()
+        process.wait()
+    assert "/healthz on port" in (tmp_path / "log").read_text()
 
 
 def test_a_worker_ends_what_it_has_in_hand_and_says_goodbye(environ, tmp_path):

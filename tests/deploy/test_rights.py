@@ -1,0 +1,249 @@
+"""The database users: each role does its work as its own user, and no more than that."""
+
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.db import connection
+from psycopg.errors import InsufficientPrivilege
+
+from config.env import ROOT
+from deploy import rights, role
+from deploy.options import CannotStart
+from deploy.servers import free_port
+from orders.models import ArchivedOrder, Order, OrderEvent, Pause
+from orders.operations import retention
+from routing.models import StoreEpoch
+from tests.deploy.conftest import eventually
+from tests.deploy.test_role import address, asked, environ, started  # noqa: F401 - the fixture is found by its name
+from tests.factories import AttemptFactory, DeadLetterFactory, OrderEventFactory, OrderFactory
+from tests.orders import bench
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def users(environ, tmp_path):  # noqa: F811
+    """Have `migrate` make the users and give them their rights; returns each one's address."""
+    owner = address(environ)
+    place = owner.partition("://")[2].partition("@")[2]
+    known = {name: f"postgresql://{name}:{uuid4().hex}@{place}" for name in rights.USERS}
+    files = [tmp_path / name for name in known]
+    for file in files:
+        file.write_text(f"{known[file.name]}\n")
+    try:
+        assert role.parse(["migrate", "--users", *map(str, files)]).users == files
+        assert "engine_api" in rights.grant(known.values())
+        yield known
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER IF EXISTS engine_event_stands ON orders_orderevent")
+            cursor.execute("DROP FUNCTION IF EXISTS engine_event_stands")
+            for name in rights.USERS:
+                cursor.execute(f"DROP OWNED BY {name}")
+                cursor.execute(f"DROP ROLE {name}")
+            cursor.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
+
+
+@contextmanager
+def refused():
+    with pytest.raises(InsufficientPrivilege):
+        yield
+
+
+def test_every_user_works_for_roles_and_every_role_has_one():
+    served = [name for names in rights.USERS.values() for name in names]
+    assert sorted(served) == sorted(set(role.ROLES) - {"migrate", "flower"})
+
+
+def test_no_user_changes_a_definition_or_empties_a_table(users):
+    for name, url in users.items():
+        with psycopg.connect(url, autocommit=True) as db:
+            for statement in (
+                "ALTER TABLE orders_order ADD COLUMN x int",
+                "DROP TABLE orders_setaside",
+                "TRUNCATE orders_orderevent",
+                "CREATE TABLE mine (x int)",
+                "CREATE INDEX ON orders_order (pair)",
+                "DROP TRIGGER engine_event_stands ON orders_orderevent",
+                "CREATE ROLE another",
+                "DELETE FROM django_migrations",
+            ):
+                with refused():
+                    db.execute(statement)
+                    pytest.fail(f"{name}: {statement}")
+
+
+def test_an_event_that_stands_is_neither_deleted_nor_altered(users):
+    event = OrderEventFactory(order=OrderFactory(), seq=1, epoch=StoreEpoch.objects.create(run="a", reason="b").pk)
+    for name in set(users) - {"engine_dlq"}:
+        with psycopg.connect(users[name], autocommit=True) as db:
+            with refused():
+                db.execute("DELETE FROM orders_orderevent")
+            with refused():
+                db.execute("UPDATE orders_orderevent SET status = 'failed'")
+            with refused():
+                db.execute("UPDATE orders_orderevent SET epoch = epoch - 1")
+    assert OrderEvent.objects.get().status == event.status
+
+
+def test_an_event_that_a_later_epoch_replaced_may_be_withdrawn(users):
+    before, _ = (StoreEpoch.objects.create(run=run, reason="b").pk for run in "ab")
+    OrderEventFactory(order=OrderFactory(), seq=1, epoch=before)
+    with psycopg.connect(users["engine_api"], autocommit=True) as db:
+        assert db.execute("DELETE FROM orders_orderevent").rowcount == 1
+
+
+def test_workers_see_nobodys_password_and_place_no_orders(users):
+    for name in set(users) - {"engine_api"}:
+        with psycopg.connect(users[name], autocommit=True) as db:
+            for statement in ("SELECT password FROM auth_user", "SELECT * FROM django_session"):
+                with refused():
+                    db.execute(statement)
+            with refused():
+                db.execute("INSERT INTO orders_order (id) VALUES (gen_random_uuid())")
+    with psycopg.connect(users["engine_api"], autocommit=True) as db:
+        for statement in (
+            "DELETE FROM orders_order",
+            "DELETE FROM orders_attempt",
+            "INSERT INTO orders_attempt DEFAULT VALUES",
+            "UPDATE django_admin_log SET change_message = ''",
+            "DELETE FROM django_admin_log",
+            "INSERT INTO routing_ledgerentry DEFAULT VALUES",
+        ):
+            with refused():
+                db.execute(statement)
+
+
+def test_rights_that_were_added_by_hand_are_taken_again(users):
+    with connection.cursor() as cursor:
+        cursor.execute("GRANT DELETE ON orders_order TO engine_api")
+    rights.grant(users.values())
+    with psycopg.connect(users["engine_api"], autocommit=True) as db, refused():
+        db.execute("DELETE FROM orders_order")
+
+
+def test_each_user_needs_an_address():
+    with pytest.raises(CannotStart, match="engine_api, engine_workers, engine_dbsync, engine_dlq"):
+        rights.grant(["postgresql://engine_api:secret@somewhere/engine"])
+
+
+def test_every_table_somebody_writes_to_is_named(users):
+    inserts = "SELECT table_name FROM information_schema.role_table_grants WHERE privilege_type = 'INSERT'"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{inserts} AND grantee = ANY(%s)", [list(users)])
+        written = {name for (name,) in cursor.fetchall()}
+    assert set(connection.introspection.table_names()) - written == {"django_migrations", "django_content_type"}
+
+
+@contextmanager
+def acting_as(user):
+    """Have this thread's connection do no more than the user may."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET ROLE {user}")
+        try:
+            yield
+        finally:
+            cursor.execute("RESET ROLE")
+
+
+@pytest.mark.usefixtures("users")
+def test_the_dead_letter_worker_retires_orders_and_forgets_archived_ones():
+    order = OrderFactory(status="failed")
+    for made in (AttemptFactory, DeadLetterFactory):
+        made(order=order)
+    OrderEventFactory(order=order, seq=1)
+    with acting_as("engine_dlq"):
+        assert len(retention.take([order.pk])) == 1
+        assert (Order.objects.count(), OrderEvent.objects.count(), ArchivedOrder.objects.count()) == (0, 0, 1)
+        assert retention.forget(0) == 1
+
+
+@pytest.mark.usefixtures("users")
+def test_an_operator_works_in_the_admin_as_the_apis_user(admin_client):
+    with acting_as("engine_api"):
+        admin_client.post("/admin/orders/pause/add/", {"what": "pair:SOL-USDC", "reason": "a look"})
+        row = Pause.objects.get()
+        admin_client.post("/admin/orders/pause/", {"action": "resume_selected", "_selected_action": [row.pk]})
+        assert not Pause.objects.exists()
+        assert LogEntry.objects.count() == 2
+
+
+@pytest.fixture
+def own_database(environ, tmp_path):  # noqa: F811
+    """Have the role `migrate` fill a database and make the users; returns what each role gets."""
+    owner = urlsplit(address(environ))._replace(path="/rights")
+    place = owner.netloc.rpartition("@")[2]
+    files = {name: tmp_path / name for name in rights.USERS}
+    for name, file in files.items():
+        file.write_text(f"postgresql://{name}:{uuid4().hex}@{place}/rights\n")
+    (tmp_path / "owner").write_text(owner.geturl())
+    bench.empty_redis()
+    with psycopg.connect(address(environ), autocommit=True) as db:
+        db.execute("CREATE DATABASE rights")
+        try:
+            given = {**environ, "DATABASE_URL_FILE": str(tmp_path / "owner")}
+            migrate = [sys.executable, "-m", "deploy.role", "migrate", "--users", *map(str, files.values())]
+            subprocess.run(migrate, cwd=ROOT, env=given, check=True, timeout=240)
+            yield {
+                served: {**environ, "DATABASE_URL_FILE": str(files[name]), "ENGINE_METRICS_PORT": str(free_port())}
+                for name, roles in rights.USERS.items()
+                for served in roles
+            }
+        finally:
+            db.execute("DROP DATABASE rights WITH (FORCE)")
+            for name in files:
+                db.execute(f"DROP ROLE IF EXISTS {name}")
+            bench.empty_redis()
+
+
+def call(environ, method, path, body=None, headers=None):  # noqa: F811
+    """Ask the API."""
+    at = f"http://127.0.0.1:{environ['ENGINE_PORT']}{path}"
+    return httpx.request(method, at, json=body, headers=headers, timeout=20)
+
+
+ORDER = {"tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
+
+
+def test_every_role_does_its_work_as_its_own_user(own_database, tmp_path):
+    """A market order, and a limit order that is amended and cancelled, with all eight roles."""
+    api = own_database["api"]
+    quick = {"MOCK_QUOTE_DELAY_MS": "50-100", "MOCK_LAUNCH_EVERY_S": "3"}
+    beat = None
+    with ExitStack() as running:
+        for name, given in own_database.items():
+            # What each has in a container, and no more.
+            secrets = {"ENGINE_ADMIN_PASSWORD_FILE"} | ({"ENGINE_SECRET_KEY_FILE"} if name != "api" else set())
+            mine = {key: value for key, value in given.items() if key not in secrets}
+            last = running.enter_context(started(name, {**mine, **quick}, tmp_path, f"{name}.log"))
+            beat = last if name == "beat" else beat
+        for given in own_database.values():
+            eventually(lambda at=given: asked(at, "/readyz")[0] == 200, 120)
+        eventually(lambda: call(api, "GET", "/readyz").json().get("status") == "ready", 60)
+        going = call(api, "POST", "/api/orders/execute", {"type": "market", **ORDER}).json()["orderId"]
+        far = {"type": "limit", **ORDER, "limitPrice": "100000"}
+        resting = call(api, "POST", "/api/orders/execute", far).json()["orderId"]
+        known = {"If-Match": call(api, "GET", f"/api/orders/{resting}").headers["ETag"]}
+        changed = call(api, "PATCH", f"/api/orders/{resting}", {"limitPrice": "90000"}, known)
+        assert changed.status_code == 200, changed.text
+        assert call(api, "DELETE", f"/api/orders/{resting}").status_code == 200
+        with psycopg.connect((tmp_path / "owner").read_text(), autocommit=True) as db:
+
+            def found(query):
+                return [value for (value,) in db.execute(query).fetchall()]
+
+            ended = f"SELECT status FROM orders_order WHERE id IN ('{going}', '{resting}') ORDER BY status"
+            eventually(lambda: found(ended) == ["cancelled", "confirmed"], 60)
+            # Beat writes what it has sent when it ends.
+            beat.terminate()
+            assert beat.wait(30) == 0
+            assert found("SELECT count(*) FROM django_celery_beat_periodictask WHERE total_run_count > 0")[0] >= 5
+    for name in own_database:
+        assert "permission denied" not in (tmp_path / f"{name}.log").read_text(), name
