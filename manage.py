@@ -32,6 +32,7 @@ usage: python3 manage.py COMMAND [options]
   halt         stop trading: what is accepted and not sent is not sent
   pause        take no new orders; what is accepted still executes
   resume       end a halt or a pause
+  apikeys      make, list, rotate and revoke API keys
   deadletters  list what failed for good, and whether a replay is safe
   replay       place the order of a dead letter anew
   sandbox      take a venue down, launch a token, have it traded

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config import env, logs, values
+from config.kept import kept_secret
 from config.layer import Parser
 from config.rest import REST_FRAMEWORK, SESSION_COOKIE, SPECTACULAR_SETTINGS  # noqa: F401 - settings
 from config.theme import UNFOLD  # noqa: F401 - a setting
@@ -20,7 +21,7 @@ BASE_DIR = env.ROOT
 
 ROLE: str = ENV["ENGINE_ROLE"]
 DEBUG: bool = ENV["ENGINE_DEBUG"]
-SECRET_KEY: str = ENV["ENGINE_SECRET_KEY"] or env.kept_secret(ENV["ENGINE_DATA_DIR"], "secret-key")
+SECRET_KEY: str = ENV["ENGINE_SECRET_KEY"] or kept_secret(ENV["ENGINE_DATA_DIR"], "secret-key")
 ALLOWED_HOSTS: tuple[str, ...] = ENV["ENGINE_ALLOWED_HOSTS"]
 ALLOWED_ORIGINS: tuple[values.Origin, ...] = ENV["ENGINE_ALLOWED_ORIGINS"]
 DATA_DIR: Path = ENV["ENGINE_DATA_DIR"]
@@ -28,7 +29,7 @@ DATA_DIR: Path = ENV["ENGINE_DATA_DIR"]
 
 def KEY_PEPPER() -> str:  # noqa: N802 - a setting; most processes never ask for it
     """Return the secret that digests of API keys are keyed with."""
-    return str(ENV["ENGINE_KEY_PEPPER"] or env.kept_secret(DATA_DIR, "key-pepper"))
+    return str(ENV["ENGINE_KEY_PEPPER"] or kept_secret(DATA_DIR, "key-pepper"))
 
 
 INSTALLED_APPS = [
@@ -178,6 +179,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+CSRF_FAILURE_VIEW = "orders.api.errors.no_token"
 LOGIN_URL = "login"
 # The throttle comes first: what it refuses costs no hash.
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "config.logins.WithSecondFactor"]

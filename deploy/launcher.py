@@ -127,7 +127,7 @@ class Launcher:
         # A database of the user's own gets an administrator only with a password of the user's own.
         makes = "DATABASE_URL" not in external or self.settings["ENGINE_ADMIN_PASSWORD"]
         password = roles.admin_password(self.settings)
-        self.migration = self._child("migrate", roles.migrate(password if makes else None))
+        self.migration = self._child("migrate", roles.migrate(password if makes else None, key=True))
         with step("migrations") as note:
             self.migration.spawn()
             while self.migration.poll() is None:
@@ -227,6 +227,11 @@ class Launcher:
         at = f"http://{located(self.settings['ENGINE_HOST'])}:{self.settings['ENGINE_PORT']}"
         return at if self.listener else ""
 
+    def _way_in(self) -> str:
+        """The path that opens the desk: a link that logs in, once, where this start made one."""
+        link = self.settings["ENGINE_DATA_DIR"] / "desk-link"
+        return f"enter/{link.read_text()}" if link.exists() else ""
+
     def _banner(self, external: frozenset[str]) -> None:
         settings = self.settings
         base = f"http://{located(settings['ENGINE_HOST'])}"
@@ -235,8 +240,10 @@ class Launcher:
         secret = "ENGINE_ADMIN_PASSWORD" if given else settings["ENGINE_DATA_DIR"] / "admin-password"
         order = json.dumps({"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"})
         listed = settings["ENGINE_DATA_DIR"] / "metrics.json"
+        key = settings["ENGINE_DATA_DIR"] / "api-key"
         lines = [f"\nready in {time.monotonic() - self.began:.1f} s\n"]
         if api:
+            lines += [f"  desk     {api}/{self._way_in()}"]
             lines += [f"  API      {api}", f"  docs     {api}/api/docs/", f"  admin    {api}/admin/"]
             if given or "DATABASE_URL" not in external:
                 lines[-1] += f"   (user {roles.ADMIN}, first password in {secret})"
@@ -253,7 +260,8 @@ class Launcher:
         if api:
             lines += [
                 "\nPlace an order:\n",
-                f"  curl -i {api}/api/orders/execute -H 'Content-Type: application/json' -d {shlex.quote(order)}",
+                f'  curl -i {api}/api/orders/execute -H "Authorization: Bearer $(cat {shlex.quote(str(key))})"'
+                f" -H 'Content-Type: application/json' -d {shlex.quote(order)}",
                 "\nor watch one live:\n",
                 "  python3 manage.py order market SOL USDC 1.5",
             ]

@@ -202,8 +202,8 @@ def flower(host: str, port: int, password: str) -> Callable[[Ready], None]:
     return run
 
 
-def migrate(password: str | None) -> Callable[[Ready], None]:
-    """Bring the database up to date and, given a password, make the local administrator."""
+def migrate(password: str | None, *, key: bool = False) -> Callable[[Ready], None]:
+    """Bring the database up to date and, given a password, make the administrator; `key`: and its API key."""
 
     def run(ready: Ready) -> None:
         become("migrate")
@@ -220,7 +220,8 @@ def migrate(password: str | None) -> Callable[[Ready], None]:
         groups.make()
         if password is not None:
             make_admin(password)
-            make_key()
+            if key:
+                make_key()
         ready(f"{len(plan)} applied" if plan else "up to date")
 
     return run

@@ -83,11 +83,12 @@ def own_log_context():
 
 
 @pytest.fixture(autouse=True)
-def known_key(monkeypatch):
+def known_key():
     """Let the key that tests send be known, without a row; those of the keys themselves have rows of their own."""
-    monkeypatch.setattr(keys.keys, "read", ring)
-    keys.keys.forget()
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys.keys, "read", ring)
+        keys.keys.forget()
+        yield
     keys.keys.forget()
 
 

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,9 +22,10 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from orders.access.callers import Caller, Scope, Unauthorized
+from orders.flow.batcher import batcher
 from orders.flow.pauses import HEARD, announce
 from orders.models import ApiKey
-from orders.stores.threads import aside, late
+from orders.stores.threads import late
 from routing.memory import Memory
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,8 @@ AGAIN_S = 0.25
 """Age of the copy from which an unknown key makes it be read again."""
 STALE_S = 30.0
 """Age of the copy from which no key is accepted: the database may long have revoked it."""
+WITHIN_S = 5.0
+"""How long a reading may take."""
 USED_EVERY_S = 60.0
 """How often the times of last use are written."""
 SEND_A_KEY = "send an API key: Authorization: Bearer <key>"
@@ -113,12 +116,20 @@ async def recent() -> Table:
     """
     age = time.monotonic() - keys.read_at
     if age > 2 * EVERY_S:
-        return await aside(keys)
+        return await beside(keys)
     if age > EVERY_S and not renewing:
-        task = asyncio.create_task(aside(keys), context=Context())
+        task = asyncio.create_task(beside(keys), context=Context())
         renewing.add(task)
         task.add_done_callback(renewed)
     return keys.reading
+
+
+async def beside(read: Callable[[], Table]) -> Table:
+    """Read on the thread that only acceptance uses: no flood of readers keeps an order waiting for its key.
+
+    Raises Late.
+    """
+    return await batcher().beside.run(WITHIN_S, read)
 
 
 renewing: "set[asyncio.Task[Table]]" = set()
@@ -142,7 +153,7 @@ def caller(header: str) -> Caller:
 async def caller_soon(header: str) -> Caller:
     """Return the same without blocking the event loop."""
     token, table = bearer(header), await recent()
-    return (await aside(keys_again)).caller(token) if is_old_without(token, table) else table.caller(token)
+    return (await beside(keys_again)).caller(token) if is_old_without(token, table) else table.caller(token)
 
 
 def is_old_without(token: str, table: Table) -> bool:

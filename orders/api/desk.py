@@ -5,15 +5,15 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth import get_user_model, login, views
-from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.middleware.csrf import get_token
 from django.shortcuts import render
+from django.urls import reverse
 
 from orders.access import tickets
 from orders.access.callers import Unauthorized
-from orders.api.errors import read_only
+from orders.api.errors import read_only, taking
 
 POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self'; object-src 'none'; "
@@ -47,8 +47,9 @@ def desk(request: HttpRequest) -> HttpResponse:
     return render(request, "desk/desk.html")
 
 
-log_in = guarded(views.LoginView.as_view(template_name="desk/login.html", next_page="desk"))
-log_out = views.LogoutView.as_view(next_page="login")
+LOG_IN = views.LoginView.as_view(template_name="desk/login.html", next_page="desk")
+log_in = taking("GET", "HEAD", "POST")(guarded(LOG_IN))
+log_out = taking("POST")(views.LogoutView.as_view(next_page="login"))
 
 
 @read_only
@@ -59,7 +60,6 @@ def enter(request: HttpRequest, ticket: str) -> HttpResponse:
         caller = tickets.redeem(ticket, "login")
         user = get_user_model().objects.get(pk=caller.owner, is_active=True)
     except (Unauthorized, get_user_model().DoesNotExist):
-        page = {"form": AuthenticationForm(request), "spent": True}
-        return render(request, "desk/login.html", page, status=401)
+        return HttpResponseRedirect(f"{reverse('login')}?used")
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     return HttpResponseRedirect("/")

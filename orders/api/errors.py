@@ -227,20 +227,34 @@ def handle(reason: Exception, context: dict[str, Any]) -> Response | None:
     return Response(expected[1], status=expected[0], headers=headers or None)
 
 
-def read_only(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Let a view answer GET and HEAD, as Django's `require_safe` does, but refuse the rest in the one error shape."""
+View = Callable[..., HttpResponse]
 
-    # It changes nothing; Django's own refusal for want of a token is HTML.
-    @csrf_exempt
-    @wraps(view)
-    def answer(request: HttpRequest) -> HttpResponse:
-        if request.method in ("GET", "HEAD"):
-            return view(request)
-        refusal = MethodNotAllowed(str(request.method))
-        told = body(code_of(refusal), str(refusal.detail))
-        return JsonResponse(told, status=refusal.status_code, headers={"Allow": "GET, HEAD"})
 
-    return answer
+def taking(*methods: str) -> Callable[[View], View]:
+    """Let a page take these methods, and refuse the rest in the one error shape."""
+
+    def limited(view: View) -> View:
+        @wraps(view)
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if request.method in methods:
+                return view(request, *args, **kwargs)
+            refusal = MethodNotAllowed(str(request.method))
+            told = body(code_of(refusal), str(refusal.detail))
+            return JsonResponse(told, status=refusal.status_code, headers={"Allow": ", ".join(methods)})
+
+        return answer
+
+    return limited
+
+
+def read_only(view: View) -> View:
+    """Let a view answer GET and HEAD; it changes nothing, and Django's refusal for want of a token is HTML."""
+    return csrf_exempt(taking("GET", "HEAD")(view))
+
+
+def no_token(request: HttpRequest, reason: str = "") -> JsonResponse:
+    """Answer a form or a script that does not show that one of our own pages sent it."""
+    return JsonResponse(body("forbidden", f"CSRF: {reason}; reload the page"), status=status.HTTP_403_FORBIDDEN)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:

@@ -20,10 +20,11 @@ OWNER = OPERATOR | {
     *("orders.change_guard", "django_celery_beat.change_periodictask"),
     *("routing.add_token", "routing.change_token", "routing.delete_token"),
     *("routing.add_pair", "routing.change_pair"),
+    *("orders.view_apikey", "orders.add_apikey", "orders.change_apikey"),
     *("axes.view_accessattempt", "axes.delete_accessattempt"),
     *(f"auth.{act}_{model}" for act in ("view", "add", "change", "delete") for model in ("user", "group")),
 }
-"""Decides risk limits, catalogue and schedule, and who may do what."""
+"""Decides risk limits, catalogue, schedule and API keys, and who may do what."""
 GROUPS = {"viewer": VIEWER, "operator": OPERATOR, "owner": OWNER}
 
 

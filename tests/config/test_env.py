@@ -10,6 +10,7 @@ import pytest
 from opentelemetry.sdk import environment_variables
 
 from config import env, values
+from config.kept import kept_secret
 from config.values import BadSetting
 from orders.flow import duties
 from routing import store
@@ -255,8 +256,8 @@ def test_what_a_dead_engine_left_or_nobody_can_read_is_ignored(tmp_path, content
 
 
 def test_the_secret_key_is_made_once_for_its_owner_alone(tmp_path):
-    first = env.kept_secret(tmp_path / "data", "secret-key")
-    assert env.kept_secret(tmp_path / "data", "secret-key") == first and len(first) > 40
+    first = kept_secret(tmp_path / "data", "secret-key")
+    assert kept_secret(tmp_path / "data", "secret-key") == first and len(first) > 40
     assert (tmp_path / "data" / "secret-key").stat().st_mode & 0o077 == 0
 
 

@@ -13,7 +13,7 @@ from config.values import BadSetting
 MARK = "hunter2"
 FREE = ("ENGINE_HOST", "ENGINE_DATA_DIR", "ENGINE_ALLOWED_HOSTS", "ENGINE_ROLE", "MOCK_FAULTS", "ENGINE_NO_VENV")
 """Settings that take any text, and the one the commands below need."""
-SECRET = ("ENGINE_SECRET_KEY", "ENGINE_ADMIN_PASSWORD", "ENGINE_API_KEY")
+SECRET = ("ENGINE_SECRET_KEY", "ENGINE_KEY_PEPPER", "ENGINE_ADMIN_PASSWORD", "ENGINE_API_KEY")
 WRONG = {
     "a scheme of another store": f"mysql://me:{MARK}@localhost/x?password={MARK}",
     "no scheme": f"me:{MARK}@localhost/x?password={MARK}",

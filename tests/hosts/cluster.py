@@ -28,6 +28,8 @@ from tests.system import eventually
 ROLES = ("api", *WORKERS, "beat")
 API_PORT, METRICS_PORT = 8000, 9700
 READY_S = 240.0
+SUPERUSER = ["createsuperuser", "--noinput", "--email", "ops@example.invalid"]
+KEY = ["apikeys", "create", "tests", "--owner", "ops"]
 """Some twenty processes import the application at once."""
 HOLDER = (
     "SELECT host(client_addr) FROM pg_locks JOIN pg_stat_activity USING (pid)"
@@ -55,10 +57,11 @@ class Cluster:
         self.hosts = {role: [self.network.host(f"{role}{n}") for n in (1, 2)] for role in ROLES}
         self.database_url = start_postgres(self.network.host("postgres"), self.folder)
         self.redis_url = start_valkey(self.network.host("valkey"), self.folder)
-        self.secret_key = secrets.token_urlsafe(50)
+        self.secret_key, self.pepper = secrets.token_urlsafe(50), secrets.token_urlsafe(32)
         # A replay begins at one moment for all.
         self.settings = {**self.settings, "MARKET_REPLAY_START": f"{time.time():.3f}"}
         self.migrate()
+        self.api_key = self.make_key()
         for role, hosts in self.hosts.items():
             for host in hosts:
                 self.start_role(role, host)
@@ -72,8 +75,24 @@ class Cluster:
         code = process.wait(READY_S)
         assert code == 0, (self.folder / "logs" / f"{host.name}.log").read_text()[-3000:]
 
+    def make_key(self) -> str:
+        """Have a key made as an operator does, by a command where the API runs."""
+        host, out = self.hosts["api"][0], self.folder / "key"
+        for command in (SUPERUSER, KEY):
+            environ = self.environ(host) | {
+                "DJANGO_SUPERUSER_USERNAME": "ops",
+                "DJANGO_SUPERUSER_PASSWORD": self.pepper,
+            }
+            process = host.start([sys.executable, "manage.py", *command], out, environ | {"ENGINE_NO_VENV": "1"})
+            assert process.wait(READY_S) == 0, out.read_text()[-3000:]
+        return next(line for line in out.read_text().splitlines() if line.startswith("oek_"))
+
     def start_role(self, role: str, host: Host) -> Any:
         """Start a role on a host, as its container would."""
+        return host.start([sys.executable, "-m", "deploy.role", role], self.log(host), self.environ(host))
+
+    def environ(self, host: Host) -> dict[str, str]:
+        """Return what the container of a host is told."""
         given = (*PREFIXES, *SECRETS)
         environ = {name: value for name, value in os.environ.items() if not name.startswith(given)}
         environ |= {
@@ -81,6 +100,7 @@ class Cluster:
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
             "ENGINE_SECRET_KEY": self.secret_key,
+            "ENGINE_KEY_PEPPER": self.pepper,
             "ENGINE_DATA_DIR": str(self.folder / "data" / host.name),
             "ENGINE_HOST": host.address,
             "ENGINE_PORT": str(API_PORT),
@@ -88,7 +108,7 @@ class Cluster:
             "ENGINE_METRICS_PORT": str(METRICS_PORT),
             "ENGINE_ALLOWED_HOSTS": f"{host.address},*",
         }
-        return host.start([sys.executable, "-m", "deploy.role", role], self.log(host), environ)
+        return environ
 
     def log(self, host: Host) -> Path:
         """Return where a host's processes write."""

@@ -49,6 +49,10 @@ def seed_catalogue() -> None:
     catalogue.forget()
 
 
+OWNER = 1
+"""The account of every order that tests place; tests/keyring.py calls as the same."""
+
+
 @dataclass
 class Bench:
     """One test's engine."""
@@ -84,18 +88,24 @@ class Bench:
         self, amount: int = 1_500_000_000, slippage_bps: int = 50, client_order_id: str | None = None
     ) -> NewOrder:
         """Make a market order to sell SOL; `amount` in lamports."""
-        return NewOrder(Order(intake.new_id(), OrderType.MARKET, self.pair, amount, slippage_bps, client_order_id))
+        return NewOrder(
+            Order(intake.new_id(), OrderType.MARKET, self.pair, amount, slippage_bps, client_order_id, owner=OWNER)
+        )
 
     def limit(self, price: str, amount: int = 1_500_000_000, **more: Any) -> NewOrder:
         """Make a limit order to sell SOL at this price or better; `amount` in lamports."""
         pair = replace(self.pair, tick=Decimal("0.01"))
-        order = Order(intake.new_id(), OrderType.LIMIT, pair, amount, 50, limit_price=Decimal(price), **more)
+        order = Order(
+            intake.new_id(), OrderType.LIMIT, pair, amount, 50, limit_price=Decimal(price), owner=OWNER, **more
+        )
         return NewOrder(order)
 
     def snipe(self, mint: str, *conditions: Condition, amount: int = 500_000_000, **more: Any) -> NewOrder:
         """Make a sniper order to buy a token, listed or not, with SOL; `amount` in lamports."""
         pair = catalogue().pair(f"SOL-{mint}")
-        return NewOrder(Order(intake.new_id(), OrderType.SNIPER, pair, amount, 50, trigger=conditions, **more))
+        return NewOrder(
+            Order(intake.new_id(), OrderType.SNIPER, pair, amount, 50, trigger=conditions, owner=OWNER, **more)
+        )
 
     def accept(self, *asked: NewOrder) -> list[str]:
         """Accept these orders; return their ids."""

@@ -46,7 +46,7 @@ def known(monkeypatch):
 def documented(body):
     """Read a body by the serializer; None when it is refused."""
     try:
-        return requests.parse(parsers.loads(body))
+        return requests.parse(parsers.loads(body), None, 7)
     except Invalid:
         return None
 
@@ -54,7 +54,7 @@ def documented(body):
 def at_once(body):
     """Read a body on the event loop; None when it is refused or left to the serializer."""
     try:
-        return plain(parsers.loads(body), None, KNOWN)
+        return plain(parsers.loads(body), None, KNOWN, 7)
     except Invalid:
         return None
 

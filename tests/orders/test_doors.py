@@ -19,6 +19,7 @@ from orders.flow.pauses import pause, pauses
 from orders.stores.threads import aside
 from routing import catalogue as catalogues
 from routing.catalogue import catalogue
+from tests.keyring import BEARER
 from tests.orders.doors import ORDER, opened, until
 
 LIMIT = ORDER | {"type": "limit", "limitPrice": "155.2"}
@@ -32,7 +33,7 @@ async def post(path, content, headers):
     # What no view expects is answered by the server, and raised again for it.
     transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        return await client.post(path, content=content, headers={"content-type": "application/json"} | headers)
+        return await client.post(path, content=content, headers={"content-type": "application/json"} | BEARER | headers)
 
 
 async def route(body, headers, query=""):

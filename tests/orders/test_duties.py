@@ -145,9 +145,16 @@ def test_they_decide_about_what_a_worker_left_unsent(bench, settings, monkeypatc
     settings.CONFIRM_RESEND_MS, settings.ORDER_LEASE_MS = 100, 500
     bench.quote_all()
     (order_id,) = bench.place()
-    monkeypatch.setattr(attempts, "mark_sent", lambda signatures: set())
-    bench.carry([order_id])
-    monkeypatch.undo()
+
+    class Died(BaseException):
+        """The worker is gone: nothing that it would do next happens."""
+
+    def dies(signatures):
+        raise Died
+
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(attempts, "mark_sent", dies)
+        bench.carry([order_id])
     with at_work(duties.order_duties(), "audit", "look"):
         eventually(lambda: bench.statuses(order_id)[-1] == "confirmed", 20, "the order is confirmed")
 

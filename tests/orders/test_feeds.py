@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from django.db import OperationalError
 
+from orders.models import Attempt
 from orders.sockets import feeds, tail, ticker
 from orders.stores import book, event_codec
 from orders.stores.threads import aside
@@ -53,7 +54,8 @@ async def test_a_snapshot_says_all_that_is_known_of_the_pair(bench):
     assert seen["spreadBps"] == "333.3"
     assert seen["levels"] == [{"price": "158.5", "orders": 1}, {"price": "160", "orders": 2}]
     (fill,) = seen["fills"]
-    assert (fill["orderId"], fill["venue"], fill["amountIn"]) == (order_id, "METEORA", "1.5")
+    assert (fill["txHash"], fill["venue"], fill["amountIn"]) == (await signature(order_id), "METEORA", "1.5")
+    assert order_id not in str(seen), "whose order it was is nobody's business"
 
 
 async def test_what_changes_is_told_and_what_does_not_is_not_told_again(bench):
@@ -71,15 +73,20 @@ async def test_what_changes_is_told_and_what_does_not_is_not_told_again(bench):
         assert "fills" not in rested
 
 
+async def signature(order_id):
+    """Return the signature of an order's transaction."""
+    return await aside(lambda: Attempt.objects.get(order=order_id).signature)
+
+
 async def test_a_fill_is_told_once(bench):
     await aside(bench.price, "155")
     first, second = await aside(bench.place, 2, slippage_bps=5_000)
     await aside(bench.run, [first])
     async with opened(SOL_USDC) as socket:
-        assert [one["orderId"] for one in (await socket.event())["fills"]] == [first]
+        assert [one["txHash"] for one in (await socket.event())["fills"]] == [await signature(first)]
         await aside(bench.run, [second])
         news = await heard_until(socket, lambda m: "fills" in m, "the fill")
-    assert [one["orderId"] for one in news["fills"]] == [second]
+    assert [one["txHash"] for one in news["fills"]] == [await signature(second)]
 
 
 async def test_a_quiet_pair_is_told_again_with_its_age(bench, monkeypatch):

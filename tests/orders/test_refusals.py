@@ -13,6 +13,7 @@ from orders import models
 from orders.api import views
 from orders.stores.threads import aside
 from routing.catalogue import catalogue
+from tests.keyring import BEARER, WIRE
 from tests.orders.bench import TOKENS
 from tests.orders.doors import ANY_JSON, NAMES, NOBODY, ORDER, error_of, field_of, http, post
 
@@ -230,7 +231,7 @@ async def test_half_an_order_from_a_client_that_left_is_not_an_order(bench):
     async def send(message):
         sent.append(message)
 
-    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json"), *WIRE]
     scope = {"type": "http", "path": "/api/orders/execute", "method": "POST", "headers": headers, "scheme": "http"}
     await asgi.application(scope, receive, send)
     assert sent == []
@@ -273,8 +274,8 @@ async def test_every_refusal_has_the_one_error_shape(bench, method, path, status
     assert error_of(answer)["message"]
 
 
-def test_the_root_is_the_desk_and_names_the_documentation(client):
-    answer = client.get("/")
+def test_the_root_is_the_desk_and_names_the_documentation(bench, operator):
+    answer = operator.get("/")
     assert answer.status_code == 200
     assert 'href="/api/docs/"' in answer.content.decode()
 
@@ -296,7 +297,7 @@ async def test_a_defect_is_answered_in_the_one_error_shape(bench, monkeypatch):
 
     monkeypatch.setattr(views, "catalogue", defect)
     transport = httpx.ASGITransport(app=asgi.application, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=BEARER) as client:
         answer = await client.get("/api/pairs")
     assert answer.status_code == 500
     assert error_of(answer)["code"] == "internal"

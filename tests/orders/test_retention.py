@@ -18,6 +18,8 @@ from routing import epochs
 from routing.models import LedgerEntry
 from routing.store import redis
 from tests.factories import AttemptFactory, DeadLetterFactory, OrderEventFactory, OrderFactory
+from tests.keyring import BEARER
+from tests.orders.bench import OWNER
 from tests.orders.locks import in_thread, waits_for_a_lock
 from tests.system import eventually
 
@@ -295,7 +297,7 @@ def test_postgres_refuses_an_archived_name_whatever_the_code_believes(bench, con
     with pytest.raises(IntegrityError, match="client order id mine names an archived order"):
         intake.write([bench.order(client_order_id="mine")])
     with pytest.raises(IntegrityError, match="names an archived order"):
-        OrderFactory(client_order_id="mine")
+        OrderFactory(client_order_id="mine", owner_id=OWNER)
 
 
 def test_an_integrity_error_of_another_kind_is_not_swallowed(bench):
@@ -320,7 +322,7 @@ def test_a_second_replay_of_an_order_whose_replay_is_archived_returns_that(bench
 
 
 def test_the_api_answers_for_an_archived_order_as_before(confirmed):
-    client, address = APIClient(), f"/api/orders/{confirmed}"
+    client, address = APIClient(headers=BEARER), f"/api/orders/{confirmed}"
     before = client.get(address).json(), client.get(f"{address}/events").json(), client.get(f"{address}/events?after=3")
     assert len(before[1]["events"]) == 5
     assert retention.retire() == 1
@@ -333,7 +335,7 @@ def test_the_api_answers_for_an_archived_order_as_before(confirmed):
 def test_an_archived_order_can_neither_be_cancelled_nor_amended(bench):
     one = old(type="limit", limit_price="155.2", status="cancelled", time_in_force="gtc")
     retire_all()
-    client, address = APIClient(), f"/api/orders/{one.pk}"
+    client, address = APIClient(headers=BEARER), f"/api/orders/{one.pk}"
     cancelled = client.delete(address)
     assert (cancelled.status_code, cancelled.json()["error"]["code"]) == (409, "not_resting")
     amended = client.patch(address, {"limitPrice": "150"}, format="json", HTTP_IF_MATCH='"1"')

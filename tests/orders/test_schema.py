@@ -54,6 +54,7 @@ def test_every_address_is_described(schema):
         "/api/orders/{order_id}",
         "/api/orders/{order_id}/events",
         "/api/quotes/{pair}",
+        "/api/tickets",
         "/api/candles/{pair}",
         "/api/pairs",
         "/healthz",
@@ -62,15 +63,19 @@ def test_every_address_is_described(schema):
     }
 
 
+KEY = ("401", "403")
+"""What a key can be refused with; what is open has neither."""
+
+
 def test_every_error_is_described_in_the_one_shape(schema):
     for name, operation in operations(schema):
         for status, answer in operation["responses"].items():
             if int(status) >= 400 and (name, status) != ("get /readyz", "503"):
                 assert answer["content"]["application/json"]["schema"] == {"$ref": ERROR}, (name, status)
     statuses = {name: set(operation["responses"]) for name, operation in operations(schema)}
-    assert statuses["post /api/orders/execute"] == {"202", "400", "406", "409", "415", "503"}
-    assert statuses["post /api/orders/batch"] == {"200", "400", "406", "415", "503"}
-    assert statuses["get /api/orders/{order_id}"] == {"200", "400", "404", "406", "503"}
+    assert statuses["post /api/orders/execute"] == {"202", "400", "406", "409", "415", "503", *KEY}
+    assert statuses["post /api/orders/batch"] == {"200", "400", "406", "415", "503", *KEY}
+    assert statuses["get /api/orders/{order_id}"] == {"200", "400", "404", "406", "503", *KEY}
     assert statuses["patch /api/orders/{order_id}"] == {
         "200",
         "400",
@@ -81,9 +86,10 @@ def test_every_error_is_described_in_the_one_shape(schema):
         "415",
         "428",
         "503",
+        *KEY,
     }
-    assert statuses["delete /api/orders/{order_id}"] == {"200", "400", "404", "406", "409", "503"}
-    assert statuses["delete /api/orders"] == {"200", "400", "406", "503"}
+    assert statuses["delete /api/orders/{order_id}"] == {"200", "400", "404", "406", "409", "503", *KEY}
+    assert statuses["delete /api/orders"] == {"200", "400", "406", "503", *KEY}
     assert statuses["get /readyz"] == {"200", "400", "406", "503"}
     assert statuses["get /healthz"] == {"200", "400", "406", "503"}
     assert statuses["get /metrics"] == {"200", "400", "503"}

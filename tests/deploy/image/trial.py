@@ -109,6 +109,7 @@ class Trial:
         given = {
             **urls,
             "ENGINE_SECRET_KEY": secrets.token_urlsafe(50),
+            "ENGINE_KEY_PEPPER": secrets.token_urlsafe(32),
             "ENGINE_ADMIN_PASSWORD": secrets.token_urlsafe(),
         }
         for name, value in given.items():
@@ -131,6 +132,10 @@ class Trial:
         done = self.command(*self.config["Entrypoint"], "migrate")
         if done.returncode:
             raise CannotBuild(f"migrate failed:\n{done.stdout.decode()}{done.stderr.decode()}")
+        made = self.command("python3", "manage.py", "apikeys", "create", "trial", "--owner", "admin")
+        if made.returncode:
+            raise CannotBuild(f"no API key was made:\n{made.stderr.decode()}")
+        self.api_key = made.stdout.decode().strip()
         self.tell("migrate", f"{done.stdout.decode().splitlines()[-1]}, in {time.monotonic() - began:.1f} s")
 
     def start_all(self) -> None:
