@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,17 @@ class System:
     def headers(self) -> dict[str, str]:
         """What every request and every handshake of a client sends."""
         return bearer(self.api_key)
+
+    @cached_property
+    def session(self) -> dict[str, str]:
+        """The cookie of somebody who has logged in at the desk, as browsers keep it."""
+        with httpx.Client(base_url=self.url, trust_env=False) as http:
+            http.get("/login/")
+            words = {"username": "admin", "password": (self.data_dir / "admin-password").read_text().strip()}
+            told = {**words, "csrfmiddlewaretoken": http.cookies["engine_csrf"]}
+            answer = http.post("/login/", data=told, headers={"referer": f"{self.url}/login/"})
+            assert answer.status_code == 302, answer.text
+            return {"name": "engine_session", "value": http.cookies["engine_session"], "url": self.url}
 
     @property
     def stores(self) -> dict[str, str]:

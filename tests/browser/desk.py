@@ -49,6 +49,7 @@ class Desk(Watched):
 
     def __init__(self, page: Any, engine: System) -> None:
         super().__init__(page, engine)
+        page.context.add_cookies([engine.session])
         self.rewound: set[str] = set()
         """Orders of which the engine takes something back."""
         page.add_init_script(ROWS)

@@ -4,6 +4,7 @@ import pytest
 
 from orders.client import Backoff, Client
 from tests.client.misbehaving import Misbehaving, bound, served
+from tests.keyring import TOKEN
 
 
 @pytest.fixture
@@ -17,6 +18,7 @@ async def way(bench):
 
 
 @pytest.fixture
-async def client(way):
+async def client(way, monkeypatch):
+    monkeypatch.setenv("ENGINE_API_KEY", TOKEN)
     async with Client(way.url, backoff=Backoff(0.01, 0.05)) as client:
         yield client

@@ -53,7 +53,9 @@ class Witness:
 
 def candles(engine, venue, interval="1s"):
     """Return the recorded candles by the second at which they begin."""
-    answer = httpx.get(f"{engine.url}/api/candles/{PAIR}", params={"interval": interval, "venue": venue}).json()
+    answer = httpx.get(
+        f"{engine.url}/api/candles/{PAIR}", params={"interval": interval, "venue": venue}, headers=engine.headers
+    ).json()
     return {int(datetime.fromisoformat(one["at"]).timestamp()): one for one in answer["candles"]}
 
 

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.system
 
 CASES = [1_500, pytest.param(5_000, marks=pytest.mark.long)]
 SEED = 20_261_122
-WITHOUT_INPUT = {"GET /api/pairs", "GET /healthz", "GET /readyz"}
-"""Operations of which only the method can be wrong."""
+WITHOUT_INPUT = {"GET /healthz", "GET /readyz"}
+"""Operations of which only the method can be wrong: they take neither input nor a key."""
 WITHIN_S = 10.0
 ORDER = b'{"type":"market","tokenIn":"SOL","tokenOut":"USDC","amount":"1.5"}'
 JSON = b"Content-Type: application/json\r\n"
@@ -157,7 +157,8 @@ def test_what_is_written_wrong_is_answered_as_what_it_is(engine, request_, statu
 def test_what_is_not_http_is_refused_and_the_server_goes_on(engine, request_):
     before = orders(engine)
     status, _ = exchange(engine, request_)
-    assert status == 400
+    # 431 where the head is too large to be read.
+    assert status == (431 if len(request_) > 65_536 else 400)
     assert httpx.get(f"{engine.url}/healthz").json() == {"status": "ok"}
     assert orders(engine) == before
 

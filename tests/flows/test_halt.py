@@ -40,7 +40,7 @@ def flood(engine: System) -> Iterator[Counter[str]]:
     over = Event()
 
     def place() -> None:
-        with httpx.Client(base_url=engine.url, timeout=30) as http:
+        with httpx.Client(base_url=engine.url, headers=engine.headers, timeout=30) as http:
             while not over.is_set():
                 answer = http.post("/api/orders/batch", json=BATCH).json()
                 told = answer.get("results", [answer])
@@ -137,15 +137,20 @@ def resumed_and_traded_again(engine: System) -> None:
     rest = "SELECT count(*) FROM orders_order WHERE status = 'pending' AND limit_price < 9999"
     eventually(lambda: one(engine, rest) == 0 and is_still(engine), LANDED_S, "what had fired is filled")
     assert all_of(engine, ENDS)[("market", "cancelled", "halted", 0)] == cancelled
-    assert httpx.post(f"{engine.url}/api/orders/execute", json=BATCH["orders"][0]).status_code == 202
+    assert (
+        httpx.post(f"{engine.url}/api/orders/execute", json=BATCH["orders"][0], headers=engine.headers).status_code
+        == 202
+    )
 
 
 def test_the_command_halts_a_running_engine_and_cancels_what_rests(engine):
-    placed = httpx.post(f"{engine.url}/api/orders/batch", json={"orders": [BATCH["orders"][-1]] * 5}).json()
+    placed = httpx.post(
+        f"{engine.url}/api/orders/batch", json={"orders": [BATCH["orders"][-1]] * 5}, headers=engine.headers
+    ).json()
     assert {result["status"] for result in placed["results"]} == {202}
     done = engine.manage("halt", "SOL-USDC", "--reason", WHY, "--cancel-resting")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "5 resting orders cancelled"), done.stderr
-    answer = httpx.post(f"{engine.url}/api/orders/execute", json=BATCH["orders"][0])
+    answer = httpx.post(f"{engine.url}/api/orders/execute", json=BATCH["orders"][0], headers=engine.headers)
     assert (answer.status_code, answer.json()["error"]["message"]) == (503, f"SOL-USDC is halted: {WHY}")
-    told = json.loads(httpx.get(f"{engine.url}/api/orders?status=cancelled").text)["results"]
+    told = json.loads(httpx.get(f"{engine.url}/api/orders?status=cancelled", headers=engine.headers).text)["results"]
     assert {order["result"]["code"] for order in told} == {"halted"}
