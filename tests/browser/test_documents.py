@@ -24,6 +24,7 @@ def read(page, scene):
 
 def test_swagger_shows_the_api_and_tries_it(read):
     with read("/api/docs/") as one:
+        one.page.context.add_cookies([one.engine.session])
         one.page.locator(".opblock-summary-path", has_text="/api/pairs").click()
         one.page.get_by_role("button", name="Try it out").click()
         one.page.locator("button.execute").click()

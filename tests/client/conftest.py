@@ -17,8 +17,13 @@ async def way(bench):
         yield way
 
 
-@pytest.fixture
-async def client(way, monkeypatch):
+@pytest.fixture(autouse=True)
+def known(monkeypatch):
+    """Every client sends the key that tests of one process know."""
     monkeypatch.setenv("ENGINE_API_KEY", TOKEN)
+
+
+@pytest.fixture
+async def client(way):
     async with Client(way.url, backoff=Backoff(0.01, 0.05)) as client:
         yield client
