@@ -247,7 +247,7 @@ def make_key() -> None:
     path: Path = settings.DATA_DIR / "api-key"
     if not (path.exists() and keys.digest(path.read_text().strip()) in keys.read().callers):
         path.unlink(missing_ok=True)
-        write_secret(path, keys.issue("this machine", admin, list(callers.Scope), by="up")[1])
+        write_secret(path, keys.issue("this machine", admin, list(callers.Scope), by="up", open_orders_max=None)[1])
     link: Path = settings.DATA_DIR / "desk-link"
     link.unlink(missing_ok=True)
     write_secret(link, tickets.issue(callers.of_user(admin), "login", LINK_S))

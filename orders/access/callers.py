@@ -6,6 +6,9 @@ from enum import StrEnum
 from math import inf
 from typing import Any
 
+OPEN_ORDERS_MAX = 10_000
+"""How many orders of an account may rest at a time, unless its key says otherwise."""
+
 
 class Scope(StrEnum):
     """What a caller may do.  No scope includes another."""
@@ -38,6 +41,8 @@ class Caller:
     key: int | None = None
     expires: float = inf
     """Epoch seconds after which this holds no more."""
+    orders_per_minute: int | None = None
+    open_orders_max: int | None = OPEN_ORDERS_MAX
 
     def require(self, scope: Scope) -> None:
         """Raise Forbidden unless the caller has this scope."""

@@ -14,6 +14,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
+from math import inf
 from typing import Any
 
 import structlog
@@ -21,7 +22,7 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from orders.access.callers import Caller, Scope, Unauthorized
+from orders.access.callers import OPEN_ORDERS_MAX, Caller, Scope, Unauthorized
 from orders.flow.batcher import batcher
 from orders.flow.pauses import HEARD, announce
 from orders.models import ApiKey
@@ -85,14 +86,15 @@ def read() -> Table:
     read_at = time.monotonic()
     write_used(read_at)
     rows = ApiKey.objects.filter(revoked_at=None, owner__is_active=True).exclude(expires_at__lte=timezone.now())
-    columns = ("digest", "owner_id", "name", "scopes", "pk", "expires_at")
+    columns = ("digest", "owner_id", "name", "scopes", "pk", "expires_at", "orders_per_minute", "open_orders_max")
     return Table({bytes(row[0]): as_caller(*row[1:]) for row in rows.values_list(*columns)}, read_at)
 
 
-def as_caller(owner: int, name: str, scopes: Iterable[str], key: int, expires_at: datetime | None) -> Caller:
+def as_caller(
+    owner: int, name: str, scopes: Iterable[str], key: int, expires_at: datetime | None, *limits: Any
+) -> Caller:
     known = frozenset(Scope(scope) for scope in scopes if scope in list(Scope))
-    made = Caller(owner, f"the key {name}", known, key)
-    return made if expires_at is None else Caller(owner, made.name, known, key, expires_at.timestamp())
+    return Caller(owner, f"the key {name}", known, key, expires_at.timestamp() if expires_at else inf, *limits)
 
 
 def write_used(now: float) -> None:
@@ -188,18 +190,14 @@ def digest(token: str) -> bytes:
 
 
 def issue(
-    name: str, owner: Any, scopes: Collection[Scope], expires_at: datetime | None = None, by: str = ""
+    name: str, owner: Any, scopes: Collection[Scope], expires_at: datetime | None = None, by: str = "", **limits: Any
 ) -> tuple[ApiKey, str]:
     """Make a key; the secret is returned here and kept nowhere."""
     prefix = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(PREFIX_LENGTH))
     token = f"{MARK}_{prefix}_{secrets.token_urlsafe(32)}"
     row = ApiKey.objects.create(
-        name=name,
-        prefix=prefix,
-        digest=digest(token),
-        owner=owner,
-        scopes=sorted(scopes),
-        expires_at=expires_at,
+        **{"name": name, "prefix": prefix, "digest": digest(token), "owner": owner, "scopes": sorted(scopes)},
+        **{"expires_at": expires_at, "open_orders_max": OPEN_ORDERS_MAX, **limits},
     )
     log.warning("API key made", key=prefix, owner=str(owner), scopes=row.scopes, by=by)
     transaction.on_commit(keys_changed)
@@ -220,7 +218,8 @@ def revoke(rows: Collection[ApiKey], by: str) -> None:
 def rotate(row: ApiKey, overlap_s: int, by: str) -> tuple[ApiKey, str]:
     """Make a key that takes the place of another, which goes on for `overlap_s` seconds."""
     with transaction.atomic():
-        made = issue(row.name, row.owner, [Scope(scope) for scope in row.scopes], row.expires_at, by)
+        limits = {"orders_per_minute": row.orders_per_minute, "open_orders_max": row.open_orders_max}
+        made = issue(row.name, row.owner, [Scope(scope) for scope in row.scopes], row.expires_at, by, **limits)
         ends = timezone.now() + timedelta(seconds=overlap_s)
         if row.expires_at is None or row.expires_at > ends:
             row.expires_at = ends

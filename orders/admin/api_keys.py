@@ -7,15 +7,17 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminIntegerFieldWidget
 
 from orders.access import keys
-from orders.access.callers import Scope
+from orders.access.callers import OPEN_ORDERS_MAX, Scope
 from orders.admin.readonly import ReadOnly
 from orders.models import ApiKey
 
 OVERLAP_S = 86_400
 USUAL = ("read", "trade", "cancel")
+LIMITS = ("orders_per_minute", "open_orders_max")
+FIELDS = ("name", "owner", "scopes", *LIMITS, "expires_at")
 
 
 class KeyForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -25,9 +27,13 @@ class KeyForm(forms.ModelForm):  # type: ignore[type-arg]
         choices=[(scope, scope) for scope in Scope], initial=USUAL, widget=UnfoldAdminCheckboxSelectMultipleWidget
     )
 
+    open_orders_max = forms.IntegerField(
+        required=False, min_value=0, initial=OPEN_ORDERS_MAX, widget=UnfoldAdminIntegerFieldWidget
+    )
+
     class Meta:
         model = ApiKey
-        fields = ("name", "owner", "scopes", "expires_at")
+        fields = FIELDS
 
 
 @admin.register(ApiKey)
@@ -38,7 +44,7 @@ class ApiKeys(ReadOnly):
     list_display = ("name", "prefix", "owner", "may", "created_at", "last_used_at", "expires_at", "revoked_at")
     list_select_related = ("owner",)
     list_display_links = None
-    fields = ("name", "owner", "scopes", "expires_at")
+    fields = FIELDS
     search_fields = ("name", "prefix", "owner__username")
     actions = ("rotate_selected", "revoke_selected")
 
@@ -55,7 +61,9 @@ class ApiKeys(ReadOnly):
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         good = form.cleaned_data
         scopes = [Scope(scope) for scope in good["scopes"]]
-        row, token = keys.issue(good["name"], good["owner"], scopes, good["expires_at"], request.user.get_username())
+        limits = {name: good[name] for name in LIMITS}
+        who = request.user.get_username()
+        row, token = keys.issue(good["name"], good["owner"], scopes, good["expires_at"], who, **limits)
         obj.pk, obj.prefix = row.pk, row.prefix
         show_once(request, [(row, token)])
 

@@ -41,7 +41,7 @@ class Described(AutoSchema):
         if "requestBody" in operation:
             operation["requestBody"]["required"] = True
         for status, answer in operation.get("responses", {}).items():
-            if status == "503":
+            if status in ("429", "503"):
                 answer["headers"] = {"Retry-After": RETRY_AFTER}
             if links := dict(linked(operation["operationId"], status)):
                 answer["links"] = links

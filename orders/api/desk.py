@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model, login, views
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -61,5 +62,6 @@ def enter(request: HttpRequest, ticket: str) -> HttpResponse:
         user = get_user_model().objects.get(pk=caller.owner, is_active=True)
     except (Unauthorized, get_user_model().DoesNotExist):
         return HttpResponseRedirect(f"{reverse('login')}?used")
-    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    # The ticket has proved who it is; the throttle, which comes first, keeps no sessions.
+    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[-1])
     return HttpResponseRedirect("/")

@@ -21,6 +21,7 @@ from rest_framework.exceptions import APIException, MethodNotAllowed
 from rest_framework.response import Response
 
 from orders.access.callers import Forbidden, Unauthorized
+from orders.access.limits import RateLimited, TooManyOpen
 from orders.flow.batcher import Overloaded
 from orders.flow.intake import Conflict, Paused
 from orders.flow.waiting import Changed, NotResting
@@ -28,8 +29,15 @@ from routing.store import StoreError
 
 log = structlog.get_logger(__name__)
 
-RETRY_AFTER_S = {"overloaded": 1, "store_unreachable": 2, "not_ready": 2, "paused": 10}
-"""Seconds after which to try again what was answered 503, by its code."""
+RETRY_AFTER_S = {
+    "overloaded": 1,
+    "store_unreachable": 2,
+    "not_ready": 2,
+    "paused": 10,
+    "rate_limited": 5,
+    "too_many_open": 60,
+}
+"""Seconds after which to try again what was answered 429 or 503, by its code."""
 SHOWN_MAX = 120
 """Characters of a client's own value that an error repeats."""
 FIELDS_MAX = 20
@@ -54,9 +62,11 @@ CODES: Mapping[str, str] = {
     "overloaded": "The engine has too much to do and did nothing; try again after a second.",
     "paused": "An operator has paused or halted the pair or all trading, and nothing was done; try again later.",
     "precondition_required": "`If-Match` is missing; send the seq of the last event you know.",
+    "rate_limited": "The API key has placed as many orders as it may per minute; nothing was done, try again later.",
     "store_unreachable": "A store does not answer, and what you asked may have been done; after a few seconds send an "
     "order again under the same `clientOrderId`, read an order before you change it again, resume a socket.",
     "too_large": "The body is larger than 64 KiB; send less at once.",
+    "too_many_open": "As many of your orders rest as may, and nothing was done; cancel some.",
     "too_slow": "The body did not arrive in time, and the connection ends; send the request again.",
     "unauthorized": "No API key, or one that is unknown, revoked or expired; send `Authorization: Bearer <key>`.",
     "unsupported_media_type": "The body is not declared as JSON; set `Content-Type: application/json`.",
@@ -135,7 +145,7 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
             return 409, conflict(reason)
         case NotResting() | Changed() | Unconditional():
             return unchanged(reason)
-        case Unauthorized() | Forbidden():
+        case Unauthorized() | Forbidden() | RateLimited() | TooManyOpen():
             return kept_out(reason)
         case Overloaded():
             return 503, body("overloaded", "the engine is overloaded; try again in a second")
@@ -155,11 +165,16 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
     return None
 
 
-def kept_out(reason: Unauthorized | Forbidden) -> tuple[int, dict[str, Any]]:
-    """Say that nobody knows the caller, or what it lacks."""
-    if isinstance(reason, Unauthorized):
-        return 401, body("unauthorized", str(reason))
-    return 403, body("forbidden", str(reason))
+def kept_out(reason: Unauthorized | Forbidden | RateLimited | TooManyOpen) -> tuple[int, dict[str, Any]]:
+    """Say that nobody knows the caller, what it lacks, or which limit it has reached."""
+    match reason:
+        case Unauthorized():
+            return 401, body("unauthorized", str(reason))
+        case Forbidden():
+            return 403, body("forbidden", str(reason))
+        case RateLimited():
+            return 429, body("rate_limited", str(reason))
+    return 429, body("too_many_open", str(reason))
 
 
 def answer(reason: Exception) -> tuple[int, dict[str, Any]]:
@@ -179,7 +194,7 @@ def headers_of(status: int, error: dict[str, Any]) -> dict[str, str]:
         return {"WWW-Authenticate": "Bearer"}
     if status == 408:
         return {"Connection": "close"}
-    return {"Retry-After": str(RETRY_AFTER_S[error["error"]["code"]])} if status == 503 else {}
+    return {"Retry-After": str(RETRY_AFTER_S[error["error"]["code"]])} if status in (429, 503) else {}
 
 
 def code_of(reason: APIException) -> str:

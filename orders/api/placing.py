@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
-from orders.access import keys
+from orders.access import keys, limits
 from orders.access.callers import Caller, Scope, Unauthorized
 from orders.api import http
 from orders.api.decoder import Given, Split, decoder, one
@@ -35,7 +35,9 @@ async def placed(text: bytes | str, key: str | None, caller: Caller, split: Spli
     """
     caller.require(Scope.TRADE)
     decoded = await decoder.decode(text, key, split, caller.owner)
-    verdicts = iter(await batcher().accept([asked for asked in decoded if isinstance(asked, NewOrder)]))
+    new = [asked for asked in decoded if isinstance(asked, NewOrder)]
+    await limits.spend(caller, [asked.order for asked in new])
+    verdicts = iter(await batcher().accept(new))
     return [next(verdicts) if isinstance(asked, NewOrder) else asked for asked in decoded]
 
 
@@ -130,11 +132,11 @@ class Placing:
             if authorization is None:
                 raise Unauthorized(keys.SEND_A_KEY)
             caller = await keys.caller_soon(authorization)
-            answer = await DOORS[scope["path"]](body, key, caller, scope["scheme"], host)
+            status, answer = await DOORS[scope["path"]](body, key, caller, scope["scheme"], host)
         except Exception as reason:
             await refuse(send, reason)
             return
-        await respond(send, *answer)
+        await respond(send, status, answer, limits.told(caller))
 
 
 def ordinary(scope: http.Scope) -> tuple[str, str | None, str | None] | None:

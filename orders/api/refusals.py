@@ -12,6 +12,7 @@ from rest_framework.exceptions import NotAcceptable, UnsupportedMediaType
 from engine.lifecycle import Status
 from orders.access import keys
 from orders.access.callers import Forbidden, Unauthorized
+from orders.access.limits import RateLimited, TooManyOpen
 from orders.api import answers as read
 from orders.api import examples
 from orders.api import serializers as sent
@@ -82,6 +83,11 @@ STOPPED = refused(
 NOT_FOR_US = refused(
     "The request is malformed, for example an unknown Host.",
     DisallowedHost("Invalid HTTP_HOST header: 'elsewhere'. You may need to add 'elsewhere' to ALLOWED_HOSTS."),
+)
+LIMITED = refused(
+    "A limit of the key is reached; nothing was done.",
+    RateLimited("the key reporting may place 600 orders per minute"),
+    TooManyOpen("10000 orders of this account rest, of at most 10000; cancel some"),
 )
 UNKNOWN = {
     **refused("Nobody knows who asks.", Unauthorized(keys.SEND_A_KEY)),

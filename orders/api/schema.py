@@ -22,6 +22,7 @@ from orders.api.refusals import (
     BAD_PARAMETER,
     CHANGED,
     INVALID,
+    LIMITED,
     MEDIA_TYPE,
     NO_ORDER,
     NO_PAIR,
@@ -89,7 +90,7 @@ execute_order = operation(
             {"The order is committed": examples.ACKNOWLEDGED},
         )
     },
-    *(INVALID, TAKEN, STOPPED),
+    *(INVALID, TAKEN, LIMITED, STOPPED),
     request=sent.ExecuteSerializer,
     examples={"A market order": examples.MARKET, "A limit order": examples.LIMIT, "A sniper order": examples.SNIPER},
     parameters=[IDEMPOTENCY_KEY],
@@ -121,7 +122,7 @@ execute_batch = operation(
             },
         )
     },
-    *(BAD_BATCH, STOPPED),
+    *(BAD_BATCH, LIMITED, STOPPED),
     request=sent.BatchSerializer,
     examples={"Two orders": examples.BATCH},
 )

@@ -17,6 +17,7 @@ from engine.money import Token, plain
 from engine.orders import TimeInForce
 from engine.quotes import Quote
 from orders import models
+from orders.access import limits
 from orders.api import conditions, placing, requests, schema
 from orders.api import serializers as shape
 from orders.api.access import caller_of
@@ -56,7 +57,7 @@ class Placing(APIView):
         # An empty body is not parsed at all, and has become an object.
         text: Any = request.data or b""
         status, body = async_to_sync(door)(text, key, caller_of(request), request.scheme or "http", request.get_host())
-        return Response(body, status=status)
+        return Response(body, status=status, headers=dict(limits.told(caller_of(request))))
 
 
 class Execute(Placing):

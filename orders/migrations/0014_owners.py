@@ -67,6 +67,8 @@ class Migration(migrations.Migration):
                 ("prefix", models.CharField(editable=False, help_text="The readable part of the key.", max_length=16, unique=True)),
                 ("digest", models.BinaryField(max_length=32, unique=True)),
                 ("scopes", models.JSONField(help_text="What it may do: read, trade, cancel, admin.")),
+                ("orders_per_minute", models.PositiveIntegerField(blank=True, help_text="Orders it may place per minute.", null=True)),
+                ("open_orders_max", models.PositiveIntegerField(blank=True, help_text="Orders of its owner that may rest when it places another.", null=True)),
                 ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("expires_at", models.DateTimeField(blank=True, null=True)),
                 ("revoked_at", models.DateTimeField(editable=False, null=True)),
@@ -88,6 +90,14 @@ class Migration(migrations.Migration):
         AddIndexConcurrently(
             model_name="order",
             index=models.Index(fields=["owner", "id"], name="orders_of_owner"),
+        ),
+        AddIndexConcurrently(
+            model_name="order",
+            index=models.Index(
+                fields=["owner"],
+                name="orders_waiting_of_owner",
+                condition=models.Q(("status", "pending"), models.Q(("type", "market"), _negated=True)),
+            ),
         ),
         migrations.SeparateDatabaseAndState(
             database_operations=[

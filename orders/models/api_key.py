@@ -18,6 +18,10 @@ class ApiKey(models.Model):
         help_text="The account whose orders it places and sees.",
     )
     scopes = models.JSONField(help_text="What it may do: read, trade, cancel, admin.")
+    orders_per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="Orders it may place per minute.")
+    open_orders_max = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Orders of its owner that may rest when it places another."
+    )
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, editable=False)

@@ -16,6 +16,8 @@ WAITING = Q(status=Status.PENDING) & ~Q(type=OrderType.MARKET)
 AMENDED = WAITING & Q(terms_seq__gt=1)
 MOVING = ~Q(status__in=FINALS) & (Q(type=OrderType.MARKET) | ~Q(status=Status.PENDING))
 """Unfinished orders that are not resting."""
+WAITING_SQL = "status = 'pending' AND NOT (type = 'market')"
+"""WAITING for a statement of its own, in the words of its indexes."""
 MOVING_SQL = """
     NOT (status IN ('cancelled', 'confirmed', 'expired', 'failed')) AND (type = 'market' OR NOT (status = 'pending'))
 """
@@ -85,6 +87,7 @@ class Order(models.Model):
             models.Index(fields=["owner", "id"], name="orders_of_owner"),
             models.Index(fields=["id"], name="orders_waiting", condition=WAITING),
             models.Index(fields=["pair", "id"], name="orders_waiting_by_pair", condition=WAITING),
+            models.Index(fields=["owner"], name="orders_waiting_of_owner", condition=WAITING),
             models.Index(fields=["id"], name="orders_failed", condition=Q(status=Status.FAILED)),
             # For the rare final statuses: without an index, listing them would scan all orders.
             models.Index(fields=["id"], name="orders_cancelled", condition=Q(status=Status.CANCELLED)),

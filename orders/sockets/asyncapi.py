@@ -22,6 +22,7 @@ from orders.sockets.closing import (
     DONE,
     FAILED,
     FORBIDDEN,
+    LIMITED,
     RESTARTING,
     UNAUTHORIZED,
     UNAVAILABLE,
@@ -144,7 +145,7 @@ SOCKETS: Mapping[str, Socket] = {
         f"The first message, sent within {FIRST_MESSAGE_S:g} s, places the order; its events follow. A second message "
         "is answered with an error and changes nothing. A client that is disconnected continues at /ws/{orderId}.",
         (*STREAM, ERROR),
-        (DONE, FAILED, UNAVAILABLE, BAD_REQUEST, CONFLICT),
+        (DONE, FAILED, UNAVAILABLE, BAD_REQUEST, CONFLICT, LIMITED),
         hears=("order",),
     ),
     "orders": Socket(

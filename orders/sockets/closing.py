@@ -8,7 +8,8 @@ UNAUTHORIZED = 4401
 FORBIDDEN = 4403
 UNKNOWN = 4404
 CONFLICT = 4409
-CODES = {400: BAD_REQUEST, 401: UNAUTHORIZED, 403: FORBIDDEN, 409: CONFLICT, 503: UNAVAILABLE}
+LIMITED = 4429
+CODES = {400: BAD_REQUEST, 401: UNAUTHORIZED, 403: FORBIDDEN, 409: CONFLICT, 429: LIMITED, 503: UNAVAILABLE}
 """Close codes by the HTTP status of the same refusal."""
 
 RESTARTING = 1012
@@ -24,5 +25,6 @@ CLOSES = {
     FORBIDDEN: "the key lacks the scope that this socket needs",
     UNKNOWN: "there is no such order or pair",
     CONFLICT: "the clientOrderId belongs to another order",
+    LIMITED: "a limit of the key is reached; the preceding error says which",
 }
 """The meaning of each close code."""

@@ -64,6 +64,7 @@ def test_every_address_is_described(schema):
 
 
 KEY = ("401", "403")
+LIMIT = ("429",)
 """What a key can be refused with; what is open has neither."""
 
 
@@ -73,8 +74,8 @@ def test_every_error_is_described_in_the_one_shape(schema):
             if int(status) >= 400 and (name, status) != ("get /readyz", "503"):
                 assert answer["content"]["application/json"]["schema"] == {"$ref": ERROR}, (name, status)
     statuses = {name: set(operation["responses"]) for name, operation in operations(schema)}
-    assert statuses["post /api/orders/execute"] == {"202", "400", "406", "409", "415", "503", *KEY}
-    assert statuses["post /api/orders/batch"] == {"200", "400", "406", "415", "503", *KEY}
+    assert statuses["post /api/orders/execute"] == {"202", "400", "406", "409", "415", "503", *KEY, *LIMIT}
+    assert statuses["post /api/orders/batch"] == {"200", "400", "406", "415", "503", *KEY, *LIMIT}
     assert statuses["get /api/orders/{order_id}"] == {"200", "400", "404", "406", "503", *KEY}
     assert statuses["patch /api/orders/{order_id}"] == {
         "200",

@@ -10,7 +10,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from orders.access import keys
-from orders.access.callers import Scope
+from orders.access.callers import OPEN_ORDERS_MAX, Scope
 from orders.management import postgres
 from orders.management.commands.deadletters import table
 from orders.management.operator import user
@@ -36,6 +36,10 @@ class Command(BaseCommand):
             default=["read", "trade", "cancel"],
             metavar="SCOPE",
             help=f"what it may do: {', '.join(Scope)} (default: read trade cancel)",
+        )
+        create.add_argument("--orders-per-minute", type=int, help="orders it may place per minute (default: no limit)")
+        create.add_argument(
+            "--open-orders", type=int, default=OPEN_ORDERS_MAX, help="orders that may rest (default: %(default)s)"
         )
         create.add_argument("--days", type=int, help="days until it expires (default: never)")
         listing = what.add_parser("list", help="list the keys that hold")
@@ -63,12 +67,12 @@ class Command(BaseCommand):
         }
         does[what](**options)
 
-    def create(self, *, name: str, owner: str, scopes: list[str], days: int | None, **_: Any) -> None:
+    def create(self, *, name: str, owner: str, scopes: list[str], days: int | None, **limits: Any) -> None:
         account = get_user_model().objects.filter(username=owner, is_active=True).first()
         if account is None:
             raise CommandError(f"there is no active account {owner!r}; add it in the admin under Users", returncode=2)
         ends = None if days is None else timezone.now() + timedelta(days=days)
-        made, token = keys.issue(name, account, [Scope(scope) for scope in scopes], ends, user())
+        made, token = keys.issue(name, account, [Scope(scope) for scope in scopes], ends, user(), **limited(limits))
         self.tell(made, token)
 
     def show(self, *, every: bool, **_: Any) -> None:
@@ -93,6 +97,10 @@ class Command(BaseCommand):
     def tell(self, made: ApiKey, token: str) -> None:
         self.stderr.write(f"The key {made} is shown once; keep it where only its user can read it.")
         self.stdout.write(token)
+
+
+def limited(options: Mapping[str, Any]) -> dict[str, int | None]:
+    return {"orders_per_minute": options["orders_per_minute"], "open_orders_max": options["open_orders"]}
 
 
 def found(prefix: str) -> ApiKey:

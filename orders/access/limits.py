@@ -1,0 +1,95 @@
+"""How much a caller may ask for: orders per minute, and orders that rest at a time.
+
+Each server process counts for itself, so what a key may place per minute is, with N API processes, at most N times its
+limit.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from engine.orders import Order
+from orders.access.callers import Caller
+from orders.flow.batcher import batcher
+from orders.models.order import WAITING_SQL
+from orders.stores.rows import fetch
+
+WINDOW_S = 60
+COUNTED_S = 1.0
+"""Age from which the orders that rest are counted again."""
+WITHIN_S = 5.0
+FORGET_AT = 10_000
+"""Accounts and keys remembered, at most."""
+
+
+class RateLimited(Exception):
+    """The key has placed as many orders as it may for now."""
+
+
+class TooManyOpen(Exception):
+    """As many of the account's orders rest as may."""
+
+
+@dataclass(slots=True)
+class Bucket:
+    """A token bucket: `left` orders at the time `at`; it fills within WINDOW_S."""
+
+    left: float
+    at: float
+
+
+buckets: dict[int | None, Bucket] = {}
+resting: dict[int, tuple[float, int]] = {}
+"""By account: when its resting orders were counted, and how many there are with those accepted since."""
+
+
+async def spend(caller: Caller, orders: Sequence[Order]) -> None:
+    """Count these orders against the caller's limits.
+
+    Raises RateLimited or TooManyOpen and then counts none, Late, DatabaseError.
+    """
+    waiting = sum(order.waits for order in orders)
+    if waiting and caller.open_orders_max is not None:
+        await make_room(caller.owner, waiting, caller.open_orders_max)
+    if caller.orders_per_minute is not None:
+        bucket = filled(caller, time.monotonic())
+        if bucket.left < len(orders):
+            raise RateLimited(f"{caller.name} may place {caller.orders_per_minute} orders per minute")
+        bucket.left -= len(orders)
+
+
+def filled(caller: Caller, now: float) -> Bucket:
+    limit = caller.orders_per_minute or 0
+    if len(buckets) > FORGET_AT:
+        buckets.clear()
+    bucket = buckets.setdefault(caller.key, Bucket(limit, now))
+    bucket.left, bucket.at = min(limit, bucket.left + (now - bucket.at) * limit / WINDOW_S), now
+    return bucket
+
+
+async def make_room(owner: int, count: int, most: int) -> None:
+    counted_at, there = resting.get(owner, (0.0, 0))
+    if time.monotonic() - counted_at > COUNTED_S:
+        counted_at, there = time.monotonic(), await batcher().beside.run(WITHIN_S, open_of, owner, most)
+    if there + count > most:
+        raise TooManyOpen(f"{there} orders of this account rest, of at most {most}; cancel some")
+    if len(resting) > FORGET_AT:
+        resting.clear()
+    resting[owner] = counted_at, there + count
+
+
+def open_of(owner: int, most: int) -> int:
+    """Count the resting orders of an account, up to what matters."""
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM orders_order WHERE owner_id = %s AND {WAITING_SQL} LIMIT %s) AS o"  # noqa: S608
+    ((count,),) = fetch(sql, owner, most)
+    return int(count)
+
+
+def told(caller: Caller) -> Mapping[str, str]:
+    """Return the headers that say what is left, as draft-ietf-httpapi-ratelimit-headers-10 writes them."""
+    limit = caller.orders_per_minute
+    if limit is None:
+        return {}
+    left = filled(caller, time.monotonic()).left
+    full_in = int((limit - left) * WINDOW_S / limit) if limit else WINDOW_S
+    return {"RateLimit-Policy": f'"orders";q={limit};w={WINDOW_S}', "RateLimit": f'"orders";r={int(left)};t={full_in}'}

@@ -1,0 +1,120 @@
+"""The limits of an API key: orders per minute, and how many of an account's orders may rest."""
+
+import json
+
+import httpx
+import pytest
+
+from config.asgi import application
+from orders import models
+from orders.access import limits
+from orders.flow.batcher import batcher
+from orders.stores.threads import aside
+from tests.orders.accounts import account, bearer, rows_of_keys
+from tests.orders.doors import LIMIT, ORDER, opened
+
+REST = LIMIT | {"limitPrice": "900"}
+
+
+@pytest.fixture(autouse=True)
+def keys_in_rows(bench, monkeypatch):
+    limits.buckets.clear()
+    limits.resting.clear()
+    with rows_of_keys(monkeypatch):
+        yield
+
+
+async def post(body, header, path="execute", **headers):
+    transport = httpx.ASGITransport(app=application)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        return await client.post(f"/api/orders/{path}", json=body, headers={**header, **headers})
+
+
+async def key(name="alice", **more):
+    return await aside(lambda: bearer(account(name), **more))
+
+
+@pytest.mark.parametrize("headers", [{}, {"accept": "application/*"}], ids=["route", "view"])
+async def test_a_key_places_so_many_orders_per_minute_and_is_told_what_is_left(headers):
+    header, other = await key(orders_per_minute=3), await key(orders_per_minute=3)
+    answers = [await post(ORDER, header, **headers) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [202, 202, 202, 429, 429]
+    assert [answer.headers["ratelimit"].split(";")[1] for answer in answers[:3]] == ["r=2", "r=1", "r=0"]
+    assert {answer.headers["ratelimit-policy"] for answer in answers[:3]} == {'"orders";q=3;w=60'}
+    assert answers[3].json()["error"]["code"] == "rate_limited"
+    assert answers[3].headers["retry-after"] == "5"
+    assert await aside(models.Order.objects.count) == 3
+    assert (await post(ORDER, other, **headers)).status_code == 202, "another key has its own"
+
+
+async def test_a_batch_counts_each_of_its_orders_and_places_none_beyond_the_limit():
+    header = await key(orders_per_minute=3)
+    assert (await post({"orders": [ORDER] * 4}, header, "batch")).status_code == 429
+    assert await aside(models.Order.objects.count) == 0
+    assert (await post({"orders": [ORDER] * 3}, header, "batch")).json()["accepted"] == 3
+
+
+async def test_what_was_spent_comes_back_with_time(monkeypatch):
+    header = await key(orders_per_minute=60)
+    assert (await post({"orders": [ORDER] * 60}, header, "batch")).status_code == 200
+    assert (await post(ORDER, header)).status_code == 429
+    (bucket,) = limits.buckets.values()
+    bucket.at -= 2
+    answers = [(await post(ORDER, header)).status_code for _ in range(3)]
+    assert answers == [202, 202, 429]
+
+
+async def test_without_a_limit_nothing_is_said():
+    answer = await post(ORDER, await key())
+    assert answer.status_code == 202 and "ratelimit" not in answer.headers
+
+
+async def test_so_many_orders_of_an_account_rest_and_market_orders_go_on():
+    header, other = await key(open_orders_max=2), await key("bob", open_orders_max=2)
+    placed = [await post(REST, header) for _ in range(3)]
+    assert [answer.status_code for answer in placed] == [202, 202, 429]
+    assert placed[2].json()["error"]["code"] == "too_many_open"
+    assert (await post(ORDER, header)).status_code == 202
+    assert (await post(REST, other)).status_code == 202
+    assert await aside(models.Order.objects.filter(type="limit").count) == 3
+
+
+async def test_a_cancelled_order_makes_room_within_a_second():
+    header = await key(open_orders_max=1)
+    order_id = (await post(REST, header)).json()["orderId"]
+    assert (await post(REST, header)).status_code == 429
+    transport = httpx.ASGITransport(app=application)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=header) as client:
+        assert (await client.delete(f"/api/orders/{order_id}")).status_code == 200
+    owner = (await aside(account, "alice")).pk
+    counted_at, there = limits.resting[owner]
+    limits.resting[owner] = counted_at - limits.COUNTED_S, there
+    assert (await post(REST, header)).status_code == 202
+
+
+async def test_the_count_uses_an_index():
+    def plan():
+        from django.db import connection
+
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute(f"EXPLAIN SELECT 1 FROM orders_order WHERE owner_id = 7 AND {limits.WAITING_SQL}")
+            return "\n".join(row for (row,) in cursor.fetchall())
+
+    def within():
+        from django.db import transaction
+
+        with transaction.atomic():
+            return plan()
+
+    assert "orders_waiting_of_owner" in await batcher().beside.run(5, within)
+
+
+async def test_a_socket_is_told_too(monkeypatch):
+    header = await key(orders_per_minute=0)
+    wire = [(b"authorization", header["authorization"].encode())]
+    monkeypatch.setattr("tests.orders.doors.WIRE", [])
+    async with opened("/api/orders/execute", wire) as socket:
+        await socket.send(json.dumps(ORDER))
+        (said,), code = await socket.rest()
+    assert (said["error"]["code"], code) == ("rate_limited", 4429)
