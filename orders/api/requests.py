@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from django.db.models import Q
+
 from engine.orders import Order, OrderType
 from orders import models
 from orders.api.errors import FIELDS_MAX, Field, Invalid, shown
@@ -42,7 +44,8 @@ def again(asked: Mapping[str, Any], errors: Mapping[str, Any], owner: int | None
         return None
     order: NewOrder = serializer.validated_data["order"]
     named = {"client_order_id": asked["clientOrderId"], "fingerprint": order.fingerprint}
-    there = models.Order.objects.filter(owner=owner, **named).exists() or retired.is_known(owner=owner, **named)
+    hot = models.Order.objects.filter(Q(owner=owner) | Q(owner=None), **named)
+    there = hot.exists() or retired.is_known(owner=owner, **named)
     return order if there else None
 
 

@@ -150,11 +150,18 @@ def insert(asked: Sequence[NewOrder]) -> dict[str, Committed]:
         new = [
             one
             for one in asked
-            if names.isdisjoint({(one.order.owner, one.order.client_order_id), (None, one.replay_of)})
+            if names.isdisjoint({(owner, one.order.client_order_id) for owner in (one.order.owner, None)})
+            and (None, one.replay_of) not in names
         ]
         if len(new) == len(asked):
             raise
     return insert(new)
+
+
+UNCLAIMED = """
+    WHERE NOT EXISTS (SELECT FROM orders_order x WHERE x.client_order_id = o.client_order_id AND x.owner_id IS NULL)
+"""
+"""SQL: the name is not that of an order older than accounts, whose client may send it again with the key it now has."""
 
 
 @step("accept", Store.POSTGRES, "the order's row is committed")
@@ -178,6 +185,7 @@ def write(asked: Sequence[NewOrder]) -> dict[str, Committed]:
                                         client_order_id text, fingerprint text, replay_of uuid, limit_price numeric,
                                         max_price numeric, time_in_force text, expires_at timestamptz, trigger jsonb,
                                         allow_unknown bool)
+        {UNCLAIMED if may_repeat else ""}
         -- In one order everywhere: two groups with the same client ids would otherwise wait for each other.
         -- Within a group, the order that was decoded first takes an id.
         ORDER BY client_order_id, owner, replay_of, id
@@ -229,7 +237,10 @@ def standing(repeats: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
         # Retired orders are searched last, so that an order retired between the two queries is found here.
         rows += retired.standing([one.order.client_order_id for one in repeats], [one.replay_of for one in repeats])
     found = {(row.owner, row.client_order_id, row.replay_of): row for row in rows}
-    named = {one.order.id: found.get((one.order.owner, one.order.client_order_id, one.replay_of)) for one in repeats}
+    named = {}
+    for one in repeats:
+        what = (one.order.client_order_id, one.replay_of)
+        named[one.order.id] = found.get((one.order.owner, *what)) or found.get((None, *what))
     return {one.order.id: verdict(one, row) for one in repeats if (row := named[one.order.id])}
 
 

@@ -30,7 +30,7 @@ BEGIN
     RETURN NULL;
 END $$
 """
-ITS_OWNER = " AND owner_id IS NOT DISTINCT FROM NEW.owner_id"
+ITS_OWNER = " AND (owner_id = NEW.owner_id OR owner_id IS NULL)"
 
 
 def once(table, name, before):

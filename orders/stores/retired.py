@@ -108,8 +108,8 @@ def standing(client_order_ids: Sequence[str | None], replays: Sequence[str | Non
 
 
 def is_known(client_order_id: str, owner: int | None, fingerprint: str) -> bool:
-    """Tell whether a retired order of this account has this client order id and the same fingerprint."""
-    return any((one.owner, one.fingerprint) == (owner, fingerprint) for one in standing([client_order_id], []))
+    """Tell whether a retired order, of this account or of none, has this client order id and the same fingerprint."""
+    return any(one.owner in (owner, None) and one.fingerprint == fingerprint for one in standing([client_order_id], []))
 
 
 def seqs(order_ids: Collection[UUID]) -> dict[UUID, set[int]]:

@@ -5,6 +5,7 @@ The addresses come from the URL list and the sockets from the ASGI application, 
 
 import asyncio
 import re
+from uuid import UUID
 
 import httpx
 import pytest
@@ -13,8 +14,10 @@ from django.urls import URLResolver, get_resolver
 from rest_framework.views import APIView
 
 from config.asgi import application, sockets
+from orders import models
 from orders.access.callers import Scope
 from orders.api.open_views import Open
+from orders.operations import retention
 from orders.sockets import handshake
 from orders.stores.threads import aside
 from tests.orders.accounts import EVERY_SCOPE, account, bad_headers, bearer, rows_of_keys
@@ -246,3 +249,23 @@ async def test_racing_for_one_ticket_one_wins():
     offers = ["engine", f"ticket.{ticket}"]
     codes = await asyncio.gather(*(outcome(f"/ws/{order_id}", {}, subprotocols=offers) for _ in range(8)))
     assert sorted(codes, key=str) == [4401] * 7 + [None]
+
+
+@pytest.mark.parametrize("archived", [False, True], ids=["hot", "archived"])
+async def test_an_order_older_than_accounts_is_not_placed_again_by_the_key_its_client_now_has(bench, archived):
+    alice = await aside(bearer, await aside(account, "alice"))
+    named = {"idempotency-key": "rebalance-1"}
+    order_id = (await ask("api/orders/execute", "POST", alice | named)).json()["orderId"]
+
+    def make_old():
+        models.Order.objects.filter(pk=order_id).update(owner=None)
+        if archived:
+            bench.run([order_id])
+            models.Order.objects.update(status="confirmed", updated_at="2020-01-01T00:00:00Z")
+            assert retention.take([UUID(order_id)]) is not None
+            assert models.ArchivedOrder.objects.get().owner_id is None
+
+    await aside(make_old)
+    again = await ask("api/orders/execute", "POST", alice | named)
+    assert (again.status_code, again.json()["orderId"]) == (202, order_id)
+    assert await aside(models.Order.objects.count) == (0 if archived else 1)
