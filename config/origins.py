@@ -24,14 +24,21 @@ class OurOrigins:
         """Serve a socket, or refuse its handshake."""
         sent = [value for name, value in scope["headers"] if name == b"origin"]
         chosen = self.application if all(is_ours(value, scope) for value in sent) else WebsocketDenier()
+        scope["own page"] = bool(sent) and all(is_own(value, scope) for value in sent)
         await chosen(scope, receive, send)
 
 
 def is_ours(sent: bytes, scope: Any) -> bool:
     """Tell whether an Origin header names the engine's own origin or one of ENGINE_ALLOWED_ORIGINS."""
     with suppress(ValueError):
-        found = origin(sent.decode("latin-1"))
-        return found in settings.ALLOWED_ORIGINS or found == own(scope)
+        return origin(sent.decode("latin-1")) in settings.ALLOWED_ORIGINS or is_own(sent, scope)
+    return False
+
+
+def is_own(sent: bytes, scope: Any) -> bool:
+    """Tell whether an Origin header names the engine's own origin."""
+    with suppress(ValueError):
+        return origin(sent.decode("latin-1")) == own(scope)
     return False
 
 

@@ -230,7 +230,8 @@ class Launcher:
     def _way_in(self) -> str:
         """The path that opens the desk: a link that logs in, once, where this start made one."""
         link = self.settings["ENGINE_DATA_DIR"] / "desk-link"
-        return f"enter/{link.read_text()}" if link.exists() else ""
+        # Nobody but who sits here: a journal would keep it.
+        return f"enter/{link.read_text()}" if link.exists() and os.isatty(1) else ""
 
     def _banner(self, external: frozenset[str]) -> None:
         settings = self.settings

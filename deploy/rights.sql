@@ -38,6 +38,8 @@ BEGIN
             ('engine_api', 'INSERT, UPDATE, DELETE', '^orders_(pause|guard)$|^routing_(token|pair)$'),
             ('engine_api', 'INSERT, UPDATE, DELETE', '^auth_|^axes_|^otp_|^django_session$|^django_celery_beat_'),
 
+            -- Whatever role's container is at hand can throw the kill switch; only the API lifts it.
+            ('engine_workers, engine_dbsync, engine_dlq', 'INSERT, UPDATE', '^orders_pause$'),
             ('engine_workers', 'INSERT', '^orders_attempt$'),
             ('engine_workers', 'INSERT, UPDATE, DELETE', '^routing_candle$'),
             -- The sandbox: its chain's ledger, the tokens it launches and what is known about their pools.

@@ -240,6 +240,7 @@ def make_key() -> None:
     """Make the key of this machine's own programs, unless the one in the data dir holds, and a link to the desk."""
     from django.conf import settings
     from django.contrib.auth import get_user_model
+    from django_otp import user_has_device
 
     from orders.access import callers, keys, tickets
 
@@ -250,6 +251,8 @@ def make_key() -> None:
         write_secret(path, keys.issue("this machine", admin, list(callers.Scope), by="up", open_orders_max=None)[1])
     link: Path = settings.DATA_DIR / "desk-link"
     link.unlink(missing_ok=True)
+    if user_has_device(admin):
+        return
     write_secret(link, tickets.issue(callers.of_user(admin), "login", LINK_S))
 
 

@@ -31,6 +31,7 @@ class Memory(Generic[T]):
         self.read_at = float("-inf")
         self.reader = threading.Lock()
         self.has_read = self.failing = False
+        self.forgotten = 0
 
     def __call__(self) -> T:
         """Return the cached value, refreshed if it is too old."""
@@ -56,7 +57,7 @@ class Memory(Generic[T]):
     def renew(self) -> None:
         """Read the value, or keep the cached one for another `for_s`."""
         # The time before the read, so that a change during it is not missed for longer than for_s.
-        read_at = time.monotonic()
+        read_at, forgotten = time.monotonic(), self.forgotten
         try:
             self.reading = self.read()
             self.failing = False
@@ -64,8 +65,12 @@ class Memory(Generic[T]):
             if not self.failing:
                 log.warning("cache not refreshed, keeping the last value", what=self.what, reason=str(reason))
             self.failing, read_at = True, time.monotonic()
-        self.read_at, self.has_read = read_at, True
+        self.has_read = True
+        # What was forgotten meanwhile may have changed after it was read.
+        if self.forgotten == forgotten:
+            self.read_at = read_at
 
     def forget(self) -> None:
         """Refresh on the next use."""
+        self.forgotten += 1
         self.read_at = float("-inf")

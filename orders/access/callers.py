@@ -43,6 +43,8 @@ class Caller:
     """Epoch seconds after which this holds no more."""
     orders_per_minute: int | None = None
     open_orders_max: int | None = OPEN_ORDERS_MAX
+    session: str = ""
+    """The key of the session, of a person who has logged in with one."""
 
     def require(self, scope: Scope) -> None:
         """Raise Forbidden unless the caller has this scope."""
@@ -63,7 +65,7 @@ class Caller:
 TRADER = frozenset({Scope.READ, Scope.TRADE, Scope.CANCEL})
 
 
-def of_user(user: Any) -> Caller:
+def of_user(user: Any, session: str = "") -> Caller:
     """Return the caller that a person who has logged in is.
 
     Staff trade if they may add orders in the admin, and see every account's orders if they may change them there.
@@ -73,4 +75,4 @@ def of_user(user: Any) -> Caller:
         scopes = TRADER if user.has_perm("orders.add_order") else {Scope.READ}
         if user.has_perm("orders.change_order"):
             scopes = {*scopes, Scope.ADMIN}
-    return Caller(user.pk, user.get_username(), frozenset(scopes))
+    return Caller(user.pk, user.get_username(), frozenset(scopes), session=session)

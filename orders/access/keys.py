@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, cached_property
 from math import inf
 from typing import Any
 
@@ -59,18 +59,38 @@ class Table:
 
         Raises Unauthorized, Late.
         """
-        if time.monotonic() - self.read_at > STALE_S:
-            raise late(STALE_S)
-        found = self.callers.get(digest(token))
+        found = self.known().get(digest(token))
         if found is None or found.expires <= time.time():
             raise Unauthorized(f"the API key is unknown, revoked or expired; {SEND_A_KEY}")
         used.add(found.key)
         return found
 
-    def holding(self) -> set[int | None]:
-        """Return the ids of the keys that are neither revoked nor expired."""
-        now = time.time()
-        return {one.key for one in self.callers.values() if one.expires > now}
+    def by_id(self, key: int) -> Caller:
+        """Return the caller of the key with this id.
+
+        Raises Unauthorized, Late.
+        """
+        found = next((one for one in self.known().values() if one.key == key), None)
+        if found is None or found.expires <= time.time():
+            raise Unauthorized(f"the API key was revoked or has expired; {SEND_A_KEY}")
+        return found
+
+    def known(self) -> Mapping[bytes, Caller]:
+        """Return the keys; none of a copy that is too old.
+
+        Raises Late.
+        """
+        if time.monotonic() - self.read_at > STALE_S:
+            raise late(STALE_S)
+        return self.callers
+
+    def has_ended(self, caller: Caller) -> bool:
+        """Tell whether the caller's key, if it has one, is revoked or expired by now."""
+        return caller.key is not None and not (caller.key in self.ids and caller.expires > time.time())
+
+    @cached_property
+    def ids(self) -> frozenset[int | None]:
+        return frozenset(one.key for one in self.callers.values())
 
 
 used: set[int | None] = set()
@@ -98,11 +118,11 @@ def as_caller(
 
 
 def write_used(now: float) -> None:
-    global written_at  # noqa: PLW0603 - one process, one copy
+    global used, written_at
     if used and now - written_at > USED_EVERY_S:
-        written_at = now
-        ApiKey.objects.filter(pk__in=[key for key in used if key]).update(last_used_at=timezone.now())
-        used.clear()
+        # Others go on adding, to the new set.
+        written, used, written_at = used, set(), now
+        ApiKey.objects.filter(pk__in=[key for key in written if key]).update(last_used_at=timezone.now())
 
 
 keys = Memory("API keys", read, Table(), (DatabaseError,), EVERY_S)
@@ -163,7 +183,9 @@ def is_old_without(token: str, table: Table) -> bool:
 
 
 def keys_again() -> Table:
-    keys.forget()
+    """Read the table again, unless somebody has just tried."""
+    if time.monotonic() - keys.read_at > AGAIN_S:
+        keys.forget()
     return keys()
 
 
@@ -215,8 +237,17 @@ def revoke(rows: Collection[ApiKey], by: str) -> None:
     transaction.on_commit(keys_changed)
 
 
+class Ended(Exception):
+    """The key has been revoked or has expired."""
+
+
 def rotate(row: ApiKey, overlap_s: int, by: str) -> tuple[ApiKey, str]:
-    """Make a key that takes the place of another, which goes on for `overlap_s` seconds."""
+    """Make a key that takes the place of another, which goes on for `overlap_s` seconds.
+
+    Raises Ended.
+    """
+    if row.revoked_at or (row.expires_at and row.expires_at <= timezone.now()):
+        raise Ended(f"the API key {row} has ended; make another")
     with transaction.atomic():
         limits = {"orders_per_minute": row.orders_per_minute, "open_orders_max": row.open_orders_max}
         made = issue(row.name, row.owner, [Scope(scope) for scope in row.scopes], row.expires_at, by, **limits)

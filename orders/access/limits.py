@@ -4,15 +4,17 @@ Each server process counts for itself, so what a key may place per minute is, wi
 limit.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.orders import Order
 from orders.access.callers import Caller
 from orders.flow.batcher import batcher
 from orders.models.order import WAITING_SQL
 from orders.stores.rows import fetch
+from orders.stores.threads import one_per_loop
 
 WINDOW_S = 60
 COUNTED_S = 1.0
@@ -38,9 +40,22 @@ class Bucket:
     at: float
 
 
+@dataclass(slots=True)
+class Resting:
+    """An account's resting orders: how many were counted at `counted_at`, with those accepted since."""
+
+    counted_at: float = float("-inf")
+    there: int = 0
+    one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 buckets: dict[int | None, Bucket] = {}
-resting: dict[int, tuple[float, int]] = {}
-"""By account: when its resting orders were counted, and how many there are with those accepted since."""
+
+
+@one_per_loop
+def resting() -> dict[int, Resting]:
+    """Return what this server knows of accounts' resting orders."""
+    return {}
 
 
 async def spend(caller: Caller, orders: Sequence[Order]) -> None:
@@ -68,14 +83,18 @@ def filled(caller: Caller, now: float) -> Bucket:
 
 
 async def make_room(owner: int, count: int, most: int) -> None:
-    counted_at, there = resting.get(owner, (0.0, 0))
-    if time.monotonic() - counted_at > COUNTED_S:
-        counted_at, there = time.monotonic(), await batcher().beside.run(WITHIN_S, open_of, owner, most)
-    if there + count > most:
-        raise TooManyOpen(f"{there} orders of this account rest, of at most {most}; cancel some")
-    if len(resting) > FORGET_AT:
-        resting.clear()
-    resting[owner] = counted_at, there + count
+    known = resting()
+    if len(known) > FORGET_AT:
+        known.clear()
+    mine = known.setdefault(owner, Resting())
+    async with mine.one_at_a_time:
+        if time.monotonic() - mine.counted_at > COUNTED_S:
+            counted_at = time.monotonic()
+            mine.there = await batcher().beside.run(WITHIN_S, open_of, owner, most)
+            mine.counted_at = counted_at
+        if mine.there + count > most:
+            raise TooManyOpen(f"{mine.there} orders of this account rest, of at most {most}; cancel some")
+        mine.there += count
 
 
 def open_of(owner: int, most: int) -> int:

@@ -2,15 +2,17 @@
 
 | key | type | holds |
 |---|---|---|
-| `ticket:{digest}` | string, expires | the caller it stands for, as JSON |
+| `ticket:{digest}` | string, expires | what it is good for, and whose key or session it was made with, as JSON |
 """
 
 import hashlib
 import secrets
 
 import msgspec
+from django.contrib.auth import get_user_model
 
-from orders.access.callers import Caller, Scope, Unauthorized
+from orders.access import keys
+from orders.access.callers import Caller, Unauthorized, of_user
 from routing.store import redis
 
 TICKET_S = 30
@@ -22,8 +24,6 @@ class Ticket(msgspec.Struct):
 
     use: str
     owner: int
-    name: str
-    scopes: list[Scope]
     key: int | None
 
 
@@ -33,22 +33,27 @@ def issue(caller: Caller, use: str = "socket", within_s: int = TICKET_S) -> str:
     Raises StoreError.
     """
     token = secrets.token_urlsafe(32)
-    body = Ticket(use, caller.owner, caller.name, sorted(caller.scopes), caller.key)
+    body = Ticket(use, caller.owner, caller.key)
     redis().set(place(token), msgspec.json.encode(body), ex=within_s)
     return token
 
 
 def redeem(token: str, use: str = "socket") -> Caller:
-    """Return whom a ticket stands for; it is used up, also when it is good for something else.
+    """Return whom a ticket stands for, as the key or account is by now; it is used up, whatever it was good for.
 
-    Raises Unauthorized, StoreError.
+    Raises Unauthorized, StoreError, Late, DatabaseError.
     """
     kept = redis().getdel(place(token))
     body = msgspec.json.decode(str(kept), type=Ticket) if kept else None
     if body is None or body.use != use:
         raise Unauthorized("the ticket is unknown, used or expired; POST /api/tickets makes one")
-    return Caller(body.owner, body.name, frozenset(body.scopes), body.key)
+    if body.key is not None:
+        return keys.keys().by_id(body.key)
+    user = get_user_model().objects.filter(pk=body.owner, is_active=True).first()
+    if user is None:
+        raise Unauthorized("the account of this ticket is closed")
+    return of_user(user)
 
 
 def place(token: str) -> str:
-    return f"ticket:{{{hashlib.blake2b(token.encode(), digest_size=16).hexdigest()}}}"
+    return f"ticket:{{{hashlib.blake2b(token.encode('utf-8', 'replace'), digest_size=16).hexdigest()}}}"

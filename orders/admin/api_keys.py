@@ -6,7 +6,8 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminIntegerFieldWidget
 
 from orders.access import keys
@@ -58,19 +59,34 @@ class ApiKeys(ReadOnly):
     def may(self, row: ApiKey) -> str:
         return ", ".join(row.scopes)
 
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         good = form.cleaned_data
         scopes = [Scope(scope) for scope in good["scopes"]]
         limits = {name: good[name] for name in LIMITS}
         who = request.user.get_username()
         row, token = keys.issue(good["name"], good["owner"], scopes, good["expires_at"], who, **limits)
-        obj.pk, obj.prefix = row.pk, row.prefix
-        show_once(request, [(row, token)])
+        obj.pk, obj.prefix, obj.token = row.pk, row.prefix, token
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        return self.shown_once(request, [(obj, obj.token)])
+
+    def shown_once(self, request: HttpRequest, made: Iterable[tuple[ApiKey, str]]) -> HttpResponse:
+        """Show keys in this answer and nowhere else: a message would be kept in a cookie or a session."""
+        context = {**self.admin_site.each_context(request), "title": "API keys", "made": list(made)}
+        response = TemplateResponse(request, "admin/orders/apikey/made.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
 
     @admin.action(description="Rotate: a new key; the old one ends in a day", permissions=["end"])
-    def rotate_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        who = request.user.get_username()
-        show_once(request, [keys.rotate(row, OVERLAP_S, who) for row in queryset.filter(revoked_at=None)])
+    def rotate_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse:
+        made = []
+        for row in queryset:
+            try:
+                made.append(keys.rotate(row, OVERLAP_S, request.user.get_username()))
+                self.log_change(request, row, "Rotated")
+            except keys.Ended as reason:
+                messages.error(request, str(reason))
+        return self.shown_once(request, made)
 
     @admin.action(description="Revoke at once", permissions=["end"])
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
@@ -79,8 +95,3 @@ class ApiKeys(ReadOnly):
         for row in rows:
             self.log_change(request, row, "Revoked")
         messages.success(request, f"Revoked: {', '.join(map(str, rows)) or 'none, all had been'}.")
-
-
-def show_once(request: HttpRequest, made: Iterable[tuple[ApiKey, str]]) -> None:
-    for row, token in made:
-        messages.warning(request, f"{row}: {token} (shown once; keep it where only its user can read it)")

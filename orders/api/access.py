@@ -12,6 +12,7 @@ from orders.access.callers import Caller, Scope, Unauthorized, of_user
 
 NEEDS: Mapping[str, Scope] = {
     "GET": Scope.READ,
+    "HEAD": Scope.READ,
     "POST": Scope.TRADE,
     "PATCH": Scope.TRADE,
     "DELETE": Scope.CANCEL,

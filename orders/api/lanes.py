@@ -42,8 +42,8 @@ class Kind:
     """How long one may take in all; None where other limits apply."""
 
 
-PLACE = Kind("place", 6, 0)
-"""Orders with unusual headers; they are read and written on threads of their own."""
+PLACE = Kind("place", 3, 3)
+"""Orders with unusual headers, and the desk's, whose session is read; they are written on threads of their own."""
 READ = Kind("read", 6, 6, READ_S)
 CHANGE = Kind("change", 4, 4)
 ESTIMATE = Kind("estimate", 2, 2)

@@ -14,11 +14,12 @@ from django.http.request import split_domain_port, validate_host
 from orders.access import keys, limits
 from orders.access.callers import Caller, Scope, Unauthorized
 from orders.api import http
-from orders.api.decoder import Given, Split, decoder, one
+from orders.api.decoder import DECODED_WITHIN_S, Given, Split, decoder, one
 from orders.api.errors import FIELDS_MAX, Field, Invalid, describe, shown
 from orders.api.http import Application, Receive, Send, refuse, respond
 from orders.api.links import acknowledgement
 from orders.api.serializers import BATCH, IDEMPOTENCY_KEY, ORDERS_MAX
+from orders.flow import intake
 from orders.flow.batcher import Verdict, batcher
 from orders.flow.intake import Accepted, NewOrder
 
@@ -36,9 +37,25 @@ async def placed(text: bytes | str, key: str | None, caller: Caller, split: Spli
     caller.require(Scope.TRADE)
     decoded = await decoder.decode(text, key, split, caller.owner)
     new = [asked for asked in decoded if isinstance(asked, NewOrder)]
-    await limits.spend(caller, [asked.order for asked in new])
-    verdicts = iter(await batcher().accept(new))
+    try:
+        await limits.spend(caller, [asked.order for asked in new])
+    except (limits.RateLimited, limits.TooManyOpen) as full:
+        verdicts = iter(await repeated(new, full))
+    else:
+        verdicts = iter(await batcher().accept(new))
     return [next(verdicts) if isinstance(asked, NewOrder) else asked for asked in decoded]
+
+
+async def repeated(asked: Sequence[NewOrder], full: Exception) -> list[Verdict]:
+    """Answer those that stand already; the others are beyond the limit.
+
+    Raises `full` if it is the answer to all of them.
+    """
+    with_name = [one for one in asked if one.order.client_order_id]
+    there = await batcher().beside.run(DECODED_WITHIN_S, intake.standing, with_name)
+    if not there:
+        raise full
+    return [there.get(one.order.id, full) for one in asked]
 
 
 async def accepted(text: bytes | str, key: str | None, caller: Caller) -> Accepted:

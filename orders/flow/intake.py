@@ -233,15 +233,19 @@ def standing(repeats: Sequence[NewOrder]) -> dict[str, Accepted | Conflict]:
         [one.order.client_order_id for one in repeats],
         [one.replay_of for one in repeats],
     )
-    if len(rows) < len(repeats):
+    missing = [one for one, row in zip(repeats, named(repeats, rows), strict=True) if row is None]
+    if missing:
         # Retired orders are searched last, so that an order retired between the two queries is found here.
-        rows += retired.standing([one.order.client_order_id for one in repeats], [one.replay_of for one in repeats])
+        rows += retired.standing([one.order.client_order_id for one in missing], [one.replay_of for one in missing])
+    found = zip(repeats, named(repeats, rows), strict=True)
+    return {one.order.id: verdict(one, row) for one, row in found if row}
+
+
+def named(repeats: Sequence[NewOrder], rows: Sequence[Standing]) -> list[Standing | None]:
+    """Return the row that each names: its account's, or that of an order older than accounts."""
     found = {(row.owner, row.client_order_id, row.replay_of): row for row in rows}
-    named = {}
-    for one in repeats:
-        what = (one.order.client_order_id, one.replay_of)
-        named[one.order.id] = found.get((one.order.owner, *what)) or found.get((None, *what))
-    return {one.order.id: verdict(one, row) for one in repeats if (row := named[one.order.id])}
+    what = [(one.order.owner, one.order.client_order_id, one.replay_of) for one in repeats]
+    return [found.get(key) or found.get((None, *key[1:])) for key in what]
 
 
 def verdict(asked: NewOrder, row: Standing) -> Accepted | Conflict:

@@ -78,16 +78,17 @@ def look(orders: Sequence[Order]) -> None:
 def resume(order_ids: Sequence[str]) -> None:
     """Return orders whose wait outside the book is over to it and check them; cancel those that a halt cancels."""
     standing = live.standing(order_ids)
-    stopped = {i: stop for i, one in standing.items() if (stop := stop_of(one)) and stop.cancels_resting}
+    stopped = {i: stop for i, one in standing.items() if (stop := cancelling(one))}
     progress.advance([cancellation(standing[i], by_halt(stop)) for i, stop in stopped.items()])
     staying = [one.order for i, one in standing.items() if i not in stopped]
     live.rest([order.id for order in staying if only_rests(order)])
     look(staying)
 
 
-def stop_of(one: Standing) -> Stop | None:
-    """Return the pause or halt that covers a resting order."""
-    return pauses().of(one.order.pair.name) if one.status is Status.PENDING else None
+def cancelling(one: Standing) -> Stop | None:
+    """Return the halt that cancels a resting order, whatever else stops it besides."""
+    covering = pauses().covering(one.order.pair.name) if one.status is Status.PENDING else ()
+    return next((stop for stop in covering if stop.cancels_resting), None)
 
 
 def by_halt(stop: Stop) -> event_kinds.Cancelled:

@@ -1,7 +1,8 @@
 """API keys, and whose an order is.  A client order id is then unique to its owner, also across the archive.
 
 The new unique indexes are made before the old ones go, so that no order can be placed twice meanwhile.  An older
-version places orders of no owner, which are unique among themselves as before.
+version places orders of no owner, which are unique among themselves as before.  The trigger keeps a name that one
+version has used from being used again by the other.
 """
 
 import django.db.models.deletion
@@ -19,18 +20,37 @@ WITHOUT_OWNER = """
     WHERE client_order_id IS NOT NULL
 """
 DROP = "DROP INDEX CONCURRENTLY IF EXISTS %s"
-REFUSE = """
+BEFORE = """
 CREATE OR REPLACE FUNCTION orders_refuse_archived() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
-    IF EXISTS (SELECT 1 FROM orders_archivedorder WHERE client_order_id = NEW.client_order_id%s) THEN
-        RAISE unique_violation USING MESSAGE = format('client order id %%s names an archived order', NEW.client_order_id);
+    IF EXISTS (SELECT 1 FROM orders_archivedorder WHERE client_order_id = NEW.client_order_id) THEN
+        RAISE unique_violation USING MESSAGE = format('client order id %s names an archived order', NEW.client_order_id);
     ELSIF EXISTS (SELECT 1 FROM orders_archivedorder WHERE replay_of = NEW.replay_of_id) THEN
-        RAISE unique_violation USING MESSAGE = format('the replay of %%s is archived', NEW.replay_of_id);
+        RAISE unique_violation USING MESSAGE = format('the replay of %s is archived', NEW.replay_of_id);
     END IF;
     RETURN NULL;
 END $$
 """
-ITS_OWNER = " AND (owner_id = NEW.owner_id OR owner_id IS NULL)"
+AFTER = """
+CREATE OR REPLACE FUNCTION orders_refuse_archived() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM orders_archivedorder WHERE client_order_id = NEW.client_order_id
+               AND (owner_id = NEW.owner_id OR owner_id IS NULL OR NEW.owner_id IS NULL)) THEN
+        RAISE unique_violation USING MESSAGE = format('client order id %s names an archived order', NEW.client_order_id);
+    ELSIF EXISTS (SELECT 1 FROM orders_archivedorder WHERE replay_of = NEW.replay_of_id) THEN
+        RAISE unique_violation USING MESSAGE = format('the replay of %s is archived', NEW.replay_of_id);
+    ELSIF NEW.client_order_id IS NOT NULL THEN
+        -- Two versions that place one name at once see each other here: the one without accounts, and this one.
+        PERFORM pg_advisory_xact_lock(hashtextextended(NEW.client_order_id, 0));
+        IF EXISTS (SELECT 1 FROM orders_order WHERE client_order_id = NEW.client_order_id AND id <> NEW.id
+                   AND (owner_id IS NULL OR NEW.owner_id IS NULL)) THEN
+            RAISE unique_violation
+                USING MESSAGE = format('client order id %s names an order of another version', NEW.client_order_id);
+        END IF;
+    END IF;
+    RETURN NULL;
+END $$
+"""
 
 
 def once(table, name, before):
@@ -103,7 +123,7 @@ class Migration(migrations.Migration):
             database_operations=[
                 *once("orders_order", "client_order_id_once", "client_order_id_unique"),
                 *once("orders_archivedorder", "archived_client_id_once", "archived_client_order_id_once"),
-                migrations.RunSQL(REFUSE % ITS_OWNER, REFUSE % ""),
+                migrations.RunSQL(AFTER, BEFORE),
             ],
             state_operations=[
                 migrations.RemoveConstraint("order", "client_order_id_unique"),

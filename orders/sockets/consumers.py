@@ -120,7 +120,7 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     def stop(self) -> None:
         """Cancel the background task."""
-        if self.beside:
+        if self.beside and self.beside is not asyncio.current_task():
             self.beside.cancel()
 
     async def stream(self, order_id: str, after: Cursor) -> None:
@@ -200,10 +200,6 @@ class PlaceAndStream(EventStream):
         """Close a socket on which no order was placed in time."""
         await asyncio.sleep(after_s)
         await self.refuse(BAD_REQUEST, body("no_order", f"no order came within {after_s:g} s"))
-
-    def sees(self, owner: int | None) -> bool:
-        """Whoever placed the order may follow it."""
-        return True
 
     async def hear(self, text: str | bytes) -> None:
         """Place the order in the first message; answer further messages with an error."""

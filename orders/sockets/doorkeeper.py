@@ -1,22 +1,26 @@
-"""Closes sockets whose API key holds no more: it was revoked, or its time is over."""
+"""Closes sockets whose API key or session holds no more: revoked, expired, logged out, or with other rights by now."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from typing import Protocol
 
 import structlog
+from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
 from django.db import DatabaseError
+from django.utils import timezone
 
 from orders.access import keys
-from orders.access.callers import Caller, Unauthorized
-from orders.stores.threads import one_per_loop
+from orders.access.callers import Caller, Unauthorized, of_user
+from orders.stores.threads import aside, one_per_loop
 
 log = structlog.get_logger(__name__)
 
 EVERY_S = 0.5
+PEOPLE_EVERY = 8
+"""People are looked at in one of so many rounds: that takes queries."""
 
 
 class Socket(Protocol):
@@ -33,6 +37,7 @@ class Doorkeeper:
 
     def __init__(self) -> None:
         self.open: set[Socket] = set()
+        self.ending: dict[Socket, asyncio.Task[None]] = {}
         self.round: asyncio.Task[None] | None = None
 
     @contextmanager
@@ -48,21 +53,52 @@ class Doorkeeper:
             self.open.discard(socket)
 
     async def go_round(self) -> None:
-        """Look at the keys of the open sockets until none is open."""
+        """Look at the open sockets' callers until none is open."""
+        rounds = 0
         while self.open:
             await asyncio.sleep(EVERY_S)
+            rounds += 1
             try:
-                holding = (await keys.recent()).holding()
+                self.end((await keys.recent()).has_ended)
+                if rounds % PEOPLE_EVERY == 0:
+                    gone = await aside(no_longer, {one.caller for one in self.open if one.caller})
+                    self.end(gone.__contains__)
             except DatabaseError as reason:
                 # Streams go on while the database is away: nobody can have been turned away by it meanwhile.
-                log.warning("API keys not read, sockets stay open", reason=str(reason))
-                continue
-            by_key: defaultdict[int | None, list[Socket]] = defaultdict(list)
-            for socket in self.open:
-                by_key[socket.caller.key if socket.caller else None].append(socket)
-            for key in by_key.keys() - holding - {None}:
-                for socket in by_key[key]:
-                    await socket.turn_away(Unauthorized("the API key was revoked or has expired"))
+                log.warning("callers not looked at, sockets stay open", reason=str(reason))
+            except Exception:
+                log.exception("callers not looked at, sockets stay open")
+
+    def end(self, is_gone: Callable[[Caller], bool]) -> None:
+        """Turn away the sockets of these callers, each by itself: one may not read what it is told."""
+        for socket in self.open:
+            if socket.caller and socket not in self.ending and is_gone(socket.caller):
+                self.ending[socket] = asyncio.create_task(self.turn_away(socket), context=Context())
+
+    async def turn_away(self, socket: Socket) -> None:
+        try:
+            await socket.turn_away(Unauthorized("the API key or the session holds no more"))
+        finally:
+            self.ending.pop(socket, None)
+
+
+def no_longer(callers: Collection[Caller]) -> set[Caller]:
+    """Return the people among these whose session is over, whose account is closed, or who may something else by now.
+
+    Raises DatabaseError.
+    """
+    people = [one for one in callers if one.key is None]
+    users = get_user_model().objects.in_bulk({one.owner for one in people})
+    named = {one.session for one in people if one.session}
+    sessions = set(Session.objects.filter(pk__in=named, expire_date__gt=timezone.now()).values_list("pk", flat=True))
+    return {
+        one
+        for one in people
+        if (user := users.get(one.owner)) is None
+        or not user.is_active
+        or (one.session and one.session not in sessions)
+        or of_user(user).scopes != one.scopes
+    }
 
 
 @one_per_loop

@@ -185,7 +185,8 @@ class OrdersFeed(EventStream):
             task.cancel()
 
     def stop(self) -> None:
-        """Stop following all orders."""
+        """Stop following all orders, and waiting for a ticket."""
+        super().stop()
         for order_id in list(self.follows):
             self.drop(order_id)
 

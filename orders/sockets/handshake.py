@@ -31,8 +31,8 @@ async def caller(scope: Any) -> Caller | None:
         return await keys.caller_soon(header.decode("latin-1"))
     if (offered := ticket(scope)) is not None:
         return await aside(tickets.redeem, offered)
-    # config/origins.py has refused every page that is not our own; what sends no origin is no page, and has no session.
-    if b"origin" in headers and (session := session_of(headers.get(b"cookie", b""))):
+    # A page of an origin that is only allowed has no session here, nor has what is no page.
+    if scope.get("own page") and (session := session_of(headers.get(b"cookie", b""))):
         return await aside(of_session, session)
     return None
 
@@ -73,4 +73,4 @@ def of_session(key: str) -> Caller | None:
     request = HttpRequest()
     request.session = SessionStore(key)
     user = get_user(request)
-    return of_user(user) if user.is_authenticated else None
+    return of_user(user, key) if user.is_authenticated else None

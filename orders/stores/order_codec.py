@@ -35,6 +35,7 @@ class Body(msgspec.Struct, rename="camel", omit_defaults=True):
     watch_at: int | None = None
     deadline: int | None = None
     terms_seq: int = 1
+    owner: int | None = None
 
 
 def dumps(order: Order, since: int = 0, rest_price: Decimal | None = None) -> str:
@@ -53,6 +54,7 @@ def body_of(order: Order, since: int, rest_price: Decimal | None) -> Body:
         client_order_id=order.client_order_id,
         deadline=order.deadline,
         terms_seq=order.terms_seq,
+        owner=order.owner,
     )
     if not order.waits:
         return body
@@ -91,6 +93,7 @@ def order_from(body: Body) -> Order:
         allow_unknown=body.allow_unknown,
         deadline=body.deadline,
         terms_seq=body.terms_seq,
+        owner=body.owner,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from django.db import DatabaseError
 
 from engine.cursor import Cursor, in_common
 from engine.events import moment
@@ -72,7 +73,18 @@ def readable(order_id: str, seen: Cursor, found: Live | None, told_since: Sequen
     except ValueError:
         log.exception("live events unreadable, reading postgres", order_id=order_id)
         return None
-    return replace(told, owner=found.owner) if told and found else None
+    if told is None or found is None:
+        return None
+    # A worker of an older version says not whose the orders are that it puts back into Redis.
+    return replace(told, owner=owner_of(order_id) if found.owner is None else found.owner)
+
+
+def owner_of(order_id: str) -> int | None:
+    """Return the account that placed an order, as Postgres has it; None while Postgres is away."""
+    try:
+        return models.Order.objects.filter(pk=order_id).values_list("owner_id", flat=True).first()
+    except DatabaseError:
+        return None
 
 
 def of_live(order_id: str, seen: Cursor, found: Live | None, told_since: Sequence[str]) -> History | None:

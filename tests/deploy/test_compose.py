@@ -87,16 +87,10 @@ def given(name):
 def test_a_role_has_the_secrets_it_needs_and_no_other(name):
     files, mounted = given(name), set(ROLES[name]["secrets"])
     wanted = set(role.NEEDS.get(name, role.STORES))
-    # The user of the admin is made by the migration; the pepper waits for the API's keys.
+    # The user of the admin is made by the migration.
     assert set(files) == wanted | ({"ENGINE_ADMIN_PASSWORD"} if name == "migrate" else set())
-    assert mounted - set(files.values()) == (
-        {"key_pepper"}
-        if name == "api"
-        else {f"database_url_{user}" for user in make_secrets.USERS} & mounted
-        if name == "migrate"
-        else set()
-    )
-    assert set(files.values()) <= mounted
+    rest = {f"database_url_{user}" for user in make_secrets.USERS} & mounted if name == "migrate" else set()
+    assert mounted - set(files.values()) == rest
 
 
 def test_every_role_works_as_its_own_database_user_and_migrate_knows_them_all():

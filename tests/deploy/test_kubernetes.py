@@ -117,9 +117,9 @@ def test_a_role_has_the_secrets_it_needs_and_no_other(made):
         (container,) = pod["containers"]
         files = mounted(pod)
         given = {one["name"].removesuffix("_FILE"): files.pop(one["value"]) for one in container["env"]}
-        # The user of the admin is made by the migration; the pepper waits for the API's keys.
+        # The user of the admin is made by the migration.
         assert set(given) == {*role.NEEDS.get(name, role.STORES), *(["ENGINE_ADMIN_PASSWORD"] * (name == "migrate"))}
-        rest = {"api": {"key-pepper"}, "migrate": {f"database-url-{user}" for user in make_secrets.USERS}}
+        rest = {"migrate": {f"database-url-{user}" for user in make_secrets.USERS}}
         assert set(files.values()) == rest.get(name, set()), name
 
 

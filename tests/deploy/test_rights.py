@@ -20,6 +20,7 @@ from deploy.servers import free_port
 from orders.models import ArchivedOrder, Order, OrderEvent, Pause
 from orders.operations import retention
 from routing.models import StoreEpoch
+from tests.bearer import bearer
 from tests.deploy.conftest import eventually
 from tests.deploy.test_role import address, asked, environ, started  # noqa: F401 - the fixture is found by its name
 from tests.factories import AttemptFactory, DeadLetterFactory, OrderEventFactory, OrderFactory
@@ -168,7 +169,7 @@ def test_the_dead_letter_worker_retires_orders_and_forgets_archived_ones():
 @pytest.mark.usefixtures("users")
 def test_an_operator_works_in_the_admin_as_the_apis_user(admin_client):
     with acting_as("engine_api"):
-        admin_client.post("/admin/orders/pause/add/", {"what": "pair:SOL-USDC", "reason": "a look"})
+        admin_client.post("/admin/orders/pause/add/", {"what": "pair:SOL-USDC", "state": "paused", "reason": "a look"})
         row = Pause.objects.get()
         admin_client.post("/admin/orders/pause/", {"action": "resume_selected", "_selected_action": [row.pk]})
         assert not Pause.objects.exists()
@@ -206,7 +207,16 @@ def own_database(environ, tmp_path):  # noqa: F811
 def call(environ, method, path, body=None, headers=None):  # noqa: F811
     """Ask the API."""
     at = f"http://127.0.0.1:{environ['ENGINE_PORT']}{path}"
-    return httpx.request(method, at, json=body, headers=headers, timeout=20)
+    return httpx.request(method, at, json=body, headers={**bearer(environ["key"]), **(headers or {})}, timeout=20)
+
+
+def key_of(environ):  # noqa: F811
+    """Make a key as the API's user may, for the administrator that `migrate` has made."""
+    create = [sys.executable, "manage.py", "apikeys", "create", "tests", "--owner", "admin"]
+    given = {**environ, "ENGINE_NO_VENV": "1"}
+    done = subprocess.run(create, cwd=ROOT, env=given, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 ORDER = {"tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
@@ -220,10 +230,13 @@ def test_every_role_does_its_work_as_its_own_user(own_database, tmp_path):
     with ExitStack() as running:
         for name, given in own_database.items():
             # What each has in a container, and no more.
-            secrets = {"ENGINE_ADMIN_PASSWORD_FILE"} | ({"ENGINE_SECRET_KEY_FILE"} if name != "api" else set())
+            secrets = {"ENGINE_ADMIN_PASSWORD_FILE"} | (
+                {"ENGINE_SECRET_KEY_FILE", "ENGINE_KEY_PEPPER_FILE"} if name != "api" else set()
+            )
             mine = {key: value for key, value in given.items() if key not in secrets}
             last = running.enter_context(started(name, {**mine, **quick}, tmp_path, f"{name}.log"))
             beat = last if name == "beat" else beat
+        api["key"] = key_of(api)
         for given in own_database.values():
             eventually(lambda at=given: asked(at, "/readyz")[0] == 200, 120)
         eventually(lambda: call(api, "GET", "/readyz").json().get("status") == "ready", 60)

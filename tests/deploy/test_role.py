@@ -36,6 +36,7 @@ def environ(tmp_path):
         "DATABASE_URL": f"postgresql://{place}/{options['NAME']}",
         "REDIS_URL": settings.REDIS_URL,
         "ENGINE_SECRET_KEY": "a key of these tests",
+        "ENGINE_KEY_PEPPER": "a pepper of these tests",
         "ENGINE_ADMIN_PASSWORD": "a password of these tests",
     }
     for name, value in secrets.items():
@@ -206,6 +207,7 @@ def test_migrate_waits_for_its_database_and_says_so(environ, tmp_path):
     [
         ("order", "DATABASE_URL"),
         ("api", "ENGINE_SECRET_KEY"),
+        ("api", "ENGINE_KEY_PEPPER"),
         ("flower", "ENGINE_ADMIN_PASSWORD"),
     ],
 )

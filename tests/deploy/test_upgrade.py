@@ -44,10 +44,14 @@ def engine(request, tmp_path_factory):
             fill_redis(client, LEFT["redis"])
             client.close()
         stores = {"DATABASE_URL": postgres.url, "REDIS_URL": redis.url}
-        system = System({**NO_DELAYS, **stores, "MOCK_LAUNCH_EVERY_S": "0"}, (), folder)
+        system = System({**NO_DELAYS, **stores, "MOCK_LAUNCH_EVERY_S": "0", **PASSWORD}, (), folder)
         stack.callback(system.stop)
         system.start()
         yield system
+
+
+PASSWORD = {"ENGINE_ADMIN_PASSWORD": "who upgrades has one"}
+"""With it `up` makes the administrator of a database that is not its own, and the key of this machine."""
 
 
 def manage(database, *arguments):

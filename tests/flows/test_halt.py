@@ -128,7 +128,8 @@ def test_a_second_after_a_halt_nothing_new_is_sent_and_what_was_sent_is_followed
         ("limit", "pending", "", 0),
     }, ends
     assert one(engine, RETURNED) > 0, "orders that had fired rest again"
-    assert sum(number for (*_, landed), number in ends.items() if landed) == chain.total()
+    landed = one(engine, "SELECT count(*) FROM routing_ledgerentry WHERE landing = 'landed'")
+    assert sum(number for (*_, lands), number in ends.items() if lands) == landed
     resumed_and_traded_again(engine)
 
 

@@ -135,8 +135,9 @@ async def test_a_socket_of_quotes_at_either_host_shows_the_fill_of_an_order_of_t
         for socket in sockets:
             assert json.loads(await socket.recv())["kind"] == "snapshot"
         order_id = await placed(engine, engine.apis[executed_at])
+        told = await everything(engine, f"{url.replace('http', 'ws', 1)}/ws/{order_id}")
         for socket in sockets:
-            await until(socket, lambda message: order_id in json.dumps(message.get("fills", [])))
+            await until(socket, lambda message: told[-1]["txHash"] in json.dumps(message.get("fills", [])))
 
 
 async def test_clients_of_the_proxy_hear_their_orders_out_when_the_host_that_served_them_is_killed(engine, url):

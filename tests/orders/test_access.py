@@ -4,23 +4,32 @@ The addresses come from the URL list and the sockets from the ASGI application, 
 """
 
 import asyncio
+import json
 import re
-from uuid import UUID
+from dataclasses import replace
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from channels.testing import WebsocketCommunicator
+from django.contrib.sessions.models import Session
+from django.db import IntegrityError
+from django.test import Client
 from django.urls import URLResolver, get_resolver
 from rest_framework.views import APIView
 
+from config import values
 from config.asgi import application, sockets
 from orders import models
+from orders.access import keys
 from orders.access.callers import Scope
 from orders.api.open_views import Open
+from orders.flow.intake import NewOrder
 from orders.operations import retention
+from orders.sockets import doorkeeper as watching
 from orders.sockets import handshake
 from orders.stores.threads import aside
-from tests.orders.accounts import EVERY_SCOPE, account, bad_headers, bearer, rows_of_keys
+from tests.orders.accounts import EVERY_SCOPE, account, bad_headers, bearer, row_of, rows_of_keys
 from tests.orders.doors import HOST, LIMIT, NOBODY, ORDER, WITHIN_S
 
 ORDER_ID = "{order_id}"
@@ -269,3 +278,124 @@ async def test_an_order_older_than_accounts_is_not_placed_again_by_the_key_its_c
     again = await ask("api/orders/execute", "POST", alice | named)
     assert (again.status_code, again.json()["orderId"]) == (202, order_id)
     assert await aside(models.Order.objects.count) == (0 if archived else 1)
+
+
+async def test_anothers_use_of_a_name_hides_ones_own_archived_order_from_nobody(bench):
+    alice, bob = [await aside(bearer, await aside(account, name)) for name in ("alice", "bob")]
+    named = {"idempotency-key": "rebalance-1"}
+    hers = (await ask("api/orders/execute", "POST", alice | named)).json()["orderId"]
+
+    def retire():
+        bench.run([hers])
+        models.Order.objects.update(status="confirmed", updated_at="2020-01-01T00:00:00Z")
+        retention.take([UUID(hers)])
+
+    await aside(retire)
+    assert (await ask("api/orders/execute", "POST", bob | named)).status_code == 202
+    again = await ask("api/orders/execute", "POST", alice | named)
+    assert (again.status_code, again.json()["orderId"]) == (202, hers)
+
+
+@pytest.mark.parametrize("first", [None, "alice"], ids=["older version first", "this version first"])
+def test_a_name_that_one_version_has_used_is_not_used_again_by_the_other(bench, first):
+    owner = account("alice").pk
+    mine = None if first is None else owner
+    bench.accept(NewOrder(replace(bench.order(client_order_id="one").order, owner=mine)))
+    theirs = owner if first is None else None
+    with pytest.raises(IntegrityError, match="names an order of another version"):
+        models.Order.objects.create(
+            id=uuid4(),
+            type="market",
+            pair="SOL-USDC",
+            amount_in=1,
+            slippage_bps=1,
+            client_order_id="one",
+            owner_id=theirs,
+        )
+
+
+async def test_a_ticket_of_a_key_that_has_ended_opens_nothing_and_has_the_keys_limits(bench):
+    header = await aside(lambda: bearer(account("alice"), orders_per_minute=1))
+    first, second, third = [(await ask("api/tickets", "POST", header)).json()["ticket"] for _ in range(3)]
+
+    async def placed(ticket):
+        socket = WebsocketCommunicator(application, TRADES, headers=HOST, subprotocols=["engine", f"ticket.{ticket}"])
+        await socket.connect(timeout=WITHIN_S)
+        if await socket.receive_nothing(timeout=0.2):
+            await socket.send_json_to(ORDER)
+        heard = await socket.receive_json_from(timeout=WITHIN_S)
+        await socket.disconnect(timeout=WITHIN_S)
+        return heard.get("status") or heard["error"]["code"]
+
+    assert [await placed(first), await placed(second)] == ["pending", "rate_limited"]
+    await aside(lambda: keys.revoke([row_of(header)], "test"))
+    assert await placed(third) == "unauthorized"
+    assert await aside(models.Order.objects.count) == 1
+
+
+async def test_a_socket_that_sent_its_ticket_as_a_message_stays_open(bench, monkeypatch):
+    monkeypatch.setattr(handshake, "TICKET_WITHIN_S", 0.3)
+    header = await aside(bearer, await aside(account, "alice"))
+    ticket = (await ask("api/tickets", "POST", header)).json()["ticket"]
+    socket = WebsocketCommunicator(application, "/ws/orders", headers=HOST)
+    await socket.connect(timeout=WITHIN_S)
+    await socket.send_json_to({"ticket": ticket})
+    assert await socket.receive_nothing(timeout=0.6)
+    await socket.send_json_to({"follow": []})
+    assert await socket.receive_json_from(timeout=WITHIN_S) == {"following": 0}
+    await socket.disconnect(timeout=WITHIN_S)
+
+
+@pytest.mark.parametrize("ticket", ["\ud800", "x", ""])
+async def test_a_ticket_that_is_none_is_refused(bench, ticket):
+    socket = WebsocketCommunicator(application, "/ws/orders", headers=HOST)
+    await socket.connect(timeout=WITHIN_S)
+    await socket.send_to(text_data=json.dumps({"ticket": ticket}))
+    assert (await socket.receive_json_from(timeout=WITHIN_S))["error"]["code"] == "unauthorized"
+    assert (await socket.receive_output(timeout=WITHIN_S))["code"] == 4401
+
+
+def closes(person):
+    type(person).objects.filter(pk=person.pk).update(is_active=False)
+
+
+def logs_out(person):
+    Session.objects.all().delete()
+
+
+def loses_a_right(person):
+    type(person).objects.filter(pk=person.pk).update(is_staff=True)
+
+
+@pytest.mark.parametrize("ends", [closes, logs_out, loses_a_right])
+async def test_the_sockets_of_a_session_close_when_it_holds_no_more(bench, ends, monkeypatch):
+    monkeypatch.setattr(watching, "EVERY_S", 0.02)
+    person, browser = await aside(account, "alice"), Client()
+    await aside(browser.force_login, person)
+    cookie = (b"cookie", f"engine_session={browser.cookies['engine_session'].value}".encode())
+    origin = (b"origin", b"http://localhost")
+    socket = WebsocketCommunicator(application, "/ws/orders", headers=[*HOST, cookie, origin])
+    await socket.connect(timeout=WITHIN_S)
+    await socket.send_json_to({"follow": []})
+    assert await socket.receive_json_from(timeout=WITHIN_S) == {"following": 0}
+    await aside(ends, person)
+    assert (await socket.receive_json_from(timeout=WITHIN_S))["error"]["code"] == "unauthorized"
+    assert (await socket.receive_output(timeout=WITHIN_S))["code"] == 4401
+
+
+async def test_a_session_is_worth_nothing_on_a_page_that_is_only_allowed(bench, settings, monkeypatch):
+    monkeypatch.setattr(handshake, "TICKET_WITHIN_S", 0.05)
+    settings.ALLOWED_ORIGINS = (values.origin("https://desk.example.com"),)
+    browser = Client()
+    await aside(browser.force_login, await aside(account, "alice"))
+    cookie = (b"cookie", f"engine_session={browser.cookies['engine_session'].value}".encode())
+    origin = (b"origin", b"https://desk.example.com")
+    socket = WebsocketCommunicator(application, "/ws/orders", headers=[*HOST, cookie, origin])
+    await socket.connect(timeout=WITHIN_S)
+    assert (await socket.receive_json_from(timeout=WITHIN_S))["error"]["code"] == "unauthorized"
+
+
+async def test_a_head_request_needs_the_scope_of_its_get(bench):
+    order_id = await resting(await aside(bearer, await aside(account, "alice")))
+    header = await aside(bearer, await aside(account, "alice"), {Scope.TRADE})
+    assert (await ask(f"api/orders/{ORDER_ID}", "HEAD", header, order_id)).status_code == 403

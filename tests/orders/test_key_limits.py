@@ -1,5 +1,6 @@
 """The limits of an API key: orders per minute, and how many of an account's orders may rest."""
 
+import asyncio
 import json
 
 import httpx
@@ -19,7 +20,6 @@ REST = LIMIT | {"limitPrice": "900"}
 @pytest.fixture(autouse=True)
 def keys_in_rows(bench, monkeypatch):
     limits.buckets.clear()
-    limits.resting.clear()
     with rows_of_keys(monkeypatch):
         yield
 
@@ -87,8 +87,7 @@ async def test_a_cancelled_order_makes_room_within_a_second():
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=header) as client:
         assert (await client.delete(f"/api/orders/{order_id}")).status_code == 200
     owner = (await aside(account, "alice")).pk
-    counted_at, there = limits.resting[owner]
-    limits.resting[owner] = counted_at - limits.COUNTED_S, there
+    limits.resting()[owner].counted_at -= limits.COUNTED_S
     assert (await post(REST, header)).status_code == 202
 
 
@@ -118,3 +117,22 @@ async def test_a_socket_is_told_too(monkeypatch):
         await socket.send(json.dumps(ORDER))
         (said,), code = await socket.rest()
     assert (said["error"]["code"], code) == ("rate_limited", 4429)
+
+
+async def test_racing_orders_do_not_exceed_what_may_rest():
+    header = await key(open_orders_max=2)
+    codes = [answer.status_code for answer in await asyncio.gather(*(post(REST, header) for _ in range(12)))]
+    assert sorted(codes) == [202] * 2 + [429] * 10
+    assert await aside(models.Order.objects.count) == 2
+
+
+async def test_an_accepted_order_is_answered_again_beyond_the_limits():
+    header, named = await key(open_orders_max=1, orders_per_minute=2), {"idempotency-key": "once"}
+    first, other = await post(REST, header, **named), await post(ORDER, header)
+    assert (first.status_code, other.status_code) == (202, 202)
+    again = await post(REST, header, **named)
+    assert (again.status_code, again.json()["orderId"]) == (202, first.json()["orderId"])
+    conflict = await post(REST | {"amount": "7"}, header, **named)
+    assert conflict.status_code == 409
+    mixed = await post({"orders": [REST | {"clientOrderId": "once"}, REST]}, header, "batch")
+    assert [one["status"] for one in mixed.json()["results"]] == [202, 429]

@@ -86,7 +86,10 @@ class Command(BaseCommand):
         self.stdout.write(table([head, *(described(key) for key in rows)]))
 
     def rotate(self, *, prefix: str, overlap: int, **_: Any) -> None:
-        made, token = keys.rotate(found(prefix), overlap, user())
+        try:
+            made, token = keys.rotate(found(prefix), overlap, user())
+        except keys.Ended as reason:
+            raise CommandError(str(reason), returncode=2) from None
         self.tell(made, token)
 
     def revoke(self, *, prefix: list[str], **_: Any) -> None:

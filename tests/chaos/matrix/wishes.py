@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError
 from rest_framework.response import Response
-from rest_framework.test import APIRequestFactory
+from rest_framework.test import APIRequestFactory, force_authenticate
 from uuid6 import uuid7
 
 from engine.market import EventKind, MarketEvent
@@ -19,12 +19,21 @@ from orders.models import DeadLetter
 from routing import tape
 from routing.store import StoreError, now_ms
 from tests.chaos.matrix.stage import HOSTS
+from tests.keyring import OPERATOR
 from tests.orders.bench import Bench
 
 if TYPE_CHECKING:
     from tests.chaos.matrix.world import World
 
 doors = APIRequestFactory()
+
+
+def by_the_client(request: Any) -> Any:
+    """Have a request come from whoever placed the order."""
+    force_authenticate(request, user=OPERATOR, token=OPERATOR)  # type: ignore[arg-type]
+    return request
+
+
 MINT = "7vfCXTUXx5WJV5JADk17DUJ4ksgau7utNKj4b963voxs"
 """The token that is sniped."""
 LITTLE_CENTS = 1_000_000
@@ -84,7 +93,7 @@ def cancel() -> Wish:
     """Ask for the cancellation of the order."""
 
     def ask(world: "World") -> Any:
-        request = doors.delete("/", **HOSTS)
+        request = by_the_client(doors.delete("/", **HOSTS))
         answer = OneOrder.as_view()(request, order_id=world.order_id)
         if answer.status_code == 200 and answer.data["status"] != "cancelled":
             world.complain(f"a cancellation was answered with status {answer.data['status']}")
@@ -97,10 +106,11 @@ def amend(**terms: str) -> Wish:
     """Ask for other terms, in the state in which the client finds the order."""
 
     def ask(world: "World") -> Any:
-        as_it_is = OneOrder.as_view()(doors.get("/", **HOSTS), order_id=world.order_id)
+        as_it_is = OneOrder.as_view()(by_the_client(doors.get("/", **HOSTS)), order_id=world.order_id)
         if as_it_is.status_code != 200:
             return answered(world, as_it_is)
-        request = doors.patch("/", terms, format="json", HTTP_IF_MATCH=as_it_is.headers["ETag"], **HOSTS)
+        seen = {"HTTP_IF_MATCH": as_it_is.headers["ETag"]}
+        request = by_the_client(doors.patch("/", terms, format="json", **seen, **HOSTS))
         answer = OneOrder.as_view()(request, order_id=world.order_id)
         if answer.status_code == 200 and {name: answer.data[name] for name in terms} != terms:
             world.complain(f"an amendment to {terms} was answered with {answer.data}")

@@ -69,8 +69,8 @@ PLANTED = (
         (
             Edit(
                 "orders/flow/settlement.py",
-                "    if sent:\n        deliver([attempt.raw for attempt in sent])\n",
-                "    if sent and not deliver([attempt.raw for attempt in sent]):\n"
+                "    if going:\n        deliver([attempt.raw for attempt in sent if attempt.signature in going])\n",
+                "    if going and not deliver([attempt.raw for attempt in sent if attempt.signature in going]):\n"
                 "        dead = [expiry(attempt.signature) for attempt in sent]\n"
                 "        conclude(chain_results.settle(AttemptState.EXPIRED, dead, now_ms()))\n",
             ),
