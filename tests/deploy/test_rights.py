@@ -230,9 +230,8 @@ def test_every_role_does_its_work_as_its_own_user(own_database, tmp_path):
     with ExitStack() as running:
         for name, given in own_database.items():
             # What each has in a container, and no more.
-            secrets = {"ENGINE_ADMIN_PASSWORD_FILE"} | (
-                {"ENGINE_SECRET_KEY_FILE", "ENGINE_KEY_PEPPER_FILE"} if name != "api" else set()
-            )
+            apis = set() if name == "api" else {"ENGINE_SECRET_KEY_FILE", "ENGINE_KEY_PEPPER_FILE"}
+            secrets = {"ENGINE_ADMIN_PASSWORD_FILE"} | apis
             mine = {key: value for key, value in given.items() if key not in secrets}
             last = running.enter_context(started(name, {**mine, **quick}, tmp_path, f"{name}.log"))
             beat = last if name == "beat" else beat

@@ -8,6 +8,7 @@ from orders.flow import decisions, limits, recovery, restoring, settlement, wait
 from orders.stores import event_codec, history, live, order_view, swaps
 from routing import epochs
 from tests.chaos.matrix import memory
+from tests.orders.bench import OWNER
 
 
 @pytest.fixture
@@ -65,9 +66,9 @@ def test_a_redis_not_yet_compared_tells_nothing_behind_what_a_client_has_seen(be
     end = Cursor(2, bench.events(gone_on)[-1]["epoch"])
     memory.come_back(before)
     assert [event_codec.load(text)["status"] for text in live.events([gone_on])[gone_on]] == ["pending", "triggered"]
-    assert order_view.history(gone_on, end) == order_view.History((), finished=False)
+    assert order_view.history(gone_on, end) == order_view.History((), finished=False, owner=OWNER)
     recovery.recover()
-    assert order_view.history(gone_on, end) == order_view.History((), finished=True)
+    assert order_view.history(gone_on, end) == order_view.History((), finished=True, owner=OWNER)
 
 
 def test_who_was_told_an_end_that_redis_forgot_is_not_rewound_while_it_is_told_once_more(bench, monkeypatch):
@@ -86,10 +87,10 @@ def test_who_was_told_an_end_that_redis_forgot_is_not_rewound_while_it_is_told_o
     end = Cursor(2, told[-1]["epoch"])
     memory.come_back(reserved[0])
     recovery.recover()
-    assert order_view.history(order_id, end) == order_view.History((), finished=False)
+    assert order_view.history(order_id, end) == order_view.History((), finished=False, owner=OWNER)
     decisions.complete([order_id])
     assert bench.events(order_id) == told
-    assert order_view.history(order_id, end) == order_view.History((), finished=True)
+    assert order_view.history(order_id, end) == order_view.History((), finished=True, owner=OWNER)
 
 
 def test_an_order_that_ends_while_its_last_event_is_told_anew_ends_all_the_same(bench, monkeypatch):

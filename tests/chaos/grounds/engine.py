@@ -12,6 +12,8 @@ from tests.chaos.plan.orders import SNIPED
 from tests.system import System, eventually
 
 SETTINGS = {
+    # With it the launcher makes a key although the database is not its own.
+    "ENGINE_ADMIN_PASSWORD": "nobody breaks in here",
     "MOCK_QUOTE_DELAY_MS": "10-60",
     # Orders on their way cost nothing, and the more there are, the more a frozen worker may find when it wakes.
     "MOCK_CONFIRM_DELAY_MS": "20-2500",
