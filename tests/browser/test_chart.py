@@ -102,10 +102,10 @@ def test_an_outage_is_a_gap_in_the_line_once_prices_are_back(past, opened):
                 assert past.engine.manage("sandbox", "venue", venue, "up").returncode == 0
         desk.until(lambda: desk.text("#age") == "live", "prices again")
         # 10 of the 300 seconds and more.
-        desk.until(lambda: 0.03 < drawn(desk.page).gap() < 0.5, "the gap")
+        desk.until(lambda: 0.02 < drawn(desk.page).gap() < 0.5, "the gap")
         desk.page.reload()
         desk.is_live()
-        desk.until(lambda: 0.03 < drawn(desk.page).gap() < 0.5, "the same gap in what was recorded")
+        desk.until(lambda: 0.02 < drawn(desk.page).gap() < 0.5, "the same gap in what was recorded")
 
 
 def test_the_range_is_chosen_by_keyboard_and_survives_a_change_of_pair(past, opened):

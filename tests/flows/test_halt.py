@@ -127,7 +127,8 @@ def test_a_second_after_a_halt_nothing_new_is_sent_and_what_was_sent_is_followed
         ("limit", "confirmed", "", 1),
         ("limit", "pending", "", 0),
     }, ends
-    assert one(engine, RETURNED) > 0, "orders that had fired rest again"
+    # An order that Redis had lost is put back to rest as it is restored, without an event.
+    assert worse or one(engine, RETURNED) > 0, "orders that had fired rest again"
     landed = one(engine, "SELECT count(*) FROM routing_ledgerentry WHERE landing = 'landed'")
     assert sum(number for (*_, lands), number in ends.items() if lands) == landed
     resumed_and_traded_again(engine)
