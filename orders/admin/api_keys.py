@@ -73,9 +73,7 @@ class ApiKeys(ReadOnly):
     def shown_once(self, request: HttpRequest, made: Iterable[tuple[ApiKey, str]]) -> HttpResponse:
         """Show keys in this answer and nowhere else: a message would be kept in a cookie or a session."""
         context = {**self.admin_site.each_context(request), "title": "API keys", "made": list(made)}
-        response = TemplateResponse(request, "admin/orders/apikey/made.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "admin/orders/apikey/made.html", context)
 
     @admin.action(description="Rotate: a new key; the old one ends in a day", permissions=["end"])
     def rotate_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse:

@@ -1,6 +1,8 @@
 """The kill switch on the whole engine, thrown while orders pour in."""
 
 import json
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -25,6 +27,8 @@ BATCH = {
 """Market orders, limit orders that fire at once, and one that rests."""
 WHY = "drill"
 LANDED_S = 60.0
+FROZEN_S = 7.0
+"""Longer than a lease."""
 
 
 @pytest.fixture
@@ -104,18 +108,25 @@ def is_still(engine: System) -> bool:
     return one(engine, UNDER_WAY) == 0 and one(engine, OPEN) == 0
 
 
-@pytest.mark.parametrize("worse", [False, True], ids=["", "worker killed and redis emptied"])
+@pytest.mark.parametrize("worse", ["", "worker killed and redis emptied", "worker frozen past its lease"])
 def test_a_second_after_a_halt_nothing_new_is_sent_and_what_was_sent_is_followed_to_its_end(engine, worse):
     with flood(engine) as answers:
         eventually(lambda: min(one(engine, SENT_OF.format(kind)) for kind in ("market", "limit")) > 50, 60, "sends")
+        if "frozen" in worse:
+            os.kill(engine.pids()["order"], signal.SIGSTOP)
+            time.sleep(FROZEN_S)
         halt(engine)
-        if worse:
+        if "killed" in worse:
             engine.kill("order")
             engine.redis().flushall()
         time.sleep(1.0)
         sent, chain, open_then = all_of(engine, SENDS), known_to_the_chain(engine), one(engine, OPEN)
+    if "frozen" in worse:
+        os.kill(engine.pids()["order"], signal.SIGCONT)
     assert answers["accepted"] > 200
-    assert answers["paused"] > 0, "orders poured in until they were refused"
+    # Behind a frozen worker so many wait that new ones are refused for that.
+    refused = answers["paused"] + ("frozen" in worse) * answers["overloaded"]
+    assert refused > 0, "orders poured in until they were refused"
     assert open_then > 0, "transactions were in flight"
     eventually(lambda: is_still(engine), LANDED_S, "everything sent is followed to its end")
     assert all_of(engine, SENDS) == sent
@@ -128,7 +139,7 @@ def test_a_second_after_a_halt_nothing_new_is_sent_and_what_was_sent_is_followed
         ("limit", "pending", "", 0),
     }, ends
     # An order that Redis had lost is put back to rest as it is restored, without an event.
-    assert worse or one(engine, RETURNED) > 0, "orders that had fired rest again"
+    assert "emptied" in worse or one(engine, RETURNED) > 0, "orders that had fired rest again"
     landed = one(engine, "SELECT count(*) FROM routing_ledgerentry WHERE landing = 'landed'")
     assert sum(number for (*_, lands), number in ends.items() if lands) == landed
     resumed_and_traded_again(engine)

@@ -1,10 +1,12 @@
 """API keys: what is kept of them, how they end, and how soon."""
 
+import re
 import time
 from datetime import timedelta
 
 import pytest
 from channels.testing import WebsocketCommunicator
+from django.contrib.admin.models import LogEntry
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import OperationalError
@@ -23,6 +25,9 @@ from tests.orders.doors import HOST, WITHIN_S, until
 def keys_in_rows(bench, monkeypatch):
     with rows_of_keys(monkeypatch):
         yield
+
+
+TOKEN = re.compile(r"oek_[a-z2-9]{8}_[A-Za-z0-9_-]{43}")
 
 
 def token_of(header):
@@ -171,6 +176,29 @@ def test_the_command_makes_lists_rotates_and_revokes(capsys):
     capsys.readouterr()
     call_command("apikeys", "list", "--all")
     assert prefix in capsys.readouterr().out
+
+
+def test_the_admin_shows_a_key_once_and_rotates_and_revokes_it(operator):
+    alice, page = account("alice"), "/admin/orders/apikey/"
+    form = {"name": "bot", "owner": alice.pk, "scopes": ["read"], "orders_per_minute": "5", "open_orders_max": "7"}
+    made = operator.post(f"{page}add/", form)
+    assert made.status_code == 200 and "no-store" in made.headers["cache-control"]
+    (token,) = TOKEN.findall(made.content.decode())
+    found = keys.caller(f"Bearer {token}")
+    assert (found.owner, found.scopes, found.orders_per_minute, found.open_orders_max) == (alice.pk, {"read"}, 5, 7)
+    row = ApiKey.objects.get()
+    rotated = operator.post(page, {"action": "rotate_selected", "_selected_action": [row.pk]})
+    (second,) = TOKEN.findall(rotated.content.decode())
+    assert keys.caller(f"Bearer {second}").scopes == {"read"} and second != token
+    revoked = operator.post(page, {"action": "revoke_selected", "_selected_action": [row.pk]}, follow=True)
+    assert "Revoked: bot" in revoked.content.decode()
+    for secret in (token, second):
+        assert secret not in operator.get(page).content.decode()
+    with pytest.raises(Unauthorized):
+        keys.caller(f"Bearer {token}")
+    again = operator.post(page, {"action": "rotate_selected", "_selected_action": [row.pk]})
+    assert TOKEN.findall(again.content.decode()) == []
+    assert LogEntry.objects.count() == 3
 
 
 @pytest.mark.parametrize("words", [("create", "x", "--owner", "nobody"), ("revoke", "nokey"), ("rotate", "nokey")])
