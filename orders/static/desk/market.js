@@ -104,7 +104,8 @@ export class Market {
     const flag = byId("stale");
     flag.hidden = !stale;
     // Whole seconds: a screen reader need not hear every tenth.
-    if (stale) say(flag, `Prices are ${age > this.staleMs ? "too old to trade on" : "old"}: ${Math.floor(age / 5_000) ? `over ${Math.floor(age / 5_000) * 5} s` : `over ${this.freshMs / 1_000} s`}`);
+    const least = age < 5_000 ? this.freshMs / 1_000 : 5 * Math.floor(age / 5_000);
+    say(flag, stale ? `Prices are ${age > this.staleMs ? "too old to trade on" : "old"}: over ${least} s` : "");
   }
 
   paintLevels() {
