@@ -35,7 +35,9 @@ BEGIN
             ('engine_api', 'INSERT', '^(orders_order|django_admin_log)$'),
             ('engine_api', 'INSERT, UPDATE', '^orders_apikey$'),
             ('engine_api', 'UPDATE', '^orders_deadletter$'),
-            ('engine_api', 'INSERT, UPDATE, DELETE', '^orders_(pause|guard)$|^routing_(token|pair)$'),
+            ('engine_api', 'INSERT, UPDATE, DELETE', '^orders_(pause|guard|tradinglimit)$|^routing_(token|pair)$'),
+            -- What is used of daily trading limits: counted on acceptance and before the send, given back by whoever ends an order.
+            ('engine_api, engine_workers, engine_dbsync, engine_dlq', 'INSERT, UPDATE, DELETE', '^orders_tradinglimit(use|hold)$'),
             ('engine_api', 'INSERT, UPDATE, DELETE', '^auth_|^axes_|^otp_|^django_session$|^django_celery_beat_'),
 
             -- Whatever role's container is at hand can throw the kill switch; only the API lifts it.

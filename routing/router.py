@@ -1,7 +1,7 @@
 """Choose a venue: by cached quotes if they are recent enough, otherwise by asking the venues."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from engine.money import shortfall_bps
@@ -72,6 +72,19 @@ def basis(cached: Cached, now: int, fresh_ms: int, stale_ms: int) -> Basis | Non
         return Basis(Source.BEST, fresh)
     last = tuple(quote for quote in cached.quotes if quote.age(now) <= stale_ms)
     return Basis(Source.LAST, last) if best(last) else None
+
+
+def only(usable: Basis, venues: Collection[str]) -> Basis:
+    """Return a basis without the quotes of other venues.
+
+    Raises engine.quotes.NoQuote when none is left of those there were.
+    """
+    left = tuple(quote for quote in usable.quotes if quote.venue in venues)
+    if len(left) == len(usable.quotes):
+        return usable
+    if not left:
+        raise NoQuote(f"only {' and '.join(sorted(venues)) or 'no venue'} may be traded at")
+    return replace(usable, quotes=left)
 
 
 def choose(usable: Basis, amount_in: int) -> Route:

@@ -24,6 +24,7 @@ from orders.access.callers import Forbidden, Unauthorized
 from orders.access.limits import RateLimited, TooManyOpen
 from orders.flow.batcher import Overloaded
 from orders.flow.intake import Conflict, Paused
+from orders.flow.trading_limits import Rejected
 from orders.flow.waiting import Changed, NotResting
 from routing.store import StoreError
 
@@ -63,6 +64,15 @@ CODES: Mapping[str, str] = {
     "paused": "An operator has paused or halted the pair or all trading, and nothing was done; try again later.",
     "precondition_required": "`If-Match` is missing; send the seq of the last event you know.",
     "rate_limited": "The API key has placed as many orders as it may per minute; nothing was done, try again later.",
+    "rejected_day_value": "The order is worth more than is left of a daily trading limit; place a smaller one, or wait "
+    "until midnight UTC.",
+    "rejected_order_value": "The order is worth more than a trading limit allows for one order; place a smaller one.",
+    "rejected_repeat": "The same order was placed a moment ago, and a trading limit demands some time between; it may "
+    "be a mistake.",
+    "rejected_slippage": "The slippage is beyond a trading limit; lower `slippageBps`.",
+    "rejected_token": "A trading limit does not allow the token.",
+    "rejected_value_unknown": "The value of orders is limited, and that of this one is unknown; try again once the "
+    "token is quoted.",
     "store_unreachable": "A store does not answer, and what you asked may have been done; after a few seconds send an "
     "order again under the same `clientOrderId`, read an order before you change it again, resume a socket.",
     "too_large": "The body is larger than 64 KiB; send less at once.",
@@ -145,7 +155,7 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
             return 409, conflict(reason)
         case NotResting() | Changed() | Unconditional():
             return unchanged(reason)
-        case Unauthorized() | Forbidden() | RateLimited() | TooManyOpen():
+        case Unauthorized() | Forbidden() | RateLimited() | TooManyOpen() | Rejected():
             return kept_out(reason)
         case Overloaded():
             return 503, body("overloaded", "the engine is overloaded; try again in a second")
@@ -165,9 +175,13 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
     return None
 
 
-def kept_out(reason: Unauthorized | Forbidden | RateLimited | TooManyOpen) -> tuple[int, dict[str, Any]]:
+def kept_out(reason: Unauthorized | Forbidden | RateLimited | TooManyOpen | Rejected) -> tuple[int, dict[str, Any]]:
     """Say that nobody knows the caller, what it lacks, or which limit it has reached."""
     match reason:
+        case Rejected():
+            # Which field of the order is beyond the limit, and what the limit allows.
+            field = Field(reason.field, reason.value, str(reason), reason.accepted)
+            return 422, body(reason.code, str(reason), [field])
         case Unauthorized():
             return 401, body("unauthorized", str(reason))
         case Forbidden():

@@ -12,14 +12,14 @@ from engine import token_checks
 from engine.events import quoted
 from engine.money import BPS, plain, price_of, shown
 from engine.orders import Order, OrderType
-from engine.quotes import CannotFill
+from engine.quotes import CannotFill, NoQuote
 from engine.token_checks import Limits
 from engine.triggers import holds
 from orders.access.callers import Scope
 from orders.api import requests, schema, serializers
 from orders.api.access import caller_of
 from orders.api.filters import refuse_unknown
-from orders.flow import sniping
+from orders.flow import sniping, trading_limits
 from orders.flow.routes import PriceImpact, affordable
 from orders.stores.order_view import away_bps
 from routing import router, tape
@@ -46,16 +46,18 @@ class Estimate(APIView):
         """
         refuse_unknown(request.query_params, ())
         key = request.headers.get(serializers.IDEMPOTENCY_KEY)
-        asked = requests.parse(request.data, key, caller_of(request).owner)
-        return Response(estimate(asked.order, now_ms()))
+        caller = caller_of(request)
+        asked = requests.parse(request.data, key, caller.owner)
+        return Response(estimate(asked.order, now_ms(), caller.key))
 
 
-def estimate(order: Order, now: int) -> Json:
-    """Work out an order on what is known at this moment, in epoch milliseconds.
+def estimate(order: Order, now: int, key: int | None = None) -> Json:
+    """Work out an order on what is known at this moment, in epoch milliseconds, if placed with this API key.
 
     Raises StoreError, DatabaseError.
     """
-    chosen, problem = routed(order, now)
+    chosen, found = routed(order, now)
+    beyond = trading_limits.would_reject(order, key)
     return {
         "type": order.type,
         "pair": order.pair.name,
@@ -66,7 +68,7 @@ def estimate(order: Order, now: int) -> Json:
         "fill": fill(order, chosen, now) if chosen else None,
         "limit": limit(order, now) if order.type is OrderType.LIMIT else None,
         "sniper": sniper(order, now) if order.type is OrderType.SNIPER else None,
-        "problem": problem,
+        "problem": problem(beyond.code, str(beyond)) if beyond else found,
     }
 
 
@@ -77,8 +79,10 @@ def routed(order: Order, now: int) -> tuple[Route | None, Json | None]:
     if basis is None:
         return None, problem("no_quote", f"no venue has a usable quote of {name} now")
     try:
-        chosen = router.choose(basis, order.amount_in)
+        chosen = router.choose(router.only(basis, trading_limits.venues(order)), order.amount_in)
         return chosen, over_impact(order, chosen)
+    except NoQuote as reason:
+        return None, problem("no_quote", str(reason))
     except CannotFill as reason:
         return None, problem("cannot_fill", f"no venue can fill this amount: {reason}")
 

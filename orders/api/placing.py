@@ -5,6 +5,7 @@ or wrong; those that need Django's content negotiation go on to the documented v
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -36,6 +37,7 @@ async def placed(text: bytes | str, key: str | None, caller: Caller, split: Spli
     """
     caller.require(Scope.TRADE)
     decoded = await decoder.decode(text, key, split, caller.owner)
+    decoded = [replace(asked, key=caller.key) if isinstance(asked, NewOrder) else asked for asked in decoded]
     new = [asked for asked in decoded if isinstance(asked, NewOrder)]
     try:
         await limits.spend(caller, [asked.order for asked in new])

@@ -23,6 +23,7 @@ from orders.api.parsers import BODY_MAX
 from orders.flow.batcher import Overloaded
 from orders.flow.intake import Conflict, Paused
 from orders.flow.pauses import Stop
+from orders.flow.trading_limits import Rejected
 from orders.flow.waiting import Changed, NotResting
 from orders.models import PauseState, Scope
 
@@ -88,6 +89,15 @@ LIMITED = refused(
     "A limit of the key is reached; nothing was done.",
     RateLimited("the key reporting may place 600 orders per minute"),
     TooManyOpen("10000 orders of this account rest, of at most 10000; cancel some"),
+)
+REJECTED = refused(
+    "The order is beyond a trading limit; nothing was done.",
+    Rejected(
+        "rejected_day_value",
+        "the order is worth 3,132.00 USD, and of the 50,000.00 USD that user reporting may trade on 2026-11-28 (UTC) "
+        "1,250.00 USD are left",
+        *("amount", "3,132.00 USD", "at most 1,250.00 USD today"),
+    ),
 )
 UNKNOWN = {
     **refused("Nobody knows who asks.", Unauthorized(keys.SEND_A_KEY)),

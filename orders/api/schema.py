@@ -32,6 +32,7 @@ from orders.api.refusals import (
     NOT_FOR_US,
     NOT_RESTING,
     OFF_TICK,
+    REJECTED,
     STOPPED,
     TAKEN,
     UNCONDITIONAL,
@@ -90,7 +91,7 @@ execute_order = operation(
             {"The order is committed": examples.ACKNOWLEDGED},
         )
     },
-    *(INVALID, TAKEN, LIMITED, STOPPED),
+    *(INVALID, TAKEN, REJECTED, LIMITED, STOPPED),
     request=sent.ExecuteSerializer,
     examples={"A market order": examples.MARKET, "A limit order": examples.LIMIT, "A sniper order": examples.SNIPER},
     parameters=[IDEMPOTENCY_KEY],

@@ -12,6 +12,7 @@ from engine.lifecycle import OPEN_ATTEMPT, AttemptState, Status
 from orders import models
 from orders.flow import intake
 from orders.flow.intake import Accepted, NewOrder, Paused
+from orders.flow.trading_limits import Rejected
 from orders.models import DeadLetter, Verdict
 from orders.stores import event_codec, history, live, terms
 from orders.stores.rows import fetch, recordset
@@ -138,8 +139,8 @@ def replay(order_id: str, by: str) -> Accepted:
     again = NewOrder.replay(terms.order_of(one.order))
     try:
         placed = intake.accept([again])[0]
-    except Paused as pause:
-        raise NotSafe(f"{order_id}: {pause}") from None
+    except (Paused, Rejected) as reason:
+        raise NotSafe(f"{order_id}: {reason}") from None
     DeadLetter.objects.filter(pk=one.pk, replayed_at=None).update(replayed_at=timezone.now(), replayed_by=by)
     if not placed.repeat:
         log.info("dead letter replayed", order_id=order_id, replayed_as=placed.order_id, by=by)

@@ -18,10 +18,10 @@ import structlog
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 
-from engine.lifecycle import AttemptState, Status
+from engine.lifecycle import FINAL, AttemptState, Status
 from orders import models
 from orders.flow import restoring
-from orders.stores import event_codec, event_rows, order_codec, swaps, terms
+from orders.stores import event_codec, event_rows, order_codec, swaps, terms, trading_holds
 from orders.stores.rows import fetch, recordset
 from orders.stores.swaps import Becoming, Reservation, Where
 from routing import epochs
@@ -210,6 +210,7 @@ def write(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> Non
     if not reserved:
         return
     event_rows.write_history([*one.before, *one.events] for one in reserved)
+    trading_holds.release([one.order_id for one in reserved if intents[one.order_id].to in FINAL])
     amended = [
         order_codec.order_from(order_codec.loads(body)) for one in reserved if (body := intents[one.order_id].body)
     ]

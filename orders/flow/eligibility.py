@@ -1,7 +1,7 @@
 """Decide which claimed orders may be tried now.
 
 An order whose attempt was sent is restored from Postgres; one that has used up its tries or its time fails; one that a
-halt covers is cancelled, or rests again.
+halt covers is cancelled, or rests again; one that is beyond a trading limit by now is cancelled.
 """
 
 from collections.abc import Container, Iterable, Sequence
@@ -11,7 +11,7 @@ import structlog
 from engine.failures import AWAY, AttemptsExhausted, AwayTooLong, DeadlinePassed, Failure
 from engine.lifecycle import AttemptState
 from engine.orders import Order
-from orders.flow import endings, progress, restoring
+from orders.flow import admission, endings, progress, restoring
 from orders.flow.pauses import pauses
 from orders.stores import attempts, event_codec
 from orders.stores.claims import Claim
@@ -57,6 +57,14 @@ def halted(asked: Iterable[tuple[Claim, str]]) -> Container[str]:
     covered = [(claim, stop) for claim, venue in asked if (stop := now.halt(claim.order.pair.name, venue))]
     progress.advance([endings.stopped(claim, stop) for claim, stop in covered])
     return {claim.order.id for claim, _ in covered}
+
+
+def beyond_limits(going: Sequence[Claim]) -> Container[str]:
+    """End the orders that are beyond a trading limit by now; return their ids."""
+    rejected = admission.recheck([claim.order for claim in going])
+    ending = [claim for claim in going if claim.order.id in rejected]
+    progress.advance([endings.rejected(claim, rejected[claim.order.id]) for claim in ending])
+    return rejected
 
 
 def within_attempts(taken: Sequence[Claim]) -> list[Claim]:

@@ -15,6 +15,7 @@ from engine.orders import Order, OrderType, TimeInForce
 from orders.flow import progress
 from orders.flow.pauses import Stop
 from orders.flow.progress import Move
+from orders.flow.trading_limits import Rejected
 from orders.models import Scope
 from orders.stores.claims import Claim
 from routing.risk_limits import risk_limits
@@ -114,6 +115,11 @@ def cancelled(tried: Tried, stop: Stop) -> Move:
     """Return the move of a market order that is cancelled by a halt."""
     log.warning("order cancelled by a halt", order_id=tried.order_id, reason=str(stop))
     return move(tried, Cancelled(f"cancelled by the operator before it was sent: {stop}", Halted.CODE))
+
+
+def rejected(claim: Claim, reason: Rejected) -> Move:
+    """Return the move of an accepted order that is beyond a trading limit before it is sent."""
+    return move(tried(claim), Cancelled(f"rejected before it was sent: {reason}", reason.code))
 
 
 def back(tried: Tried, order: Order, returns: int, failure: Failure, body: str | None = None) -> Move:

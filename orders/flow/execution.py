@@ -170,6 +170,8 @@ def submit(built: Sequence[tuple[Claim, Prepared]]) -> None:
     """
     stopped = eligibility.halted((claim, prepared.venue) for claim, prepared in built)
     built = [(claim, prepared) for claim, prepared in built if claim.order.id not in stopped]
+    rejected = eligibility.beyond_limits([claim for claim, _ in built])
+    built = [(claim, prepared) for claim, prepared in built if claim.order.id not in rejected]
     outcome = attempts.prepare([prepared for _, prepared in built])
     ours = [(claim, prepared) for claim, prepared in built if claim.order.id in outcome.stands]
     won = announce(ours)

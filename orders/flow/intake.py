@@ -6,22 +6,24 @@ within seconds; if only the wake-up is lost, the sweep or beat wakes a worker.
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from uuid6 import uuid7
 
 from engine import events
 from engine.event_kinds import Head, Pending
 from engine.lifecycle import Status
 from engine.orders import Order
-from orders.flow import dispatch, waiting
+from orders.flow import admission, dispatch, waiting
 from orders.flow.pauses import Stop, pauses
 from orders.flow.restoring import only_rests
+from orders.flow.trading_limits import Rejected
 from orders.stores import event_codec, live, placing, retired, terms
 from orders.stores.placing import Placement
 from orders.stores.retired import Standing
@@ -40,10 +42,11 @@ SPELLED = dict(zip(Pending.__struct_fields__, Pending.__struct_encode_fields__, 
 
 @dataclass(frozen=True, slots=True)
 class NewOrder:
-    """An order to be accepted."""
+    """An order to be accepted; `key` is the id of the API key that asks for it."""
 
     order: Order
     replay_of: str | None = None
+    key: int | None = None
     door: traces.Door | None = field(default_factory=traces.door, compare=False, repr=False)
     """The traced request it arrived with, if any: one group holds orders from many requests."""
 
@@ -98,18 +101,22 @@ def new_id() -> str:
     return str(uuid7())
 
 
-def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict | Paused]:
+def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict | Paused | Rejected]:
     """Accept a batch in one committed statement; return one answer per order, in the batch's sequence.
 
     A client order id that is taken returns the order it names, or Conflict if that order differs. This also works
-    during a pause, so that a client that lost the answer to an accepted order can still get it.
+    during a pause, and beyond a limit, so that a client that lost the answer to an accepted order can still get it.
     """
     kept_out = refused(asked)
+    allowed = [one for one in asked if one.order.id not in kept_out] if kept_out else asked
     with traces.work("accept", [one.order.id for one in asked], found=False):
-        inserted = insert([one for one in asked if one.order.id not in kept_out] if kept_out else asked)
+        inserted, rejected = admission.admit(
+            [(one.order, one.key) for one in allowed],
+            lambda without: insert([one for one in allowed if one.order.id not in without] if without else allowed),
+        )
         new = [(one, inserted[one.order.id]) for one in asked if one.order.id in inserted]
         announce(new)
-    taken = {**kept_out, **standing([one for one in asked if one.order.id not in inserted])}
+    taken = {**kept_out, **rejected, **standing([one for one in asked if one.order.id not in inserted])}
     return [
         Accepted(one.order.id, Status.PENDING, inserted[one.order.id].created_at)
         if one.order.id in inserted
@@ -121,7 +128,7 @@ def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict | Paused]:
 def accept(asked: Sequence[NewOrder]) -> list[Accepted]:
     """Accept a batch.
 
-    Raises Conflict, Paused.
+    Raises Conflict, Paused, Rejected.
     """
     answers = []
     for answer in place(asked):
@@ -143,7 +150,8 @@ def refused(asked: Sequence[NewOrder]) -> dict[str, Paused]:
 def insert(asked: Sequence[NewOrder]) -> dict[str, Committed]:
     """Commit the rows; return what the database says of each new one."""
     try:
-        return write(asked)
+        with transaction.atomic() if connection.in_atomic_block else nullcontext():  # a savepoint: it may fail
+            return write(asked)
     except IntegrityError:
         # Raised by the trigger `orders_once_for_good`. Repeats of retired orders are rare, so only they pay a look-up.
         names = retired.taken([one.order.client_order_id for one in asked], [one.replay_of for one in asked])

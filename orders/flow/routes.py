@@ -10,7 +10,7 @@ from engine.money import MATHS, shown
 from engine.orders import Order
 from engine.quotes import CannotFill, NoQuote
 from engine.triggers import LEVEL_MAX, level
-from orders.flow import endings
+from orders.flow import endings, trading_limits
 from orders.flow.progress import Move
 from orders.stores import order_codec
 from orders.stores.claims import Claim
@@ -58,7 +58,8 @@ def chosen(claim: Claim, basis: Basis) -> Routed:
     Raises PriceGone, NoQuote, CannotFill, PriceImpact.
     """
     order = claim.order
-    best = good_enough(order, affordable(order, router.choose(basis, order.amount_in)))
+    usable = router.only(basis, trading_limits.venues(order))
+    best = good_enough(order, affordable(order, router.choose(usable, order.amount_in)))
     minimum_out = order.minimum_out(best.winner.amount_out)
     if max(minimum_out, best.winner.amount_out) > U64_MAX:
         raise CannotFill(f"{best.winner.amount_out} base units exceed what an instruction can hold")

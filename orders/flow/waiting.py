@@ -18,7 +18,7 @@ from engine.failures import Halted
 from engine.lifecycle import Status
 from engine.orders import Order, OrderType, TimeInForce
 from orders import models
-from orders.flow import decisions, dispatch, limits, progress, recovery, restoring
+from orders.flow import admission, decisions, dispatch, limits, progress, recovery, restoring
 from orders.flow.pauses import Stop, pauses
 from orders.flow.progress import Move
 from orders.flow.recovery import EVERY
@@ -191,7 +191,7 @@ def of_pair(pair: str) -> Q:
 def amend(order_id: str, seq: int, changes: Mapping[str, Any]) -> None:
     """Change a resting order's terms if its last event is `seq`; `changes` are fields of the engine's Order.
 
-    The terms and the event are committed before clients are told. Raises NotResting, Changed, StoreError,
+    The terms and the event are committed before clients are told. Raises NotResting, Changed, Rejected, StoreError,
     DatabaseError.
     """
     one = found(order_id)
@@ -199,6 +199,7 @@ def amend(order_id: str, seq: int, changes: Mapping[str, Any]) -> None:
     after = replace(one.order, **changes)
     if after == one.order:
         return
+    admission.amended(after)
     after = replace(after, terms_seq=seq + 1)
     if not progress.advance([amendment(one, after)]):
         decisions.complete([order_id])

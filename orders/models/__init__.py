@@ -18,6 +18,7 @@ from orders.models.order import (
     standing_at,
 )
 from orders.models.set_aside import SetAside
+from orders.models.trading_limits import LimitKind, LimitScope, TradingLimit, TradingLimitHold, TradingLimitUse
 
 __all__ = [
     "AMENDED",
@@ -30,12 +31,17 @@ __all__ = [
     "Attempt",
     "DeadLetter",
     "Guard",
+    "LimitKind",
+    "LimitScope",
     "Order",
     "OrderEvent",
     "Pause",
     "PauseState",
     "Scope",
     "SetAside",
+    "TradingLimit",
+    "TradingLimitHold",
+    "TradingLimitUse",
     "Verdict",
     "standing_at",
 ]

@@ -20,6 +20,7 @@ from engine.lifecycle import FINAL, Status
 from orders.flow import dbsync, dispatch
 from orders.models import Order, Verdict
 from orders.operations import heartbeats
+from orders.stores import trading_holds
 from orders.stores.attempts import OPEN
 from orders.stores.ids import first_at
 from orders.stores.rows import fetch
@@ -47,8 +48,11 @@ FINALS = sorted(status.value for status in FINAL)
 def retire() -> int:
     """Move one batch of due orders to the archive, and delete one batch whose time in the archive is over.
 
+    What orders used of the trading limits of past days goes, too.
+
     Return how many orders were moved.
     """
+    trading_holds.prune()
     if not (settings.RETENTION_DAYS or settings.ARCHIVE_DAYS) or busy():
         return 0
     moved = next_batch(settings.RETENTION_DAYS) if settings.RETENTION_DAYS else 0

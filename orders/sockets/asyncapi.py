@@ -23,6 +23,7 @@ from orders.sockets.closing import (
     FAILED,
     FORBIDDEN,
     LIMITED,
+    REJECTED,
     RESTARTING,
     UNAUTHORIZED,
     UNAVAILABLE,
@@ -145,7 +146,7 @@ SOCKETS: Mapping[str, Socket] = {
         f"The first message, sent within {FIRST_MESSAGE_S:g} s, places the order; its events follow. A second message "
         "is answered with an error and changes nothing. A client that is disconnected continues at /ws/{orderId}.",
         (*STREAM, ERROR),
-        (DONE, FAILED, UNAVAILABLE, BAD_REQUEST, CONFLICT, LIMITED),
+        (DONE, FAILED, UNAVAILABLE, BAD_REQUEST, CONFLICT, REJECTED, LIMITED),
         hears=("order",),
     ),
     "orders": Socket(

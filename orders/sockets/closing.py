@@ -8,8 +8,17 @@ UNAUTHORIZED = 4401
 FORBIDDEN = 4403
 UNKNOWN = 4404
 CONFLICT = 4409
+REJECTED = 4422
 LIMITED = 4429
-CODES = {400: BAD_REQUEST, 401: UNAUTHORIZED, 403: FORBIDDEN, 409: CONFLICT, 429: LIMITED, 503: UNAVAILABLE}
+CODES = {
+    400: BAD_REQUEST,
+    401: UNAUTHORIZED,
+    403: FORBIDDEN,
+    409: CONFLICT,
+    422: REJECTED,
+    429: LIMITED,
+    503: UNAVAILABLE,
+}
 """Close codes by the HTTP status of the same refusal."""
 
 RESTARTING = 1012
@@ -25,6 +34,7 @@ CLOSES = {
     FORBIDDEN: "the key lacks the scope that this socket needs",
     UNKNOWN: "there is no such order or pair",
     CONFLICT: "the clientOrderId belongs to another order",
+    REJECTED: "the order is beyond a trading limit; the preceding error says which",
     LIMITED: "a limit of the key is reached; the preceding error says which",
 }
 """The meaning of each close code."""

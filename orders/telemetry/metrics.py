@@ -74,6 +74,7 @@ FILLS = Counter("engine_fills_total", "Orders confirmed, by venue.", ("venue",),
 FAILURES = Counter("engine_failures_total", "Orders failed for good, by code.", ("code",), registry=PROCESS)
 RETRIES = Counter("engine_retries_total", "Failed tries that are retried, by code.", ("code",), registry=PROCESS)
 RETURNS = Counter("engine_returns_total", "Orders that fired unfilled and rest again.", ("code",), registry=PROCESS)
+REJECTED = Counter("engine_rejected_total", "Orders beyond a trading limit, by code.", ("code",), registry=PROCESS)
 DEAD_LETTERS = Counter("engine_dead_letters_total", "Dead letters kept, by code.", ("code",), registry=PROCESS)
 LIMIT_TRIGGERS = Counter("engine_limit_triggers_total", "Limit orders that fired.", registry=PROCESS)
 SNIPER_FIRED = Counter("engine_sniper_fired_total", "Sniper orders that fired.", registry=PROCESS)
@@ -177,6 +178,11 @@ def stated(facts: Facts) -> Iterator[Counted]:
 def accepted(kinds: Iterable[OrderType]) -> None:
     """Count orders whose rows have been committed."""
     count((ACCEPTED, kind) for kind in kinds)
+
+
+def rejected(codes: Iterable[str]) -> None:
+    """Count orders beyond a trading limit."""
+    count((REJECTED, code) for code in codes)
 
 
 def dead_letters(codes: Iterable[str]) -> None:

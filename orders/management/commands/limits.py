@@ -1,0 +1,113 @@
+"""`manage.py limits`: set, list and remove trading limits."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
+from django.utils import timezone
+
+from orders.management import operator, postgres
+from orders.management.commands.deadletters import table
+from orders.models import LimitKind, LimitScope, TradingLimit, TradingLimitUse
+from orders.operations import trading_limits
+from orders.operations.trading_limits import NAMES, CannotSet, Wanted
+
+SCOPES = tuple(scope for scope in LimitScope if scope is not LimitScope.EVERYTHING)
+
+
+class Command(BaseCommand):
+    """Sets, lists and removes trading limits."""
+
+    help = "Set, list and remove trading limits. Exit codes: 0 done; 2 refused or unreachable."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        what = parser.add_subparsers(dest="what", required=True)
+        listing = what.add_parser("list", help="list the limits in force, and what is used of the daily ones")
+        listing.set_defaults(act=self.show)
+        put = what.add_parser("set", help="set a limit, or change it")
+        put.add_argument("terms", nargs="+", metavar="VALUE", help="a whole number in the kind's unit; tokens; venues")
+        put.add_argument("--reason", required=True, help="for the audit log")
+        put.set_defaults(act=self.put)
+        gone = what.add_parser("remove", help="end a limit")
+        gone.set_defaults(act=self.remove)
+        for one in (put, gone):
+            self.add_which(one)
+            operator.add_by(one)
+
+    def add_which(self, parser: CommandParser) -> None:
+        """Declare what is limited, and whose."""
+        kinds = "; ".join(f"{kind}: {kind.label}" for kind in LimitKind)
+        parser.add_argument("--kind", required=True, type=LimitKind, choices=list(LimitKind), help=kinds)
+        whose = parser.add_mutually_exclusive_group()
+        for scope in SCOPES:
+            whose.add_argument(f"--{scope}", metavar="NAME", help=f"of one {scope.label} (default: of everything)")
+
+    def handle(self, **options: Any) -> None:
+        """Do what is asked."""
+        postgres.reach()
+        try:
+            options["act"](**options)
+        except OperationalError as reason:
+            raise postgres.unreachable(reason) from None
+        except CannotSet as reason:
+            raise CommandError(str(reason), returncode=2) from None
+
+    def put(self, *, kind: LimitKind, terms: list[str], reason: str, by: str, **options: Any) -> None:
+        scope, name = whose(options)
+        value, allowed = (0, terms) if kind in NAMES else (number(terms), [])
+        row = trading_limits.put(Wanted(scope, name, kind, value, allowed), reason, by)
+        self.stdout.write(f"{row}: {described(row)}")
+
+    def remove(self, *, kind: LimitKind, by: str, **options: Any) -> None:
+        scope, name = whose(options)
+        row = TradingLimit.objects.filter(scope=scope, name=name, kind=kind).first()
+        if row is None:
+            raise CannotSet(f"{name or scope} has no limit {kind}; `manage.py limits list` shows all")
+        trading_limits.remove(row, by)
+        self.stdout.write(f"{row} is removed")
+
+    def show(self, **_: Any) -> None:
+        rows = list(TradingLimit.objects.order_by("pk"))
+        if not rows:
+            self.stdout.write("There are no trading limits.")
+            return
+        used = dict(TradingLimitUse.objects.filter(day=timezone.now().date()).values_list("limit_id", "used"))
+        head = ("kind", "of", "limit", "used today", "by", "reason")
+        self.stdout.write(
+            table(
+                [
+                    head,
+                    *(
+                        (row.kind, row.name or row.scope, described(row), usage(row, used), row.by, row.reason)
+                        for row in rows
+                    ),
+                ]
+            )
+        )
+
+
+def whose(options: dict[str, Any]) -> tuple[LimitScope, str]:
+    """Return the scope that was given, and its name."""
+    given = ((scope, options[scope]) for scope in SCOPES if options[scope])
+    return next(given, (LimitScope.EVERYTHING, ""))
+
+
+def number(terms: list[str]) -> int:
+    """Parse a value.
+
+    Raises CannotSet.
+    """
+    try:
+        (text,) = terms
+        return int(text.replace(",", "").replace("_", ""))
+    except ValueError:
+        raise CannotSet(f"the value is one whole number, not {' '.join(terms)!r}") from None
+
+
+def described(row: TradingLimit) -> str:
+    """Return what a limit allows."""
+    return ", ".join(row.allowed) or f"{row.value:,}"
+
+
+def usage(row: TradingLimit, used: dict[int, Any]) -> str:
+    return f"{used.get(row.pk, 0):,.2f}" if row.kind == LimitKind.DAY_VALUE else "-"

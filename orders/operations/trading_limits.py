@@ -1,0 +1,111 @@
+"""Set and remove trading limits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+from django.contrib.auth import get_user_model
+from django.db import transaction
+
+from orders.flow.pauses import HEARD, announce
+from orders.flow.trading_limits import trading_limits
+from orders.models import ApiKey, LimitKind, LimitScope, TradingLimit
+from routing.catalogue import catalogue
+from routing.venues import VENUES
+
+log = structlog.get_logger(__name__)
+
+NAMES = frozenset({LimitKind.TOKENS, LimitKind.VENUES})
+"""Kinds that allow names; the others have a value."""
+BOUNDS: Mapping[LimitKind, tuple[int, int]] = {
+    LimitKind.ORDER_VALUE: (0, 10**12),
+    LimitKind.DAY_VALUE: (0, 10**12),
+    LimitKind.SLIPPAGE: (0, 10_000),
+    LimitKind.REPEAT: (1, 86_400),
+}
+
+HEARD["trading_limits.changed"] = trading_limits.forget
+
+
+class CannotSet(ValueError):
+    """There can be no such limit; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A limit to be set."""
+
+    scope: LimitScope
+    name: str
+    kind: LimitKind
+    value: int = 0
+    allowed: Sequence[str] = ()
+
+    @property
+    def subject(self) -> int | None:
+        """Return the id of the account or key it is about.
+
+        Raises CannotSet.
+        """
+        found: int | None = None
+        if self.scope is LimitScope.USER:
+            found = get_user_model().objects.filter(username=self.name).values_list("pk", flat=True).first()
+        elif self.scope is LimitScope.KEY:
+            found = ApiKey.objects.filter(prefix=self.name).values_list("pk", flat=True).first()
+        else:
+            known = {LimitScope.EVERYTHING: {""}, LimitScope.PAIR: catalogue().pairs, LimitScope.TOKEN: tokens()}
+            if self.name in known[self.scope]:
+                return None
+        if found is None:
+            raise CannotSet(f"there is no {LimitScope(self.scope).label} {self.name!r}")
+        return found
+
+    def check(self) -> None:
+        """Refuse values that mean nothing.
+
+        Raises CannotSet.
+        """
+        if self.kind in NAMES:
+            known = tokens() if self.kind is LimitKind.TOKENS else set(VENUES)
+            unknown = sorted(set(self.allowed) - known)
+            if unknown or not self.allowed:
+                raise CannotSet(
+                    f"{self.kind} are some of {', '.join(sorted(known))}, not {', '.join(unknown) or 'none'}"
+                )
+            if self.kind is LimitKind.VENUES and self.scope is LimitScope.KEY:
+                raise CannotSet("venues are chosen by the order worker, which knows of no key; limit the key's user")
+            return
+        low, high = BOUNDS[self.kind]
+        if not low <= self.value <= high:
+            raise CannotSet(f"{LimitKind(self.kind).label}: {low:,} to {high:,}, not {self.value:,}")
+
+
+def tokens() -> set[str]:
+    return {token.symbol for token in catalogue().tokens.values()}
+
+
+def put(wanted: Wanted, reason: str, by: str) -> TradingLimit:
+    """Set a limit, in the place of one of its kind and scope.
+
+    Raises CannotSet.
+    """
+    wanted.check()
+    terms = {"subject": wanted.subject, "value": wanted.value, "allowed": sorted(wanted.allowed)}
+    row, _ = TradingLimit.objects.update_or_create(
+        scope=wanted.scope, name=wanted.name, kind=wanted.kind, defaults={**terms, "reason": reason, "by": by}
+    )
+    log.warning("trading limit set", limit=str(row), value=wanted.value, allowed=terms["allowed"], reason=reason, by=by)
+    transaction.on_commit(changed)
+    return row
+
+
+def remove(row: TradingLimit, by: str) -> None:
+    """End a limit."""
+    log.warning("trading limit removed", limit=str(row), by=by)
+    TradingLimit.objects.filter(pk=row.pk).delete()
+    transaction.on_commit(changed)
+
+
+def changed() -> None:
+    trading_limits.forget()
+    announce("trading_limits.changed")
