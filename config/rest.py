@@ -47,7 +47,7 @@ SPECTACULAR_SETTINGS = {
         "ReadinessEnum": ["ready", "degraded"],
         "TimeInForceEnum": [*TimeInForce],
         "SniperTimeInForceEnum": "orders.api.described.SNIPER_LIVES",
-        "ErrorCodeEnum": "orders.api.errors.CODES",
+        "ErrorCodeEnum": "orders.api.error_codes.CODES",
         "VenueEnum": "routing.venues.VENUES",
         "PricedEnum": "orders.api.market.PRICED",
     },

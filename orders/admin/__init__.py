@@ -20,6 +20,7 @@ from orders.admin import (
     records,
     risk_limits,
     schedule,
+    trading_limits,
 )
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "records",
     "risk_limits",
     "schedule",
+    "trading_limits",
 ]
 
 admin.site.index_title = "Engine overview"

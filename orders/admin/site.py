@@ -44,11 +44,18 @@ LISTS: tuple[tuple[str, Lists], ...] = (
 """Lists by heading: title, icon, app and model."""
 
 
+CONTROLS = (
+    ("Pauses", "pause_circle", "orders", "pause"),
+    ("Trading limits", "speed", "orders", "tradinglimit"),
+    ("Risk limits", "tune", "orders", "guard"),
+)
+
+
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the sidebar, limited to what this user may view."""
     now = [
         {"title": "Dashboard", "icon": "monitoring", "link": reverse("admin:index")},
-        *items(request, (("Pauses", "pause_circle", "orders", "pause"), ("Risk limits", "tune", "orders", "guard"))),
+        *items(request, CONTROLS),
         {"title": "Queues (Flower)", "icon": "stacks", "link": flower_url(request), "active": False},
     ]
     return [{"title": "Now", "items": now}, *(group(request, title, lists) for title, lists in LISTS)]

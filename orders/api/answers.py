@@ -21,7 +21,8 @@ from engine.event_kinds import (
 from engine.lifecycle import Status
 from engine.orders import SLIPPAGE_MAX_BPS, OrderType, TimeInForce
 from engine.triggers import WINDOW_MAX_S
-from orders.api.errors import CODES, MEANINGS, SHOWN_MAX
+from orders.api.error_codes import CODES, MEANINGS
+from orders.api.errors import SHOWN_MAX
 from orders.api.fields import CLIENT_ORDER_ID
 from routing.models import MINT_MAX
 

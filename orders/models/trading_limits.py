@@ -44,6 +44,11 @@ class TradingLimit(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} of {self.name or self.scope}"
 
+    @property
+    def terms(self) -> str:
+        """What it allows."""
+        return ", ".join(self.allowed) or f"{self.value:,}"
+
 
 class TradingLimitUse(models.Model):
     """How much of a daily limit the orders of one day (UTC) use; whoever admits orders under it locks this row."""

@@ -6,7 +6,7 @@ from django.db.models import Q
 
 SEEN = (
     *("orders.order", "orders.attempt", "orders.deadletter", "orders.setaside", "orders.archivedorder"),
-    *("orders.pause", "orders.guard", "routing.pair", "routing.token", "routing.ledgerentry"),
+    *("orders.pause", "orders.guard", "orders.tradinglimit", "routing.pair", "routing.token", "routing.ledgerentry"),
     *("admin.logentry", "django_celery_beat.periodictask"),
 )
 VIEWER = frozenset(name.replace(".", ".view_") for name in SEEN)
@@ -17,14 +17,19 @@ OPERATOR = VIEWER | {
 }
 """Cancels, replays, pauses and resumes."""
 OWNER = OPERATOR | {
-    *("orders.change_guard", "django_celery_beat.change_periodictask"),
+    *(
+        "orders.add_tradinglimit",
+        "orders.delete_tradinglimit",
+        "orders.change_guard",
+        "django_celery_beat.change_periodictask",
+    ),
     *("routing.add_token", "routing.change_token", "routing.delete_token"),
     *("routing.add_pair", "routing.change_pair"),
     *("orders.view_apikey", "orders.add_apikey", "orders.change_apikey"),
     *("axes.view_accessattempt", "axes.delete_accessattempt"),
     *(f"auth.{act}_{model}" for act in ("view", "add", "change", "delete") for model in ("user", "group")),
 }
-"""Decides risk limits, catalogue, schedule and API keys, and who may do what."""
+"""Decides trading and risk limits, catalogue, schedule and API keys, and who may do what."""
 GROUPS = {"viewer": VIEWER, "operator": OPERATOR, "owner": OWNER}
 
 

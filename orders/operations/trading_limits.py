@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from django.contrib.auth import get_user_model
@@ -60,11 +61,17 @@ class Wanted:
             raise CannotSet(f"there is no {LimitScope(self.scope).label} {self.name!r}")
         return found
 
+    @property
+    def terms(self) -> Sequence[str]:
+        """What it allows."""
+        return self.allowed or (f"{self.value:,}",)
+
     def check(self) -> None:
-        """Refuse values that mean nothing.
+        """Refuse values that mean nothing, and names that nobody has.
 
         Raises CannotSet.
         """
+        _ = self.subject
         if self.kind in NAMES:
             known = tokens() if self.kind is LimitKind.TOKENS else set(VENUES)
             unknown = sorted(set(self.allowed) - known)
@@ -80,6 +87,21 @@ class Wanted:
             raise CannotSet(f"{LimitKind(self.kind).label}: {low:,} to {high:,}, not {self.value:,}")
 
 
+def wanted(scope: str, name: str, kind: str, terms: Sequence[str]) -> Wanted:
+    """Return the limit that an operator has typed.
+
+    Raises CannotSet.
+    """
+    if LimitKind(kind) in NAMES:
+        return Wanted(LimitScope(scope), name, LimitKind(kind), allowed=[term.strip(",") for term in terms])
+    try:
+        (text,) = terms
+        value = int(text.replace(",", "").replace("_", ""))
+    except ValueError:
+        raise CannotSet(f"the value is one whole number, not {' '.join(terms)!r}") from None
+    return Wanted(LimitScope(scope), name, LimitKind(kind), value)
+
+
 def tokens() -> set[str]:
     return {token.symbol for token in catalogue().tokens.values()}
 
@@ -90,7 +112,7 @@ def put(wanted: Wanted, reason: str, by: str) -> TradingLimit:
     Raises CannotSet.
     """
     wanted.check()
-    terms = {"subject": wanted.subject, "value": wanted.value, "allowed": sorted(wanted.allowed)}
+    terms: dict[str, Any] = {"subject": wanted.subject, "value": wanted.value, "allowed": sorted(wanted.allowed)}
     row, _ = TradingLimit.objects.update_or_create(
         scope=wanted.scope, name=wanted.name, kind=wanted.kind, defaults={**terms, "reason": reason, "by": by}
     )

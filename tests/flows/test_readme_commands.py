@@ -57,6 +57,23 @@ HOW = {
         "tests/orders/test_halts.py",
         'run("halt", "everything"',
     ),
+    'python3 manage.py limits set --kind day-value --user admin --reason "a new bot" 50000': (
+        "tests/orders/test_trading_limits.py",
+        'said("set"',
+    ),
+    'python3 manage.py limits set --kind order-value --reason "fat fingers" 5000': (
+        "tests/orders/test_trading_limits.py",
+        'said("set"',
+    ),
+    'python3 manage.py limits set --kind tokens --user admin --reason "majors only" SOL USDC': (
+        "tests/orders/test_trading_limits.py",
+        'said("set"',
+    ),
+    "python3 manage.py limits list": ("tests/orders/test_trading_limits.py", 'said("list"'),
+    "python3 manage.py limits remove --kind tokens --user admin": (
+        "tests/orders/test_trading_limits.py",
+        'said("remove"',
+    ),
     "python3 manage.py resume everything": ("tests/orders/test_halts.py", 'run("resume", "everything")'),
     'python3 manage.py pause everything --reason "checking"': (
         "tests/orders/test_halts.py",

@@ -6,7 +6,7 @@ import pytest
 from drf_spectacular.generators import SchemaGenerator
 
 from config.env import ROOT
-from orders.api.errors import CODES
+from orders.api.error_codes import CODES
 
 REFERENCE = (ROOT / "orders/api/README.md").read_text()
 ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", re.MULTILINE)

@@ -27,6 +27,7 @@ TABLE = {
     "orders.archivedorder": SHOWN,
     "orders.pause": {**SHOWN, "add": OPERATOR, "action resume_selected": OPERATOR, "button resume": OPERATOR},
     "orders.guard": {**SHOWN, "change": OWNER, "button default": OWNER},
+    "orders.tradinglimit": {**SHOWN, "add": OWNER, "action remove_selected": OWNER},
     "orders.apikey": {
         **{"view": OWNER, "add": OWNER, "change": NOBODY, "delete": NOBODY},
         **{"action rotate_selected": OWNER, "action revoke_selected": OWNER},

@@ -74,7 +74,7 @@ def test_every_error_is_described_in_the_one_shape(schema):
             if int(status) >= 400 and (name, status) != ("get /readyz", "503"):
                 assert answer["content"]["application/json"]["schema"] == {"$ref": ERROR}, (name, status)
     statuses = {name: set(operation["responses"]) for name, operation in operations(schema)}
-    assert statuses["post /api/orders/execute"] == {"202", "400", "406", "409", "415", "503", *KEY, *LIMIT}
+    assert statuses["post /api/orders/execute"] == {"202", "400", "406", "409", "415", "422", "503", *KEY, *LIMIT}
     assert statuses["post /api/orders/batch"] == {"200", "400", "406", "415", "503", *KEY, *LIMIT}
     assert statuses["get /api/orders/{order_id}"] == {"200", "400", "404", "406", "503", *KEY}
     assert statuses["patch /api/orders/{order_id}"] == {

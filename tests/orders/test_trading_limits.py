@@ -9,7 +9,9 @@ from decimal import Decimal
 
 import httpx
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.db import connection, connections
+from django.urls import reverse
 from django.utils import timezone
 
 from config.asgi import application
@@ -41,6 +43,7 @@ def sol_at_150(bench):
     dollars.prices.known.clear()
     trading_limits.forget()
     bench.price("150")
+    assert dollars.prices({"SOL"})["SOL"] == 150
     yield
     dollars.prices.known.clear()
     trading_limits.forget()
@@ -82,6 +85,7 @@ def test_the_value_is_that_of_the_token_sold(bench):
 
 def test_a_value_that_nobody_knows_is_rejected_where_values_are_limited(bench):
     redis().flushdb()
+    dollars.prices.known.clear()
     put("slippage", 50)
     assert codes(intake.place([bench.order()])) == ["Accepted"]
     put("order-value", 10**9)
@@ -90,7 +94,6 @@ def test_a_value_that_nobody_knows_is_rejected_where_values_are_limited(bench):
 
 def test_a_price_counts_a_minute_longer_than_it_is_quoted(bench, monkeypatch):
     put("order-value", 300)
-    intake.place([bench.order()])
 
     def away(_):
         raise StoreError("redis is away")
@@ -151,8 +154,8 @@ def test_200_orders_that_race_for_a_day_of_50_get_exactly_50_also_with_redis_emp
         finally:
             connections.close_all()
 
-    # Both are read at most twice a second; until then a process goes by what it knew.
-    assert trading_limits() and dollars.prices({"SOL"})
+    # They are read twice a second; until then a process goes by what it knew.
+    assert trading_limits()
     with ThreadPoolExecutor(4) as threads:
         answers = [one for those in threads.map(place, range(4)) for one in those]
     assert Counter(codes(answers)) == {"Accepted": 50, "rejected_day_value": 150}
@@ -311,6 +314,24 @@ def test_limits_are_set_listed_and_removed_by_command(bench, capsys):
     assert [cell for cell in row.split("  ") if cell] == ["day-value", "alice", "5,000", "150.00", "ops", WHY]
     assert "is removed" in said("remove", *of_alice)
     assert said("list").strip() == "There are no trading limits."
+
+
+def test_limits_are_set_seen_and_removed_in_the_admin_and_logged(bench, operator):
+    page = reverse("admin:orders_tradinglimit_changelist")
+    form = {"kind": "day-value", "scope": "everything", "name": "", "terms": "5,000", "reason": WHY}
+    answer = operator.post(reverse("admin:orders_tradinglimit_add"), form, follow=True)
+    assert answer.redirect_chain[-1][0] == page
+    intake.place([bench.order(SOL)])
+    answer = operator.post(reverse("admin:orders_tradinglimit_add"), form | {"terms": "6,000"}, follow=True)
+    assert "150.00" in answer.content.decode() and "6,000" in answer.content.decode()
+    row = TradingLimit.objects.get()
+    operator.post(page, {"action": "remove_selected", "_selected_action": [row.pk]})
+    assert not TradingLimit.objects.exists()
+    acts = list(LogEntry.objects.order_by("pk").values_list("change_message", flat=True))
+    assert acts[:2] == [f"Set to 5,000: {WHY}", f"Set to 6,000: {WHY}"]
+    assert acts[2] == f"Removed; ops had set it to 6,000: {WHY}"
+    answer = operator.post(reverse("admin:orders_tradinglimit_add"), form | {"scope": "user", "name": "nobody"})
+    assert "there is no user &#x27;nobody&#x27;" in answer.content.decode()
 
 
 @pytest.mark.parametrize(

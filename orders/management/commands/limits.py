@@ -10,7 +10,7 @@ from orders.management import operator, postgres
 from orders.management.commands.deadletters import table
 from orders.models import LimitKind, LimitScope, TradingLimit, TradingLimitUse
 from orders.operations import trading_limits
-from orders.operations.trading_limits import NAMES, CannotSet, Wanted
+from orders.operations.trading_limits import CannotSet, wanted
 
 SCOPES = tuple(scope for scope in LimitScope if scope is not LimitScope.EVERYTHING)
 
@@ -54,9 +54,8 @@ class Command(BaseCommand):
 
     def put(self, *, kind: LimitKind, terms: list[str], reason: str, by: str, **options: Any) -> None:
         scope, name = whose(options)
-        value, allowed = (0, terms) if kind in NAMES else (number(terms), [])
-        row = trading_limits.put(Wanted(scope, name, kind, value, allowed), reason, by)
-        self.stdout.write(f"{row}: {described(row)}")
+        row = trading_limits.put(wanted(scope, name, kind, terms), reason, by)
+        self.stdout.write(f"{row}: {row.terms}")
 
     def remove(self, *, kind: LimitKind, by: str, **options: Any) -> None:
         scope, name = whose(options)
@@ -73,40 +72,14 @@ class Command(BaseCommand):
             return
         used = dict(TradingLimitUse.objects.filter(day=timezone.now().date()).values_list("limit_id", "used"))
         head = ("kind", "of", "limit", "used today", "by", "reason")
-        self.stdout.write(
-            table(
-                [
-                    head,
-                    *(
-                        (row.kind, row.name or row.scope, described(row), usage(row, used), row.by, row.reason)
-                        for row in rows
-                    ),
-                ]
-            )
-        )
+        cells = [(row.kind, row.name or row.scope, row.terms, usage(row, used), row.by, row.reason) for row in rows]
+        self.stdout.write(table([head, *cells]))
 
 
 def whose(options: dict[str, Any]) -> tuple[LimitScope, str]:
     """Return the scope that was given, and its name."""
     given = ((scope, options[scope]) for scope in SCOPES if options[scope])
     return next(given, (LimitScope.EVERYTHING, ""))
-
-
-def number(terms: list[str]) -> int:
-    """Parse a value.
-
-    Raises CannotSet.
-    """
-    try:
-        (text,) = terms
-        return int(text.replace(",", "").replace("_", ""))
-    except ValueError:
-        raise CannotSet(f"the value is one whole number, not {' '.join(terms)!r}") from None
-
-
-def described(row: TradingLimit) -> str:
-    """Return what a limit allows."""
-    return ", ".join(row.allowed) or f"{row.value:,}"
 
 
 def usage(row: TradingLimit, used: dict[int, Any]) -> str:
