@@ -22,8 +22,10 @@ class TradingLimitForm(forms.ModelForm):  # type: ignore[type-arg]
 
     kind = forms.ChoiceField(choices=LimitKind.choices, widget=UnfoldAdminSelectWidget)
     scope = forms.ChoiceField(choices=LimitScope.choices, label="of", widget=UnfoldAdminSelectWidget)
-    name = forms.CharField(
+    # Not `name`, whose uniqueness Django would check: a limit of the same kind and scope is replaced.
+    which = forms.CharField(
         required=False,
+        label="name",
         help_text="The user, the key's prefix, the pair or the token; empty for everything.",
         widget=UnfoldAdminTextInputWidget,
     )
@@ -36,23 +38,18 @@ class TradingLimitForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = TradingLimit
-        fields = ("kind", "scope", "name", "reason")
+        fields = ("reason",)
 
     def clean(self) -> dict[str, Any]:
         """Refuse a limit that means nothing; one of the same kind and scope is replaced."""
         given = self.cleaned_data
         if not self.errors:
             try:
-                given["wanted"] = wanted(given["scope"], given["name"], given["kind"], given["terms"].split())
+                given["wanted"] = wanted(given["scope"], given["which"], given["kind"], given["terms"].split())
                 given["wanted"].check()
             except CannotSet as reason:
                 self.add_error("terms", str(reason))
         return given
-
-    def validate_unique(self) -> None:
-        """Accept what replaces a limit."""
-
-    validate_constraints = validate_unique
 
 
 @admin.register(TradingLimit)
@@ -62,7 +59,7 @@ class TradingLimitAdmin(ReadOnly):
     form = TradingLimitForm
     list_display = ("kind", "whose", "limit", "used_today", "by", "since", "reason")
     list_display_links = None
-    fields = ("kind", "scope", "name", "terms", "reason")
+    fields = ("kind", "scope", "which", "terms", "reason")
     actions = ("remove_selected",)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -74,7 +71,8 @@ class TradingLimitAdmin(ReadOnly):
     def save_model(self, request: HttpRequest, obj: TradingLimit, form: Any, change: bool) -> None:
         given = form.cleaned_data
         row = trading_limits.put(given["wanted"], given["reason"], request.user.get_username())
-        obj.pk, obj.value, obj.allowed = row.pk, row.value, row.allowed
+        for field in ("pk", "kind", "scope", "name", "value", "allowed"):
+            setattr(obj, field, getattr(row, field))
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> str:
         given = form.cleaned_data

@@ -85,6 +85,7 @@ def test_every_error_is_described_in_the_one_shape(schema):
         "409",
         "412",
         "415",
+        "422",
         "428",
         "503",
         *KEY,

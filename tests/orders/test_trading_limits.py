@@ -318,7 +318,7 @@ def test_limits_are_set_listed_and_removed_by_command(bench, capsys):
 
 def test_limits_are_set_seen_and_removed_in_the_admin_and_logged(bench, operator):
     page = reverse("admin:orders_tradinglimit_changelist")
-    form = {"kind": "day-value", "scope": "everything", "name": "", "terms": "5,000", "reason": WHY}
+    form = {"kind": "day-value", "scope": "everything", "which": "", "terms": "5,000", "reason": WHY}
     answer = operator.post(reverse("admin:orders_tradinglimit_add"), form, follow=True)
     assert answer.redirect_chain[-1][0] == page
     intake.place([bench.order(SOL)])
@@ -330,7 +330,7 @@ def test_limits_are_set_seen_and_removed_in_the_admin_and_logged(bench, operator
     acts = list(LogEntry.objects.order_by("pk").values_list("change_message", flat=True))
     assert acts[:2] == [f"Set to 5,000: {WHY}", f"Set to 6,000: {WHY}"]
     assert acts[2] == f"Removed; ops had set it to 6,000: {WHY}"
-    answer = operator.post(reverse("admin:orders_tradinglimit_add"), form | {"scope": "user", "name": "nobody"})
+    answer = operator.post(reverse("admin:orders_tradinglimit_add"), form | {"scope": "user", "which": "nobody"})
     assert "there is no user &#x27;nobody&#x27;" in answer.content.decode()
 
 
