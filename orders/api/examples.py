@@ -248,7 +248,7 @@ def told(life: Life) -> dict[str, Any]:
 
 WELL = {"postgres": "ok", "redis": "ok", "quotes": "ok", "workers": "ok"}
 READY = {"status": "ready", "parts": WELL}
-DEGRADED = {"status": "degraded", "parts": {**WELL, "workers": "NoWorker: no worker for limit"}}
+DEGRADED = {"status": "degraded", "parts": {**WELL, "workers": "no limit worker is running"}}
 REDIS_AWAY = "connection refused"
 NOT_READY = {
     "error": {"code": "not_ready", "message": f"redis: {REDIS_AWAY}", "fields": []},

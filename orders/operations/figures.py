@@ -6,7 +6,7 @@ with its creation time, so a time range is a range of the primary key.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any
@@ -20,7 +20,7 @@ from engine.lifecycle import FINAL
 from orders.flow import dbsync, dispatch
 from orders.flow.dead_letters import Outlook
 from orders.models import MOVING_SQL, Pause, Verdict
-from orders.operations import reconciliation
+from orders.operations import condition, reconciliation
 from orders.stores import book
 from routing import away, quotes
 from routing.catalogue import catalogue
@@ -226,7 +226,7 @@ def repaired() -> dict[str, int]:
 
 def paused() -> list[dict[str, Any]]:
     """Return what operators have paused or halted; usually only a few rows."""
-    rows = Pause.objects.order_by("pk").values("scope", "name", "state", "reason")[:PAUSES_MAX]
+    rows = Pause.objects.order_by("pk").values("scope", "name", "state", "reason", "by")[:PAUSES_MAX]
     return [{**row, "what": row["name"] or row["scope"]} for row in rows]
 
 
@@ -265,6 +265,7 @@ def from_broker() -> dict[str, Any]:
 def gather() -> dict[str, Any]:
     """Gather all figures. A store that does not answer is named in `away`, and its figures are missing."""
     found: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "away": []}
+    found["parts"] = [asdict(part) for part in condition.parts()]
     broker = "RabbitMQ" if settings.BROKER_URL else "Redis"
     for store, part in (("Postgres", from_postgres), ("Redis", from_redis), (broker, from_broker)):
         try:

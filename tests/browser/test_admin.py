@@ -1,5 +1,7 @@
 """What an operator sees and does in the admin."""
 
+import os
+import signal
 import subprocess
 import sys
 from base64 import b32decode
@@ -49,6 +51,23 @@ def test_the_dashboard_says_when_it_is_not_reached_and_goes_on_afterwards(consol
         assert "retrying in" in one.text("#dashboard .updated")
         one.page.context.set_offline(False)
         one.page.wait_for_selector("#dashboard .live:not(.lost)")
+
+
+def test_the_dashboard_says_which_part_is_not_well_and_what_to_do(console, scene):
+    with console() as one:
+        strip = one.page.locator("#dashboard .strip")
+        one.until(lambda: "workers ok" in strip.inner_text().replace("\n", " "), "every worker works")
+        assert scene.engine.manage("pause", "SOL-USDC", "--reason", "a test", "--by", "ops").returncode == 0
+        one.until(lambda: "SOL-USDC is paused: a test (ops)" in strip.inner_text(), "the pause")
+        assert scene.engine.manage("resume", "SOL-USDC").returncode == 0
+        frozen = scene.engine.pids()["limit"]
+        os.kill(frozen, signal.SIGSTOP)
+        try:
+            one.until(lambda: "no limit worker is running" in strip.inner_text(), "the frozen worker")
+            assert "see the end of their logs" in strip.inner_text()
+        finally:
+            os.kill(frozen, signal.SIGCONT)
+        one.until(lambda: strip.locator("li.ok").count() == 5, "all is well again")
 
 
 def test_an_order_is_found_by_the_beginning_of_its_id_and_tells_its_story(console, scene):

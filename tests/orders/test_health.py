@@ -7,13 +7,13 @@ import pytest
 import structlog
 from django.db import OperationalError, connection
 
-from orders.api import health
 from orders.flow import dispatch, intake
-from orders.operations import heartbeats
+from orders.operations import condition, heartbeats
 from orders.stores import placing
 from orders.stores.threads import aside
 from routing.store import StoreError, redis
 from tests.orders.doors import ORDER, error_of, post
+from tests.system import eventually
 
 
 def test_the_process_lives_whatever_its_stores_do(client):
@@ -40,13 +40,13 @@ def test_readiness_asks_every_part(well, client):
 @pytest.mark.parametrize(
     ("keys", "part", "said"),
     [
-        (["quotes:{SOL-USDC}:METEORA"], "quotes", "VenueSilent: no quote within 2000 ms from METEORA"),
+        (["quotes:{SOL-USDC}:METEORA"], "quotes", "METEORA has not quoted for 2,000 ms"),
         (
             ["quotes:{SOL-USDC}:METEORA", "quotes:{SOL-USDC}:RAYDIUM"],
             "quotes",
-            "VenueSilent: no quote within 2000 ms from RAYDIUM or METEORA",
+            "RAYDIUM and METEORA have not quoted for 2,000 ms",
         ),
-        (["workers:alive"], "workers", "NoWorker: no worker for order, limit, sniper, stream, dbsync, dlq"),
+        (["workers:alive"], "workers", "no order, limit, sniper, stream, dbsync or dlq worker is running"),
     ],
 )
 def test_what_orders_can_wait_for_makes_the_server_degraded_and_not_unready(well, client, keys, part, said):
@@ -58,7 +58,16 @@ def test_what_orders_can_wait_for_makes_the_server_degraded_and_not_unready(well
 def test_a_quote_too_old_to_route_on_at_once_is_no_quote(well, client):
     for venue in ("RAYDIUM", "METEORA"):
         well.quote(venue, age_ms=2_500)
-    assert client.get("/readyz").json()["parts"]["quotes"].startswith("VenueSilent")
+    assert client.get("/readyz").json()["parts"]["quotes"] == "RAYDIUM and METEORA have not quoted for 2,000 ms"
+
+
+def test_a_worker_that_lives_and_takes_no_message_is_said_to_hang(well, client, monkeypatch):
+    monkeypatch.setattr(condition, "HANGS_MS", 20)
+    well.place()
+    eventually(lambda: dispatch.ages_ms()["order"] > 20, 10, "the message is old")
+    answer = client.get("/readyz").json()
+    assert answer["status"] == "degraded"
+    assert answer["parts"]["workers"] == "the order worker does not keep up: a message has waited 0 s"
 
 
 @contextmanager
@@ -86,7 +95,7 @@ def test_readiness_names_the_store_that_is_away(bench, client, monkeypatch):
         def ping(self):
             raise StoreError("connection refused")
 
-    monkeypatch.setattr(health, "redis", Away)
+    monkeypatch.setattr(condition, "redis", Away)
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["parts"]["postgres"] == "ok" and "refused" in answer.json()["parts"]["redis"]
@@ -118,8 +127,8 @@ def test_readiness_says_why_a_store_is_away_without_its_address_and_the_log_has_
     def fail():
         raise problem
 
-    monkeypatch.setattr(health, f"ask_{part}", fail)
-    monkeypatch.setattr(health, "noted", {})
+    monkeypatch.setitem(condition.STORES, part, fail)
+    monkeypatch.setattr(condition, "noted", {})
     with structlog.testing.capture_logs() as lines:
         answers = [client.get("/readyz") for _ in range(3)]
     for answer in answers:

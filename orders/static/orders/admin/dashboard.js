@@ -64,6 +64,19 @@
     return [1, 2, 5, 10].map((times) => times * step).find((top) => top >= number) || 10;
   }
 
+  // One line for each part of the engine; of what is not well, what is wrong and what to do.
+  function strip(f) {
+    const stops = (f.pauses || []).map((one) => ({
+      state: one.state === "halted" ? "down" : "degraded", said: `${one.what} is ${one.state}: ${one.reason} (${one.by})`,
+    }));
+    const trading = { name: "trading", said: stops.length ? stops.map((one) => one.said).join("; ") : "ok",
+      state: stops.some((one) => one.state === "down") ? "down" : stops.length ? "degraded" : "ok",
+      remedy: stops.length ? "Resume under Pauses once the cause is found." : "" };
+    return [...f.parts, ...(f.pauses ? [trading] : [])].map(({ name, state, said, remedy }) =>
+      el("li", { class: state }, el("i", { "aria-hidden": "true" }), el("b", {}, name), el("span", {}, said),
+        remedy ? el("small", {}, remedy) : null));
+  }
+
   // --- the parts ---------------------------------------------------------------------------------------------------
 
   function tile(title, value, note, state, link) {
@@ -220,6 +233,7 @@
       section.hidden = !f[needs];
       if (f[needs]) section.replaceChildren(el("h2", {}, title, el("small", {}, note(f))), ...part(f));
     }
+    root.querySelector(".strip").replaceChildren(...strip(f));
     root.querySelector(".away").replaceChildren(...f.away.map((text) => el("p", {}, text)));
     root.querySelector(".tiles").replaceChildren(...tiles(f));
     root.querySelector(".updated").textContent = `as of ${f.at.slice(11, 19)} UTC, updated every ${POLL_MS / 1000} s`;
@@ -252,6 +266,7 @@
   const small = places.map(({ section }) => section).filter((section) => !big.includes(section));
   root.append(
     el("p", { class: "live" }, el("i", { "aria-hidden": "true" }), el("span", { class: "updated" })),
+    el("ul", { class: "strip", role: "status", "aria-label": "Condition" }),
     el("div", { class: "away", role: "alert" }), el("div", { class: "tiles" }),
     el("div", { class: "panels" }, ...big, el("div", { class: "stack" }, ...small)));
   draw(JSON.parse(document.getElementById("figures").textContent));
