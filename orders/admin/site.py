@@ -17,7 +17,7 @@ LISTS: tuple[tuple[str, Lists], ...] = (
             ("Orders", "receipt_long", "orders", "order"),
             ("Attempts", "send", "orders", "attempt"),
             ("Dead letters", "dangerous", "orders", "deadletter"),
-            ("Set aside", "report", "orders", "setaside"),
+            ("Records not saved", "report", "orders", "setaside"),
             ("Archive", "inventory_2", "orders", "archivedorder"),
         ),
     ),
