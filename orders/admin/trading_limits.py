@@ -21,16 +21,16 @@ class TradingLimitForm(forms.ModelForm):  # type: ignore[type-arg]
     """What is limited, whose, and how far."""
 
     kind = forms.ChoiceField(choices=LimitKind.choices, widget=UnfoldAdminSelectWidget)
-    scope = forms.ChoiceField(choices=LimitScope.choices, label="of", widget=UnfoldAdminSelectWidget)
+    scope = forms.ChoiceField(choices=LimitScope.choices, label="Of", widget=UnfoldAdminSelectWidget)
     # Not `name`, whose uniqueness Django would check: a limit of the same kind and scope is replaced.
     which = forms.CharField(
         required=False,
-        label="name",
+        label="Name",
         help_text="The user, the key's prefix, the pair or the token; empty for everything.",
         widget=UnfoldAdminTextInputWidget,
     )
     terms = forms.CharField(
-        label="limit",
+        label="Limit",
         help_text="A whole number in the unit of its kind; of tokens and venues the names that are allowed.",
         widget=UnfoldAdminTextInputWidget,
     )

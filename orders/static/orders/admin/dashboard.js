@@ -104,7 +104,7 @@
     }
     if (f.quotes) {
       const fresh = f.quotes.filter((one) => one.fresh).length;
-      made.push(tile("Pairs with a fresh price", `${fresh} of ${f.quotes.length}`, "BEST fresh enough to route on",
+      made.push(tile("Pairs with a fresh price", `${fresh} of ${f.quotes.length}`, "best price is current",
         fresh < f.quotes.length ? (fresh ? "warn" : "bad") : ""));
       const waiting = f.queues.reduce((sum, one) => sum + one.length, 0);
       made.push(tile("Messages in queues", whole(waiting), "not yet taken by a worker", waiting > 1000 ? "warn" : ""));
