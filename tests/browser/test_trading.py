@@ -28,7 +28,7 @@ def test_a_market_order_is_estimated_placed_and_watched_to_its_end(desk):
     assert "slip" in row.locator(".c-price small").inner_text()
     assert desk.timeline(order_id) == desk.told(order_id)
     assert "landed in slot" in row.locator(".attempts").inner_text()
-    desk.until(lambda: "confirmed" in desk.page.locator("#live").inner_text(), "it is spoken")
+    desk.until(lambda: "Sold 1.5 SOL for" in desk.page.locator("#live").inner_text(), "it is spoken")
 
 
 def test_a_limit_order_is_a_line_on_the_chart_and_fires_when_the_price_crosses_it(opened):

@@ -1,28 +1,20 @@
 // The desk: one pair, one ticket, all orders.
 
 import * as api from "./api.js";
+import { cancelAll } from "./cancelling.js";
 import { Chart } from "./chart.js";
-import { byId, make, mark, say } from "./dom.js";
+import { byId, make, say } from "./dom.js";
 import { Market } from "./market.js";
 import { Orders } from "./orders.js";
+import { Status } from "./status.js";
 import { Ticket } from "./ticket.js";
 
 const PAIRS_AGAIN_MS = 20_000;
 
-const states = { orders: "connecting", market: "connecting" };
-const WORDS = { connecting: "connecting", live: "live", reconnecting: "reconnecting", refused: "not available" };
-
-// The page is as well connected as the worse of its two lines.
-function connection(which, state) {
-  states[which] = state;
-  const worst = ["refused", "reconnecting", "connecting", "live"].find((one) => Object.values(states).includes(one));
-  mark(byId("link"), "data-state", worst);
-  say(byId("link").querySelector("span"), WORDS[worst]);
-}
-
 const known = new Map();
-const orders = new Orders({ changed: (state) => connection("orders", state) });
-const market = new Market(new Chart(byId("chart")), { changed: (state) => connection("market", state) });
+const market = new Market(new Chart(byId("chart")), { changed: (state) => status.connection("market", state) });
+const status = new Status(market);
+const orders = new Orders({ changed: (state) => status.connection("orders", state) });
 const ticket = new Ticket({ placed: (id) => orders.placed(id) });
 
 // The pair is in the address: a reload, a bookmark and a second window show the same.
@@ -35,6 +27,7 @@ function choose(name) {
   if (asked() !== name) history.replaceState(null, "", `#${name}`);
   byId("flip").disabled = !known.has(reverse(pair));
   document.title = `${name} · Trading desk`;
+  say(byId("cancel-all"), `Cancel all of ${name}`);
   market.show(name);
   ticket.trade(pair);
 }
@@ -68,6 +61,10 @@ byId("pair").addEventListener("change", (event) => choose(event.target.value));
 byId("flip").addEventListener("click", () => {
   const pair = known.get(byId("pair").value);
   if (pair) choose(reverse(pair));
+});
+byId("cancel-all").addEventListener("click", () => {
+  const pair = known.get(byId("pair").value);
+  if (pair) cancelAll(pair.pair, [pair.pair, reverse(pair)].filter((name) => known.has(name)));
 });
 window.addEventListener("hashchange", () => choose(asked()));
 readPairs();

@@ -10,7 +10,7 @@ const LISTED = 12;
 
 export class Market {
   constructor(chart, { changed }) {
-    Object.assign(this, { chart, changed, pair: null, tick: "0.01", fills: [], levels: [], best: null });
+    Object.assign(this, { chart, changed, pair: null, tick: "0.01", fills: [], levels: [], best: null, quotes: [], stops: [], names: [] });
     this.history = new History(chart);
     this.range = RANGES[document.querySelector("input[name=range]:checked").value];
     byId("ranges").addEventListener("change", (event) => this.choose(RANGES[event.target.value]));
@@ -26,7 +26,7 @@ export class Market {
   show(pair) {
     if (pair === this.pair) return;
     this.link?.close();
-    Object.assign(this, { pair, fills: [], levels: [], best: null, quotes: [], begun: false, heardAt: 0 });
+    Object.assign(this, { pair, fills: [], levels: [], best: null, quotes: [], stops: [], names: [], begun: false, heardAt: 0 });
     this.paint();
     this.link = new Link(`/ws/quotes/${encodeURIComponent(pair)}`, {
       heard: (message) => this.heard(message),
@@ -42,6 +42,7 @@ export class Market {
     Object.assign(this, { best: message.best, quotes: message.quotes, spread: message.spreadBps });
     // With every message: operators move them while the desk is open.
     Object.assign(this, { freshMs: message.freshMs, staleMs: message.staleMs });
+    if (message.stops) this.stops = message.stops;
     if (message.levels) this.takeLevels(message.levels);
     if (message.fills?.length) this.takeFills(message.fills);
     this.drawLive(Date.parse(message.at));
@@ -53,6 +54,7 @@ export class Market {
     if (!this.begun) this.chart.begin(snapshot.tick);
     this.begun = true;
     this.tick = snapshot.tick;
+    this.names = snapshot.venues;
     this.chart.setGap(snapshot.staleMs);
     this.history.show(this.pair, this.range);
   }
@@ -98,7 +100,7 @@ export class Market {
   paintAge() {
     const { age } = this;
     const stale = age !== null && age > this.freshMs;
-    say(byId("age"), age === null ? "–" : age < 1_000 ? "live" : duration(age));
+    say(byId("age"), age === null ? "–" : age < 1_000 ? "< 1 s" : duration(age));
     byId("age").classList.toggle("stale", stale);
     document.body.classList.toggle("stale", stale);
     const flag = byId("stale");

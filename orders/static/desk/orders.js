@@ -2,10 +2,10 @@
 
 import * as api from "./api.js";
 import { byId, make, say } from "./dom.js";
-import { figure } from "./format.js";
 import { Link } from "./link.js";
 import { Row } from "./row.js";
-import { begin, isOver, tell } from "./story.js";
+import { begin, ending, isOver, tell } from "./story.js";
+import { toast } from "./toasts.js";
 import { now } from "./clock.js";
 
 const PAGE = 50;
@@ -17,6 +17,7 @@ const ARRIVALS_MS = 3_000;
 const TICK_MS = 200;
 // What one frame may spend on rows; the rest waits for the next, so that the page stays smooth.
 const FRAME_MS = 7;
+const TONES = { confirmed: "good", failed: "bad" };
 const OPEN = ["pending", "triggered", "routing", "building", "submitted"];
 
 // Where an order is taken up: behind the last event that is here.  Epoch 0 is what the engine assumes without.
@@ -130,7 +131,7 @@ export class Orders {
     this.see(found.map((one) => one.orderId));
   }
 
-  // An order this desk placed: its end is spoken.
+  // An order this desk placed: its end is told.
   placed(id) {
     this.mine.add(id);
     this.makeRoom(1);
@@ -209,13 +210,8 @@ export class Orders {
     if (outcome === "gap") this.follow([order.id]);
     if (outcome !== "new") return;
     this.dirty.add(order.id);
-    if (isOver(order) && this.mine.delete(order.id)) this.speak(order);
+    if (isOver(order) && this.mine.delete(order.id)) toast(ending(order), TONES[order.status]);
     this.schedule();
-  }
-
-  speak(order) {
-    const got = order.got ? ` at ${figure(order.got.executedPrice)} on ${order.got.venue}` : `: ${order.problem}`;
-    say(byId("live"), `${order.type} order, ${order.terms.amountIn} of ${order.pair}, ${order.status}${got}`);
   }
 
   // However many events arrive, a row is painted once a frame.

@@ -2,6 +2,9 @@
 // so a row can show neither a wrong stage nor one twice, however often the line breaks.  What the engine takes back goes
 // as if it had never been told, except that the story says so.
 
+import { figure } from "./format.js";
+import { perBase, sideOf } from "./sides.js";
+
 export const FINAL = new Set(["confirmed", "failed", "cancelled", "expired"]);
 const WAITING = ["pending", "triggered", "routing", "building", "submitted", "confirmed"];
 const MARKET = WAITING.filter((stage) => stage !== "triggered");
@@ -135,6 +138,17 @@ export function attempts(order) {
 function against(bps) {
   if (Number(bps) === 0) return "as quoted";
   return bps.startsWith("-") ? `${bps.slice(1)} bps better than the quote` : `${bps} bps below the quote`;
+}
+
+// How an order ended, as its owner would say it.
+export function ending(order) {
+  const kind = order.type.charAt(0).toUpperCase() + order.type.slice(1);
+  if (!order.got) return `${kind} order ${order.status}: ${order.problem}.`;
+  const { amountOut, executedPrice, venue } = order.got;
+  const { side, base, quote } = sideOf(order.pair);
+  const [given, taken] = [figure(order.got.amountIn, 9), figure(amountOut, 9)];
+  const deal = side === "sell" ? `Sold ${given} ${base} for ${taken} ${quote}` : `Bought ${taken} ${base} for ${given} ${quote}`;
+  return `${deal} at ${figure(perBase(side, executedPrice))}, ${venue}`;
 }
 
 // What happened, in a sentence or two.

@@ -2,17 +2,23 @@
 
 import * as api from "./api.js";
 import { byId, make, mark, say } from "./dom.js";
+import { emptyRows, estimateRows, isLarge, obstacle } from "./estimate.js";
 import { clearErrors, firstWrong, moment, showErrors } from "./fields.js";
-import { bps, duration, figure } from "./format.js";
+import { bps, figure } from "./format.js";
+import { Placing, Unanswered } from "./placing.js";
+import { agreed } from "./question.js";
 
 const DEBOUNCE_MS = 250;
 const AGAIN_MS = 2_000;
-const TRIES_MAX = 7;
+// How long an order waits for its estimate before it is placed without one.
+const ESTIMATE_MS = 1_500;
 
 export class Ticket {
   constructor({ placed }) {
     this.form = byId("order");
     this.placed = placed;
+    this.placing = new Placing(() => say(byId("outcome"), "No answer; retrying…"));
+    this.found = null;
     this.pair = { pair: "SOL-USDC", tokenIn: { symbol: "SOL" }, tokenOut: { symbol: "USDC" } };
     this.form.addEventListener("input", (event) => this.edited(event));
     this.form.addEventListener("submit", (event) => {
@@ -94,17 +100,21 @@ export class Ticket {
     return found;
   }
 
-  // Whether there is enough to ask about: nobody is told off for what they have not typed yet.
-  isWhole(order) {
-    return Boolean(order.amount && order.tokenOut && (order.type !== "limit" || order.limitPrice) && (order.type !== "sniper" || order.trigger)
-      && (order.timeInForce !== "gtd" || order.expiresAt));
+  // What has not been typed yet, which is a hint and no error.
+  lacking(order) {
+    if (!order.amount) return "Enter an amount.";
+    if (!order.tokenOut) return "Name the token to buy.";
+    if (order.type === "limit" && !order.limitPrice) return "Enter a limit price.";
+    if (order.type === "sniper" && !order.trigger) return "Choose what the order waits for.";
+    return order.timeInForce === "gtd" && !order.expiresAt ? "Enter until when it waits." : "";
   }
 
   async estimate() {
     this.asking?.abort();
     const order = this.order();
-    if (!this.isWhole(order)) {
-      this.blank();
+    const lacking = this.lacking(order);
+    if (lacking) {
+      this.blank(lacking, true);
       if (!this.refused) clearErrors(this.form);
       return;
     }
@@ -116,12 +126,11 @@ export class Ticket {
       clearErrors(this.form);
       this.refused = false;
       this.estimated = true;
-      this.paint(found);
+      this.paint(order, found);
     } catch (reason) {
       if (asking.signal.aborted) return;
       if (reason.status === 400) {
         // Asking again would not change the answer; typing does.
-        this.estimated = false;
         this.blank();
         this.showRefusal(reason);
       } else {
@@ -131,46 +140,87 @@ export class Ticket {
     }
   }
 
-  blank(text = "") {
+  blank(text = "", blocks = false) {
     this.estimated = false;
-    byId("estimate").replaceChildren(...rowsOf(this.type === "sniper" ? [] : EMPTY));
-    say(byId("problem"), text);
+    this.found = null;
+    byId("estimate").replaceChildren(...emptyRows(this.type));
+    this.explain(text, blocks);
   }
 
-  paint(found) {
-    byId("estimate").replaceChildren(...rowsOf([...(found.fill ? fillRows(found) : EMPTY), ...limitRows(found), ...sniperRows(found)]));
-    say(byId("problem"), found.problem && !(found.sniper && found.problem.code === "no_quote") ? found.problem.message : "");
+  paint(order, found) {
+    this.found = { terms: JSON.stringify(order), ...found };
+    byId("estimate").replaceChildren(...estimateRows(found));
+    const problem = obstacle(found, order.timeInForce);
+    this.explain(problem?.message, problem?.blocks);
+  }
+
+  // The reason stands at the button, and is its description.
+  explain(text = "", blocks = false) {
+    this.blocked = blocks;
+    say(byId("problem"), text);
+    byId("problem").classList.toggle("hint", !this.found);
+    mark(byId("place"), "aria-disabled", String(blocks));
   }
 
   async submit() {
     if (this.sending) return;
-    this.asking?.abort();
+    const order = this.order();
+    if (this.lacking(order)) {
+      this.estimate();
+      return;
+    }
     clearErrors(this.form);
     this.busy(true);
-    // A name of its own makes asking again safe: the engine answers with the same order.
-    const order = { ...this.order(), clientOrderId: `desk-${randomHex()}` };
-    try {
-      const accepted = await this.send(order);
-      say(byId("outcome"), `Accepted as ${accepted.orderId.slice(0, 8)}….`);
-      this.placed(accepted.orderId);
-    } catch (reason) {
-      this.refused = reason.status === 400;
-      say(byId("outcome"), reason.status ? `Not placed: ${this.showRefusal(reason)}` : "No answer. The order may have been accepted; check the list below before you send it again.");
-      firstWrong(this.form)?.focus();
-    }
+    await this.known(order);
+    if (!this.blocked && (await this.confirmed(order))) await this.place(order);
     this.busy(false);
   }
 
-  async send(order) {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await api.place(order);
-      } catch (reason) {
-        if (reason instanceof api.Refused || tries >= TRIES_MAX) throw reason;
-        say(byId("outcome"), "No answer; retrying…");
-        await new Promise((go) => setTimeout(go, Math.min(4_000, 250 * 2 ** tries)));
-      }
+  // Waits, not for long, until what this very order would get is known.
+  async known(order) {
+    if (this.found?.terms === JSON.stringify(order)) return;
+    clearTimeout(this.timer);
+    this.blocked = false;
+    await Promise.race([this.estimate(), new Promise((go) => setTimeout(go, ESTIMATE_MS))]);
+    this.asking?.abort();
+  }
+
+  // Asks before what is hard to take back: another order while one may have been accepted, and a large one.
+  async confirmed(order) {
+    const terms = JSON.stringify(order);
+    if (this.placing.differs(order)) {
+      const sure = await agreed({ title: "Place another order?", yes: "Place this one as well", no: "Go back",
+        text: "There was no answer to the order before, so it may have been accepted. The list below shows it if it was. This ticket has changed since and would be a second order." });
+      if (!sure) return false;
     }
+    if (this.found?.terms !== terms || !isLarge(this.found) || this.large === terms) return true;
+    const sure = await agreed({ title: "Place this large order?", yes: `Place ${order.type} order`, no: "Go back",
+      text: `Its size moves the price by ${bps(this.found.fill.impactBps)} against you: ${order.amount} ${order.tokenIn} for about ${figure(this.found.fill.expectedOut, 9)} ${order.tokenOut}.` });
+    if (sure) this.large = terms;
+    return sure;
+  }
+
+  async place(order) {
+    try {
+      const accepted = await this.placing.place(order);
+      say(byId("outcome"), `Accepted: ${order.type} order, sell ${order.amount} ${order.tokenIn} for ${order.tokenOut}.`);
+      this.placed(accepted.orderId);
+      this.large = null;
+      this.clear(order);
+    } catch (reason) {
+      this.refused = reason.status === 400;
+      if (reason instanceof Unanswered) {
+        say(byId("outcome"), "No answer; the order may have been accepted. Place it again to find out: unchanged, it cannot be placed twice.");
+      } else say(byId("outcome"), `Not placed: ${this.showRefusal(reason)}`);
+      firstWrong(this.form)?.focus();
+    }
+  }
+
+  // The next order is typed anew: a key pressed twice must not be one.
+  clear(order) {
+    if (JSON.stringify(this.order()) !== JSON.stringify(order)) return;
+    this.form.elements.amount.value = "";
+    this.estimate();
   }
 
   showRefusal(reason) {
@@ -188,40 +238,4 @@ export class Ticket {
   }
 }
 
-const EMPTY = [["Venue", "–"], ["Price", "–"], ["Fee", "–"], ["You get about", "–"], ["At least", "–"], ["Impact", "–"]];
-
-function fillRows({ fill, limit, tokenIn, tokenOut }) {
-  // What a limit order that still waits will get is more than what there is to be had now.
-  const waits = limit && limit.awayBps !== "0";
-  return [
-    ["Venue", `${fill.venue}, quote ${duration(fill.ageMs)} old`, fill.fresh ? "" : "old", fill.reason],
-    ["Price", figure(fill.expectedPrice)],
-    ["Fee", `${figure(fill.fee)} ${tokenIn} (${fill.feeBps} bps)`],
-    [waits ? "Now it would be" : "You get about", `${figure(fill.expectedOut, 9)} ${tokenOut}`, "strong"],
-    ["At least", `${figure(fill.minimumOut, 9)} ${tokenOut}`],
-    ["Impact", bps(fill.impactBps)],
-  ];
-}
-
-function limitRows({ limit }) {
-  if (!limit) return [];
-  const there = limit.awayBps === "0";
-  return [["Best now", limit.best ? `${figure(limit.best)}, ${there ? "reached" : `${figure(limit.awayBps)} bps away`}` : "unknown", there ? "good" : ""]];
-}
-
-function sniperRows({ sniper }) {
-  if (!sniper) return [];
-  return [
-    ["Token", sniper.listed ? "listed" : "not listed yet"],
-    ...sniper.conditions.map((one) => [one.kind, `${figure(one.value)}${one.atLeast ? ` of ${figure(one.atLeast)} USD` : one.value === "1" ? " pool" : " pools"}`, one.met ? "good" : "", one.met ? "met" : "not met"]),
-    ...sniper.gates.map((one) => [`Token check ${one.gate}`, `${one.verdict}: ${one.reason}`, one.verdict === "pass" ? "good" : "old"]),
-  ];
-}
-
-const rowsOf = (rows) => rows.map(([name, value, kind, title]) => make("div", { class: kind || null, title }, make("dt", {}, name), make("dd", {}, value)));
-
 const whole = (text) => (/^-?\d{1,15}$/.test(text) ? Number(text) : text);
-
-function randomHex() {
-  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
