@@ -78,7 +78,6 @@ FILL = {
     "amountIn": "1.5",
     "amountOut": "232.31",
 }
-STOP = {"scope": "venue", "name": "RAYDIUM", "state": "paused", "message": "RAYDIUM is paused: its pools are upgraded"}
 SNAPSHOT = {
     "kind": "snapshot",
     "pair": "SOL-USDC",
@@ -89,7 +88,7 @@ SNAPSHOT = {
     **PRICES,
     "levels": [{"price": "158.5", "orders": 1}, {"price": "160", "orders": 2}],
     "fills": [FILL],
-    "stops": [STOP],
+    "stops": [{"scope": "venue", "name": "RAYDIUM", "state": "paused", "message": "RAYDIUM is paused: an upgrade"}],
 }
 NO_ORDER = {
     "error": {"code": "not_found", "message": f"there is no order {examples.ORDER_ID}", "fields": []},

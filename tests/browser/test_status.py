@@ -99,7 +99,7 @@ def test_without_a_price_a_market_order_cannot_be_placed_and_one_that_waits_can(
 
 def test_an_order_too_large_for_its_pools_cannot_be_placed(desk):
     desk.fill(amount="900000")
-    refused(desk, "bps")
+    refused(desk, "exceeds the limit of 10 %")
 
 
 def test_an_engine_that_lacks_a_worker_says_so(desk):

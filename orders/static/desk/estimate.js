@@ -2,18 +2,20 @@
 
 import { make } from "./dom.js";
 import { bps, duration, figure } from "./format.js";
+import { perBase } from "./sides.js";
 
+const CHECKS = { mintAuthority: "Token check: mint", freezeAuthority: "Token check: freeze", liquidity: "Token check: pools", topHolder: "Token check: holder" };
 // What asks for confirmation: a price impact twice the default slippage, that no trade of a usual size has.
 const LARGE_BPS = 100;
 
 const EMPTY = [["Venue", "–"], ["Price", "–"], ["Fee", "–"], ["You get about", "–"], ["At least", "–"], ["Impact", "–"]];
 
-function fillRows({ fill, limit, tokenIn, tokenOut }) {
+function fillRows({ fill, limit, tokenIn, tokenOut }, side) {
   // What a limit order that still waits will get is more than what there is to be had now.
   const waits = limit && limit.awayBps !== "0";
   return [
     ["Venue", `${fill.venue}, quote ${duration(fill.ageMs)} old`, fill.fresh ? "" : "old", fill.reason],
-    ["Price", figure(fill.expectedPrice)],
+    ["Price", figure(perBase(side, fill.expectedPrice))],
     ["Fee", `${figure(fill.fee)} ${tokenIn} (${fill.feeBps} bps)`],
     [waits ? "Now it would be" : "You get about", `${figure(fill.expectedOut, 9)} ${tokenOut}`, "strong"],
     ["At least", `${figure(fill.minimumOut, 9)} ${tokenOut}`],
@@ -21,10 +23,10 @@ function fillRows({ fill, limit, tokenIn, tokenOut }) {
   ];
 }
 
-function limitRows({ limit }) {
+function limitRows({ limit }, side) {
   if (!limit) return [];
   const there = limit.awayBps === "0";
-  return [["Best now", limit.best ? `${figure(limit.best)}, ${there ? "reached" : `${figure(limit.awayBps)} bps away`}` : "unknown", there ? "good" : ""]];
+  return [["Best now", limit.best ? `${figure(perBase(side, limit.best))}, ${there ? "reached" : `${figure(limit.awayBps)} bps away`}` : "unknown", there ? "good" : ""]];
 }
 
 function sniperRows({ sniper }) {
@@ -32,13 +34,13 @@ function sniperRows({ sniper }) {
   return [
     ["Token", sniper.listed ? "listed" : "not listed yet"],
     ...sniper.conditions.map((one) => [one.kind, `${figure(one.value)}${one.atLeast ? ` of ${figure(one.atLeast)} USD` : one.value === "1" ? " pool" : " pools"}`, one.met ? "good" : "", one.met ? "met" : "not met"]),
-    ...sniper.gates.map((one) => [`Token check ${one.gate}`, `${one.verdict}: ${one.reason}`, one.verdict === "pass" ? "good" : "old"]),
+    ...sniper.gates.map((one) => [CHECKS[one.gate] || one.gate, `${one.verdict === "pass" ? "✓" : "✗"} ${one.reason}`, one.verdict === "pass" ? "good" : "old"]),
   ];
 }
 
 const rowsOf = (rows) => rows.map(([name, value, kind, title]) => make("div", { class: kind || null, title }, make("dt", {}, name), make("dd", {}, value)));
 
-export const estimateRows = (found) => rowsOf([...(found.fill ? fillRows(found) : EMPTY), ...limitRows(found), ...sniperRows(found)]);
+export const estimateRows = (found, side) => rowsOf([...(found.fill ? fillRows(found, side) : EMPTY), ...limitRows(found, side), ...sniperRows(found)]);
 export const emptyRows = (type) => rowsOf(type === "sniper" ? [] : EMPTY);
 
 // What stands in the way of this order, if it is to be said; `blocks` when it would be refused or could only fail.

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { byId, make, say } from "./dom.js";
 import { Link } from "./link.js";
 import { Row } from "./row.js";
+import { marketName, sideOf } from "./sides.js";
 import { begin, ending, isOver, tell } from "./story.js";
 import { toast } from "./toasts.js";
 import { now } from "./clock.js";
@@ -24,7 +25,8 @@ const OPEN = ["pending", "triggered", "routing", "building", "submitted"];
 const cursor = ({ id, seq, epoch }) => ({ orderId: id, after: seq, ...(epoch ? { epoch } : {}) });
 
 export class Orders {
-  constructor({ changed }) {
+  constructor({ changed, best }) {
+    this.best = best;
     this.orders = new Map();
     this.rows = new Map();
     this.mine = new Set();
@@ -246,17 +248,21 @@ export class Orders {
     }
   }
 
-  // Time passes in the stages that are going on.
+  // Time passes in the stages that are going on, and prices move.
   tick() {
     if (document.hidden) return;
     const at = now();
-    for (const row of this.rows.values()) if (!isOver(row.order)) row.pass(at);
+    for (const row of this.rows.values()) {
+      if (isOver(row.order)) continue;
+      row.pass(at);
+      row.distance(this.best(row.order.pair));
+    }
   }
 
   summary() {
     let open = 0;
     for (const order of this.orders.values()) if (order.seq && !isOver(order)) open += 1;
-    say(byId("counts"), this.orders.size ? `${this.orders.size} shown, ${open} open` : "");
+    say(byId("counts"), this.orders.size ? `${open} of ${this.orders.size} open` : "");
     byId("older").hidden = !this.next || this.orders.size >= ROWS_MAX;
     byId("empty").hidden = this.orders.size > 0;
     say(byId("empty"), Object.values(this.filters).some(Boolean) ? "No orders match these filters." : "No orders yet.");
@@ -265,6 +271,6 @@ export class Orders {
   offerPairs(names) {
     const select = byId("by-pair");
     const known = new Set([...select.options].map((one) => one.value));
-    for (const name of names) if (!known.has(name)) select.append(make("option", {}, name));
+    for (const name of names) if (!known.has(name)) select.append(make("option", { value: name }, `${marketName(name)} ${sideOf(name).side}`));
   }
 }

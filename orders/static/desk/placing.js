@@ -14,18 +14,17 @@ export class Placing {
     this.open = null;
   }
 
-  // Whether an earlier order may have been accepted, and this is not it.
-  differs(order) {
-    return Boolean(this.open) && this.open.terms !== JSON.stringify(order);
+  // Whether an earlier order may have been accepted, and this ticket is not the one it was.
+  differs(key) {
+    return Boolean(this.open) && this.open.key !== key;
   }
 
-  // Raises Refused, or Unanswered: the same ticket then names the same order the next time.
-  async place(order) {
-    const terms = JSON.stringify(order);
-    if (this.open?.terms !== terms) this.open = { terms, clientOrderId: `desk-${randomHex()}`, lost: false };
+  // Raises Refused, or Unanswered: the same ticket then sends the very same order the next time, whatever the price is.
+  async place(key, order) {
+    if (this.open?.key !== key) this.open = { key, order: { ...order, clientOrderId: `desk-${randomHex()}` }, lost: false };
     for (let tries = 1; ; tries += 1) {
       try {
-        const accepted = await api.place({ ...order, clientOrderId: this.open.clientOrderId });
+        const accepted = await api.place(this.open.order);
         this.open = null;
         return accepted;
       } catch (reason) {

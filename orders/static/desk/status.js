@@ -12,7 +12,7 @@ const WORDS = { refused: "not available" };
 
 export class Status {
   constructor(market) {
-    Object.assign(this, { market, links: { orders: "connecting", market: "connecting" }, engine: null });
+    Object.assign(this, { market, links: { orders: "connecting", sell: "connecting", buy: "connecting" }, engine: null });
     setInterval(() => this.paint(), LOOK_MS);
     this.look();
   }
@@ -41,8 +41,8 @@ const stopped = ({ stops }) => stops.filter((one) => one.scope !== "venue")
   .map(({ state, message }) => ({ state, word: state, text: `${message}.` }));
 
 // Old prices are flagged at the chart, with their age.
-function prices({ age, freshMs, staleMs, begun }) {
-  if (!begun || (age !== null && age <= freshMs)) return [];
+function prices({ age, freshMs, staleMs, main }) {
+  if (!main.begun || (age !== null && age <= freshMs)) return [];
   const none = age === null || age > staleMs;
   return [none ? { state: "down", word: "no prices", text: "No venue quotes this pair: there is no price to trade on." } : { state: "stale", word: "prices old" }];
 }
@@ -57,13 +57,13 @@ function engine(found) {
   }));
 }
 
-function venues({ stops, quotes, heardAt, staleMs, names }) {
+function venues({ stops, staleMs, main: { quotes, heardAt, names } }) {
   return names.flatMap((name) => {
     const stop = stops.find((one) => one.scope === "venue" && one.name === name);
     if (stop) return [{ state: "partly", word: `${name} ${stop.state}`, text: `${stop.message}.` }];
     const quote = quotes.find((one) => one.venue === name);
     if (quote && quote.ageMs + Date.now() - heardAt <= staleMs) return [];
-    return [{ state: "partly", word: `${name} down`, text: `${name} does not quote this pair. Orders go to the other venue.` }];
+    return [{ state: "partly", word: `${name} down`, text: `${name} does not quote this pair; orders are routed without it.` }];
   });
 }
 
