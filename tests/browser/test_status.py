@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.browser.desk import NOTHING
+
 pytestmark = pytest.mark.system
 
 BOTH = ("RAYDIUM", "METEORA")
@@ -80,6 +82,7 @@ def test_a_venue_that_is_down_is_named_and_the_other_is_traded_on(desk):
     with down(desk, "RAYDIUM"):
         desk.until(lambda: desk.text("#link") == "RAYDIUM down", "the word")
         assert "RAYDIUM does not quote" in desk.text("#notices")
+        assert desk.text("#gap") == NOTHING, "a price that is old is not compared"
         desk.fill(amount="1.21")
         assert desk.ends(desk.place(), "confirmed").locator(".c-venue span").inner_text() == "METEORA"
     becomes_live(desk)

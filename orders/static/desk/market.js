@@ -40,17 +40,16 @@ export class Market {
     return all.filter((one, i) => all.findIndex((other) => other.message === one.message) === i);
   }
 
-  // The price of a direction now, if it is followed here and usable.
+  // The price of a direction now, tokenOut per tokenIn; null if it is not followed here or too old to trade on.
   best(pair) {
-    const side = SIDES.find((one) => this[one].pair === pair);
-    return side && this.price(side) ? this[side].best.netPrice : null;
+    const { best, heardAt } = SIDES.map((side) => this[side]).find((one) => one.pair === pair) || {};
+    return best && Number(best.netPrice) && best.ageMs + Date.now() - heardAt <= this.staleMs ? best.netPrice : null;
   }
 
-  // The price of a side now, as decimal text, or null without one to trade on.
+  // The price of a side now in quote per base, as decimal text, or null.
   price(side) {
-    const { best, heardAt } = this[side];
-    if (!best || !Number(best.netPrice) || best.ageMs + Date.now() - heardAt > this.staleMs) return null;
-    return side === "sell" ? best.netPrice : quotient("1", best.netPrice, FINE);
+    const best = this.best(this[side].pair);
+    return best && side === "buy" ? quotient("1", best, FINE) : best;
   }
 
   choose(range) {

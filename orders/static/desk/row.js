@@ -34,6 +34,8 @@ export class Row {
     this.price = make("span");
     this.slippage = make("small");
     this.problem = make("p", { class: "problem" });
+    this.problemCell = cell("c-problem", this.problem);
+    this.problemCell.hidden = true;
     this.actions = make("div", { class: "actions" });
     this.amendButton = make("button", { type: "button", class: "quiet", on: { click: () => this.amend() } }, "Amend");
     this.cancelButton = make("button", { type: "button", class: "quiet danger", on: { click: () => this.cancel() } }, "Cancel");
@@ -41,7 +43,7 @@ export class Row {
     this.summary = make("div", { class: "row", role: "row" },
       cell("c-time", this.toggle), cell("c-what", this.what, this.terms), cell("c-amount num", this.amount, this.token),
       cell("c-line", this.line), cell("c-venue", this.venue, this.why), cell("c-price num", this.price, this.slippage),
-      cell("c-act", this.actions), cell("c-problem", this.problem));
+      cell("c-act", this.actions), this.problemCell);
     this.detailCell = cell("inner");
     this.detail = make("div", { class: "detail", id: detailId, role: "row", hidden: true }, this.detailCell);
     this.element = make("div", { class: "order", "data-order": this.order.id, role: "presentation" }, this.summary, this.detail);
@@ -68,7 +70,7 @@ export class Row {
     const trouble = order.problem || (isOver(order) ? "" : order.trouble);
     say(this.why, briefly(order.why));
     say(this.problem, trouble ? `${trouble}.` : "");
-    this.problem.parentElement.hidden = !trouble;
+    this.problemCell.hidden = !trouble;
     mark(this.terms, "title", termsOf(order));
     mark(this.why, "title", order.why || "");
     say(this.price, figure(perBase(side, order.got?.executedPrice)));
@@ -211,7 +213,7 @@ function termsOf(order) {
 // The reason for the venue in so few words that a row can hold it; the timeline has all of them.
 function briefly(why) {
   const lead = /pays (-?[\d.]+) bps more/.exec(why || "");
-  return lead ? `${Math.round(lead[1])} bps better` : why || "";
+  return lead ? `${Math.round(lead[1])} bps better` : (why || "").replace(/^(tries again|rests again):.*/, "$1");
 }
 
 function entry(event, order) {

@@ -65,10 +65,10 @@ function note(order, event) {
   if (event.kind === "amended") for (const [name, change] of Object.entries(event.amended)) order.terms[name] = change.to;
   if (event.venue) order.venue = event.venue;
   if (event.kind === "routing") order.why = event.reason;
-  if (event.kind === "retry") order.trouble = `again: ${event.retry.message}`;
+  if (event.kind === "retry") order.why = `tries again: ${event.retry.message}`;
   if (event.kind === "returned") {
-    order.venue = order.why = null;
-    order.trouble = `rests again: ${event.returned.message}`;
+    order.venue = null;
+    order.why = `rests again: ${event.returned.message}`;
   }
   if (event.status === "confirmed") order.got = event;
   if (event.status === "failed") order.problem = event.message;
