@@ -182,3 +182,7 @@ def test_nothing_of_the_sniper_ticket_is_covered_on_a_laptop(desk):
         }).map(one => one.id || one.name || one.textContent)""",
     )
     assert covered == []
+    assert (
+        desk.page.evaluate("(one => one.scrollHeight - one.clientHeight)(document.querySelector('#order .fields'))")
+        <= 0
+    )
