@@ -49,7 +49,9 @@ def to_units(amount: Decimal, token: Token) -> int:
     if amount.adjusted() > 20:
         raise BadAmount(f"must be at most {plain(from_units(U64_MAX, token))} {token.symbol}")
     if amount.adjusted() < -token.decimals:
-        raise BadAmount(f"{token.symbol} has {token.decimals} decimals; the smallest amount is 1E-{token.decimals}")
+        raise BadAmount(
+            f"{token.symbol} has {token.decimals} decimals; the smallest amount is {plain(from_units(1, token))}"
+        )
     try:
         units = EXACT.scaleb(amount, token.decimals)
     except (Inexact, InvalidOperation):

@@ -50,6 +50,11 @@ def venues() -> tuple[Venue, ...]:
     )
 
 
+def is_mock() -> bool:
+    """Tell whether any venue is simulated: then no price on it is to be taken for a real one."""
+    return any(isinstance(venue, SandboxVenue) for venue in venues())
+
+
 @cache
 def chain() -> Chain:
     """Return the chain transactions are sent to."""

@@ -15,6 +15,7 @@ from django.urls import reverse
 from orders.access import tickets
 from orders.access.callers import Unauthorized
 from orders.api.errors import read_only, taking
+from routing import wiring
 
 POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self'; object-src 'none'; "
@@ -45,7 +46,7 @@ def desk(request: HttpRequest) -> HttpResponse:
         return redirect_to_login(request.get_full_path())
     # Its script sends the token with whatever changes something.
     get_token(request)
-    return render(request, "desk/desk.html")
+    return render(request, "desk/desk.html", {"mock": wiring.is_mock()})
 
 
 LOG_IN = views.LoginView.as_view(template_name="desk/login.html", next_page="desk")

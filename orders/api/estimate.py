@@ -20,6 +20,7 @@ from orders.api import requests, schema, serializers
 from orders.api.access import caller_of
 from orders.api.filters import refuse_unknown
 from orders.flow import sniping, trading_limits
+from orders.flow.pauses import pauses
 from orders.flow.routes import PriceImpact, affordable
 from orders.stores.order_view import away_bps
 from routing import router, tape
@@ -56,8 +57,11 @@ def estimate(order: Order, now: int, key: int | None = None) -> Json:
 
     Raises StoreError, DatabaseError.
     """
-    chosen, found = routed(order, now)
-    beyond = trading_limits.would_reject(order, key)
+    chosen, problem = routed(order, now)
+    if stop := pauses().of(order.pair.name):
+        problem = problem_of("paused", str(stop))
+    elif beyond := trading_limits.would_reject(order, key):
+        problem = problem_of(beyond.code, str(beyond))
     return {
         "type": order.type,
         "pair": order.pair.name,
@@ -68,7 +72,7 @@ def estimate(order: Order, now: int, key: int | None = None) -> Json:
         "fill": fill(order, chosen, now) if chosen else None,
         "limit": limit(order, now) if order.type is OrderType.LIMIT else None,
         "sniper": sniper(order, now) if order.type is OrderType.SNIPER else None,
-        "problem": problem(beyond.code, str(beyond)) if beyond else found,
+        "problem": problem,
     }
 
 
@@ -77,14 +81,14 @@ def routed(order: Order, now: int) -> tuple[Route | None, Json | None]:
     name = order.pair.name
     basis = router.from_cache([name], now, risk_limits.QUOTE_FRESH_MS, risk_limits.QUOTE_STALE_MS).get(name)
     if basis is None:
-        return None, problem("no_quote", f"no venue has a usable quote of {name} now")
+        return None, problem_of("no_quote", f"no venue has a usable quote of {name} now")
     try:
         chosen = router.choose(router.only(basis, trading_limits.venues(order)), order.amount_in)
         return chosen, over_impact(order, chosen)
     except NoQuote as reason:
-        return None, problem("no_quote", str(reason))
+        return None, problem_of("no_quote", str(reason))
     except CannotFill as reason:
-        return None, problem("cannot_fill", f"no venue can fill this amount: {reason}")
+        return None, problem_of("cannot_fill", f"no venue can fill this amount: {reason}")
 
 
 def over_impact(order: Order, chosen: Route) -> Json | None:
@@ -92,12 +96,12 @@ def over_impact(order: Order, chosen: Route) -> Json | None:
     try:
         affordable(order, chosen)
     except PriceImpact as reason:
-        return problem("price_impact", str(reason))
+        return problem_of("price_impact", str(reason))
     return None
 
 
-def problem(code: str, message: str) -> Json:
-    """Word what stands in the way, by the code such an order would fail with."""
+def problem_of(code: str, message: str) -> Json:
+    """Word what stands in the way, by the code such an order would be refused or fail with."""
     return {"code": code, "message": message}
 
 

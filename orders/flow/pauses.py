@@ -86,6 +86,10 @@ class Pauses:
         """Return the halt under which no transaction of a pair, or through a venue, is sent."""
         return next((stop for stop in self.covering(pair, venue) if stop.is_halt), None)
 
+    def concerning(self, pair: str) -> tuple[Stop, ...]:
+        """Return what stops a pair, or a venue that it is traded on."""
+        return tuple(dict.fromkeys(stop for venue in VENUES for stop in self.covering(pair, venue)))
+
     def covering(self, pair: str, venue: str = "") -> Iterator[Stop]:
         """Yield the pauses that cover an order, the widest first."""
         for key in ((Scope.EVERYTHING, ""), (Scope.PAIR, pair), (Scope.VENUE, venue)):

@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from engine.failures import BelowOwnPrice, NoVenueQuotes, TooLargeForPools, TooMuchImpact
-from engine.money import MATHS, shown
+from engine.money import MATHS, plain, shown
 from engine.orders import Order
 from engine.quotes import CannotFill, NoQuote
 from engine.triggers import LEVEL_MAX, level
@@ -113,7 +113,11 @@ def affordable(order: Order, chosen: Route) -> Route:
     impact = chosen.winner.impact_bps(order.pair, order.amount_in)
     if impact > risk_limits.ORDER_MAX_IMPACT_BPS:
         raise PriceImpact(
-            f"{chosen.winner.quote.venue}, the best venue, would fill this amount {impact} bps below its quoted price; "
-            f"at most {risk_limits.ORDER_MAX_IMPACT_BPS} are allowed"
+            f"price impact of {percent(impact)} at {chosen.winner.quote.venue}, the best venue, exceeds the limit of "
+            f"{percent(Decimal(risk_limits.ORDER_MAX_IMPACT_BPS))}"
         )
     return chosen
+
+
+def percent(bps: Decimal) -> str:
+    return f"{plain(bps.scaleb(-2))} %"

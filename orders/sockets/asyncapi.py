@@ -14,21 +14,7 @@ from engine.event_kinds import KINDS
 from orders.api import examples
 from orders.api.components import PLACE, components, reference
 from orders.api.errors import read_only
-from orders.sockets import messages
-from orders.sockets.closing import (
-    BAD_REQUEST,
-    CLOSES,
-    CONFLICT,
-    DONE,
-    FAILED,
-    FORBIDDEN,
-    LIMITED,
-    REJECTED,
-    RESTARTING,
-    UNAUTHORIZED,
-    UNAVAILABLE,
-    UNKNOWN,
-)
+from orders.sockets import closing, messages
 from orders.sockets.consumers import FIRST_MESSAGE_S
 from orders.sockets.handshake import OFFER, PROTOCOL, TICKET_WITHIN_S
 from orders.sockets.tail import REWOUND
@@ -89,6 +75,7 @@ SNAPSHOT = {
     **PRICES,
     "levels": [{"price": "158.5", "orders": 1}, {"price": "160", "orders": 2}],
     "fills": [FILL],
+    "stops": [{"scope": "venue", "name": "RAYDIUM", "state": "paused", "message": "RAYDIUM is paused: an upgrade"}],
 }
 NO_ORDER = {
     "error": {"code": "not_found", "message": f"there is no order {examples.ORDER_ID}", "fields": []},
@@ -133,7 +120,7 @@ SOCKETS: Mapping[str, Socket] = {
         "saw gets exactly what it missed. If Redis lost events before they were saved, `rewoundTo` is sent first. "
         "Messages from the client are ignored.",
         (*STREAM, ERROR),
-        (DONE, FAILED, UNAVAILABLE, BAD_REQUEST, UNKNOWN),
+        (closing.DONE, closing.FAILED, closing.UNAVAILABLE, closing.BAD_REQUEST, closing.UNKNOWN),
         parameters={"orderId": "The id of an accepted order."},
         query={
             "after": {**AFTER, "description": "The seq of the last event the client has seen."},
@@ -146,7 +133,15 @@ SOCKETS: Mapping[str, Socket] = {
         f"The first message, sent within {FIRST_MESSAGE_S:g} s, places the order; its events follow. A second message "
         "is answered with an error and changes nothing. A client that is disconnected continues at /ws/{orderId}.",
         (*STREAM, ERROR),
-        (DONE, FAILED, UNAVAILABLE, BAD_REQUEST, CONFLICT, REJECTED, LIMITED),
+        (
+            closing.DONE,
+            closing.FAILED,
+            closing.UNAVAILABLE,
+            closing.BAD_REQUEST,
+            closing.CONFLICT,
+            closing.REJECTED,
+            closing.LIMITED,
+        ),
         hears=("order",),
     ),
     "orders": Socket(
@@ -156,7 +151,7 @@ SOCKETS: Mapping[str, Socket] = {
         "answered with the number of followed orders. The socket stays open when an order ends; an unknown order is "
         "answered with an error.",
         (*STREAM, "following", ERROR),
-        (FAILED, UNAVAILABLE, BAD_REQUEST),
+        (closing.FAILED, closing.UNAVAILABLE, closing.BAD_REQUEST),
         hears=("follow",),
     ),
     "quotes": Socket(
@@ -165,7 +160,7 @@ SOCKETS: Mapping[str, Socket] = {
         "Sends the pair's full state, then changes, and at least every few seconds the prices with their ages. "
         "A slow client gets the latest state and no backlog. Messages from the client are ignored.",
         ("snapshot", "update", ERROR),
-        (FAILED, UNAVAILABLE, UNKNOWN),
+        (closing.FAILED, closing.UNAVAILABLE, closing.UNKNOWN),
         parameters={"pair": "A pair of GET /api/pairs, such as SOL-USDC."},
     ),
 }
@@ -226,7 +221,8 @@ def channel(socket: Socket) -> Json:
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in (*socket.says, *socket.hears)},
         # AsyncAPI has no place for close codes.
         "x-close-codes": {
-            str(code): CLOSES[code] for code in sorted((*socket.closes, RESTARTING, UNAUTHORIZED, FORBIDDEN))
+            str(code): closing.CLOSES[code]
+            for code in sorted((*socket.closes, closing.RESTARTING, closing.UNAUTHORIZED, closing.FORBIDDEN))
         },
     }
     if socket.parameters:

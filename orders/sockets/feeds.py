@@ -75,6 +75,7 @@ def snapshot(pair: Pair, view: View, now: int) -> Json:
         **prices(view.cached, now),
         "levels": levels(view),
         "fills": list(view.fills),
+        "stops": stops(view),
     }
 
 
@@ -85,6 +86,8 @@ def changes(before: View, after: View, now: int) -> Json:
         news["levels"] = levels(after)
     if fills := [fill for fill in after.fills if fill not in before.fills]:
         news["fills"] = fills
+    if after.stops != before.stops:
+        news["stops"] = stops(after)
     return news
 
 
@@ -122,6 +125,11 @@ def spread_bps(cached: Cached) -> str | None:
 def levels(view: View) -> list[Json]:
     """Return the prices at which orders rest, nearest first."""
     return [{"price": price, "orders": count} for price, count in view.levels]
+
+
+def stops(view: View) -> list[Json]:
+    """Return what is paused or halted, with the sentence that clients read."""
+    return [{"scope": one.scope, "name": one.name, "state": one.state, "message": str(one)} for one in view.stops]
 
 
 class OrdersFeed(EventStream):

@@ -6,6 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from engine.event_kinds import Count, Decimals, Id, Moment, PairName, Signature, Value, Venue
 from orders.api.answers import Above0
+from orders.models import PauseState, Scope
 from orders.sockets.feeds import ASKED_MAX, SEQ_MAX
 
 Seq = Annotated[int, Meta(ge=0, le=SEQ_MAX)]
@@ -43,6 +44,15 @@ class Fill(Message, frozen=True):
     amount_out: Decimals
 
 
+class Stop(Message, frozen=True):
+    """A pause or a halt by an operator."""
+
+    scope: Annotated[str, Meta(extra_json_schema={"enum": list(Scope)})]
+    name: Annotated[str, Meta(description="The pair or venue; empty when the scope is everything.")]
+    state: Annotated[str, Meta(extra_json_schema={"enum": list(PauseState)})]
+    message: Annotated[str, Meta(description="A sentence that says what is stopped, and why.")]
+
+
 class Prices(Message, frozen=True, kw_only=True):
     """Quotes, BEST and how far the venues are apart."""
 
@@ -67,6 +77,7 @@ class Snapshot(Prices, frozen=True, kw_only=True, tag_field="kind", tag="snapsho
     venues: tuple[str, ...]
     levels: Annotated[tuple[Level, ...], Meta(description="The nearest first.")]
     fills: Annotated[tuple[Fill, ...], Meta(description="The last ones, the newest first.")]
+    stops: Annotated[tuple[Stop, ...], Meta(description="What stops the pair, or a venue it is traded on.")]
 
 
 class Update(Prices, frozen=True, kw_only=True, tag_field="kind", tag="update"):
@@ -74,6 +85,7 @@ class Update(Prices, frozen=True, kw_only=True, tag_field="kind", tag="update"):
 
     levels: Annotated[tuple[Level, ...] | UnsetType, Meta(description="All of them, when any has changed.")] = UNSET
     fills: Annotated[tuple[Fill, ...] | UnsetType, Meta(description="Those that are new.")] = UNSET
+    stops: Annotated[tuple[Stop, ...] | UnsetType, Meta(description="All of them, when any has changed.")] = UNSET
 
 
 class Followed(Value, frozen=True):

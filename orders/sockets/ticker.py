@@ -19,6 +19,7 @@ from engine.events import moment
 from engine.lifecycle import AttemptState
 from engine.money import plain, price_of, shown
 from engine.quotes import Pair
+from orders.flow.pauses import Stop, pauses
 from orders.models import Attempt
 from orders.sockets.tail import told_to_stop
 from orders.stores import book
@@ -47,11 +48,13 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A pair at one moment: quotes and BEST, the nearest resting levels with their order counts, and the last fills."""
+    """A pair at one moment: quotes and BEST, the nearest resting levels with their order counts, the last fills, and
+    what is paused or halted."""
 
     cached: Cached
     levels: tuple[tuple[str, int], ...]
     fills: tuple[Json, ...]
+    stops: tuple[Stop, ...]
 
 
 class Ticker:
@@ -126,9 +129,13 @@ def look(pairs: Sequence[str], known_fills: Mapping[str, tuple[Json, ...]]) -> d
     """
     cached = quotes.cached(pairs)
     fresh = fills([name for name in pairs if name not in known_fills])
+    stopped = pauses()
     return {
         name: View(
-            cached[name], tuple(book.levels(name, LEVELS_MAX)), fresh[name] if name in fresh else known_fills[name]
+            cached[name],
+            tuple(book.levels(name, LEVELS_MAX)),
+            fresh[name] if name in fresh else known_fills[name],
+            stopped.concerning(name),
         )
         for name in pairs
     }

@@ -77,6 +77,10 @@ class Desk(Watched):
         """Choose the type of order."""
         self.page.locator("fieldset.tabs label", has_text=kind.capitalize()).click()
 
+    def side(self, side: str) -> None:
+        """Choose to buy or to sell."""
+        self.page.locator("fieldset.sides label", has_text=side).click()
+
     def fill(self, **fields: str) -> None:
         """Type into the ticket's fields."""
         for name, value in fields.items():

@@ -40,7 +40,7 @@ def test_nothing_inline_and_nothing_from_elsewhere_is_allowed(engine):
 
 def test_the_page_comes_up_without_a_complaint_and_nothing_moves_about(desk):
     desk.page.wait_for_selector("#chart canvas")
-    desk.until(lambda: desk.text("#spread") != NOTHING, "the spread")
+    desk.until(lambda: desk.text("#gap") != NOTHING, "the price gap")
     desk.fill(amount="1")
     desk.until(lambda: "USDC" in desk.text("#estimate"), "an estimate")
     best = desk.text("#best")
@@ -55,9 +55,13 @@ def test_the_pair_is_in_the_address_and_survives_a_reload(desk):
     desk.page.reload()
     desk.is_live()
     assert desk.page.input_value("#pair") == "JUP-USDC"
-    desk.page.click("#flip")
-    assert desk.page.input_value("#pair") == "USDC-JUP"
-    assert desk.text("#sold") == "USDC"
+    desk.side("Buy")
+    assert desk.page.input_value("#pair") == "JUP-USDC"
+    assert desk.page.url.endswith("#USDC-JUP")
+    assert (desk.text("#verb"), desk.text("#sold")) == ("Spend", "USDC")
+    desk.page.reload()
+    desk.is_live()
+    desk.until(lambda: desk.text("#place") == "Buy JUP, market order", "the side is in the address, too")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -5,6 +5,8 @@ from decimal import Decimal
 import pytest
 
 from orders import models
+from orders.flow.pauses import pause
+from orders.models import PauseState
 from routing.store import redis
 from tests.orders.doors import ORDER, post
 from tests.orders.sniping import Market, list_token, new_mint
@@ -75,6 +77,15 @@ def test_an_order_that_spoils_its_own_price_is_told_so_beside_what_it_would_get(
     found = asked(client, ORDER | {"amount": "1000000"})
     assert found["problem"]["code"] == "price_impact"
     assert Decimal(found["fill"]["impactBps"]) > 1_000
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("state", PauseState)
+def test_an_order_that_would_be_refused_for_a_pause_is_told_so_beside_what_it_would_get(quoted, client, state):
+    pause("pair", "SOL-USDC", "odd prices", "ops", state)
+    found = asked(client, ORDER)
+    assert found["fill"]
+    assert found["problem"] == {"code": "paused", "message": f"SOL-USDC is {state}: odd prices"}
 
 
 def test_an_order_no_pool_can_pay_for_has_no_fill(bench, client):

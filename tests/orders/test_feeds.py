@@ -6,7 +6,8 @@ from uuid import uuid4
 import pytest
 from django.db import OperationalError
 
-from orders.models import Attempt
+from orders.flow.pauses import pause, resume
+from orders.models import Attempt, PauseState
 from orders.sockets import feeds, tail, ticker
 from orders.stores import book, event_codec
 from orders.stores.threads import aside
@@ -71,6 +72,31 @@ async def test_what_changes_is_told_and_what_does_not_is_not_told_again(bench):
         rested = await heard_until(socket, lambda m: "levels" in m, "the level")
         assert rested["levels"] == [{"price": "160", "orders": 1}]
         assert "fills" not in rested
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_what_stops_a_pair_is_told_at_once_and_that_it_goes_on(bench):
+    await aside(bench.price, "155")
+    async with opened(SOL_USDC) as socket:
+        assert (await socket.event())["stops"] == []
+        rows = [
+            await aside(pause, "pair", "SOL-USDC", "odd prices", "ops"),
+            await aside(pause, "venue", "METEORA", "its pools are odd", "ops", PauseState.HALTED),
+        ]
+        await aside(pause, "pair", "USDC-SOL", "another direction", "ops")
+        stopped = await heard_until(socket, lambda m: len(m.get("stops", [])) == 2, "the stops")
+        assert stopped["stops"] == [
+            {"scope": "pair", "name": "SOL-USDC", "state": "paused", "message": "SOL-USDC is paused: odd prices"},
+            {
+                "scope": "venue",
+                "name": "METEORA",
+                "state": "halted",
+                "message": "METEORA is halted: its pools are odd",
+            },
+        ]
+        for row in rows:
+            await aside(resume, row, "ops")
+        await heard_until(socket, lambda m: m.get("stops") == [], "trading goes on")
 
 
 async def signature(order_id):

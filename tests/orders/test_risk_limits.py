@@ -70,7 +70,7 @@ def test_the_impact_an_order_may_have(bench):
     (second,) = bench.place(amount=large)
     bench.run([second])
     assert bench.events(second)[-1]["code"] == "price_impact"
-    assert bench.events(second)[-1]["message"].endswith("at most 1 are allowed")
+    assert bench.events(second)[-1]["message"].endswith("exceeds the limit of 0.01 %")
 
 
 def test_the_tries_an_order_has_whether_more_or_fewer(bench, settings):

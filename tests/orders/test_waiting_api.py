@@ -335,7 +335,7 @@ async def test_an_order_that_is_cancelled_cannot_be_amended(bench):
         (LIMIT, {"limitPrice": "90071992547409.92"}, "must be at most 90071992547409.91"),
         (LIMIT, {"amount": None}, "is null"),
         (LIMIT, {"amount": "0"}, "must be greater than zero"),
-        (LIMIT, {"amount": "0.0000000001"}, "SOL has 9 decimals; the smallest amount is 1E-9"),
+        (LIMIT, {"amount": "0.0000000001"}, "SOL has 9 decimals; the smallest amount is 0.000000001"),
         (LIMIT | {"limitPrice": "1844.68"}, {"amount": "10000000000"}, "exceeds the maximum of "),
         (LIMIT, {"expiresAt": "2020-01-01T00:00:00Z"}, "must be later than now"),
         (LIMIT, {"maxPrice": "1"}, "does not apply to a limit order"),

@@ -1,16 +1,19 @@
 // Changing a resting order in place: only what was changed is sent, and only for the state that was seen.
 
 import * as api from "./api.js";
+import { numeral } from "./decimal.js";
 import { make, say } from "./dom.js";
 import { clearErrors, field, firstWrong, moment, showErrors } from "./fields.js";
+import { FINE, known, limitPrice, sideOf, typed } from "./sides.js";
 
 export function amendForm(order, { done, dropped }) {
   const seen = order.seq;
   const prefix = `amend-${order.id}-`;
   const given = { amount: order.terms.amountIn };
-  if (order.type === "limit") given.limitPrice = order.terms.limitPrice;
+  const { side, base, quote } = sideOf(order.pair);
+  if (order.type === "limit") given.limitPrice = typed(side, order.terms.limitPrice);
   else given.maxPrice = order.terms.maxPrice || "";
-  const labels = { amount: "Amount", limitPrice: "Limit price", maxPrice: "At most" };
+  const labels = { amount: `Amount, ${order.pair.split("-")[0]}`, limitPrice: `Limit price, ${quote} per ${base}`, maxPrice: "At most" };
   const inputs = Object.entries(given).reverse().map(([name, value]) => field(prefix, name, labels[name], value));
   inputs.push(field(prefix, "expiresAt", "Until", local(order.terms.expiresAt), { type: "datetime-local", step: "1", inputmode: null }));
   const note = make("p", { class: "note", role: "status" });
@@ -24,6 +27,7 @@ export function amendForm(order, { done, dropped }) {
     event.preventDefault();
     clearErrors(form);
     const changes = changed(form, given);
+    if (changes.limitPrice) changes.limitPrice = limitPrice({ side, pair: known.get(order.pair) || { tick: FINE } }, changes.limitPrice);
     if (!Object.keys(changes).length) return say(note, "Nothing was changed.");
     save.disabled = true;
     say(note, "Saving…");
@@ -43,7 +47,7 @@ export function amendForm(order, { done, dropped }) {
 function changed(form, given) {
   const found = {};
   for (const [name, was] of Object.entries(given)) {
-    const is = form.elements[name].value.trim();
+    const is = numeral(form.elements[name].value.trim());
     if (is === was) continue;
     if (name === "expiresAt") found[name] = is ? moment(is) : null;
     else found[name] = name === "maxPrice" && !is ? null : is;

@@ -35,9 +35,15 @@ async function ask(method, path, { body, headers = {}, signal } = {}) {
 }
 
 export const candles = (pair, query) => ask("GET", `/api/candles/${encodeURIComponent(pair)}?${new URLSearchParams(query)}`);
+// What is not ready answers 503, with the same parts.
+export async function readiness() {
+  const answer = await fetch("/readyz", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
+  return answer.json();
+}
 export const pairs = () => ask("GET", "/api/pairs");
 export const estimate = (order, signal) => ask("POST", "/api/orders/estimate", { body: order, signal });
 export const place = (order) => ask("POST", "/api/orders/execute", { body: order });
+export const cancelAll = (pair) => ask("DELETE", `/api/orders?${new URLSearchParams({ pair })}`);
 export const cancel = (id) => ask("DELETE", `/api/orders/${id}`);
 export const amend = (id, seq, changes) =>
   ask("PATCH", `/api/orders/${id}`, { body: changes, headers: { "If-Match": `"${seq}"` } });

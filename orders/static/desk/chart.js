@@ -4,6 +4,7 @@
 
 import * as clock from "./clock.js";
 import { axisTime, places, when } from "./format.js";
+import { perBase } from "./sides.js";
 
 const LINES_MAX = 8;
 const FILLS_MAX = 40;
@@ -72,7 +73,8 @@ export class Chart {
   }
 
   // Another pair: nothing of the old one may stay.
-  begin(tick) {
+  begin(tick, side) {
+    this.side = side;
     this.forget();
     this.setLevels([]);
     this.setFills([]);
@@ -120,7 +122,7 @@ export class Chart {
   // Recorded prices, in answers of the API: what was recorded replaces what was seen live.
   take(answers) {
     for (const { venue, candles } of answers) {
-      for (const { at, close } of candles) this.points[venue].set(this.step(Date.parse(at)), Number(close));
+      for (const { at, close } of candles) this.points[venue].set(this.step(Date.parse(at)), perBase(this.side, close));
     }
     this.draw();
   }
@@ -161,10 +163,11 @@ export class Chart {
     const time = this.step(ms);
     const before = this.latest[name];
     if (time < Math.max(before ?? 0, this.first)) return;
-    this.points[name].set(time, Number(price));
+    const value = perBase(this.side, price);
+    this.points[name].set(time, value);
     this.latest[name] = time;
     if (before === undefined || this.apart(before, time)) this.draw();
-    else this.series[name].update({ time, value: Number(price) });
+    else this.series[name].update({ time, value });
   }
 
   // The axis goes on, with or without prices.
@@ -179,17 +182,19 @@ export class Chart {
 
   setLevels(levels) {
     this.levels = levels.slice(0, LINES_MAX);
-    const wanted = new Set(this.levels.map((one) => one.price));
-    for (const [price, line] of this.lines) {
-      if (wanted.has(price)) continue;
+    const name = ({ side, price }) => `${side} ${price}`;
+    const wanted = new Set(this.levels.map(name));
+    for (const [key, line] of this.lines) {
+      if (wanted.has(key)) continue;
       this.series.BEST.removePriceLine(line);
-      this.lines.delete(price);
+      this.lines.delete(key);
     }
-    for (const { price, orders } of this.levels) {
-      const title = orders === 1 ? "limit" : `${orders} limits`;
-      const known = this.lines.get(price);
+    for (const level of this.levels) {
+      const { side, price, orders } = level;
+      const title = orders === 1 ? side : `${orders} ${side}s`;
+      const known = this.lines.get(name(level));
       if (known) known.applyOptions({ title });
-      else this.lines.set(price, this.series.BEST.createPriceLine({ price: Number(price), title, lineWidth: 1, lineStyle: this.dashed, axisLabelVisible: true, ...this.lineColours() }));
+      else this.lines.set(name(level), this.series.BEST.createPriceLine({ price, title, lineWidth: 1, lineStyle: this.dashed, axisLabelVisible: true, ...this.lineColours() }));
     }
   }
 
@@ -197,8 +202,8 @@ export class Chart {
     if (!info?.priceRange) return info;
     let { minValue, maxValue } = info.priceRange;
     for (const { price } of this.levels) {
-      const value = Number(price);
-      if (value > maxValue && value <= maxValue * (1 + NEAR)) maxValue = value;
+      if (price > maxValue && price <= maxValue * (1 + NEAR)) maxValue = price;
+      if (price < minValue && price >= minValue * (1 - NEAR)) minValue = price;
     }
     return { ...info, priceRange: { minValue, maxValue } };
   }
@@ -214,7 +219,7 @@ export class Chart {
       .filter((one) => one.time >= this.first)
       .sort((a, b) => a.time - b.time);
     this.markers.setMarkers(seen.map((one) => ({
-      id: one.txHash, time: one.time, position: "atPriceMiddle", price: Number(one.price), shape: "circle", size: 0.7, color: colour("--fill"),
+      id: one.txHash, time: one.time, position: "atPriceMiddle", price: one.price, shape: "circle", size: 0.7, color: colour(`--${one.side}`),
     })));
   }
 }

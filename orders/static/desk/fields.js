@@ -31,7 +31,7 @@ export function clearErrors(form) {
 
 export const firstWrong = (form) => form.querySelector("[aria-invalid=true]");
 
-const inputOf = (form, place) => place.parentElement.querySelector("input, select");
+const inputOf = (form, place) => form.querySelector(`#${CSS.escape(place.id.replace(/-error$/, ""))}`) || place.parentElement.querySelector("input, select");
 
 export function field(prefix, name, label, value, more = {}) {
   const id = `${prefix}${name}`;

@@ -17,6 +17,7 @@ export const places = (tick) => (tick.split(".")[1] || "").length;
 
 export function price(text, tick) {
   if (text === null || text === undefined) return NONE;
+  if (!tick) return figure(text);
   const count = Math.min(places(tick), 12);
   return grouped(count, count).format(Number(text));
 }
@@ -35,6 +36,13 @@ export function bps(text) {
   const value = Number(text);
   // No "-0".
   return `${grouped(2, 0).format(Math.abs(value) < 0.005 ? 0 : value)} bps`;
+}
+
+// Slippage counts what an execution cost against its quote: a negative one is a gain.
+export function cost(text) {
+  const value = Number(text);
+  if (Math.abs(value) < 0.005) return "as quoted";
+  return `${bps(String(Math.abs(value)))} ${value > 0 ? "worse" : "better"}`;
 }
 
 export function percent(ratio) {

@@ -1,45 +1,46 @@
-// The desk: one pair, one ticket, all orders.
+// The desk: one market, one ticket, all orders.
 
 import * as api from "./api.js";
+import { cancelAll } from "./cancelling.js";
 import { Chart } from "./chart.js";
-import { byId, make, mark, say } from "./dom.js";
+import { byId, make, say } from "./dom.js";
+import { listen } from "./keys.js";
 import { Market } from "./market.js";
 import { Orders } from "./orders.js";
+import { known, marketOf, markets, sideOf } from "./sides.js";
+import { Status } from "./status.js";
 import { Ticket } from "./ticket.js";
 
 const PAIRS_AGAIN_MS = 20_000;
 
-const states = { orders: "connecting", market: "connecting" };
-const WORDS = { connecting: "connecting", live: "live", reconnecting: "reconnecting", refused: "not available" };
+const market = new Market(new Chart(byId("chart")), { changed: (side, state) => status.connection(side, state) });
+const status = new Status(market);
+const orders = new Orders({ changed: (state) => status.connection("orders", state), best: (pair) => market.best(pair) });
+const ticket = new Ticket({ placed: (id) => orders.placed(id), sided: locate, prices: (side) => market.price(side) });
 
-// The page is as well connected as the worse of its two lines.
-function connection(which, state) {
-  states[which] = state;
-  const worst = ["refused", "reconnecting", "connecting", "live"].find((one) => Object.values(states).includes(one));
-  mark(byId("link"), "data-state", worst);
-  say(byId("link").querySelector("span"), WORDS[worst]);
-}
-
-const known = new Map();
-const orders = new Orders({ changed: (state) => connection("orders", state) });
-const market = new Market(new Chart(byId("chart")), { changed: (state) => connection("market", state) });
-const ticket = new Ticket({ placed: (id) => orders.placed(id) });
-
-// The pair is in the address: a reload, a bookmark and a second window show the same.
+// Market and side are in the address, as the pair of the API: a reload, a bookmark and a second window show the same.
 const asked = () => decodeURIComponent(location.hash.slice(1));
 
-function choose(name) {
-  const pair = known.get(name);
-  if (!pair) return;
-  byId("pair").value = name;
-  if (asked() !== name) history.replaceState(null, "", `#${name}`);
-  byId("flip").disabled = !known.has(reverse(pair));
-  document.title = `${name} · Trading desk`;
-  market.show(name);
-  ticket.trade(pair);
+function locate(pair) {
+  if (asked() !== pair) history.replaceState(null, "", `#${pair}`);
 }
 
-const reverse = ({ tokenIn, tokenOut }) => `${tokenOut.symbol}-${tokenIn.symbol}`;
+function choose(pair) {
+  const chosen = known.has(pair) && marketOf(pair);
+  if (!chosen) return;
+  byId("pair").value = chosen.name;
+  locate(pair);
+  document.title = `${chosen.name} · Trading desk`;
+  say(byId("cancel-all"), `Cancel all of ${chosen.name}`);
+  say(byId("chart-title"), `${chosen.sell ? "Sell" : "Buy"} price after fee`);
+  market.show(chosen);
+  ticket.trade(chosen, sideOf(pair).side);
+}
+
+// The pair that trades a market on the side that is chosen, or on the other.
+function pairOf({ sell, buy }) {
+  return (ticket.side === "buy" ? buy || sell : sell || buy).pair;
+}
 
 async function readPairs() {
   let wait = PAIRS_AGAIN_MS;
@@ -58,16 +59,23 @@ function offer(found) {
   known.clear();
   for (const one of found) known.set(one.pair, one);
   const chosen = byId("pair").value;
-  byId("pair").replaceChildren(...found.map((one) => make("option", { value: one.pair }, one.pair)));
-  if (known.has(chosen)) byId("pair").value = chosen;
+  byId("pair").replaceChildren(...markets().map((name) => make("option", { value: name }, name)));
+  if (marketOf(chosen)) byId("pair").value = chosen;
   orders.offerPairs(known.keys());
-  ticket.offerTokens([...new Set(found.map((one) => one.tokenOut.symbol))]);
+  if (market.name) choose(pairOf(marketOf(chosen) || marketOf(found[0].pair)));
 }
 
-byId("pair").addEventListener("change", (event) => choose(event.target.value));
-byId("flip").addEventListener("click", () => {
-  const pair = known.get(byId("pair").value);
-  if (pair) choose(reverse(pair));
+byId("pair").addEventListener("change", (event) => choose(pairOf(marketOf(event.target.value))));
+byId("cancel-all").addEventListener("click", () => {
+  const shown = marketOf(byId("pair").value);
+  if (shown) cancelAll(shown.name, [shown.sell, shown.buy].filter(Boolean).map((one) => one.pair));
+});
+listen({
+  side(side) {
+    if (ticket.type === "sniper") ticket.choose("type", "market", "amount");
+    ticket.choose("side", side, "amount");
+  },
+  search: () => ticket.choose("type", "sniper", "tokenOut"),
 });
 window.addEventListener("hashchange", () => choose(asked()));
 readPairs();

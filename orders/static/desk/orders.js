@@ -2,10 +2,11 @@
 
 import * as api from "./api.js";
 import { byId, make, say } from "./dom.js";
-import { figure } from "./format.js";
 import { Link } from "./link.js";
 import { Row } from "./row.js";
-import { begin, isOver, tell } from "./story.js";
+import { marketName, sideOf } from "./sides.js";
+import { begin, ending, isOver, tell } from "./story.js";
+import { toast } from "./toasts.js";
 import { now } from "./clock.js";
 
 const PAGE = 50;
@@ -17,13 +18,15 @@ const ARRIVALS_MS = 3_000;
 const TICK_MS = 200;
 // What one frame may spend on rows; the rest waits for the next, so that the page stays smooth.
 const FRAME_MS = 7;
+const TONES = { confirmed: "good", failed: "bad" };
 const OPEN = ["pending", "triggered", "routing", "building", "submitted"];
 
 // Where an order is taken up: behind the last event that is here.  Epoch 0 is what the engine assumes without.
 const cursor = ({ id, seq, epoch }) => ({ orderId: id, after: seq, ...(epoch ? { epoch } : {}) });
 
 export class Orders {
-  constructor({ changed }) {
+  constructor({ changed, best }) {
+    this.best = best;
     this.orders = new Map();
     this.rows = new Map();
     this.mine = new Set();
@@ -130,7 +133,7 @@ export class Orders {
     this.see(found.map((one) => one.orderId));
   }
 
-  // An order this desk placed: its end is spoken.
+  // An order this desk placed: its end is told.
   placed(id) {
     this.mine.add(id);
     this.makeRoom(1);
@@ -209,13 +212,8 @@ export class Orders {
     if (outcome === "gap") this.follow([order.id]);
     if (outcome !== "new") return;
     this.dirty.add(order.id);
-    if (isOver(order) && this.mine.delete(order.id)) this.speak(order);
+    if (isOver(order) && this.mine.delete(order.id)) toast(ending(order), TONES[order.status]);
     this.schedule();
-  }
-
-  speak(order) {
-    const got = order.got ? ` at ${figure(order.got.executedPrice)} on ${order.got.venue}` : `: ${order.problem}`;
-    say(byId("live"), `${order.type} order, ${order.terms.amountIn} of ${order.pair}, ${order.status}${got}`);
   }
 
   // However many events arrive, a row is painted once a frame.
@@ -250,17 +248,21 @@ export class Orders {
     }
   }
 
-  // Time passes in the stages that are going on.
+  // Time passes in the stages that are going on, and prices move.
   tick() {
     if (document.hidden) return;
     const at = now();
-    for (const row of this.rows.values()) if (!isOver(row.order)) row.pass(at);
+    for (const row of this.rows.values()) {
+      if (isOver(row.order)) continue;
+      row.pass(at);
+      row.distance(this.best(row.order.pair));
+    }
   }
 
   summary() {
     let open = 0;
     for (const order of this.orders.values()) if (order.seq && !isOver(order)) open += 1;
-    say(byId("counts"), this.orders.size ? `${this.orders.size} shown, ${open} open` : "");
+    say(byId("counts"), this.orders.size ? `${open} of ${this.orders.size} open` : "");
     byId("older").hidden = !this.next || this.orders.size >= ROWS_MAX;
     byId("empty").hidden = this.orders.size > 0;
     say(byId("empty"), Object.values(this.filters).some(Boolean) ? "No orders match these filters." : "No orders yet.");
@@ -269,6 +271,6 @@ export class Orders {
   offerPairs(names) {
     const select = byId("by-pair");
     const known = new Set([...select.options].map((one) => one.value));
-    for (const name of names) if (!known.has(name)) select.append(make("option", {}, name));
+    for (const name of names) if (!known.has(name)) select.append(make("option", { value: name }, `${marketName(name)} ${sideOf(name).side}`));
   }
 }

@@ -4,7 +4,8 @@ import * as api from "./api.js";
 import { amendForm } from "./amend.js";
 import { now } from "./clock.js";
 import { make, mark, say } from "./dom.js";
-import { NONE, bps, duration, figure, when } from "./format.js";
+import { NONE, bps, cost, duration, figure, percent, when } from "./format.js";
+import { marketName, perBase, sideOf } from "./sides.js";
 import { LABELS, attempts, elapsed, isOver, isWaiting, keyOf, line, sentence, stagesOf, steps } from "./story.js";
 
 const cell = (name, ...inside) => make("div", { class: name, role: "cell" }, ...inside);
@@ -25,20 +26,24 @@ export class Row {
     this.what = make("b");
     this.terms = make("small");
     this.amount = make("span");
+    this.token = make("small");
     this.line = make("ol", { class: "line" });
     this.note = make("p", { class: "why" });
     this.venue = make("span");
     this.why = make("small", { class: "clip" });
     this.price = make("span");
     this.slippage = make("small");
+    this.problem = make("p", { class: "problem" });
+    this.problemCell = cell("c-problem", this.problem);
+    this.problemCell.hidden = true;
     this.actions = make("div", { class: "actions" });
     this.amendButton = make("button", { type: "button", class: "quiet", on: { click: () => this.amend() } }, "Amend");
     this.cancelButton = make("button", { type: "button", class: "quiet danger", on: { click: () => this.cancel() } }, "Cancel");
     this.actions.append(this.amendButton, this.cancelButton);
     this.summary = make("div", { class: "row", role: "row" },
-      cell("c-time", this.toggle), cell("c-what", this.what, this.terms), cell("c-amount num", this.amount),
+      cell("c-time", this.toggle), cell("c-what", this.what, this.terms), cell("c-amount num", this.amount, this.token),
       cell("c-line", this.line), cell("c-venue", this.venue, this.why), cell("c-price num", this.price, this.slippage),
-      cell("c-act", this.actions));
+      cell("c-act", this.actions), this.problemCell);
     this.detailCell = cell("inner");
     this.detail = make("div", { class: "detail", id: detailId, role: "row", hidden: true }, this.detailCell);
     this.element = make("div", { class: "order", "data-order": this.order.id, role: "presentation" }, this.summary, this.detail);
@@ -52,25 +57,42 @@ export class Row {
     mark(this.element, "data-status", order.status || "unknown");
     mark(this.element, "data-seq", String(order.seq));
     if (!order.seq) return;
-    const name = `${order.type} ${order.pair}`;
+    const { side } = sideOf(order.pair);
+    const name = `${side} ${order.type} ${marketName(order.pair)}`;
     say(this.time, when(order.events[0].at));
-    say(this.what, order.pair);
+    say(this.what, marketName(order.pair));
+    mark(this.element, "data-side", side);
     say(this.terms, termsOf(order));
     say(this.amount, figure(order.terms.amountIn));
+    say(this.token, order.pair.split("-")[0]);
     mark(this.toggle, "aria-label", `${when(order.events[0].at)}, ${name}, ${order.terms.amountIn}, ${order.status}: details`);
     say(this.venue, order.venue || NONE);
-    say(this.why, order.problem || briefly(order.why));
+    const trouble = order.problem || (isOver(order) ? "" : order.trouble);
+    say(this.why, briefly(order.why));
+    say(this.problem, trouble ? `${trouble}.` : "");
+    this.problemCell.hidden = !trouble;
     mark(this.terms, "title", termsOf(order));
-    mark(this.why, "title", order.problem || order.why || "");
-    say(this.price, figure(order.got?.executedPrice));
-    say(this.slippage, order.got ? `slip ${bps(order.got.slippageBps)}` : "");
+    mark(this.why, "title", order.why || "");
+    say(this.price, figure(perBase(side, order.got?.executedPrice)));
+    say(this.slippage, order.got ? cost(order.got.slippageBps) : "");
     const waits = isWaiting(order);
+    if (waits) this.distance(this.best);
     this.amendButton.hidden = !waits || order.terms.timeInForce === "ioc";
     this.cancelButton.hidden = order.status !== "pending";
     mark(this.amendButton, "aria-label", `Amend ${name}`);
     mark(this.cancelButton, "aria-label", `Cancel ${name}`);
     this.paintLine(at);
     if (this.isOpen) this.paintDetail();
+  }
+
+  // How far the price has to go to a limit order that rests; `best` is the price of its direction now.
+  distance(best) {
+    this.best = best;
+    const { limitPrice } = this.order.terms;
+    if (!isWaiting(this.order) || !limitPrice) return;
+    const { side } = sideOf(this.order.pair);
+    const away = best ? perBase(side, limitPrice) / perBase(side, best) - 1 : null;
+    say(this.slippage, away === null ? "" : `${percent(away)} away`);
   }
 
   paintLine(at) {
@@ -178,19 +200,20 @@ export class Row {
 
 function termsOf(order) {
   const { limitPrice, maxPrice, trigger, expiresAt, timeInForce } = order.terms;
-  const parts = [order.type];
-  if (limitPrice) parts.push(`at ${figure(limitPrice)}`);
+  const { side } = sideOf(order.pair);
+  const parts = [order.type === "sniper" ? "sniper" : `${side} ${order.type}`];
+  if (limitPrice) parts.push(`at ${figure(perBase(side, limitPrice))}`);
   if (trigger) parts.push(`on ${trigger.map((one) => (one.kind === "launch" ? "launch" : `${one.kind} ≥ ${figure(one.atLeast)}`)).join(" and ")}`);
   if (maxPrice) parts.push(`at most ${figure(maxPrice)}`);
   if (expiresAt) parts.push(`until ${when(expiresAt)}`);
-  if (timeInForce === "ioc") parts.push("at once");
+  if (timeInForce === "ioc") parts.push("immediate or cancel");
   return parts.join(" ");
 }
 
-// The reason in so few words that a row can hold it; the timeline has all of them.
+// The reason for the venue in so few words that a row can hold it; the timeline has all of them.
 function briefly(why) {
   const lead = /pays (-?[\d.]+) bps more/.exec(why || "");
-  return lead ? `${lead[1]} bps better` : why || "";
+  return lead ? `${Math.round(lead[1])} bps better` : (why || "").replace(/^(tries again|rests again):.*/, "$1");
 }
 
 function entry(event, order) {
@@ -199,9 +222,9 @@ function entry(event, order) {
   return make("li", { "data-key": keyOf(event), "data-seq": event.seq, "data-status": event.status },
     make("span", { class: "seq" }, String(event.seq)),
     make("time", { datetime: event.at }, when(event.at)), make("small", { class: "num" }, after),
-    make("b", {}, event.status), make("span", { class: "said" }, sentence(event)),
+    make("b", {}, event.status), make("span", { class: "said" }, sentence(event, order)),
     event.txHash ? make("code", { class: "hash" }, event.txHash) : null,
-    event.quotes ? quotesTable(event.quotes, event.missing) : null,
+    event.quotes ? quotesTable(event.quotes, event.missing, sideOf(order.pair).side) : null,
     event.gates ? checksTable(event.gates) : null);
 }
 
@@ -214,9 +237,9 @@ function table(heads, rows, wide = false) {
     make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((one) => make("td", {}, one ?? NONE))))));
 }
 
-const quotesTable = (quotes, missing = []) =>
+const quotesTable = (quotes, missing = [], side) =>
   table(["Venue", "Price", "Fee", "Pays", "Age"], [
-    ...quotes.map((one) => [one.venue, figure(one.price), `${one.feeBps} bps`, figure(one.amountOut, 9), duration(one.ageMs)]),
+    ...quotes.map((one) => [one.venue, figure(perBase(side, one.price)), `${one.feeBps} bps`, figure(one.amountOut, 9), duration(one.ageMs)]),
     ...missing.map((venue) => [venue, "no usable quote", NONE, NONE, NONE])]);
 
 const checksTable = (gates) => table(["Token check", "Value", "Verdict", "Why"], gates.map((one) => [one.gate, one.value ?? "unknown", one.verdict, one.reason]), true);

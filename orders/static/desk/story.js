@@ -2,6 +2,9 @@
 // so a row can show neither a wrong stage nor one twice, however often the line breaks.  What the engine takes back goes
 // as if it had never been told, except that the story says so.
 
+import { cost, figure } from "./format.js";
+import { perBase, sideOf } from "./sides.js";
+
 export const FINAL = new Set(["confirmed", "failed", "cancelled", "expired"]);
 const WAITING = ["pending", "triggered", "routing", "building", "submitted", "confirmed"];
 const MARKET = WAITING.filter((stage) => stage !== "triggered");
@@ -12,7 +15,7 @@ export const LABELS = {
 };
 
 export function begin(id) {
-  return { id, seq: 0, epoch: 0, status: null, events: [], rewinds: [], type: null, pair: null, terms: {}, venue: null, why: null, got: null,
+  return { id, seq: 0, epoch: 0, status: null, events: [], rewinds: [], type: null, pair: null, terms: {}, venue: null, why: null, trouble: null, got: null,
     problem: null };
 }
 
@@ -38,7 +41,7 @@ function rewind(order, message) {
     const rewinds = [...order.rewinds.filter((one) => one.rewoundTo < message.rewoundTo), message];
     Object.assign(order, begin(order.id), { rewinds });
     for (const event of kept) tell(order, event);
-    order.why = `rewound to step ${order.seq}: ${message.reason}`;
+    order.trouble = `rewound to step ${order.seq}: ${message.reason}`;
   }
   order.epoch = message.epoch;
   return order.seq < before ? "new" : "old";
@@ -62,7 +65,7 @@ function note(order, event) {
   if (event.kind === "amended") for (const [name, change] of Object.entries(event.amended)) order.terms[name] = change.to;
   if (event.venue) order.venue = event.venue;
   if (event.kind === "routing") order.why = event.reason;
-  if (event.kind === "retry") order.why = `again: ${event.retry.message}`;
+  if (event.kind === "retry") order.why = `tries again: ${event.retry.message}`;
   if (event.kind === "returned") {
     order.venue = null;
     order.why = `rests again: ${event.returned.message}`;
@@ -131,28 +134,38 @@ export function attempts(order) {
   return found;
 }
 
-// Slippage counts what is lacking; less than none is a gain.
-function against(bps) {
-  if (Number(bps) === 0) return "as quoted";
-  return bps.startsWith("-") ? `${bps.slice(1)} bps better than the quote` : `${bps} bps below the quote`;
+// How an order ended, as its owner would say it.
+export function ending(order) {
+  const kind = order.type.charAt(0).toUpperCase() + order.type.slice(1);
+  if (!order.got) return `${kind} order ${order.status}: ${order.problem}.`;
+  const { amountOut, executedPrice, venue } = order.got;
+  const { side, base, quote } = sideOf(order.pair);
+  const [given, taken] = [figure(order.got.amountIn, 9), figure(amountOut, 9)];
+  const deal = side === "sell" ? `Sold ${given} ${base} for ${taken} ${quote}` : `Bought ${taken} ${base} for ${given} ${quote}`;
+  return `${deal} at ${figure(perBase(side, executedPrice))}, ${venue}`;
 }
 
+const against = (bps) => (Number(bps) === 0 ? "as quoted" : `${cost(bps)} than quoted`);
+
 // What happened, in a sentence or two.
-export function sentence(event) {
+export function sentence(event, order) {
   if (event.rewoundTo) {
     return `The engine lost part of this order's history and restored it: ${event.reason}. Steps after ${event.rewoundTo} are withdrawn; the order continues from there.`;
   }
-  return (SENTENCES[event.kind] || (() => ""))(event);
+  const { side } = sideOf(order?.pair || "");
+  return (SENTENCES[event.kind] || (() => ""))(event, (price) => figure(perBase(side, price), 9));
 }
 
 const SENTENCES = {
   pending: () => "Accepted and committed.",
-  amended: ({ amended }) =>
-    `Amended: ${Object.entries(amended).map(([name, one]) => `${name} ${one.from ?? "none"} → ${one.to ?? "none"}`).join(", ")}.`,
+  amended: ({ amended }, priced) => {
+    const shown = (name, value) => (value === null || value === undefined ? "none" : name === "limitPrice" ? priced(value) : value);
+    return `Amended: ${Object.entries(amended).map(([name, one]) => `${name} ${shown(name, one.from)} → ${shown(name, one.to)}`).join(", ")}.`;
+  },
   returned: ({ returned }) => `Rests again: ${returned.message}.${returned.inMs ? ` It can fire again in ${returned.inMs} ms.` : ""}`,
-  triggered: ({ trigger = {}, gates = [] }) => {
+  triggered: ({ trigger = {}, gates = [] }, priced) => {
     if (trigger.kind === "price") {
-      return `${trigger.venue} at ${trigger.price} reached ${trigger.limitPrice}, on a quote ${trigger.ageMs} ms old.`;
+      return `${trigger.venue} at ${priced(trigger.price)} reached ${priced(trigger.limitPrice)}, on a quote ${trigger.ageMs} ms old.`;
     }
     const seen = (trigger.conditions || []).map((one) => `${one.kind} ${one.value}`).join(", ");
     const refused = gates.filter((check) => check.verdict !== "pass");
@@ -162,8 +175,8 @@ const SENTENCES = {
   retry: ({ retry }) => `The try failed: ${retry.message}. Next try in ${retry.inMs} ms.`,
   building: (event) => `Expects ${event.expectedOut}, accepts no less than ${event.minimumOut}.`,
   submitted: (event) => `Sent; it can land up to block height ${event.lastValidBlockHeight}.`,
-  confirmed: (event) =>
-    `Got ${event.amountOut} at ${event.executedPrice}, ${against(event.slippageBps)}; fees ${event.fees.venueFee} ${event.fees.venueFeeToken} and ${event.fees.networkFeeLamports} lamports.`,
+  confirmed: (event, priced) =>
+    `Got ${event.amountOut} at ${priced(event.executedPrice)}, ${against(event.slippageBps)}; fees ${event.fees.venueFee} ${event.fees.venueFeeToken} and ${event.fees.networkFeeLamports} lamports.`,
   failed: (event) => `${event.message} (${event.code}). ${event.replayMayHelp ? "A replay may help." : "A replay would not help."}`,
   cancelled: (event) => `${event.reason}.`,
   expired: (event) => `${event.reason}.`,

@@ -1,110 +1,163 @@
 // The order ticket: only the fields that apply, what it would get before it is sent, and errors where they belong.
 
 import * as api from "./api.js";
+import { isAbove0, product, quotient, unit } from "./decimal.js";
 import { byId, make, mark, say } from "./dom.js";
-import { clearErrors, firstWrong, moment, showErrors } from "./fields.js";
-import { bps, duration, figure } from "./format.js";
+import { emptyRows, estimateRows, isLarge, obstacle } from "./estimate.js";
+import { clearErrors, firstWrong, showErrors } from "./fields.js";
+import { bps, figure } from "./format.js";
+import { Placing, Unanswered } from "./placing.js";
+import { agreed } from "./question.js";
+import { known, typed } from "./sides.js";
+import { Terms } from "./terms.js";
+
+// Wrong, or beyond a trading limit: only a change of the ticket changes the answer.
+const isRefusal = (reason) => reason.status === 400 || reason.status === 422;
 
 const DEBOUNCE_MS = 250;
 const AGAIN_MS = 2_000;
-const TRIES_MAX = 7;
+// How long an order waits for its estimate before it is placed without one.
+const ESTIMATE_MS = 1_500;
 
 export class Ticket {
-  constructor({ placed }) {
+  // `prices(side)` is the price at which the base token is bought or sold now, as decimal text, or null.
+  constructor({ placed, sided, prices }) {
     this.form = byId("order");
-    this.placed = placed;
-    this.pair = { pair: "SOL-USDC", tokenIn: { symbol: "SOL" }, tokenOut: { symbol: "USDC" } };
-    this.form.addEventListener("input", (event) => this.edited(event));
+    this.terms = new Terms(this.form, () => prices("buy") || prices("sell"));
+    Object.assign(this, { placed, sided, prices, found: null });
+    this.placing = new Placing(() => say(byId("outcome"), "No answer; retrying…"));
+    this.form.addEventListener("input", (event) => this.terms.market && this.edited(event.target));
+    this.form.addEventListener("click", (event) => event.target.dataset.set && this.preset(event.target));
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.submit();
+      if (this.terms.market) this.submit();
     });
     setInterval(() => !document.hidden && this.estimated && this.estimate(), AGAIN_MS);
-    this.fit();
+  }
+
+  trade(market, side) {
+    const another = this.terms.market?.name !== market.name;
+    this.terms.market = market;
+    if (another) this.form.elements.limitPrice.value = "";
+    for (const one of this.form.elements.side) one.disabled = !market[one.value];
+    if (side !== this.side) this.turn(side);
+    this.edited(this.form);
   }
 
   get type() {
-    return this.form.elements.type.value;
+    return this.terms.type;
   }
 
-  trade(pair) {
-    this.pair = pair;
-    say(byId("sold"), pair.tokenIn.symbol);
-    say(byId("priced"), `${pair.tokenOut.symbol} per ${pair.tokenIn.symbol}`);
-    say(byId("capped"), `${pair.tokenIn.symbol} per token`);
-    this.edited({ target: this.form });
+  // As if the person had chosen them; the field that comes next gets the focus.
+  choose(name, value, next) {
+    const one = this.form.querySelector(`input[name=${name}][value=${value}]`);
+    if (!one.checked && !one.disabled) one.click();
+    this.form.elements[next].focus();
   }
 
-  offerTokens(symbols) {
-    byId("tokens").replaceChildren(...symbols.map((value) => make("option", { value })));
+  // The other side: what was typed stays worth the same.
+  turn(side) {
+    const { elements } = this.form;
+    const inBase = side === "buy" ? elements.unit.value === "base" : true;
+    const wasBase = this.side === "sell" || elements.unit.value === "base";
+    this.convert(wasBase, inBase);
+    elements.side.value = side;
+    this.side = side;
   }
 
-  // Shows the fields this type has.
+  convert(wasBase, isBase) {
+    if (wasBase !== isBase) this.form.elements.amount.value = this.terms.converted(isBase ? "base" : "quote");
+  }
+
+  preset({ dataset: { set, value } }) {
+    const input = this.form.elements[set];
+    input.value = set === "limitPrice" ? this.distant(value) : value;
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  // A limit price so many percent on the better side of the price now, and no worse than that.
+  distant(percent) {
+    const { side, market } = this.terms;
+    const now = this.prices(side);
+    const tick = market.sell?.tick || unit(market.quote);
+    if (!now) return "";
+    return product(now, side === "buy" ? `0.${100 - percent}` : `1.0${percent}`, tick, side === "sell");
+  }
+
+  // The tokens that can be bought with what the ticket pays.
+  offerTokens() {
+    const offered = [...known.values()].filter((one) => one.tokenIn.symbol === this.terms.pays.symbol).map((one) => one.tokenOut);
+    const key = offered.map((one) => one.mint).join();
+    if (key === this.offered) return;
+    this.offered = key;
+    byId("tokens").replaceChildren(...offered.map(({ symbol, mint }) => make("option", { value: symbol }, mint)));
+  }
+
+  // Shows the fields this type has, in the words of its tokens.
   fit() {
     const { type } = this;
+    const { market, pays, side } = this.terms;
     for (const one of this.form.querySelectorAll("[data-for]")) {
       const waits = one.dataset.when ? this.form.elements.timeInForce.value === one.dataset.when : true;
-      one.hidden = !one.dataset.for.split(" ").includes(type) || !waits;
+      one.hidden = !one.dataset.for.split(" ").includes(type) || !waits || (one.dataset.side ?? side) !== side;
     }
     const life = this.form.elements.timeInForce;
     if (type === "sniper" && life.value === "ioc") life.value = "gtc";
     mark(this.form, "data-type", type);
-    if (!this.sending) say(byId("place"), `Place ${type} order`);
+    mark(this.form, "data-side", type === "sniper" ? "" : side);
+    const [base, quote] = [market.base.symbol, market.quote.symbol];
+    say(byId("sold"), this.terms.converts ? base : pays.symbol);
+    say(byId("verb"), this.terms.converts ? "Buy about" : pays.symbol === base && type !== "sniper" ? "Sell" : "Spend");
+    for (const [id, text] of [["unit-quote", quote], ["unit-base", base], ["priced", `${quote} per ${base}`], ["capped", pays.symbol]]) say(byId(id), text);
+    say(byId("bound"), side === "buy" ? "or less" : "or more");
+    for (const one of this.form.querySelectorAll("[data-set=limitPrice]")) say(one, `${side === "buy" ? "−" : "+"}${one.dataset.value} %`);
+    for (const one of this.form.querySelectorAll("[data-set=slippageBps]")) mark(one, "aria-pressed", String(one.dataset.value === this.terms.text("slippageBps")));
+    if (!this.sending) say(byId("place"), type === "sniper" ? "Place sniper order" : `${side === "buy" ? "Buy" : "Sell"} ${base}, ${type} order`);
+    this.offerTokens();
+    this.note();
   }
 
-  edited(event) {
-    if (event.target.name === "type") {
+  // What is sent, where it is not what was typed.
+  note() {
+    const { converts, amount, rate, market, side, type, pair } = this.terms;
+    const price = this.terms.number("limitPrice");
+    const said = converts && amount && rate ? `Spends ${amount} ${market.quote.symbol}, for about ${this.terms.number("amount")} ${market.base.symbol} at ${figure(rate)}.` : "";
+    say(byId("amount-note"), said);
+    const inverted = type === "limit" && side === "buy" && isAbove0(price) && pair;
+    const sent = inverted && quotient("1", price, pair.tick, true);
+    say(byId("limitPrice-note"), inverted ? `Sent as ${sent} ${market.base.symbol} per ${market.quote.symbol}, rounded in your favour: at most ${typed("buy", sent)}.` : "");
+  }
+
+  edited(field) {
+    if (field.name === "type") {
       clearErrors(this.form);
       this.blank();
     }
-    event.target.removeAttribute?.("aria-invalid");
+    if (field.name === "side") this.flipped(field.value);
+    if (field.name === "unit") this.convert(field.value === "quote", field.value === "base");
+    field.removeAttribute?.("aria-invalid");
     this.fit();
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.estimate(), DEBOUNCE_MS);
   }
 
-  // The body of the request: what is blank is left out, and the API says what is missing.
-  order() {
-    const { type } = this;
-    const text = (name) => this.form.elements[name].value.trim();
-    const order = { type, tokenIn: this.pair.tokenIn.symbol, tokenOut: this.pair.tokenOut.symbol };
-    if (text("amount")) order.amount = text("amount");
-    if (text("slippageBps")) order.slippageBps = whole(text("slippageBps"));
-    if (type === "market") return order;
-    order.timeInForce = text("timeInForce");
-    if (order.timeInForce === "gtd" && text("expiresAt")) order.expiresAt = moment(text("expiresAt"));
-    if (type === "limit") {
-      if (text("limitPrice")) order.limitPrice = text("limitPrice");
-      return order;
-    }
-    order.tokenOut = text("tokenOut");
-    const trigger = this.trigger(text);
-    if (trigger.length) order.trigger = trigger;
-    if (text("maxPrice")) order.maxPrice = text("maxPrice");
-    if (this.form.elements.allowUnknown.checked) order.allowUnknown = true;
-    return order;
-  }
-
-  trigger(text) {
-    const { launch, liquidity, volume } = this.form.elements;
-    const found = [];
-    if (launch.checked) found.push({ kind: "launch" });
-    if (liquidity.checked) found.push({ kind: "liquidity", atLeast: text("liquidityAtLeast") });
-    if (volume.checked) found.push({ kind: "volume", atLeast: text("volumeAtLeast"), windowS: whole(text("volumeWindow")) });
-    return found;
-  }
-
-  // Whether there is enough to ask about: nobody is told off for what they have not typed yet.
-  isWhole(order) {
-    return Boolean(order.amount && order.tokenOut && (order.type !== "limit" || order.limitPrice) && (order.type !== "sniper" || order.trigger)
-      && (order.timeInForce !== "gtd" || order.expiresAt));
+  flipped(side) {
+    this.form.elements.side.value = this.side;
+    this.turn(side);
+    clearErrors(this.form);
+    this.blank();
+    this.sided(this.terms.pair.pair);
   }
 
   async estimate() {
     this.asking?.abort();
-    const order = this.order();
-    if (!this.isWhole(order)) {
-      this.blank();
+    if (!this.terms.market) return;
+    const { key } = this.terms;
+    const order = this.terms.order();
+    const lacking = this.terms.lacking(order);
+    this.note();
+    if (lacking) {
+      this.blank(lacking, true);
       if (!this.refused) clearErrors(this.form);
       return;
     }
@@ -116,12 +169,11 @@ export class Ticket {
       clearErrors(this.form);
       this.refused = false;
       this.estimated = true;
-      this.paint(found);
+      this.paint(key, order, found);
     } catch (reason) {
       if (asking.signal.aborted) return;
-      if (reason.status === 400) {
+      if (isRefusal(reason)) {
         // Asking again would not change the answer; typing does.
-        this.estimated = false;
         this.blank();
         this.showRefusal(reason);
       } else {
@@ -131,46 +183,87 @@ export class Ticket {
     }
   }
 
-  blank(text = "") {
+  blank(text = "", blocks = false) {
     this.estimated = false;
-    byId("estimate").replaceChildren(...rowsOf(this.type === "sniper" ? [] : EMPTY));
-    say(byId("problem"), text);
+    this.found = null;
+    byId("estimate").replaceChildren(...emptyRows(this.type));
+    this.explain(text, blocks);
   }
 
-  paint(found) {
-    byId("estimate").replaceChildren(...rowsOf([...(found.fill ? fillRows(found) : EMPTY), ...limitRows(found), ...sniperRows(found)]));
-    say(byId("problem"), found.problem && !(found.sniper && found.problem.code === "no_quote") ? found.problem.message : "");
+  paint(key, order, found) {
+    this.found = { key, ...found };
+    byId("estimate").replaceChildren(...estimateRows(found, this.type === "sniper" ? "" : this.terms.side));
+    const problem = obstacle(found, order.timeInForce);
+    this.explain(problem?.message, problem?.blocks);
+  }
+
+  // The reason stands at the button, and is its description.
+  explain(text = "", blocks = false) {
+    this.blocked = blocks;
+    say(byId("problem"), text);
+    byId("problem").classList.toggle("hint", !this.found);
+    mark(byId("place"), "aria-disabled", String(blocks));
   }
 
   async submit() {
     if (this.sending) return;
-    this.asking?.abort();
+    const { key } = this.terms;
+    const order = this.terms.order();
+    if (this.terms.lacking(order)) {
+      this.estimate();
+      return;
+    }
     clearErrors(this.form);
     this.busy(true);
-    // A name of its own makes asking again safe: the engine answers with the same order.
-    const order = { ...this.order(), clientOrderId: `desk-${randomHex()}` };
-    try {
-      const accepted = await this.send(order);
-      say(byId("outcome"), `Accepted as ${accepted.orderId.slice(0, 8)}….`);
-      this.placed(accepted.orderId);
-    } catch (reason) {
-      this.refused = reason.status === 400;
-      say(byId("outcome"), reason.status ? `Not placed: ${this.showRefusal(reason)}` : "No answer. The order may have been accepted; check the list below before you send it again.");
-      firstWrong(this.form)?.focus();
-    }
+    await this.known(key);
+    if (!this.blocked && (await this.confirmed(key, order))) await this.place(key, order);
     this.busy(false);
   }
 
-  async send(order) {
-    for (let tries = 1; ; tries += 1) {
-      try {
-        return await api.place(order);
-      } catch (reason) {
-        if (reason instanceof api.Refused || tries >= TRIES_MAX) throw reason;
-        say(byId("outcome"), "No answer; retrying…");
-        await new Promise((go) => setTimeout(go, Math.min(4_000, 250 * 2 ** tries)));
-      }
+  // Waits, not for long, until what this very order would get is known.
+  async known(key) {
+    if (this.found?.key === key) return;
+    clearTimeout(this.timer);
+    this.blocked = false;
+    await Promise.race([this.estimate(), new Promise((go) => setTimeout(go, ESTIMATE_MS))]);
+    this.asking?.abort();
+  }
+
+  // Asks before what is hard to take back: another order while one may have been accepted, and a large one.
+  async confirmed(key, order) {
+    if (this.placing.differs(key)) {
+      const sure = await agreed({ title: "Place another order?", yes: "Place this one as well", no: "Go back",
+        text: "There was no answer to the order before, so it may have been accepted. The list below shows it if it was. This ticket has changed since and would be a second order." });
+      if (!sure) return false;
     }
+    if (this.found?.key !== key || !isLarge(this.found) || this.large === key) return true;
+    const sure = await agreed({ title: "Place this large order?", yes: `Place ${order.type} order`, no: "Go back",
+      text: `Its size moves the price by ${bps(this.found.fill.impactBps)} against you: ${order.amount} ${order.tokenIn} for about ${figure(this.found.fill.expectedOut, 9)} ${order.tokenOut}.` });
+    if (sure) this.large = key;
+    return sure;
+  }
+
+  async place(key, order) {
+    try {
+      const accepted = await this.placing.place(key, order);
+      say(byId("outcome"), `Accepted: ${order.type} order, ${order.amount} ${order.tokenIn} for ${order.tokenOut}.`);
+      this.placed(accepted.orderId);
+      this.large = null;
+      this.clear(key);
+    } catch (reason) {
+      this.refused = isRefusal(reason);
+      if (reason instanceof Unanswered) {
+        say(byId("outcome"), "No answer; the order may have been accepted. Place it again to find out: unchanged, it cannot be placed twice.");
+      } else say(byId("outcome"), `Not placed: ${this.showRefusal(reason)}`);
+      firstWrong(this.form)?.focus();
+    }
+  }
+
+  // The next order is typed anew: a key pressed twice must not be one.
+  clear(key) {
+    if (this.terms.key !== key) return;
+    this.form.elements.amount.value = "";
+    this.estimate();
   }
 
   showRefusal(reason) {
@@ -186,42 +279,4 @@ export class Ticket {
     if (yes) say(byId("place"), "Placing…");
     else this.fit();
   }
-}
-
-const EMPTY = [["Venue", "–"], ["Price", "–"], ["Fee", "–"], ["You get about", "–"], ["At least", "–"], ["Impact", "–"]];
-
-function fillRows({ fill, limit, tokenIn, tokenOut }) {
-  // What a limit order that still waits will get is more than what there is to be had now.
-  const waits = limit && limit.awayBps !== "0";
-  return [
-    ["Venue", `${fill.venue}, quote ${duration(fill.ageMs)} old`, fill.fresh ? "" : "old", fill.reason],
-    ["Price", figure(fill.expectedPrice)],
-    ["Fee", `${figure(fill.fee)} ${tokenIn} (${fill.feeBps} bps)`],
-    [waits ? "Now it would be" : "You get about", `${figure(fill.expectedOut, 9)} ${tokenOut}`, "strong"],
-    ["At least", `${figure(fill.minimumOut, 9)} ${tokenOut}`],
-    ["Impact", bps(fill.impactBps)],
-  ];
-}
-
-function limitRows({ limit }) {
-  if (!limit) return [];
-  const there = limit.awayBps === "0";
-  return [["Best now", limit.best ? `${figure(limit.best)}, ${there ? "reached" : `${figure(limit.awayBps)} bps away`}` : "unknown", there ? "good" : ""]];
-}
-
-function sniperRows({ sniper }) {
-  if (!sniper) return [];
-  return [
-    ["Token", sniper.listed ? "listed" : "not listed yet"],
-    ...sniper.conditions.map((one) => [one.kind, `${figure(one.value)}${one.atLeast ? ` of ${figure(one.atLeast)} USD` : one.value === "1" ? " pool" : " pools"}`, one.met ? "good" : "", one.met ? "met" : "not met"]),
-    ...sniper.gates.map((one) => [`Token check ${one.gate}`, `${one.verdict}: ${one.reason}`, one.verdict === "pass" ? "good" : "old"]),
-  ];
-}
-
-const rowsOf = (rows) => rows.map(([name, value, kind, title]) => make("div", { class: kind || null, title }, make("dt", {}, name), make("dd", {}, value)));
-
-const whole = (text) => (/^-?\d{1,15}$/.test(text) ? Number(text) : text);
-
-function randomHex() {
-  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

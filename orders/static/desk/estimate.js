@@ -1,0 +1,59 @@
+// What an order would get now, in rows, and whether that rules it out.
+
+import { make } from "./dom.js";
+import { bps, duration, figure } from "./format.js";
+import { perBase } from "./sides.js";
+
+const CHECKS = { mintAuthority: "Token check: mint", freezeAuthority: "Token check: freeze", liquidity: "Token check: pools", topHolder: "Token check: holder" };
+// What asks for confirmation: a price impact twice the default slippage, that no trade of a usual size has.
+const LARGE_BPS = 100;
+
+const EMPTY = [["Venue", "–"], ["Price", "–"], ["Fee", "–"], ["You get about", "–"], ["At least", "–"], ["Impact", "–"]];
+
+function fillRows({ fill, limit, tokenIn, tokenOut }, side) {
+  // What a limit order that still waits will get is more than what there is to be had now.
+  const waits = limit && limit.awayBps !== "0";
+  return [
+    ["Venue", `${fill.venue}, quote ${duration(fill.ageMs)} old`, fill.fresh ? "" : "old", fill.reason],
+    ["Price", figure(perBase(side, fill.expectedPrice))],
+    ["Fee", `${figure(fill.fee)} ${tokenIn} (${fill.feeBps} bps)`],
+    [waits ? "Now it would be" : "You get about", `${figure(fill.expectedOut, 9)} ${tokenOut}`, "strong"],
+    ["At least", `${figure(fill.minimumOut, 9)} ${tokenOut}`],
+    ["Impact", bps(fill.impactBps)],
+  ];
+}
+
+function limitRows({ limit }, side) {
+  if (!limit) return [];
+  const there = limit.awayBps === "0";
+  return [["Best now", limit.best ? `${figure(perBase(side, limit.best))}, ${there ? "reached" : `${figure(limit.awayBps)} bps away`}` : "unknown", there ? "good" : ""]];
+}
+
+function sniperRows({ sniper }) {
+  if (!sniper) return [];
+  return [
+    ["Token", sniper.listed ? "listed" : "not listed yet"],
+    ...sniper.conditions.map((one) => [one.kind, `${figure(one.value)}${one.atLeast ? ` of ${figure(one.atLeast)} USD` : one.value === "1" ? " pool" : " pools"}`, one.met ? "good" : "", one.met ? "met" : "not met"]),
+    ...sniper.gates.map((one) => [CHECKS[one.gate] || one.gate, `${one.verdict === "pass" ? "✓" : "✗"} ${one.reason}`, one.verdict === "pass" ? "good" : "old"]),
+  ];
+}
+
+const rowsOf = (rows) => rows.map(([name, value, kind, title]) => make("div", { class: kind || null, title }, make("dt", {}, name), make("dd", {}, value)));
+
+export const estimateRows = (found, side) => rowsOf([...(found.fill ? fillRows(found, side) : EMPTY), ...limitRows(found, side), ...sniperRows(found)]);
+export const emptyRows = (type) => rowsOf(type === "sniper" ? [] : EMPTY);
+
+// What stands in the way of this order, if it is to be said; `blocks` when it would be refused or could only fail.
+export function obstacle({ type, problem }, timeInForce) {
+  if (!problem) return null;
+  const { code, message } = problem;
+  if (type === "sniper" && code === "no_quote") return null;
+  // What rests can wait for a quote; what a sniper order waits for may bring the liquidity it lacks now.
+  const waits = type === "sniper" || (type === "limit" && timeInForce !== "ioc" && code === "no_quote");
+  const refused = code === "paused" || code.startsWith("rejected_");
+  return { message: `${message}.`, blocks: refused || !waits };
+}
+
+export function isLarge({ fill }) {
+  return Boolean(fill) && Number(fill.impactBps) >= LARGE_BPS;
+}
