@@ -2,10 +2,13 @@
 
 DBSync notes what it has finished.  Whatever a worker forgot when it died is found by a walk over all orders, the newest
 first, a page at a time.
+
+While DBSync is behind, sealing waits, as long as PATIENCE_S allows: orders that move come first.
 """
 
 import time
 from collections import deque
+from collections.abc import Callable
 from uuid import UUID
 
 import structlog
@@ -20,6 +23,9 @@ BATCH = 500
 NOTED_MAX = 100_000
 PAGE = 2_000
 WALK_EVERY_S = 5.0
+BUSY_MS = 250
+"""Age of the feed's oldest unwritten entry above which DBSync counts as behind."""
+PATIENCE_S = 30.0
 LAST = UUID(int=2**128 - 1)
 
 noted: deque[str] = deque(maxlen=NOTED_MAX)
@@ -41,7 +47,8 @@ def seal() -> int:
 class Walk:
     """Walks over all orders that ended since history is sealed, the newest first, and then again."""
 
-    def __init__(self) -> None:
+    def __init__(self, behind_ms: Callable[[], int] = lambda: 0) -> None:
+        self.behind_ms = behind_ms
         self.before, self.due_at = LAST, 0.0
 
     def page(self) -> int:
@@ -67,7 +74,9 @@ class Walk:
         return len(missed)
 
     def step(self) -> int:
-        """Seal what is noted, and now and then look for what is not."""
+        """Seal what is noted, and now and then look for what is not; return the number of orders sealed."""
+        if time.monotonic() < self.due_at + PATIENCE_S and self.behind_ms() > BUSY_MS:
+            return 0
         if time.monotonic() >= self.due_at:
             self.due_at = time.monotonic() + WALK_EVERY_S
             self.page()

@@ -91,6 +91,7 @@ class Migration(migrations.Migration):
                 ('subject', models.CharField(help_text='What it was done to.', max_length=200)),
                 ('reason', models.TextField()),
                 ('outcome', models.TextField()),
+                ('page', models.CharField(help_text='The page of the subject in the admin, if it has one.', max_length=300)),
             ],
             options={
                 'verbose_name': "operator's act",

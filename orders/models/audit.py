@@ -15,6 +15,7 @@ class Act(models.Model):
     subject = models.CharField(max_length=200, help_text="What it was done to.")
     reason = models.TextField()
     outcome = models.TextField()
+    page = models.CharField(max_length=300, help_text="The page of the subject in the admin, if it has one.")
 
     class Meta:
         verbose_name = "operator's act"

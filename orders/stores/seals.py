@@ -49,7 +49,8 @@ EVENT_DIGEST = """
 """SQL for the digest of an event, row `e`."""
 ACT_DIGEST = """
     substr(sha256(int8send(a.id) || int8send((extract(epoch FROM a.at) * 1000000)::bigint)
-        || convert_to(jsonb_build_array(a.who, a.origin, a.what, a.subject, a.reason, a.outcome)::text, 'UTF8')), 1, 16)
+        || convert_to(jsonb_build_array(a.who, a.origin, a.what, a.subject, a.reason, a.outcome, a.page)::text,
+                      'UTF8')), 1, 16)
 """
 """SQL for the digest of an act, row `a`."""
 

@@ -9,7 +9,6 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.db import connection
 from psycopg.errors import InsufficientPrivilege
 
@@ -17,7 +16,7 @@ from config.env import ROOT
 from deploy import rights, role
 from deploy.options import CannotStart
 from deploy.servers import free_port
-from orders.models import ArchivedOrder, Order, OrderEvent, Pause
+from orders.models import Act, ArchivedOrder, Order, OrderEvent, Pause
 from orders.operations import retention
 from routing.models import StoreEpoch
 from tests.bearer import bearer
@@ -119,8 +118,10 @@ def test_workers_see_nobodys_password_and_place_no_orders(users):
             "DELETE FROM orders_order",
             "DELETE FROM orders_attempt",
             "INSERT INTO orders_attempt DEFAULT VALUES",
-            "UPDATE django_admin_log SET change_message = ''",
-            "DELETE FROM django_admin_log",
+            "UPDATE orders_act SET outcome = ''",
+            "DELETE FROM orders_act",
+            "UPDATE orders_seal SET head = ''",
+            "DELETE FROM orders_seal",
             "INSERT INTO routing_ledgerentry DEFAULT VALUES",
         ):
             with refused():
@@ -178,7 +179,7 @@ def test_an_operator_works_in_the_admin_as_the_apis_user(admin_client):
         row = Pause.objects.get()
         admin_client.post("/admin/orders/pause/", {"action": "resume_selected", "_selected_action": [row.pk]})
         assert not Pause.objects.exists()
-        assert LogEntry.objects.count() == 2
+        assert Act.objects.count() == 2
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+import time
 from datetime import timedelta
 from io import StringIO
 from uuid import UUID, uuid4
@@ -36,7 +37,7 @@ def sealed(bench):
     bench.run(ids)
     bench.archive()
     assert sealing.seal() == 3
-    acts.record("ada", "10.0.0.7", "halt", "everything", "halted", "wrong prices")
+    acts.record("ada", "10.0.0.7", "halt", "everything", "halted", reason="wrong prices")
     return sorted(ids)
 
 
@@ -224,6 +225,18 @@ def test_what_a_worker_forgot_when_it_died_is_sealed_by_the_walk(bench):
     walk = sealing.Walk()
     assert walk.step() == 2 and walk.step() == 0
     assert wrong() == []
+
+
+def test_sealing_waits_while_dbsync_is_behind_but_not_for_ever(bench, monkeypatch):
+    seals.begin()
+    bench.quote_all()
+    bench.run(bench.place(2))
+    bench.archive()
+    walk = sealing.Walk(lambda: sealing.BUSY_MS + 1)
+    walk.due_at = time.monotonic()
+    assert walk.step() == 0
+    monkeypatch.setattr(sealing, "PATIENCE_S", 0.0)
+    assert walk.step() == 2
 
 
 def test_two_workers_seal_a_burst_exactly_once(bench):
