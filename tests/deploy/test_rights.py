@@ -259,6 +259,11 @@ def test_every_role_does_its_work_as_its_own_user(own_database, tmp_path):
 
             ended = f"SELECT status FROM orders_order WHERE id IN ('{going}', '{resting}') ORDER BY status"
             eventually(lambda: found(ended) == ["cancelled", "confirmed"], 60)
+            sealed = f"SELECT kind FROM orders_seal WHERE order_id IN ('{going}', '{resting}')"
+            eventually(lambda: found(sealed) == ["order", "order"], 60)
+            assert found("SELECT what FROM orders_act JOIN orders_seal s ON s.act_id = orders_act.id") == [
+                "make API key"
+            ]
             # Beat writes what it has sent when it ends.
             beat.terminate()
             assert beat.wait(30) == 0

@@ -96,8 +96,8 @@ def test_a_deleted_order_is_named(sealed):
 def test_an_order_that_was_slipped_in_is_named(sealed):
     order = OrderFactory(status="confirmed", seq=2, created_at=timezone.now())
     assert wrong() == []
-    Order.objects.filter(pk=order.pk).update(updated_at=timezone.now() - timedelta(hours=1))
-    forge("UPDATE orders_seal SET at = at - interval '1 day' WHERE id = 1")
+    Order.objects.filter(pk=order.pk).update(updated_at=timezone.now() - timedelta(hours=25))
+    forge("UPDATE orders_seal SET at = at - interval '2 days' WHERE id = 1")
     assert f"order {order.pk}: inserted, or without all its 2 events: it has no seal" in wrong()
 
 
