@@ -16,7 +16,7 @@ if sys.version_info < (3, 11):  # noqa: UP036
 
 from pathlib import Path
 
-ASK_THE_STORES = ("halt", "pause", "resume", "apikeys", "deadletters", "replay", "sandbox", "secondfactor")
+ASK_THE_STORES = ("halt", "pause", "resume", "apikeys", "deadletters", "replay", "sandbox", "secondfactor", "audit")
 """Commands that do not go through the API: without an engine they would find whatever listens on the usual ports."""
 ROOT = Path(__file__).resolve().parent
 HELP = """\
@@ -36,6 +36,7 @@ usage: python3 manage.py COMMAND [options]
   deadletters  list what failed for good, and whether a replay is safe
   replay       place the order of a dead letter anew
   sandbox      take a venue down, launch a token, have it traded
+  audit        list what operators did; verify that no history was changed
   secondfactor ask a user of the admin for a code at every login
 
 COMMAND --help explains one.  `python3 manage.py help --commands` lists Django's own commands too."""

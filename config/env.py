@@ -74,6 +74,9 @@ TABLE: dict[str, Setting] = {
     "ENGINE_API_KEY": Setting(
         filled, None, "API key that commands and clients send; on the engine's own machine the one in the data dir"
     ),
+    "ENGINE_OPERATOR": Setting(
+        filled, None, "name of whoever runs operators' commands, for the audit log; the system's user if omitted"
+    ),
     "ENGINE_DEBUG": Setting(switch, "0", "Django's debug pages; never in production"),
     "ENGINE_LOG_LEVEL": Setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "minimum level that is logged"),
     "ENGINE_LOG_FORMAT": Setting(one_of("auto", "json", "text"), "auto", "auto: text on a terminal, JSON otherwise"),

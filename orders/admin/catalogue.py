@@ -21,6 +21,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from engine.money import plain
 from engine.quotes import Pair as TradedPair
 from engine.triggers import usd
+from orders.admin.recorded import Recorded
 from orders.admin.wording import NOTHING, link, moment
 from orders.flow import pauses
 from routing import away, tape
@@ -112,7 +113,7 @@ class PairForm(forms.ModelForm):  # type: ignore[type-arg]
         return given
 
 
-class Announced(ModelAdmin):  # type: ignore[misc]
+class Announced(Recorded, ModelAdmin):  # type: ignore[misc]
     """Rows of the catalogue; every change is announced after it is committed."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -10,9 +11,12 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.forms import ActionForm
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from orders.admin import search
 from orders.admin.readonly import ReadOnly
+from orders.admin.recorded import reason_of
 from orders.admin.timeline import told
 from orders.admin.wording import link, moment
 from orders.flow import dead_letters
@@ -40,6 +44,17 @@ def may_be_asked(letter: DeadLetter) -> bool:
     return letter.replayed_at is None and letter.replay_may_help
 
 
+class WithReason(ActionForm):  # type: ignore[misc]
+    """What to do with the selected letters, and why."""
+
+    reason = forms.CharField(
+        label="",
+        max_length=200,
+        required=False,
+        widget=UnfoldAdminTextInputWidget({"placeholder": "reason, for the audit log", "aria-label": "Reason"}),
+    )
+
+
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnly):
     """Why each order failed for good, and whether a replay is safe."""
@@ -52,6 +67,7 @@ class DeadLetterAdmin(ReadOnly):
     fields = ("of", "code", "reason", "replay_is", "created", "replayed", "replayed_by")
     readonly_fields = fields
     actions = ("replay_selected",)
+    action_form = WithReason
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         """Read the replaying orders in one query instead of one per letter."""
@@ -101,6 +117,9 @@ class DeadLetterAdmin(ReadOnly):
 
     def replay(self, request: HttpRequest, letter: DeadLetter) -> None:
         """Replay one letter; report the new order or the refusal, and log either."""
+        if not reason_of(request):
+            messages.error(request, "Not replayed: give a reason for the audit log.")
+            return
         try:
             placed = dead_letters.replay(str(letter.order_id), by=request.user.get_username())
         except dead_letters.NotSafe as reason:

@@ -9,12 +9,14 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from orders.admin.recorded import Recorded
+
 admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
 @admin.register(User)
-class People(UserAdmin, ModelAdmin):  # type: ignore[type-arg, misc]
+class People(Recorded, UserAdmin, ModelAdmin):  # type: ignore[type-arg, misc]
     """Operators."""
 
     list_display = ("username", "is_active", "is_superuser", "of", "second_factor", "last_login")
@@ -39,5 +41,5 @@ class People(UserAdmin, ModelAdmin):  # type: ignore[type-arg, misc]
 
 
 @admin.register(Group)
-class Groups(GroupAdmin, ModelAdmin):  # type: ignore[misc]
+class Groups(Recorded, GroupAdmin, ModelAdmin):  # type: ignore[misc]
     """Operators' permissions, by role."""

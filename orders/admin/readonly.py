@@ -8,6 +8,8 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
+from orders.admin.recorded import Recorded
+
 PAGES_MAX = 200
 """Maximum number of pages; for older rows, a filter or the search is quicker."""
 
@@ -42,7 +44,7 @@ class Pages(ChangeList):  # type: ignore[misc]
             self.older = self.get_query_string({PAGE_VAR: self.page_num + 1})
 
 
-class ReadOnly(ModelAdmin):  # type: ignore[misc]
+class ReadOnly(Recorded, ModelAdmin):  # type: ignore[misc]
     """A model that can only be viewed; newest first, in pages without counts."""
 
     show_full_result_count = False

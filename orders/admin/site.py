@@ -32,7 +32,7 @@ LISTS: tuple[tuple[str, Lists], ...] = (
     (
         "Engine",
         (
-            ("Audit", "history", "admin", "logentry"),
+            ("Audit", "history", "orders", "act"),
             ("Schedule", "schedule", "django_celery_beat", "periodictask"),
             ("API keys", "key", "orders", "apikey"),
             ("Users", "person", "auth", "user"),

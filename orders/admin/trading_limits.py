@@ -76,7 +76,7 @@ class TradingLimitAdmin(ReadOnly):
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> str:
         given = form.cleaned_data
-        return f"Set to {' '.join(given['wanted'].terms)}: {given['reason']}"
+        return f"Set to {', '.join(given['wanted'].terms)}"
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         messages.success(request, f"{obj} is {obj.terms}; every process applies it within about a second.")

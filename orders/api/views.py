@@ -18,7 +18,7 @@ from engine.orders import TimeInForce
 from engine.quotes import Quote
 from orders import models
 from orders.access import limits
-from orders.api import conditions, placing, requests, schema
+from orders.api import conditions, operators, placing, requests, schema
 from orders.api import serializers as shape
 from orders.api.access import caller_of
 from orders.api.cursors import cursor
@@ -108,7 +108,10 @@ class Orders(APIView):
         """Cancel every order of a pair that waits: limit and sniper orders, or those of one type."""
         refuse_unknown(request.query_params, ("pair", "type"))
         pair, kind = pair_and_type(request.query_params)
-        done = waiting.cancel_all(pair, kind, caller_of(request).only_of)
+        only_of = caller_of(request).only_of
+        done = waiting.cancel_all(pair, kind, only_of)
+        if only_of is None:
+            operators.record(request, "cancel all orders", pair, f"{done.cancelled} cancelled, {done.lost} lost")
         return Response(
             {"pair": pair, "cancelled": done.cancelled, "lost": done.lost, "complete": done.complete},
         )
@@ -142,7 +145,10 @@ class OneOrder(APIView):
     def delete(self, request: Request, order_id: str) -> Response:
         """Cancel an order that has not begun to execute."""
         refuse_unknown(request.query_params, ())
-        waiting.cancel(str(row_of(request, order_id).id))
+        row = row_of(request, order_id)
+        waiting.cancel(str(row.id))
+        if row.owner_id != caller_of(request).owner:
+            operators.record(request, "cancel order", row.id, "cancelled")
         # Read again: Postgres has the end, whatever Redis has forgotten since.
         return standing(request, row_of(request, order_id))
 

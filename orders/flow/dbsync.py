@@ -16,7 +16,7 @@ from django.conf import settings
 from redis.exceptions import ResponseError
 
 from engine.lifecycle import FINAL
-from orders.flow import dispatch, restoring
+from orders.flow import dispatch, restoring, sealing
 from orders.models import SetAside
 from orders.stores import event_rows, live
 from orders.stores.event_rows import BadRecord, Row
@@ -188,6 +188,7 @@ def write(lines: Iterable[str]) -> None:
     finished = {str(row.wire.order_id) for row in rows if row.wire.status in FINAL and row.line not in refused}
     live.feed_again(torn(rows, finished))
     live.forget(finished, settings.ORDER_LIVE_TTL_S)
+    sealing.noted.extend(finished)
     traces.touch(str(wire.order_id) for wire in heard)
     for field in named(finished):
         log.info("orders saved", **field)

@@ -12,7 +12,7 @@ import structlog
 from django.conf import settings
 from django.db import close_old_connections
 
-from orders.flow import pauses, recovery, settlement, sniping, waiting
+from orders.flow import dbsync, pauses, recovery, sealing, settlement, sniping, waiting
 from orders.flow.sweep import sweep
 from orders.stores.claims import hands
 from orders.telemetry import traces
@@ -132,6 +132,11 @@ def limit_duties() -> list[Duty]:
 def sniper_duties() -> list[Duty]:
     """List the sniper worker's duties. Beat's interval of half a second is too long for a token launch."""
     return [Duty("match", 0.05, sniping.match)]
+
+
+def dbsync_duties() -> list[Duty]:
+    """List DBSync's duties.  A second gathers many orders for one transaction."""
+    return [Duty("seal", 1.0, sealing.Walk(dbsync.behind_ms).step)]
 
 
 class DutyThreads:

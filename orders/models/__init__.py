@@ -5,6 +5,7 @@ Amounts are base units; `numeric(20)` holds any u64.
 
 from orders.models.api_key import ApiKey
 from orders.models.attempt import Attempt
+from orders.models.audit import Act, Seal, SealKind
 from orders.models.ended import ArchivedOrder, DeadLetter, Verdict
 from orders.models.operator_changes import Guard, Pause, PauseState, Scope
 from orders.models.order import (
@@ -26,6 +27,7 @@ __all__ = [
     "MOVING",
     "MOVING_SQL",
     "WAITING",
+    "Act",
     "ApiKey",
     "ArchivedOrder",
     "Attempt",
@@ -38,6 +40,8 @@ __all__ = [
     "Pause",
     "PauseState",
     "Scope",
+    "Seal",
+    "SealKind",
     "SetAside",
     "TradingLimit",
     "TradingLimitHold",

@@ -7,7 +7,7 @@ from django.db.models import Q
 SEEN = (
     *("orders.order", "orders.attempt", "orders.deadletter", "orders.setaside", "orders.archivedorder"),
     *("orders.pause", "orders.guard", "orders.tradinglimit", "routing.pair", "routing.token", "routing.ledgerentry"),
-    *("admin.logentry", "django_celery_beat.periodictask"),
+    *("orders.act", "django_celery_beat.periodictask"),
 )
 VIEWER = frozenset(name.replace(".", ".view_") for name in SEEN)
 """Looks at everything but users and failed logins."""

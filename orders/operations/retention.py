@@ -18,9 +18,9 @@ from django.db import connection, transaction
 
 from engine.lifecycle import FINAL, Status
 from orders.flow import dbsync, dispatch
-from orders.models import Order, Verdict
+from orders.models import Order, SealKind, Verdict
 from orders.operations import heartbeats
-from orders.stores import trading_holds
+from orders.stores import seals, trading_holds
 from orders.stores.attempts import OPEN
 from orders.stores.ids import first_at
 from orders.stores.rows import fetch
@@ -179,15 +179,20 @@ def forget(days: int) -> int:
 
     An archived replay stays while the order it replays is in the hot tables: it is the record of that replay.
     """
-    rows = fetch(
-        """
-        DELETE FROM orders_archivedorder WHERE id IN (
+    with transaction.atomic():
+        rows = fetch(
+            """
             SELECT a.id FROM orders_archivedorder a WHERE a.archived_at < now() - %s
               AND NOT EXISTS (SELECT 1 FROM orders_order o WHERE o.id = a.replay_of)
-            ORDER BY a.archived_at LIMIT %s FOR UPDATE OF a SKIP LOCKED)
-        RETURNING 1
-        """,
-        timedelta(days=days),
-        BATCH,
-    )
+            ORDER BY a.archived_at LIMIT %s FOR UPDATE OF a SKIP LOCKED
+            """,
+            timedelta(days=days),
+            BATCH,
+        )
+        if rows:
+            ids = [order_id for (order_id,) in rows]
+            # The seals come first: the trigger `orders_archived_leaves` lets no order go without.
+            seals.hold()
+            seals.append([seals.Entry(SealKind.FORGOTTEN, order_id=order_id) for order_id in ids])
+            fetch("DELETE FROM orders_archivedorder WHERE id = ANY(%s)", ids)
     return len(rows)

@@ -15,7 +15,7 @@ LISTS = (
     "routing/pair",
     "routing/token",
     "routing/ledgerentry",
-    "admin/logentry",
+    "orders/act",
     "django_celery_beat/periodictask",
     "auth/user",
     "auth/group",

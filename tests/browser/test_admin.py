@@ -57,7 +57,7 @@ def test_the_dashboard_says_which_part_is_not_well_and_what_to_do(console, scene
     with console() as one:
         strip = one.page.locator("#dashboard .strip")
         one.until(lambda: "workers ok" in strip.inner_text().replace("\n", " "), "every worker works")
-        assert scene.engine.manage("pause", "SOL-USDC", "--reason", "a test", "--by", "ops").returncode == 0
+        assert scene.engine.manage("pause", "SOL-USDC", "--reason", "a test", "--operator", "ops").returncode == 0
         one.until(lambda: "SOL-USDC is paused: a test (ops)" in strip.inner_text(), "the pause")
         assert scene.engine.manage("resume", "SOL-USDC").returncode == 0
         frozen = scene.engine.pids()["limit"]
@@ -95,6 +95,7 @@ def test_a_dead_letter_is_replayed_once_and_leads_to_the_new_order(console, scen
         one.go(f"orders/deadletter/?q={order_id}")
         one.until(lambda: one.page.reload() and one.page.locator("#result_list tbody tr").count() == 1, "the letter")
         one.page.locator("#result_list tbody th a, #result_list tbody td a").first.click()
+        one.page.fill("input[name=reason]", "venues are back")
         one.page.locator("button.act", has_text="Replay").click()
         one.until(lambda: f"{order_id} replayed as" in one.said(), "where it went")
         assert not one.page.locator("button.act", has_text="Replay").count()
@@ -113,10 +114,11 @@ def test_a_replay_that_cannot_help_is_refused_with_the_reason(console, scene):
         one.until(lambda: one.page.reload() and one.page.locator("#result_list tbody tr").count() == 1, "the letter")
         one.page.locator("#result_list .action-select").check()
         one.page.select_option("select[name=action]", "replay_selected")
+        one.page.fill("input[name=reason]", "try again")
         one.page.get_by_role("button", name="Run").click()
         one.until(lambda: "Not replayed:" in one.said(), "the refusal")
         assert "failed with price_impact, which a replay cannot help" in one.said()
-        one.go("admin/logentry/")
+        one.go("orders/act/")
         assert "Replay refused" in one.text("#result_list tbody tr")
 
 
@@ -145,7 +147,7 @@ def test_a_pause_refuses_orders_at_the_api_and_on_the_desk_until_it_is_ended(con
         one.page.get_by_role("button", name="Resume").click()
         one.until(lambda: "is resumed" in one.said(), "it is resumed")
         one.until(lambda: scene.http.post("/api/orders/execute", json=order).status_code == 202, "it is traded again")
-        one.go("admin/logentry/")
+        one.go("orders/act/")
         rows = one.page.locator("#result_list tbody tr").all_inner_texts()
         assert "Resumed" in rows[0]
         assert f"Paused: {reason}" in rows[1]

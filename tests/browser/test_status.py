@@ -16,12 +16,12 @@ BOTH = ("RAYDIUM", "METEORA")
 @contextmanager
 def stopped(desk, *words):
     """Pause or halt something for a while."""
-    done = desk.engine.manage(*words, "--reason", "odd prices", "--by", "ops")
+    done = desk.engine.manage(*words, "--reason", "odd prices", "--operator", "ops")
     assert done.returncode == 0, done.stderr
     try:
         yield
     finally:
-        done = desk.engine.manage("resume", *words[1:], "--by", "ops")
+        done = desk.engine.manage("resume", *words[1:], "--operator", "ops")
         assert done.returncode == 0, done.stderr
 
 

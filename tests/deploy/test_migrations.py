@@ -55,6 +55,10 @@ ALLOWED = {
         "Each unique index is made concurrently before the one it replaces goes. The trigger's function is replaced in "
         "a moment; the older version places orders of no owner, which it compares as before."
     ),
+    ("orders.0017_append_only", "RunSQL"): (
+        "Triggers, each made in a moment. They judge what is left, and the version before leaves the same, but for the "
+        "archive: until its dead-letter worker is replaced, orders whose time there is over stay, and it says so."
+    ),
     ("workers.0004_sniper_net", "RunPython"): "One row of beat's schedule.",
     ("routing.0006_one_signature_index", "RunSQL"): "An index that nothing uses is dropped concurrently.",
     ("routing.0002_tokens_and_pairs", "RunPython"): CATALOGUE,

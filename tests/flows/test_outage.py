@@ -76,11 +76,11 @@ def test_with_both_down_an_order_waits_until_its_deadline_and_a_replay_confirms_
     venue(engine, "METEORA", "up")
     venue(engine, "RAYDIUM", "up")
     eventually(lambda: quoting(engine) == {"RAYDIUM", "METEORA"}, 20, "both quote again")
-    done = engine.manage("replay", order_id)
+    done = engine.manage("replay", order_id, "--reason", "both quote again")
     assert done.returncode == 0, done.stderr
     with engine.postgres() as db:
         (again,) = db.execute("SELECT id FROM orders_order WHERE replay_of_id = %s", [order_id]).fetchone()
     with connect(f"{engine.ws}/ws/{again}", additional_headers=engine.headers, open_timeout=10) as socket:
         assert [json.loads(message)["status"] for message in socket][-1] == "confirmed"
-    refused = engine.manage("replay", order_id)
+    refused = engine.manage("replay", order_id, "--reason", "both quote again")
     assert str(again) in refused.stdout + refused.stderr, "a second replay names the first's order"

@@ -107,7 +107,7 @@ FIGURES = of(".venv/bin/python -m tests.load.")
 CHAOS = of(".venv/bin/python -m tests.chaos.")
 UP = of("python3 manage.py up --", "up --")
 LAUNCH = of("order sniper SOL <mint>", "sandbox launch --mint")
-WORDS = ("order ", "sandbox ", "deadletters", "replay ")
+WORDS = ("order ", "sandbox ", "deadletters", "replay ", "audit ")
 MANAGED = [
     one for one in of(*(f"{start}{word}" for start in ("python3 manage.py ", "manage.py ", "") for word in WORDS))
     if one not in LAUNCH

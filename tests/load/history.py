@@ -81,10 +81,8 @@ ON CONFLICT DO NOTHING
 """
 
 AUDIT = """
-INSERT INTO django_admin_log (action_time, object_id, object_repr, action_flag, change_message, content_type_id,
-                              user_id)
-SELECT created_at, id::text, id::text, 2, 'Replayed.', (SELECT id FROM django_content_type WHERE model = 'deadletter'),
-       (SELECT min(id) FROM auth_user)
+INSERT INTO orders_act (at, who, origin, what, subject, reason, outcome, page)
+SELECT created_at, 'admin', '127.0.0.1', 'change dead letter', id::text, 'the cause is gone', 'Replayed.', ''
 FROM orders_order WHERE status = 'failed' ORDER BY created_at
 """
 
@@ -93,7 +91,7 @@ TABLES = {
     "orders_orderevent": EVENTS,
     "orders_attempt": ATTEMPTS,
     "orders_deadletter": LETTERS,
-    "django_admin_log": AUDIT,
+    "orders_act": AUDIT,
 }
 
 

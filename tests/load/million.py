@@ -33,7 +33,7 @@ CALM = {"MOCK_QUOTE_DELAY_MS": "0", "MOCK_LAUNCH_EVERY_S": "0"}
 LISTS = (
     *("orders/order", "orders/attempt", "orders/deadletter", "orders/pause", "orders/guard", "orders/setaside"),
     *("routing/pair", "routing/token", "routing/ledgerentry"),
-    *("admin/logentry", "django_celery_beat/periodictask", "auth/user"),
+    *("orders/act", "django_celery_beat/periodictask", "auth/user"),
 )
 """Every list of the admin that can grow, and those that are in the side bar beside them."""
 PAIRS = ("SOL-USDC", "USDT-USDC")

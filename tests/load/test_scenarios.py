@@ -104,6 +104,7 @@ def test_what_is_missing_in_postgres_is_found(engine, monkeypatch):
     database_url = engine.running()["DATABASE_URL"]
     assert disagreements(engine.url, database_url, stories, since, within_s=60) == []
     with engine.postgres() as db:
+        db.execute("SET session_replication_role = replica")
         db.execute("DELETE FROM orders_orderevent WHERE order_id = %s AND seq = 3", [maimed.order_id])
         db.execute("UPDATE orders_attempt SET state = 'rejected' WHERE order_id = %s", [maimed.order_id])
     found = disagreements(engine.url, database_url, [*stories, nobody(whole)], since, within_s=0)

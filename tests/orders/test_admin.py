@@ -5,7 +5,6 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -13,7 +12,7 @@ from redis.exceptions import ConnectionError as StoreGone
 
 from engine.lifecycle import Status
 from orders.admin import search
-from orders.models import DeadLetter, Order, SetAside, Verdict
+from orders.models import Act, DeadLetter, Order, SetAside, Verdict
 from orders.stores import live, placing
 from orders.stores.placing import Placement
 from orders.stores.terms import order_of
@@ -204,8 +203,11 @@ def test_nothing_the_engine_owns_can_be_added_changed_or_deleted(operator):
         assert type(row).objects.filter(pk=row.pk).exists()
 
 
-def replay_by_action(client, *letters):
-    asked = {"action": "replay_selected", "_selected_action": [letter.pk for letter in letters]}
+WHY = {"reason": "cause is gone"}
+
+
+def replay_by_action(client, *letters, more=WHY):
+    asked = {"action": "replay_selected", "_selected_action": [letter.pk for letter in letters], **more}
     return client.post(reverse("admin:orders_deadletter_changelist"), asked, follow=True)
 
 
@@ -218,14 +220,22 @@ def test_the_replay_action_places_the_order_anew_links_to_it_and_is_on_record(op
     ]
     letter.refresh_from_db()
     assert letter.replayed_by == "ops"
-    assert LogEntry.objects.get(object_id=str(letter.pk)).change_message == f"Replayed as {again.pk}."
+    assert [(act.outcome, act.reason) for act in Act.objects.all()] == [(f"Replayed as {again.pk}.", "cause is gone")]
+
+
+def test_a_replay_without_a_reason_is_none(operator):
+    letter = DeadLetterFactory()
+    assert messages_of(replay_by_action(operator, letter, more={})) == [
+        "Not replayed: give a reason for the audit log."
+    ]
+    assert not Order.objects.filter(replay_of=letter.order).exists() and not Act.objects.exists()
 
 
 def test_the_button_on_a_letters_page_replays_it(operator):
     letter = DeadLetterFactory()
     address = reverse("admin:orders_deadletter_replay", args=[letter.pk])
     assert address in operator.get(reverse("admin:orders_deadletter_change", args=[letter.pk])).content.decode()
-    answer = operator.post(address, follow=True)
+    answer = operator.post(address, WHY, follow=True)
     again = Order.objects.get(replay_of=letter.order)
     assert answer.redirect_chain[-1][0] == reverse("admin:orders_deadletter_change", args=[letter.pk])
     assert str(again.pk) in text(answer)
@@ -288,7 +298,7 @@ def test_a_second_replay_says_what_the_first_made_of_it_and_is_not_on_record(ope
     replay_by_action(operator, letter)
     (said,) = messages_of(replay_by_action(operator, letter))
     assert said.startswith(f"{letter.order_id} was already replayed as <a href")
-    assert LogEntry.objects.filter(object_id=str(letter.pk)).count() == 1
+    assert Act.objects.filter(page__contains=f"/{letter.pk}/").count() == 1
 
 
 def test_a_letter_that_a_replay_cannot_help_is_not_called_safe_and_has_no_button(operator):

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.urls import reverse
 from redis.exceptions import ConnectionError as StoreGone
@@ -12,6 +11,7 @@ from redis.exceptions import ConnectionError as StoreGone
 from engine.quotes import Pair as TradedPair
 from engine.triggers import TokenState
 from orders.flow import pauses
+from orders.models import Act
 from routing import tape
 from routing.catalogue import token_of
 from routing.models import Pair, Token
@@ -156,7 +156,7 @@ def test_an_action_has_the_market_tell_of_a_token_and_is_on_record(operator, tok
     answer = operator.post(reverse("admin:routing_token_changelist"), asked, follow=True)
     assert messages_of(answer) == [f"PYTH: {name}"]
     assert told() == state
-    assert LogEntry.objects.get(object_id=NEW_MINT).change_message == name
+    assert Act.objects.get(page__contains=NEW_MINT).outcome == name
 
 
 def test_a_tokens_page_shows_what_its_pools_are_worth_also_while_redis_is_away(operator, token, monkeypatch):
@@ -178,7 +178,7 @@ def test_what_redis_did_not_hear_of_is_said_and_not_on_record(operator, token, m
     asked = {"action": "trade", "_selected_action": [NEW_MINT]}
     answer = operator.post(reverse("admin:routing_token_changelist"), asked, follow=True)
     assert messages_of(answer) == ["PYTH: Redis cannot be reached: no answer in time"]
-    assert not LogEntry.objects.filter(object_id=NEW_MINT).exists()
+    assert not Act.objects.filter(page__contains=NEW_MINT).exists()
 
 
 def test_the_button_above_the_list_launches_a_token_announces_it_and_is_on_record(operator, token, announced):
@@ -189,8 +189,8 @@ def test_the_button_above_the_list_launches_a_token_announces_it_and_is_on_recor
     launched = Token.objects.exclude(pk__in=before).get()
     assert Pair.objects.filter(token_in=launched, active=True).count() == 2
     assert told(launched.mint).liquidity == stage.LIQUIDITY
-    entry = LogEntry.objects.get(object_id=launched.pk)
-    assert (entry.is_addition(), entry.change_message) == (True, "Launched with a pool of 50000 USD.")
+    entry = Act.objects.get(page__contains=launched.pk)
+    assert (entry.what, entry.outcome) == ("add token", "Launched with a pool of 50000 USD.")
     assert f"{launched.symbol} launched: " in list_of(operator, Token)
 
 

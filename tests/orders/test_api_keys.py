@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 from channels.testing import WebsocketCommunicator
-from django.contrib.admin.models import LogEntry
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import OperationalError
@@ -15,7 +14,7 @@ from django.utils import timezone
 from config.asgi import application
 from orders.access import keys
 from orders.access.callers import TRADER, Caller, Scope, Unauthorized, of_user
-from orders.models import ApiKey
+from orders.models import Act, ApiKey
 from orders.stores.threads import Late, aside
 from tests.orders.accounts import account, bearer, row_of, rows_of_keys
 from tests.orders.doors import HOST, WITHIN_S, until
@@ -198,7 +197,7 @@ def test_the_admin_shows_a_key_once_and_rotates_and_revokes_it(operator):
         keys.caller(f"Bearer {token}")
     again = operator.post(page, {"action": "rotate_selected", "_selected_action": [row.pk]})
     assert TOKEN.findall(again.content.decode()) == []
-    assert LogEntry.objects.count() == 3
+    assert Act.objects.count() == 3
 
 
 @pytest.mark.parametrize("words", [("create", "x", "--owner", "nobody"), ("revoke", "nokey"), ("rotate", "nokey")])

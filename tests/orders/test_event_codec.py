@@ -13,6 +13,7 @@ from orders.flow import waiting
 from orders.stores import event_codec, live
 from orders.stores.threads import aside
 from routing.store import redis
+from tests.forged import forged
 from tests.orders.bench import empty_redis
 from tests.orders.doors import opened
 
@@ -70,8 +71,10 @@ def forget_kinds(order_id):
         redis().xadd(stream, {"e": json.dumps(old, separators=(",", ":"))}, id=f"{seq}-0")
     row = models.Order.objects.get(pk=order_id)
     models.Order.objects.filter(pk=order_id).update(result={n: v for n, v in row.result.items() if n != "kind"})
-    for row in models.OrderEvent.objects.filter(order_id=order_id):
-        models.OrderEvent.objects.filter(pk=row.pk).update(facts={n: v for n, v in row.facts.items() if n != "kind"})
+    with forged():
+        for row in models.OrderEvent.objects.filter(order_id=order_id):
+            facts = {name: value for name, value in row.facts.items() if name != "kind"}
+            models.OrderEvent.objects.filter(pk=row.pk).update(facts=facts)
 
 
 async def test_clients_are_told_the_kind_of_events_that_were_written_without(bench, client):

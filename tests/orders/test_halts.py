@@ -3,14 +3,13 @@
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from redis.exceptions import ConnectionError as StoreGone
 
 from engine.orders import OrderType, TimeInForce
 from engine.triggers import Condition, Kind
 from orders.flow import intake, limits, pauses, recovery, settlement, sweep, waiting
 from orders.flow.intake import Accepted, Paused
-from orders.models import Attempt, Pause, PauseState
+from orders.models import Act, Attempt, Pause, PauseState
 from orders.stores import attempts
 from routing import crashpoints, outages
 from routing.crashpoints import Moment
@@ -405,7 +404,7 @@ def at_once(monkeypatch):
 
 def test_the_command_halts_cancels_and_resumes(bench, at_once, capsys):
     (rests,) = bench.accept(bench.limit("999"))
-    assert run("halt", "everything", "--reason", WHY, "--by", "night shift", "--cancel-resting") == 0
+    assert run("halt", "everything", "--reason", WHY, "--operator", "night shift", "--cancel-resting") == 0
     assert capsys.readouterr().out.splitlines() == [f"trading is halted: {WHY}", "1 resting orders cancelled"]
     assert Pause.objects.values_list("scope", "state", "by").get() == ("everything", "halted", "night shift")
     assert bench.statuses(rests)[-1] == "cancelled"
@@ -476,7 +475,7 @@ def test_an_operator_halts_in_the_admin_with_what_rests(bench, operator, at_once
     row = Pause.objects.get()
     assert (row.state, row.by) == ("halted", "ops")
     operator.post(f"/admin/orders/pause/{row.pk}/resume/")
-    said = LogEntry.objects.order_by("pk").values_list("change_message", flat=True)
+    said = Act.objects.order_by("pk").values_list("outcome", flat=True)
     assert list(said) == [f"Halted: {WHY} Resting orders are cancelled.", f"Resumed; ops had halted it: {WHY}"]
 
 

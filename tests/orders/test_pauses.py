@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.db import OperationalError
 from redis.exceptions import ConnectionError as StoreGone
 
@@ -12,7 +11,7 @@ from orders.flow import dead_letters, duties, intake, limits, recovery
 from orders.flow import pauses as pausing
 from orders.flow.intake import Accepted, Paused
 from orders.flow.pauses import CannotPause, Pauses, pause, pauses, resume
-from orders.models import Order, Pause
+from orders.models import Act, Order, Pause
 from orders.operations import figures
 from orders.stores.threads import aside
 from routing import outages, quotes
@@ -236,12 +235,12 @@ def test_an_operator_pauses_and_resumes_in_the_admin_and_both_are_on_record(benc
     assert "pair SOL-USDC" in page
     operator.post(PAUSES, {"action": "resume_selected", "_selected_action": [row.pk]})
     assert isinstance(intake.place([bench.order()])[0], Accepted)
-    said = [(entry.user.username, entry.object_repr, entry.change_message) for entry in LogEntry.objects.order_by("pk")]
+    said = [(act.who, act.subject, act.outcome) for act in Act.objects.order_by("pk")]
     assert said == [
         ("ops", "SOL-USDC", f"Paused: {WHY}"),
         ("ops", "SOL-USDC", f"Resumed; ops had paused it: {WHY}"),
     ]
-    assert WHY in operator.get("/admin/admin/logentry/").content.decode()
+    assert WHY in operator.get("/admin/orders/act/").content.decode()
 
 
 def test_the_dashboard_says_what_is_paused(bench, operator):
@@ -300,7 +299,7 @@ def test_an_operator_cancels_resting_orders_from_the_list_on_record_and_is_told_
         f"{done} is not cancelled: it is confirmed.",
         f'<a href="/admin/orders/order/{resting}/change/">{resting}</a> is cancelled.',
     ]
-    assert [(entry.object_id, entry.change_message) for entry in LogEntry.objects.all()] == [(resting, "Cancelled.")]
+    assert [(act.subject, act.outcome) for act in Act.objects.all()] == [(resting, "Cancelled.")]
 
 
 def test_who_may_only_look_cancels_nothing(bench, looker):

@@ -42,7 +42,7 @@ TABLE = {
         **{"add": OWNER, "change": OWNER, "action activate": OWNER, "action deactivate": OWNER},
     },
     "routing.ledgerentry": SHOWN,
-    "admin.logentry": SHOWN,
+    "orders.act": SHOWN,
     "django_celery_beat.periodictask": {**SHOWN, "change": OWNER},
     "auth.user": {**HIDDEN, "button password_change": OWNER, "action delete_selected": OWNER},
     "auth.group": {**HIDDEN, "action delete_selected": OWNER},

@@ -14,6 +14,7 @@ from routing import epochs
 from routing import models as routing_models
 from routing.catalogue import catalogue
 from routing.store import StoreError, redis
+from tests.forged import forged
 from tests.orders.bench import STAGES
 from tests.orders.losses import hints, lose_redis
 from tests.orders.test_sweep import refuse
@@ -238,7 +239,8 @@ def test_an_order_that_postgres_holds_as_finished_is_never_rebuilt(bench):
     ids = bench.place()
     bench.run(ids)
     bench.archive()
-    OrderEvent.objects.filter(seq__gt=1).delete()
+    with forged():
+        OrderEvent.objects.filter(seq__gt=1).delete()
     models.Attempt.objects.all().delete()
     redis().flushall()
     assert restoring.restore(ids, "a test") == set()
@@ -420,8 +422,10 @@ def test_a_history_ends_where_a_gap_begins(bench):
     (order_id,) = bench.place(amount=10**18)
     bench.run([order_id])
     bench.archive()
-    OrderEvent.objects.filter(seq=1).delete()
+    with forged():
+        OrderEvent.objects.filter(seq=1).delete()
     assert [event["seq"] for event in history.of(bench.row(order_id))] == [1, 2]
-    OrderEvent.objects.filter(seq=2).update(seq=3)
+    with forged():
+        OrderEvent.objects.filter(seq=2).update(seq=3)
     assert [event["seq"] for event in history.of(bench.row(order_id))] == [1]
     assert dbsync.backlog() == 0

@@ -18,6 +18,7 @@ from routing import epochs
 from routing.models import LedgerEntry
 from routing.store import redis
 from tests.factories import AttemptFactory, DeadLetterFactory, OrderEventFactory, OrderFactory
+from tests.forged import forged
 from tests.keyring import BEARER
 from tests.orders.bench import OWNER
 from tests.orders.locks import in_thread, waits_for_a_lock
@@ -41,7 +42,7 @@ def aged(order_id, days=DAYS + 1):
     """Have an order, with all it left behind, be of so many days ago; return its new id."""
     at = timezone.now() - timedelta(days=days)
     new_id = UUID(int=retention.first_at(int(at.timestamp() * 1000)).int | UUID(order_id).int & (2**80 - 1))
-    with transaction.atomic(), connection.cursor() as cursor:
+    with forged(), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             "UPDATE orders_order SET id = %s, created_at = created_at - %s, updated_at = updated_at - %s WHERE id = %s",
             [new_id, timedelta(days=days), timedelta(days=days), order_id],
@@ -412,8 +413,9 @@ def test_an_event_of_an_archived_order_fed_again_is_no_news_and_one_it_lacks_is_
 def test_the_archive_keeps_what_it_has_for_ever_unless_told_otherwise(bench, settings):
     gone, kept = old(), old()
     retire_all()
-    ArchivedOrder.objects.filter(pk=gone.pk).update(archived_at=timezone.now() - timedelta(days=366))
-    ArchivedOrder.objects.filter(pk=kept.pk).update(archived_at=timezone.now() - timedelta(days=364))
+    with forged():
+        ArchivedOrder.objects.filter(pk=gone.pk).update(archived_at=timezone.now() - timedelta(days=366))
+        ArchivedOrder.objects.filter(pk=kept.pk).update(archived_at=timezone.now() - timedelta(days=364))
     retention.retire()
     assert ArchivedOrder.objects.count() == 2
     settings.ARCHIVE_DAYS = 365
@@ -427,7 +429,8 @@ def test_what_replays_an_order_that_is_still_here_is_not_forgotten(bench, settin
     replay = old(replay_of=replayed)
     retire_all()
     assert is_hot(replayed) and not is_hot(replay)
-    ArchivedOrder.objects.update(archived_at=timezone.now() - timedelta(days=31))
+    with forged():
+        ArchivedOrder.objects.update(archived_at=timezone.now() - timedelta(days=31))
     retention.retire()
     assert ArchivedOrder.objects.filter(pk=replay.pk).exists()
     Order.objects.filter(pk=replayed.pk).delete()

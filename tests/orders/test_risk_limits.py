@@ -4,7 +4,6 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
@@ -14,7 +13,7 @@ from engine.market import EventKind, MarketEvent
 from engine.risk_limits import TABLE
 from engine.triggers import Condition, Kind
 from orders.flow import duties, limits, recovery, sniping
-from orders.models import Guard
+from orders.models import Act, Guard
 from orders.operations import risk_limits
 from orders.operations.risk_limits import CannotMove
 from orders.stores import live, risk_limit_rows
@@ -325,7 +324,7 @@ def post(client, name, value, reason="too slow"):
 
 
 def said():
-    return [(one.user.username, one.object_id, one.change_message) for one in LogEntry.objects.order_by("pk")]
+    return [(one.who, one.subject, one.outcome) for one in Act.objects.order_by("pk")]
 
 
 def test_the_list_shows_every_risk_limit_moved_or_not_in_a_handful_of_queries(bench, operator):
@@ -363,7 +362,7 @@ def test_an_operator_moves_a_risk_limit_and_back_and_both_are_on_record(bench, o
         ("ops", "MAX_ATTEMPTS", "Changed from 3 to 2 tries: too slow"),
         ("ops", "MAX_ATTEMPTS", "Changed from 2 to 3 tries, the default: calm again"),
     ]
-    audit = operator.get("/admin/admin/logentry/").content.decode()
+    audit = operator.get("/admin/orders/act/").content.decode()
     assert "Changed from 2,000 to 5,000 ms: too slow" in audit
     link = f"{LIST}{quote('QUOTE_FRESH_MS')}/change/"
     assert f'href="{link}"' in audit

@@ -5,7 +5,6 @@ import json
 
 import pytest
 from django.apps import apps
-from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
@@ -13,6 +12,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from config.beat import Schedule
 from config.celery import app
 from orders.flow import dispatch, recovery
+from orders.models import Act
 from orders.operations import schedule
 from orders.operations.schedule import CannotSchedule
 from routing import asking, polling
@@ -251,7 +251,7 @@ def post(client, name=dispatch.POLL, **given):
 
 
 def said():
-    return [(one.user.username, one.change_message) for one in LogEntry.objects.order_by("pk")]
+    return [(one.who, one.outcome) for one in Act.objects.order_by("pk")]
 
 
 def test_an_operator_changes_the_pace_of_polling_and_switches_an_audit_off_on_record(tasks, operator):

@@ -9,7 +9,6 @@ from decimal import Decimal
 
 import httpx
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.db import connection, connections
 from django.urls import reverse
 from django.utils import timezone
@@ -20,7 +19,7 @@ from orders.flow import dead_letters, intake, waiting
 from orders.flow.intake import Accepted
 from orders.flow.routes import PriceImpact
 from orders.flow.trading_limits import Rejected, trading_limits
-from orders.models import DeadLetter, LimitKind, LimitScope, Order, TradingLimit, TradingLimitHold, TradingLimitUse
+from orders.models import Act, DeadLetter, LimitKind, LimitScope, Order, TradingLimit, TradingLimitHold, TradingLimitUse
 from orders.operations import trading_limits as operations
 from orders.operations.trading_limits import Wanted
 from orders.stores import trading_holds
@@ -308,11 +307,15 @@ def test_limits_are_set_listed_and_removed_by_command(bench, capsys):
         return capsys.readouterr().out
 
     of_alice = ("--kind", "day-value", "--user", "alice")
-    assert "day-value of alice: 5,000" in said("set", *of_alice, "--reason", WHY, "--by", "ops", "5,000")
+    assert "day-value of alice: 5,000" in said("set", *of_alice, "--reason", WHY, "--operator", "ops", "5,000")
     intake.place([of(bench.order(SOL), owner=alice.pk)])
     (_, row) = said("list").splitlines()
     assert [cell for cell in row.split("  ") if cell] == ["day-value", "alice", "5,000", "150.00", "ops", WHY]
-    assert "is removed" in said("remove", *of_alice)
+    assert "is removed" in said("remove", *of_alice, "--operator", "ops")
+    assert list(Act.objects.order_by("pk").values_list("who", "what", "subject", "reason", "outcome")) == [
+        ("ops", "set trading limit", "day-value of alice", WHY, "5,000"),
+        ("ops", "remove trading limit", "day-value of alice", "", "it was 5,000"),
+    ]
     assert said("list").strip() == "There are no trading limits."
 
 
@@ -327,9 +330,13 @@ def test_limits_are_set_seen_and_removed_in_the_admin_and_logged(bench, operator
     row = TradingLimit.objects.get()
     operator.post(page, {"action": "remove_selected", "_selected_action": [row.pk]})
     assert not TradingLimit.objects.exists()
-    acts = list(LogEntry.objects.order_by("pk").values_list("change_message", flat=True))
-    assert acts[:2] == [f"Set to 5,000: {WHY}", f"Set to 6,000: {WHY}"]
-    assert acts[2] == f"Removed; ops had set it to 6,000: {WHY}"
+    told = list(Act.objects.order_by("pk").values_list("what", "subject", "reason", "outcome"))
+    name = "day-value of everything"
+    assert told == [
+        ("add trading limit", name, WHY, "Set to 5,000"),
+        ("add trading limit", name, WHY, "Set to 6,000"),
+        ("change trading limit", name, "", f"Removed; ops had set it to 6,000: {WHY}"),
+    ]
     answer = operator.post(reverse("admin:orders_tradinglimit_add"), form | {"scope": "user", "which": "nobody"})
     assert "there is no user &#x27;nobody&#x27;" in answer.content.decode()
 

@@ -11,9 +11,8 @@ from django.utils import timezone
 
 from orders.access import keys
 from orders.access.callers import OPEN_ORDERS_MAX, Scope
-from orders.management import postgres
+from orders.management import operator, postgres
 from orders.management.commands.deadletters import table
-from orders.management.operator import user
 from orders.models import ApiKey
 
 DAY_S = 86_400
@@ -49,6 +48,8 @@ class Command(BaseCommand):
         rotate.add_argument("--overlap", type=int, default=DAY_S, metavar="SECONDS", help="(default: a day)")
         revoke = what.add_parser("revoke", help="end keys within a second, and close their sockets")
         revoke.add_argument("prefix", nargs="+", help="the part of a key that `list` shows")
+        for act in (create, rotate, revoke):
+            operator.add_by(act)
 
     def handle(self, *, what: str, **options: Any) -> None:
         """Do what is asked."""
@@ -67,12 +68,13 @@ class Command(BaseCommand):
         }
         does[what](**options)
 
-    def create(self, *, name: str, owner: str, scopes: list[str], days: int | None, **limits: Any) -> None:
+    def create(self, *, name: str, owner: str, scopes: list[str], days: int | None, by: str, **limits: Any) -> None:
         account = get_user_model().objects.filter(username=owner, is_active=True).first()
         if account is None:
             raise CommandError(f"there is no active account {owner!r}; add it in the admin under Users", returncode=2)
         ends = None if days is None else timezone.now() + timedelta(days=days)
-        made, token = keys.issue(name, account, [Scope(scope) for scope in scopes], ends, user(), **limited(limits))
+        made, token = keys.issue(name, account, [Scope(scope) for scope in scopes], ends, by, **limited(limits))
+        operator.record(by, "make API key", made, f"for {owner}: {' '.join(scopes)}")
         self.tell(made, token)
 
     def show(self, *, every: bool, **_: Any) -> None:
@@ -85,16 +87,20 @@ class Command(BaseCommand):
         head = ("prefix", "name", "owner", "scopes", "last used (UTC)", "ends (UTC)")
         self.stdout.write(table([head, *(described(key) for key in rows)]))
 
-    def rotate(self, *, prefix: str, overlap: int, **_: Any) -> None:
+    def rotate(self, *, prefix: str, overlap: int, by: str, **_: Any) -> None:
+        row = found(prefix)
         try:
-            made, token = keys.rotate(found(prefix), overlap, user())
+            made, token = keys.rotate(row, overlap, by)
         except keys.Ended as reason:
             raise CommandError(str(reason), returncode=2) from None
+        operator.record(by, "rotate API key", row, f"{made} takes its place; it ends in {overlap} s")
         self.tell(made, token)
 
-    def revoke(self, *, prefix: list[str], **_: Any) -> None:
+    def revoke(self, *, prefix: list[str], by: str, **_: Any) -> None:
         rows = [found(one) for one in prefix]
-        keys.revoke(rows, user())
+        keys.revoke(rows, by)
+        for row in rows:
+            operator.record(by, "revoke API key", row, "revoked")
         self.stdout.write(f"Revoked: {', '.join(map(str, rows))}.")
 
     def tell(self, made: ApiKey, token: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from orders.flow import pauses, waiting
-from orders.management import postgres
+from orders.management import operator, postgres
 from orders.management.commands import pause
 from orders.models import PauseState, Scope
 from routing.store import StoreError
@@ -21,7 +21,7 @@ class Command(pause.Command):
         "sent are cancelled, limit and sniper orders rest again; sent transactions are followed to their end. "
         "`resume` ends it. Exit codes: 0 halted; 1 halted, but orders are left to cancel; 2 refused or unreachable."
     )
-    state = PauseState.HALTED
+    name, state = "halt", PauseState.HALTED
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -39,6 +39,7 @@ class Command(pause.Command):
         except StoreError as away:
             raise CommandError(f"The halt stands, but resting orders are left: {away}", returncode=1) from None
         self.stdout.write(f"{done.cancelled} resting orders cancelled")
+        operator.record(by, "cancel resting orders", row, f"{done.cancelled} cancelled", reason)
         if not done.complete:
             self.stdout.write("Stopped before the end; run it again for the rest.")
             sys.exit(1)

@@ -26,7 +26,7 @@ class Command(BaseCommand):
         listing.set_defaults(act=self.show)
         put = what.add_parser("set", help="set a limit, or change it")
         put.add_argument("terms", nargs="+", metavar="VALUE", help="a whole number in the kind's unit; tokens; venues")
-        put.add_argument("--reason", required=True, help="for the audit log")
+        operator.add_reason(put)
         put.set_defaults(act=self.put)
         gone = what.add_parser("remove", help="end a limit")
         gone.set_defaults(act=self.remove)
@@ -55,6 +55,7 @@ class Command(BaseCommand):
     def put(self, *, kind: LimitKind, terms: list[str], reason: str, by: str, **options: Any) -> None:
         scope, name = whose(options)
         row = trading_limits.put(wanted(scope, name, kind, terms), reason, by)
+        operator.record(by, "set trading limit", row, row.terms, reason)
         self.stdout.write(f"{row}: {row.terms}")
 
     def remove(self, *, kind: LimitKind, by: str, **options: Any) -> None:
@@ -63,6 +64,7 @@ class Command(BaseCommand):
         if row is None:
             raise CannotSet(f"{name or scope} has no limit {kind}; `manage.py limits list` shows all")
         trading_limits.remove(row, by)
+        operator.record(by, "remove trading limit", row, f"it was {row.terms}")
         self.stdout.write(f"{row} is removed")
 
     def show(self, **_: Any) -> None:

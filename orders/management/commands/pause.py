@@ -13,7 +13,7 @@ class Command(BaseCommand):
     """Pauses; a row in Postgres is all it takes, so no other process has to answer."""
 
     help = "Refuse new orders and fire none that rest; what was accepted still executes. `resume` ends it."
-    state = PauseState.PAUSED
+    name, state = "pause", PauseState.PAUSED
 
     def add_arguments(self, parser: CommandParser) -> None:
         operator.add_what(parser)
@@ -35,4 +35,6 @@ class Command(BaseCommand):
         except pauses.CannotPause as refusal:
             raise CommandError(str(refusal), returncode=2) from None
         self.stdout.write(str(pauses.stop_of(row)))
+        cancels = "; resting orders are cancelled" if cancels_resting else ""
+        operator.record(by, self.name, row, f"{row.state}{cancels}", reason)
         return row

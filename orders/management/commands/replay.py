@@ -34,22 +34,23 @@ class Command(BaseCommand):
             action="store_true",
             help="all that are safe to replay, may succeed and were not replayed",
         )
+        operator.add_reason(parser)
         operator.add_by(parser)
 
-    def handle(self, *, order_id: UUID | None, by: str, **options: Any) -> None:
+    def handle(self, *, order_id: UUID | None, by: str, reason: str, **options: Any) -> None:
         """Replay the letters, report each outcome, and exit with 1 if any was refused."""
         postgres.reach()
         try:
-            outcomes = Counter(self.replay(one, by) for one in ([str(order_id)] if order_id else safe()))
-        except OperationalError as reason:
-            raise postgres.unreachable(reason) from None
+            outcomes = Counter(self.replay(one, by, reason) for one in ([str(order_id)] if order_id else safe()))
+        except OperationalError as away:
+            raise postgres.unreachable(away) from None
         self.stdout.write(summary(outcomes))
         if outcomes.total() == ALL_MAX:
             self.stdout.write(f"Stopped at {ALL_MAX}; run it again for the rest.")
         if outcomes[REFUSED]:
             sys.exit(1)
 
-    def replay(self, order_id: str, by: str) -> str:
+    def replay(self, order_id: str, by: str, why: str) -> str:
         """Replay one letter and return the outcome; the reason for a refusal goes to standard error."""
         try:
             placed = dead_letters.replay(order_id, by)
@@ -59,9 +60,12 @@ class Command(BaseCommand):
             ) from None
         except dead_letters.NotSafe as reason:
             self.stderr.write(f"refused: {reason}")
+            operator.record(by, "replay", order_id, f"refused: {reason}", why)
             return REFUSED
         outcome = ALREADY if placed.repeat else REPLAYED
         self.stdout.write(f"{order_id} {outcome} as {placed.order_id}")
+        if not placed.repeat:
+            operator.record(by, "replay", order_id, f"replayed as {placed.order_id}", why)
         return outcome
 
 

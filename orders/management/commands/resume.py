@@ -16,9 +16,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         operator.add_what(parser)
+        parser.add_argument("--reason", default="", help="for the audit log")
         operator.add_by(parser)
 
-    def handle(self, *, what: tuple[Scope, str], by: str, **options: Any) -> None:
+    def handle(self, *, what: tuple[Scope, str], by: str, reason: str, **options: Any) -> None:
         """Delete the row; what is still in force is listed."""
         postgres.reach()
         scope, name = what
@@ -26,6 +27,7 @@ class Command(BaseCommand):
         if row is None:
             raise CommandError(f"{name or scope} is not paused or halted", returncode=2)
         pauses.resume(row, by)
+        operator.record(by, "resume", row, f"resumed; {row.by} had {row.state} it: {row.reason}", reason)
         self.stdout.write(f"{row} is resumed")
         for stop in pauses.read().stops.values():
             self.stdout.write(f"still in force: {stop}")

@@ -9,7 +9,7 @@ from django.db import transaction
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from orders.management import postgres
+from orders.management import operator, postgres
 
 RECOVERY_CODES = 8
 
@@ -25,8 +25,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username", metavar="USER")
         parser.add_argument("--remove", action="store_true", help="ask for the password alone again")
+        operator.add_by(parser)
 
-    def handle(self, *, username: str, remove: bool, **options: Any) -> None:
+    def handle(self, *, username: str, remove: bool, by: str, **options: Any) -> None:
         """Set up or remove the second factor of a user."""
         postgres.reach()
         user = User.objects.filter(username=username).first()
@@ -37,6 +38,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{username} logs in with the password alone.")
         else:
             self.set_up(user)
+        operator.record(by, "second factor", username, "removed" if remove else "set up")
 
     def set_up(self, user: User) -> None:
         """Show the secret, and keep it if the user's app shows the right code; a second factor before it is replaced.

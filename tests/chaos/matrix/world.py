@@ -20,6 +20,7 @@ from tests.chaos.matrix.engine import Act
 from tests.chaos.matrix.follower import Follower
 from tests.chaos.matrix.stage import stage
 from tests.chaos.matrix.wishes import Wish
+from tests.forged import forged
 from tests.orders.bench import Bench
 
 ROUNDS = 16
@@ -215,8 +216,9 @@ def begin(fates: list[Outcome]) -> World:
     epochs.recent.forget()
     stage.graves.clear()
     bench = Bench()
-    for table in TABLES:
-        bench.sql(f"DELETE FROM {table}")
+    with forged():
+        for table in TABLES:
+            bench.sql(f"DELETE FROM {table}")
     world = World(ScriptedChain(fates))
     stage.cast = world
     redis().set(rebuild_marks.REBUILT, str(epochs.current()))

@@ -160,7 +160,9 @@ def test_ctrl_c_says_that_the_order_goes_on_and_exits_130(engine, capsys):
     assert f"Order {ID} continues without you" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["deadletters"], ["replay", "--all-safe"], ["sandbox", "venue", "RAYDIUM", "down"]])
+@pytest.mark.parametrize(
+    "words", [["deadletters"], ["replay", "--all-safe", "--reason", "x"], ["sandbox", "venue", "RAYDIUM", "down"]]
+)
 def test_without_an_engine_nothing_is_asked_of_whatever_listens_on_the_usual_ports(tmp_path, words):
     done = manage(*words, DATABASE_URL="", REDIS_URL="", ENGINE_DATA_DIR=str(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")

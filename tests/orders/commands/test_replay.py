@@ -11,10 +11,12 @@ from routing import outages
 from tests.factories import AttemptFactory, DeadLetterFactory
 from tests.orders.commands.standin import manage, refused, run
 
+WHY = ["--reason", "the cause is gone"]
+
 
 def test_replay_places_the_order_anew_and_puts_the_name_on_record(fresh_catalogue, capsys):
     letter = DeadLetterFactory()
-    assert run("replay", str(letter.order_id), "--by", "night shift") == 0
+    assert run("replay", str(letter.order_id), *WHY, "--operator", "night shift") == 0
     again = Order.objects.get(replay_of=letter.order)
     letter.refresh_from_db()
     assert letter.replayed_by == "night shift"
@@ -23,10 +25,10 @@ def test_replay_places_the_order_anew_and_puts_the_name_on_record(fresh_catalogu
 
 def test_a_second_replay_says_what_the_first_made_of_it(fresh_catalogue, capsys):
     letter = DeadLetterFactory()
-    run("replay", str(letter.order_id))
+    run("replay", str(letter.order_id), *WHY)
     again = Order.objects.get(replay_of=letter.order)
     capsys.readouterr()
-    assert run("replay", str(letter.order_id)) == 0
+    assert run("replay", str(letter.order_id), *WHY) == 0
     said = capsys.readouterr().out.splitlines()
     assert said == [f"{letter.order_id} already replayed as {again.pk}", "0 replayed, 0 refused, 1 already replayed"]
 
@@ -34,14 +36,14 @@ def test_a_second_replay_says_what_the_first_made_of_it(fresh_catalogue, capsys)
 def test_replay_refuses_what_landed_and_says_so(fresh_catalogue, capsys):
     letter = DeadLetterFactory()
     AttemptFactory(order=letter.order, state="landed")
-    assert run("replay", str(letter.order_id)) == 1
+    assert run("replay", str(letter.order_id), *WHY) == 1
     assert f"refused: {letter.order_id}: landed, do not replay" in capsys.readouterr().err
     assert not Order.objects.filter(replay_of=letter.order).exists()
 
 
 def test_replay_of_an_order_without_a_letter_exits_2(fresh_catalogue):
     unknown = str(uuid4())
-    code, message = refused("replay", unknown)
+    code, message = refused("replay", unknown, *WHY)
     assert code == 2
     assert unknown in message
 
@@ -53,7 +55,7 @@ def test_replay_all_safe_takes_the_safe_ones_and_leaves_the_others(fresh_catalog
         DeadLetterFactory(verdict=Verdict.WAIT),
         DeadLetterFactory(replay_may_help=False),
     ]
-    assert run("replay", "--all-safe") == 0
+    assert run("replay", "--all-safe", *WHY) == 0
     assert set(Order.objects.exclude(replay_of=None).values_list("replay_of", flat=True)) == {o.order_id for o in safe}
     assert not DeadLetter.objects.filter(pk__in=[one.pk for one in others]).exclude(replayed_at=None).exists()
 
@@ -61,14 +63,14 @@ def test_replay_all_safe_takes_the_safe_ones_and_leaves_the_others(fresh_catalog
 def test_replay_all_safe_goes_on_past_one_that_turns_out_unsafe(fresh_catalogue, capsys):
     landed, safe = DeadLetterFactory(), DeadLetterFactory()
     AttemptFactory(order=landed.order, state="landed")
-    assert run("replay", "--all-safe") == 1
+    assert run("replay", "--all-safe", *WHY) == 1
     assert Order.objects.filter(replay_of=safe.order).exists()
     assert "1 replayed, 1 refused" in capsys.readouterr().out
 
 
 def test_deadletters_lists_the_newest_first_with_verdict_and_replay(fresh_catalogue, capsys):
     first, second = DeadLetterFactory(), DeadLetterFactory(verdict=Verdict.LANDED, reason="the pool moved")
-    run("replay", str(first.order_id))
+    run("replay", str(first.order_id), *WHY)
     again = Order.objects.get(replay_of=first.order)
     capsys.readouterr()
     assert run("deadletters") == 0
@@ -100,7 +102,7 @@ def test_deadletters_says_of_each_what_a_replay_would_come_to(fresh_catalogue, c
     assert words == ["landed, do not", "wait", "cannot help", "safe"]
 
 
-@pytest.mark.parametrize("command", [["deadletters"], ["replay", "--all-safe"]])
+@pytest.mark.parametrize("command", [["deadletters"], ["replay", "--all-safe", *WHY]])
 def test_without_postgres_a_command_says_so_at_once_and_nothing_else(command):
     done = manage(*command, DATABASE_URL=f"postgresql://nobody@127.0.0.1:{free_port()}/none")
     assert done.returncode == 2
@@ -122,7 +124,7 @@ def venues_up():
         outages.put(venue, "up")
 
 
-def test_a_venue_is_taken_down_and_brought_back(venues_up, capsys):
+def test_a_venue_is_taken_down_and_brought_back(db, venues_up, capsys):
     assert run("sandbox", "venue", "raydium", "down") == 0
     assert outages.Outages()("RAYDIUM")
     assert not outages.Outages()("METEORA")

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
 
 from engine.triggers import usd
+from orders.management import operator
 from routing import outages
 from routing.sandbox import stage
 from routing.store import StoreError, redis
@@ -38,6 +39,8 @@ class Command(BaseCommand):
         for told in (liquidity, volume):
             told.add_argument("token", metavar="TOKEN", help="symbol or mint")
             told.add_argument("amount", metavar="USD", help="such as 25000")
+        for act in what.choices.values():
+            operator.add_by(act)
 
     def handle(self, *, what: str, **options: Any) -> None:
         """Run the subcommand."""
@@ -50,13 +53,18 @@ class Command(BaseCommand):
         with explained():
             doors[what](**options)
 
-    def venue(self, *, venue: str, state: str, **_: Any) -> None:
+    def done(self, by: str, what: str, subject: str, outcome: str, more: str = "") -> None:
+        """Say what was done, and put it on record."""
+        self.stdout.write(outcome + more)
+        operator.record(by, f"sandbox {what}", subject, outcome)
+
+    def venue(self, *, venue: str, state: str, by: str, **_: Any) -> None:
         """Take a venue down or bring it up."""
         venue = venue.upper()
         outages.put(venue, state)
-        self.stdout.write(f"{venue} is now {state} for every process.")
+        self.done(by, "venue", venue, f"{venue} is now {state} for every process.")
 
-    def launch(self, *, unknown_facts: bool, **options: Any) -> None:
+    def launch(self, *, unknown_facts: bool, by: str, **options: Any) -> None:
         """Launch a token; facts not given are harmless, or unknown with `--unknown-facts`."""
         facts = {"mint_authority": options["mint_authority"], "freeze_authority": options["freeze_authority"]}
         if options["top_holder_pct"] is not None:
@@ -67,25 +75,23 @@ class Command(BaseCommand):
         cents = hundredths(options["liquidity"], USD_MAX, "--liquidity")
         reach()
         launched = stage.launch(mint=options["mint"], symbol=options["symbol"], liquidity=cents, **said)
-        self.stdout.write(
-            f"{launched.token.symbol} is listed, with a pool of {usd(cents)} USD; servers notice within seconds.\n"
-            f"mint   {launched.token.mint}\n"
-            f"pairs  {', '.join(launched.pairs)}"
-        )
+        listed = f"{launched.token.symbol} is listed, with a pool of {usd(cents)} USD; servers notice within seconds."
+        more = f"\nmint   {launched.token.mint}\npairs  {', '.join(launched.pairs)}"
+        self.done(by, "launch", launched.token.mint, listed, more)
 
-    def liquidity(self, *, token: str, amount: str, **_: Any) -> None:
+    def liquidity(self, *, token: str, amount: str, by: str, **_: Any) -> None:
         """Set the liquidity of a token's pools."""
         cents = hundredths(amount, USD_MAX, "USD")
         reach()
         stage.liquidity(token, cents)
-        self.stdout.write(f"All pools of {token} together are worth {usd(cents)} USD.")
+        self.done(by, "liquidity", token, f"All pools of {token} together are worth {usd(cents)} USD.")
 
-    def volume(self, *, token: str, amount: str, **_: Any) -> None:
+    def volume(self, *, token: str, amount: str, by: str, **_: Any) -> None:
         """Publish a trade of a token."""
         cents = hundredths(amount, USD_MAX, "USD")
         reach()
         stage.volume(token, cents)
-        self.stdout.write(f"{usd(cents)} USD of {token} were traded.")
+        self.done(by, "volume", token, f"{usd(cents)} USD of {token} were traded.")
 
 
 def add_launch(launch: CommandParser) -> None:
