@@ -105,12 +105,23 @@ def test_an_order_too_large_for_its_pools_cannot_be_placed(desk):
     refused(desk, "exceeds the limit of 10 %")
 
 
+def test_an_order_beyond_a_trading_limit_cannot_be_placed(desk):
+    limit = ("--kind", "order-value", "--operator", "ops")
+    assert desk.engine.manage("limits", "set", *limit, "--reason", "a test", "300").returncode == 0
+    try:
+        desk.fill(amount="5")
+        refused(desk, "one order of all trading may be worth 300.00 USD")
+    finally:
+        assert desk.engine.manage("limits", "remove", *limit).returncode == 0
+    desk.until(lambda: desk.page.get_attribute("#place", "aria-disabled") == "false", "it can be placed")
+
+
 def test_an_engine_that_lacks_a_worker_says_so(desk):
     worker = desk.engine.pids()["sniper"]
     os.kill(worker, signal.SIGSTOP)
     try:
         desk.until(lambda: desk.text("#link") == "engine degraded", "the word")
-        assert "no worker for sniper" in desk.text("#notices")
+        assert "no sniper worker is running" in desk.text("#notices")
     finally:
         os.kill(worker, signal.SIGCONT)
     becomes_live(desk)
