@@ -27,7 +27,7 @@ from orders.stores.placing import Placement
 from orders.stores.retired import Standing
 from orders.stores.rows import fetch, fetch_as, recordset
 from orders.telemetry import metrics, traces
-from orders.telemetry.log_fields import about
+from orders.telemetry.log_fields import about, request_id
 from routing import epochs
 from routing.crashpoints import Store, step
 from routing.store import StoreError
@@ -46,6 +46,7 @@ class NewOrder:
     replay_of: str | None = None
     door: traces.Door | None = field(default_factory=traces.door, compare=False, repr=False)
     """The traced request it arrived with, if any: one group holds orders from many requests."""
+    request_id: str = field(default_factory=request_id.get, compare=False, repr=False)
 
     @classmethod
     def replay(cls, dead: Order) -> "NewOrder":

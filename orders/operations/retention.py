@@ -20,6 +20,7 @@ from engine.lifecycle import FINAL, Status
 from orders.flow import dbsync, dispatch
 from orders.models import Order, Verdict
 from orders.operations import heartbeats
+from orders.stores import journal
 from orders.stores.attempts import OPEN
 from orders.stores.ids import first_at
 from orders.stores.rows import fetch
@@ -53,6 +54,8 @@ def retire() -> int:
         return 0
     moved = next_batch(settings.RETENTION_DAYS) if settings.RETENTION_DAYS else 0
     forgotten = forget(settings.ARCHIVE_DAYS) if settings.ARCHIVE_DAYS else 0
+    if settings.RETENTION_DAYS:
+        journal.forget(settings.RETENTION_DAYS)
     if moved or forgotten:
         log.info("orders retired", moved=moved, forgotten=forgotten)
     return moved

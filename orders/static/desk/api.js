@@ -35,7 +35,7 @@ async function ask(method, path, { body, headers = {}, signal } = {}) {
 }
 
 export const candles = (pair, query) => ask("GET", `/api/candles/${encodeURIComponent(pair)}?${new URLSearchParams(query)}`);
-export const pairs = () => ask("GET", "/api/pairs");
+export const pairs = async () => (await ask("GET", "/api/pairs")).results;
 export const estimate = (order, signal) => ask("POST", "/api/orders/estimate", { body: order, signal });
 export const place = (order) => ask("POST", "/api/orders/execute", { body: order });
 export const cancel = (id) => ask("DELETE", `/api/orders/${id}`);
