@@ -38,6 +38,16 @@ REQUEST_ID = {
 }
 
 
+TAGS = {
+    "/api/orders": "orders",
+    "/api/events": "orders",
+    "/api/tickets": "access",
+    "/api/": "market",
+    "/": "operations",
+}
+"""Groups of operations, by the beginnings of their paths; the first that fits applies."""
+
+
 class Described(AutoSchema):
     """Describes operations: objects have the fields that are named and no others."""
 
@@ -54,6 +64,10 @@ class Described(AutoSchema):
             if links := dict(linked(operation["operationId"], status)):
                 answer["links"] = links
         return operation or None
+
+    def get_tags(self) -> list[str]:
+        """Group operations by what they are about."""
+        return [next(tag for beginning, tag in TAGS.items() if self.path.startswith(beginning))]
 
     def _map_basic_serializer(self, serializer: Any, direction: str) -> Json:
         """Close objects."""

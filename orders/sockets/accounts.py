@@ -25,6 +25,9 @@ INBOX_MAX = 10_000
 OWNERS_MAX = 50_000
 """Orders whose accounts are remembered; beyond it all are forgotten and asked for again."""
 
+NOBODY = 0
+"""The account of an order that has none, or whose account is not known here; no account has this id."""
+
 Line = tuple[str, str]
 """An order's id, and the rest of its line in the feed."""
 LOOK: Line = ("", "")
@@ -37,7 +40,7 @@ class Accounts:
 
     def __init__(self) -> None:
         self.inboxes: defaultdict[int, set[Inbox]] = defaultdict(set)
-        self.owners: dict[str, int | None] = {}
+        self.owners: dict[str, int] = {}
         self.watcher: asyncio.Task[None] | None = None
 
     @contextmanager
@@ -66,8 +69,7 @@ class Accounts:
         lines = [(order_id, rest) for order_id, _, rest in parts]
         await self.learn(redis, [order_id for order_id, _ in lines if order_id not in self.owners])
         for order_id, rest in lines:
-            owner = self.owners.get(order_id)
-            for inbox in self.inboxes.get(owner, ()) if owner is not None else ():
+            for inbox in self.inboxes.get(self.owners.get(order_id, NOBODY), ()):
                 if inbox.qsize() < INBOX_MAX:
                     inbox.put_nowait((order_id, rest))
 
@@ -77,7 +79,8 @@ class Accounts:
             return
         if len(self.owners) > OWNERS_MAX:
             self.owners.clear()
-        self.owners |= await live.owners(redis, list(dict.fromkeys(order_ids)))
+        found = await live.owners(redis, list(dict.fromkeys(order_ids)))
+        self.owners |= {order_id: owner for order_id, owner in found.items() if owner is not None}
 
     async def watch(self) -> None:
         """Tell sockets of news in the journal, until there are none."""
