@@ -125,7 +125,7 @@ def changed_lately() -> Iterator[list[str]]:
 
 def committed_lately() -> list[str]:
     """Return the ids of orders whose end or amendment was committed since LATELY_S before DBSync's last round."""
-    last_round = models.JournalEntry.objects.order_by("-position").values("at")[:1]
+    last_round = models.JournalRow.objects.order_by("-position").values("at")[:1]
     since = Coalesce(Subquery(last_round), Now()) - timedelta(seconds=LATELY_S)
     changed = Q(closed_at__gt=since) | (models.AMENDED & Q(updated_at__gt=since))
     return [str(pk) for pk in models.Order.objects.filter(changed).values_list("pk", flat=True)]

@@ -6,7 +6,7 @@ Amounts are base units; `numeric(20)` holds any u64.
 from orders.models.api_key import ApiKey
 from orders.models.attempt import Attempt
 from orders.models.ended import ArchivedOrder, DeadLetter, Verdict
-from orders.models.journal import JournalEntry
+from orders.models.journal import JournalRow
 from orders.models.operator_changes import Guard, Pause, PauseState, Scope
 from orders.models.order import (
     AMENDED,
@@ -31,7 +31,7 @@ __all__ = [
     "Attempt",
     "DeadLetter",
     "Guard",
-    "JournalEntry",
+    "JournalRow",
     "Order",
     "OrderEvent",
     "Pause",

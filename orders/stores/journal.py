@@ -3,7 +3,8 @@
 An event has no number of its own to resume by: several processes commit events, so one with a higher number can be
 visible first.  DBSync hears of every event in the end.  After each round it notes, for each order of the round, which
 of its events Postgres has now: one entry, whose position is the cursor.  Positions are given under a lock that is held
-until the commit, so whoever has read up to a position never finds a lower one later.
+until the commit, so whoever has read up to a position never finds a lower one later.  Entries of one account and round
+share a row, because most rounds have many.
 
 - Complete: an event is stored before the entry that names it is written, and a round is repeated until both are.  What
   was committed elsewhere and then lost with Redis, so that DBSync never heard of it, is noted after the loss
@@ -34,7 +35,9 @@ LOCK = 0x6A6F_7572_6E61_6C
 """The advisory lock's number, "journal"."""
 KNOWN_MAX = 100_000
 """Unfinished orders whose last entry a process remembers; beyond it all are forgotten and told from event 1 again."""
-FORGOTTEN_AT_ONCE = 5_000
+ROW_MAX = 64
+"""Entries in one row: fewer bytes than Postgres would compress."""
+FORGOTTEN_AT_ONCE = 1_000
 
 
 class New(msgspec.Struct):
@@ -110,35 +113,56 @@ def write(entries: Sequence[New]) -> None:
         fetch("SELECT pg_advisory_xact_lock(%s)", LOCK)
         fetch(
             """
-            INSERT INTO orders_journalentry (owner_id, order_id, first, last, epoch)
-            SELECT o.owner_id, o.id, n.first, n.last, n.epoch
-            FROM json_to_recordset(%s) AS n(order_id uuid, first int, last int, epoch int)
-            JOIN orders_order o ON o.id = n.order_id
-            WHERE o.owner_id IS NOT NULL
+            WITH known AS (
+                SELECT o.owner_id, n.*, (row_number() OVER (PARTITION BY o.owner_id) - 1) / %s AS number
+                FROM json_to_recordset(%s) AS n(order_id uuid, first int, last int, epoch int)
+                JOIN orders_order o ON o.id = n.order_id
+                WHERE o.owner_id IS NOT NULL
+            ), made AS (
+                SELECT owner_id, number, count(*) AS size, array_agg(order_id ORDER BY order_id) AS order_ids,
+                       array_agg(first ORDER BY order_id) AS firsts, array_agg(last ORDER BY order_id) AS lasts,
+                       array_agg(epoch ORDER BY order_id) AS epochs
+                FROM known GROUP BY owner_id, number
+            )
+            INSERT INTO orders_journalrow (position, owner_id, order_ids, firsts, lasts, epochs)
+            SELECT coalesce((SELECT max(position) FROM orders_journalrow), 0)
+                   + sum(size) OVER (ORDER BY owner_id, number), owner_id, order_ids, firsts, lasts, epochs
+            FROM made
             """,
+            ROW_MAX,
             recordset(entries),
         )
 
 
 def bounds() -> tuple[int, int]:
     """Return the positions before the oldest entry and of the newest; 0 and 0 without any."""
-    ((oldest, newest),) = fetch("SELECT min(position), max(position) FROM orders_journalentry")
-    return (oldest or 1) - 1, newest or 0
+    ((oldest, newest),) = fetch(
+        """
+        SELECT (SELECT position - cardinality(order_ids) FROM orders_journalrow ORDER BY position LIMIT 1),
+               (SELECT max(position) FROM orders_journalrow)
+        """
+    )
+    return oldest or 0, newest or 0
 
 
 def news(after: int) -> dict[int, int]:
     """Return the accounts that have entries past a position, with the newest of each."""
-    sql = "SELECT owner_id, max(position) FROM orders_journalentry WHERE position > %s GROUP BY owner_id"
+    sql = "SELECT owner_id, max(position) FROM orders_journalrow WHERE position > %s GROUP BY owner_id"
     return dict(fetch(sql, after))
 
 
 def entries(owner: int, after: int, limit: int) -> list[Entry]:
     """Return an account's next entries past a position, oldest first."""
     sql = """
-        SELECT position, order_id::text, first, last, epoch FROM orders_journalentry
-        WHERE owner_id = %s AND position > %s ORDER BY position LIMIT %s
+        SELECT * FROM (
+            SELECT j.position - cardinality(j.order_ids) + e.number AS position,
+                   e.order_id::text, e.first, e.last, e.epoch
+            FROM (SELECT * FROM orders_journalrow WHERE owner_id = %s AND position > %s ORDER BY position LIMIT %s) j
+            CROSS JOIN LATERAL unnest(j.order_ids, j.firsts, j.lasts, j.epochs)
+                 WITH ORDINALITY AS e(order_id, first, last, epoch, number)
+        ) AS entry WHERE position > %s ORDER BY position LIMIT %s
     """
-    return fetch_as(Entry, sql, owner, after, limit)
+    return fetch_as(Entry, sql, owner, after, limit, after, limit)
 
 
 def events(of: Sequence[Entry]) -> list[Event]:
@@ -170,12 +194,12 @@ def page(owner: int, after: int, limit: int) -> tuple[list[dict[str, Any]], int,
 
 
 def forget(days: int) -> int:
-    """Delete a batch of entries older than this, oldest first, and never the newest; return how many."""
+    """Delete a batch of rows older than this, oldest first, and never the newest; return how many."""
     rows = fetch(
         """
-        DELETE FROM orders_journalentry WHERE position IN (
-            SELECT position FROM orders_journalentry
-            WHERE position < (SELECT max(position) FROM orders_journalentry) ORDER BY position LIMIT %s
+        DELETE FROM orders_journalrow WHERE position IN (
+            SELECT position FROM orders_journalrow
+            WHERE position < (SELECT max(position) FROM orders_journalrow) ORDER BY position LIMIT %s
         ) AND at < now() - %s * interval '1 day' RETURNING 1
         """,
         FORGOTTEN_AT_ONCE,

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from orders import models
 from orders.flow import recovery, waiting
-from orders.models import JournalEntry
+from orders.models import JournalRow
 from orders.sockets import accounts, all_orders, tail
 from orders.stores import journal, live
 from orders.stores.threads import aside
@@ -101,7 +101,7 @@ async def test_events_come_from_the_feed_before_the_journal_has_them(bench):
         (order_id,) = await aside(bench.place, slippage_bps=5_000)
         await aside(bench.run, [order_id])
         events, cursor = await heard(socket, 5)
-        assert await aside(JournalEntry.objects.count) == 0
+        assert await aside(JournalRow.objects.count) == 0
     assert (seqs(events), cursor) == ({order_id: [1, 2, 3, 4, 5]}, "0")
 
 
@@ -293,8 +293,8 @@ async def test_a_cursor_whose_events_are_kept_no_longer_is_refused(bench):
     await aside(bench.place, 3)
     for order_id in bench.ids:
         await aside(journal.note_again, [order_id])
-    first, *_ = await aside(lambda: list(JournalEntry.objects.values_list("position", flat=True).order_by("position")))
-    await aside(JournalEntry.objects.filter(position__lte=first + 1).update, at=timezone.now() - timedelta(days=40))
+    first, *_ = await aside(lambda: list(JournalRow.objects.values_list("position", flat=True).order_by("position")))
+    await aside(JournalRow.objects.filter(position__lte=first + 1).update, at=timezone.now() - timedelta(days=40))
     assert await aside(journal.forget, 30) == 2
     answer = await get(f"/api/events?after={first}")
     assert answer.json()["error"]["message"] == "after is older than the events that are kept"

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from orders import models
 from orders.flow import dbsync, recovery, waiting
-from orders.models import JournalEntry
+from orders.models import JournalRow
 from orders.operations import retention
 from orders.stores import event_rows, journal, live
 from orders.stores.rows import fetch
@@ -37,8 +37,29 @@ def by_order(events):
 
 
 def named(order_id):
-    rows = JournalEntry.objects.filter(order_id=order_id).order_by("position")
-    return list(rows.values_list("first", "last"))
+    entries = journal.entries(OWNER, 0, 1000)
+    return [(entry.first, entry.last) for entry in entries if entry.order_id == order_id]
+
+
+def test_each_entry_has_a_position_of_its_own_however_many_share_a_row(bench, monkeypatch):
+    monkeypatch.setattr(journal, "ROW_MAX", 3)
+    ids = bench.place(8)
+    journal.note_again(ids[:7])
+    journal.note_again(ids[7:])
+    assert JournalRow.objects.count() == 4
+    every = journal.entries(OWNER, 0, 100)
+    assert [entry.position for entry in every] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert {entry.order_id for entry in every} == set(ids) and every[7].order_id == ids[7]
+    assert [journal.entries(OWNER, after, 2) for after in (0, 1, 5, 7, 8)] == [
+        every[0:2],
+        every[1:3],
+        every[5:7],
+        every[7:],
+        [],
+    ]
+    assert journal.bounds() == (0, 8)
+    JournalRow.objects.filter(position=3).delete()
+    assert journal.bounds() == (3, 8)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 1000])
@@ -122,12 +143,9 @@ def test_no_position_appears_below_one_that_was_read(bench):
         journal.note_again([first])
         other, _ = in_thread(lambda: journal.note_again([second]))
         eventually(waits_for_a_lock, 10, "the other waits")
-        assert JournalEntry.objects.count() == 1
+        assert JournalRow.objects.count() == 1
     other.join()
-    assert [str(one) for one in JournalEntry.objects.order_by("position").values_list("order_id", flat=True)] == [
-        first,
-        second,
-    ]
+    assert [entry.order_id for entry in journal.entries(OWNER, 0, 10)] == [first, second]
 
 
 def test_each_account_hears_of_its_own_orders_and_nobody_of_those_without_one(bench):
@@ -137,7 +155,7 @@ def test_each_account_hears_of_its_own_orders_and_nobody_of_those_without_one(be
     bench.archive()
     assert by_order(pages()[0]) == {mine: [1]}
     assert by_order(pages(owner=OWNER + 1)[0]) == {theirs: [1]}
-    assert JournalEntry.objects.count() == 2
+    assert JournalRow.objects.count() == 2
 
 
 def test_an_end_that_dbsync_never_heard_of_is_told_after_redis_was_lost(bench):
@@ -177,26 +195,26 @@ def test_entries_go_with_the_orders_of_their_time_and_the_newest_stays(bench, se
     ids = bench.place(3)
     for order_id in ids:
         journal.note_again([order_id])
-    positions = list(JournalEntry.objects.order_by("position").values_list("position", flat=True))
+    positions = list(JournalRow.objects.order_by("position").values_list("position", flat=True))
     assert journal.forget(30) == 0
-    JournalEntry.objects.filter(position=positions[0]).update(at=timezone.now() - timedelta(days=31))
+    JournalRow.objects.filter(position=positions[0]).update(at=timezone.now() - timedelta(days=31))
     assert journal.forget(30) == 1
     assert journal.bounds() == (positions[1] - 1, positions[2])
-    JournalEntry.objects.update(at=timezone.now() - timedelta(days=31))
+    JournalRow.objects.update(at=timezone.now() - timedelta(days=31))
     assert journal.forget(30) == 1
     assert journal.bounds() == (positions[2] - 1, positions[2])
 
 
 def test_an_accounts_entries_are_found_by_index(bench):
     fetch(
-        "INSERT INTO orders_journalentry (owner_id, order_id, first)"
-        " SELECT mod(n, 50), gen_random_uuid(), 1 FROM generate_series(1, 20000) n RETURNING 1"
+        "INSERT INTO orders_journalrow (position, owner_id, order_ids, firsts, lasts, epochs)"
+        " SELECT n, mod(n, 50), array[gen_random_uuid()], array[1], array[1], array[1]"
+        " FROM generate_series(1, 20000) n RETURNING 1"
     )
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE orders_journalentry")
+        cursor.execute("ANALYZE orders_journalrow")
         cursor.execute(
-            "EXPLAIN SELECT * FROM orders_journalentry WHERE owner_id = 7 AND position > 9000"
-            " ORDER BY position LIMIT 200"
+            "EXPLAIN SELECT * FROM orders_journalrow WHERE owner_id = 7 AND position > 9000 ORDER BY position LIMIT 200"
         )
         plan = "\n".join(line for (line,) in cursor.fetchall())
     assert "journal_of_owner" in plan and "Sort" not in plan, plan
