@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from django.db import transaction
+from django.db import connection, transaction
 
 from engine.lifecycle import FINAL
 from orders.stores import history
 from orders.stores.event_codec import Event
-from orders.stores.event_rows import Wire, pin_plan
+from orders.stores.event_rows import PINNED, Wire
 from orders.stores.rows import fetch, fetch_as, recordset
 
 LOCK = 0x6A6F_7572_6E61_6C
@@ -108,9 +108,9 @@ def write(entries: Sequence[New]) -> None:
     if not entries:
         return
     with transaction.atomic():
-        pin_plan()
         # Before any position is taken: whoever takes the next one waits until these are visible.
-        fetch("SELECT pg_advisory_xact_lock(%s)", LOCK)
+        with connection.cursor() as cursor:
+            cursor.execute(f"{PINNED}; SELECT pg_advisory_xact_lock({LOCK})")
         fetch(
             """
             WITH known AS (
@@ -119,9 +119,9 @@ def write(entries: Sequence[New]) -> None:
                 JOIN orders_order o ON o.id = n.order_id
                 WHERE o.owner_id IS NOT NULL
             ), made AS (
-                SELECT owner_id, number, count(*) AS size, array_agg(order_id ORDER BY order_id) AS order_ids,
-                       array_agg(first ORDER BY order_id) AS firsts, array_agg(last ORDER BY order_id) AS lasts,
-                       array_agg(epoch ORDER BY order_id) AS epochs
+                -- Unsorted: all four see the rows of a group in one sequence.
+                SELECT owner_id, number, count(*) AS size, array_agg(order_id) AS order_ids,
+                       array_agg(first) AS firsts, array_agg(last) AS lasts, array_agg(epoch) AS epochs
                 FROM known GROUP BY owner_id, number
             )
             INSERT INTO orders_journalrow (position, owner_id, order_ids, firsts, lasts, epochs)
