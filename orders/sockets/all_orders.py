@@ -12,6 +12,7 @@ client that resumes may get events again; it drops those it has, by orderId, epo
 """
 
 from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
 
 from engine.cursor import Cursor
 from orders.sockets.accounts import LOOK
@@ -55,15 +56,10 @@ class Stream:
     async def catch_up(self) -> AsyncGenerator[str, None]:
         """Yield what the journal names and was not sent, and the cursor behind it."""
         while found := await aside(journal.entries, self.owner, self.position, ENTRIES):
-            missing = [entry for entry in found if not self.covers(entry)]
+            missing = [self.to_read(entry) for entry in found if not self.covers(entry)]
             for event in await aside(journal.events, missing) if missing else ():
-                order_id, at, text = event["orderId"], Cursor(event["seq"], event["epoch"]), event_codec.dump(event)
-                if order_id in self.sent:
-                    async for one in self.hear(order_id, Heard(at, False, text)):
-                        yield one
-                else:
-                    for one in self.news(order_id, at, text):
-                        yield one
+                for text in self.news(event["orderId"], Cursor(event["seq"], event["epoch"]), event_codec.dump(event)):
+                    yield text
             self.position = found[-1].position
             yield self.cursor()
 
@@ -74,8 +70,14 @@ class Stream:
             return False
         return (sent.epoch or 0, sent.seq) >= (entry.epoch or 0, entry.last)
 
+    def to_read(self, entry: Entry) -> Entry:
+        """Return an entry that joins what was sent: the whole history, if this one does not."""
+        sent = self.sent.get(entry.order_id)
+        joins = sent is None or (sent.epoch == entry.epoch and sent.seq >= entry.first - 1)
+        return entry if joins else replace(entry, first=1, last=None)
+
     async def hear(self, order_id: str, heard: Heard) -> AsyncGenerator[str, None]:
-        """Yield an event that was not sent, or all that the order's history has if it is not the next one."""
+        """Yield an event of the feed, or what the order's history has if it is not the next one."""
         sent, at = self.sent.get(order_id, Cursor(0, heard.cursor.epoch)), heard.cursor
         if at == Cursor(sent.seq + 1, sent.epoch):
             for text in self.news(order_id, at, heard.text):

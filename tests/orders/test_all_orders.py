@@ -313,3 +313,20 @@ async def test_one_look_at_the_journal_serves_every_socket(bench, monkeypatch):
         for socket in (one, two, three):
             await reached(socket, await newest())
     assert len(looks) < 10
+
+
+async def test_what_the_feed_skipped_is_read_from_postgres_although_redis_came_back_without_it(bench, monkeypatch):
+    await aside(bench.quote_all)
+    async with following() as socket:
+        (order_id,) = await aside(bench.place, slippage_bps=5_000)
+        before, _ = await heard(socket, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(accounts.Accounts, "hand_on", lost)
+            await aside(bench.carry, [order_id])
+            await aside(bench.archive)
+            await aside(bench.run, [order_id])
+            # A Redis of long ago would answer so; what the journal names is in Postgres.
+            patch.setattr(all_orders, "history", None)
+            await aside(bench.archive)
+            after = await reached(socket, await newest())
+    assert [event["seq"] for event in (*before, *after)] == [1, 2, 3, 4, 5]
