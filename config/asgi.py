@@ -17,7 +17,7 @@ from channels.routing import URLRouter
 from django.urls import re_path
 
 from config.origins import OurOrigins
-from orders.api import http, lanes
+from orders.api import http, lanes, request_ids
 from orders.api.bounds import BODY_WITHIN_S, Body, bounds
 from orders.api.errors import Invalid, TooSlow
 from orders.api.parsers import BODY_MAX
@@ -81,6 +81,7 @@ async def live(receive: Any, send: Any) -> None:
 async def serve_http(scope: Any, receive: Any, send: Any) -> None:
     """Read the body, with a size limit, before anything else does: Django would first spool all of it to disk."""
     listener().ensure_listening()
+    send = request_ids.identified(scope, send)
     try:
         with bounds.request() as body:
             await serve_request(scope, await read_body(scope, receive, body), receive, send)
@@ -150,6 +151,7 @@ def replaying(body: bytes, receive: Any) -> Callable[[], Awaitable[Message]]:
 async def serve_socket(scope: Any, receive: Any, send: Any) -> None:
     """Serve a WebSocket, if there is room for it."""
     listener().ensure_listening()
+    send = request_ids.identified(scope, send)
     with bounds.socket() as has_room:
         chosen = sockets if has_room else no_room
         await traces.serve(scope, send, lambda send: chosen(scope, receive, send))

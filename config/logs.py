@@ -1,8 +1,8 @@
 """Log lines: a fixed sentence plus fields; JSON for machines, text on a terminal.
 
-`order_id` and `task_id` are context variables, so every line carries them, whichever module writes it. A line about
-several orders names them in `order_ids` (orders/telemetry/log_fields.py), so that an order's id finds every line about
-it.
+`order_id`, `task_id` and `request_id` are context variables, so every line carries them, whichever module writes it. A
+line about several orders names them in `order_ids` (orders/telemetry/log_fields.py), so that an order's id finds every
+line about it.
 """
 
 import logging
@@ -13,6 +13,8 @@ from typing import Any
 
 import structlog
 import structlog.tracebacks
+
+from orders.telemetry.log_fields import request_id
 
 WITHOUT_LOCALS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 """Local variables can hold passwords and keys, which must not reach the log."""
@@ -33,6 +35,13 @@ def name_process(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapp
     return line
 
 
+def name_request(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add the id of the request being served to a line, as its answer has it."""
+    if asked := request_id.get():
+        line.setdefault("request_id", asked)
+    return line
+
+
 def name_trace(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Add the id of the order's trace to a line, in the format of collectors and their viewers."""
     if "order_id" in line:
@@ -49,6 +58,7 @@ def configure(*, level: str, form: str, role: str, traced: bool = False) -> None
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         name_process,
+        name_request,
         *([name_trace] if traced else []),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

@@ -25,6 +25,7 @@ SPECTACULAR_SETTINGS = {
     "[/api/asyncapi](/api/asyncapi).",
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.0",
+    "SERVERS": [{"url": "/", "description": "This engine."}],
     "APPEND_COMPONENTS": {
         "securitySchemes": {
             "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key: `manage.py apikeys create`."},

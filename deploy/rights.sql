@@ -56,6 +56,9 @@ BEGIN
             ('engine_workers', 'INSERT, UPDATE', '^django_celery_beat_(periodictasks?|crontabschedule)$'),
 
             ('engine_dbsync', 'INSERT', '^orders_setaside$'),
+            -- After Redis was lost, whoever rebuilds it notes what DBSync may not have heard of.
+            ('engine_dbsync, engine_workers', 'INSERT', '^orders_journalrow$'),
+            ('engine_dlq', 'DELETE', '^orders_journalrow$'),
 
             ('engine_dlq', 'INSERT', '^orders_(deadletter|archivedorder)$'),
             -- Rows to be deleted are locked first, which takes this right.

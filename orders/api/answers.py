@@ -21,9 +21,11 @@ from engine.event_kinds import (
 from engine.lifecycle import Status
 from engine.orders import SLIPPAGE_MAX_BPS, OrderType, TimeInForce
 from engine.triggers import WINDOW_MAX_S
+from orders.api.cursors import POSITION
 from orders.api.error_codes import CODES, MEANINGS
 from orders.api.errors import SHOWN_MAX
 from orders.api.fields import CLIENT_ORDER_ID
+from orders.api.paging import CURSOR
 from routing.models import MINT_MAX
 
 Url = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
@@ -34,6 +36,8 @@ Slippage = Annotated[int, Meta(ge=0, le=SLIPPAGE_MAX_BPS)]
 Above0 = Annotated[int, Meta(ge=1)]
 Shown = Annotated[str, Meta(max_length=SHOWN_MAX)]
 Words = Annotated[str, Meta(min_length=1)]
+Position = Annotated[str, Meta(pattern=POSITION)]
+Cursor = Annotated[str, Meta(pattern=CURSOR)]
 
 
 class Links(Value, frozen=True):
@@ -89,6 +93,14 @@ class Events(Value, frozen=True):
     order_id: Id
     rewound_to: Annotated[Above0 | None, Meta(description="Events after this seq were withdrawn.")]
     events: Annotated[list[Any], Meta(extra_json_schema={"items": {"$ref": "#/components/schemas/Event"}})]
+
+
+class AllEvents(Value, frozen=True):
+    """Events of all orders of the caller, each order's together and in sequence."""
+
+    results: Annotated[list[Any], Meta(extra_json_schema={"items": {"$ref": "#/components/schemas/Event"}})]
+    cursor: Annotated[Position, Meta(description="What to send as `after` next time, here or on `/ws/orders`.")]
+    next: Annotated[Url | None, Meta(description="The page after this one; null if there is none yet.")]
 
 
 class Resting(Value, frozen=True):
@@ -206,6 +218,8 @@ class Orders(Value, frozen=True):
 
     next: Annotated[Url | None, Meta(description="The page after this one; null on the last.")]
     previous: Url | None
+    next_cursor: Annotated[Cursor | None, Meta(description="The `cursor` of the page after this one.")]
+    previous_cursor: Cursor | None
     results: tuple[Order, ...]
 
 
@@ -263,5 +277,19 @@ class NotReady(Value, frozen=True):
     parts: Parts | UnsetType = UNSET
 
 
-ANSWERS = (Accepted, Error, Events, Order, Orders, Cancelled, Verdicts, Estimate, Ticket, Health, Ready, NotReady)
+ANSWERS = (
+    Accepted,
+    Error,
+    Events,
+    AllEvents,
+    Order,
+    Orders,
+    Cancelled,
+    Verdicts,
+    Estimate,
+    Ticket,
+    Health,
+    Ready,
+    NotReady,
+)
 """The answers; the others are within them."""

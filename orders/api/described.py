@@ -7,6 +7,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 
 from engine.orders import OrderType, TimeInForce
+from orders.api import request_ids
 from orders.api.rules import NEEDS, inapplicable
 from orders.api.serializers import AmendSerializer, ExecuteSerializer
 
@@ -22,7 +23,7 @@ LINKS: Mapping[tuple[str, str], tuple[str, str, tuple[str, ...]]] = {
     ("list_orders", "200"): ("order_id", "$response.body#/results/0/orderId", ONE_ORDER),
     ("get_order", "200"): ("order_id", "$response.body#/orderId", ONE_ORDER),
     ("amend_order", "200"): ("order_id", "$response.body#/orderId", ONE_ORDER),
-    ("list_pairs", "200"): ("pair", "$response.body#/0/pair", ("get_quotes", "cancel_orders")),
+    ("list_pairs", "200"): ("pair", "$response.body#/results/0/pair", ("get_quotes", "cancel_orders")),
 }
 """Where an answer leads: by operation and status the parameter it holds, where it stands, and whom it is for."""
 KNOWN_STATE = {"execute_order": '"1"', "get_order": "$response.header.ETag", "amend_order": "$response.header.ETag"}
@@ -30,6 +31,21 @@ KNOWN_STATE = {"execute_order": '"1"', "get_order": "$response.header.ETag", "am
 
 
 RETRY_AFTER = {"description": "Seconds after which to try again.", "required": True, "schema": {"type": "integer"}}
+REQUEST_ID = {
+    "description": "The request's id: the one that the client sent, if it fits, else a new one.  The log has it.",
+    "required": True,
+    "schema": {"type": "string", "pattern": request_ids.PATTERN},
+}
+
+
+TAGS = {
+    "/api/orders": "orders",
+    "/api/events": "orders",
+    "/api/tickets": "access",
+    "/api/": "market",
+    "/": "operations",
+}
+"""Groups of operations, by the beginnings of their paths; the first that fits applies."""
 
 
 class Described(AutoSchema):
@@ -41,11 +57,17 @@ class Described(AutoSchema):
         if "requestBody" in operation:
             operation["requestBody"]["required"] = True
         for status, answer in operation.get("responses", {}).items():
+            headers = answer.setdefault("headers", {})
+            headers["X-Request-Id"] = REQUEST_ID
             if status in ("429", "503"):
-                answer["headers"] = {"Retry-After": RETRY_AFTER}
+                headers["Retry-After"] = RETRY_AFTER
             if links := dict(linked(operation["operationId"], status)):
                 answer["links"] = links
         return operation or None
+
+    def get_tags(self) -> list[str]:
+        """Group operations by what they are about."""
+        return [next(tag for beginning, tag in TAGS.items() if self.path.startswith(beginning))]
 
     def _map_basic_serializer(self, serializer: Any, direction: str) -> Json:
         """Close objects."""

@@ -14,9 +14,9 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 
 from engine.lifecycle import Status
-from engine.orders import OrderType
+from engine.orders import CLIENT_ORDER_ID_MAX, OrderType
 from orders.api.errors import Field, Invalid, shown
-from orders.api.fields import RFC_3339
+from orders.api.fields import CLIENT_ORDER_ID, RFC_3339
 from orders.models import Order, standing_at
 from orders.stores import ids
 from routing.catalogue import UnknownPair, catalogue
@@ -86,8 +86,21 @@ class PairFilter(django_filters.CharFilter):  # type: ignore[misc]
     field_class = PairName
 
 
+class ClientOrderId(forms.RegexField):
+    """A name that an order can have."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(CLIENT_ORDER_ID, error_messages={"invalid": "is not the name of an order"}, **more)
+
+
+class ClientOrderIdFilter(django_filters.CharFilter):  # type: ignore[misc]
+    """Compares with a ClientOrderId."""
+
+    field_class = ClientOrderId
+
+
 class OrderFilter(django_filters.FilterSet):  # type: ignore[misc]
-    """By status, type, pair and time of creation."""
+    """By status, type, pair, client order id and time of creation."""
 
     status = django_filters.MultipleChoiceFilter(
         choices=[(s, s) for s in Status], error_messages={"invalid_choice": "is not a status"}, method="by_status"
@@ -96,6 +109,7 @@ class OrderFilter(django_filters.FilterSet):  # type: ignore[misc]
         choices=[(kind, kind) for kind in OrderType], error_messages={"invalid_choice": "is not an order type"}
     )
     pair = PairFilter()
+    clientOrderId = ClientOrderIdFilter(field_name="client_order_id")
     createdAfter = MomentFilter(field_name="created_at", lookup_expr="gte")
     createdBefore = MomentFilter(field_name="created_at", lookup_expr="lt")
 
@@ -121,6 +135,7 @@ ACCEPTED = {
     "status": f"any of: {', '.join(Status)}; repeat the parameter for several",
     "type": f"one of: {', '.join(OrderType)}",
     "pair": "a pair such as SOL-USDC; GET /api/pairs lists them",
+    "clientOrderId": f"1 to {CLIENT_ORDER_ID_MAX} letters, digits and . _ : -",
     "createdAfter": "an RFC 3339 time such as 2026-01-31T12:00:00Z",
     "createdBefore": "an RFC 3339 time such as 2026-01-31T12:00:00Z",
     "limit": "a whole number from 1 to 200",

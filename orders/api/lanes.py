@@ -28,7 +28,7 @@ READ_S = 3.0
 """How long a read may take in all."""
 COMPLAIN_EVERY_S = 5.0
 
-READS = ("/api/orders", "/api/quotes", "/api/candles", "/api/pairs")
+READS = ("/api/orders", "/api/events", "/api/quotes", "/api/candles", "/api/pairs")
 
 
 @dataclass(frozen=True)

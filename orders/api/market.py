@@ -52,6 +52,12 @@ class Pair(Value, frozen=True):
     tick: Annotated[Decimals, Meta(description="Limit prices of this pair are multiples of this.")]
 
 
+class Pairs(Value, frozen=True):
+    """What is traded."""
+
+    results: tuple[Pair, ...]
+
+
 class Candle(Value, frozen=True):
     """The prices after fee of one interval in which there were quotes."""
 
@@ -72,5 +78,5 @@ class Candles(Value, frozen=True):
     candles: tuple[Candle, ...]
 
 
-MARKET = (Quotes, Pair, Candles)
+MARKET = (Quotes, Pairs, Candles)
 """The answers; the others are within them."""

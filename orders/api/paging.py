@@ -2,11 +2,12 @@
 
 from base64 import b64decode
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from orders.api.errors import Field, Invalid, shown
 from orders.api.filters import ACCEPTED
@@ -23,6 +24,14 @@ class OrderPages(CursorPagination):
     ordering = "-id"
     page_size_query_param = "limit"
     max_page_size = LIMIT_MAX
+
+    def get_paginated_response(self, data: Any) -> Response:
+        """Answer a page with its neighbours, as links and as cursors."""
+        links = {"next": self.get_next_link(), "previous": self.get_previous_link()}
+        cursors = {
+            f"{name}Cursor": link and parse_qs(urlsplit(link).query)["cursor"][0] for name, link in links.items()
+        }
+        return Response({**links, **cursors, "results": data})
 
     def get_page_size(self, request: Request) -> int:
         """Read `limit`.

@@ -24,8 +24,10 @@ from orders.flow import intake
 from orders.flow.batcher import Verdict, batcher
 from orders.flow.intake import Accepted, NewOrder
 
-Answer = tuple[int, dict[str, Any]]
-"""Status and body."""
+Answer = tuple[int, dict[str, Any], Mapping[str, str]]
+"""Status, body and headers of its own."""
+REPLAYED = {"Idempotency-Replayed": "true"}
+"""Says that the order, or every accepted one of a batch, stood before this request."""
 Door = Callable[[bytes, str | None, Caller, str, str], Awaitable[Answer]]
 """Answers a body, an Idempotency-Key, who asks, and the scheme and host for the links."""
 
@@ -73,7 +75,8 @@ async def accepted(text: bytes | str, key: str | None, caller: Caller) -> Accept
 
 async def execute(text: bytes, key: str | None, caller: Caller, scheme: str, host: str) -> Answer:
     """Place one order and say where it is."""
-    return 202, acknowledgement(await accepted(text, key, caller), scheme, host)
+    found = await accepted(text, key, caller)
+    return 202, acknowledgement(found, scheme, host), REPLAYED if found.repeat else http.NONE
 
 
 async def batch(text: bytes, key: str | None, caller: Caller, scheme: str, host: str) -> Answer:
@@ -86,7 +89,9 @@ async def batch(text: bytes, key: str | None, caller: Caller, scheme: str, host:
     if isinstance(outcomes[0], Exception) and all(result["status"] == 503 for result in results):
         raise outcomes[0]
     count = sum(result["status"] == 202 for result in results)
-    return 200, {"results": results, "accepted": count, "refused": len(results) - count}
+    anew = [outcome for outcome in outcomes if isinstance(outcome, Accepted) and not outcome.repeat]
+    replayed = REPLAYED if count and not anew else http.NONE
+    return 200, {"results": results, "accepted": count, "refused": len(results) - count}, replayed
 
 
 def many(data: Any, key: str | None) -> Sequence[Given]:
@@ -151,11 +156,11 @@ class Placing:
             if authorization is None:
                 raise Unauthorized(keys.SEND_A_KEY)
             caller = await keys.caller_soon(authorization)
-            status, answer = await DOORS[scope["path"]](body, key, caller, scope["scheme"], host)
+            status, answer, more = await DOORS[scope["path"]](body, key, caller, scope["scheme"], host)
         except Exception as reason:
             await refuse(send, reason)
             return
-        await respond(send, status, answer, limits.told(caller))
+        await respond(send, status, answer, {**limits.told(caller), **more})
 
 
 def ordinary(scope: http.Scope) -> tuple[str, str | None, str | None] | None:

@@ -10,7 +10,6 @@ from engine.orders import OrderType
 from orders.api import answers as read
 from orders.api import examples, market
 from orders.api import serializers as sent
-from orders.api.components import reference
 from orders.api.conditions import IF_MATCH
 from orders.api.errors import body
 from orders.api.fields import CLIENT_ORDER_ID, TIME
@@ -80,6 +79,13 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="Used as the clientOrderId.",
 )
+REPLAYED = OpenApiParameter(
+    "Idempotency-Replayed",
+    {"type": "string", "const": "true"},
+    OpenApiParameter.HEADER,
+    response=[200, 202],
+    description="The order, or each accepted one of a batch, stood before this request; nothing was placed.",
+)
 
 execute_order = operation(
     "execute_order",
@@ -94,7 +100,7 @@ execute_order = operation(
     *(INVALID, TAKEN, REJECTED, LIMITED, STOPPED),
     request=sent.ExecuteSerializer,
     examples={"A market order": examples.MARKET, "A limit order": examples.LIMIT, "A sniper order": examples.SNIPER},
-    parameters=[IDEMPOTENCY_KEY],
+    parameters=[IDEMPOTENCY_KEY, REPLAYED],
 )
 estimate_order = operation(
     "estimate_order",
@@ -126,6 +132,7 @@ execute_batch = operation(
     *(BAD_BATCH, LIMITED, STOPPED),
     request=sent.BatchSerializer,
     examples={"Two orders": examples.BATCH},
+    parameters=[REPLAYED],
 )
 list_orders = operation(
     "list_orders",
@@ -136,6 +143,9 @@ list_orders = operation(
         OpenApiParameter("status", str, enum=list(Status), many=True, description=ACCEPTED["status"]),
         OpenApiParameter("type", str, enum=list(OrderType), description=ACCEPTED["type"]),
         OpenApiParameter("pair", PAIR_SCHEMA, description=ACCEPTED["pair"]),
+        OpenApiParameter(
+            "clientOrderId", {"type": "string", "pattern": CLIENT_ORDER_ID}, description="The order of this name."
+        ),
         OpenApiParameter("createdAfter", TIMES, description="At or after this time."),
         OpenApiParameter("createdBefore", TIMES, description="Before this time."),
         OpenApiParameter(
@@ -230,9 +240,7 @@ get_quotes = operation(
         OpenApiParameter("pair", PAIR_SCHEMA, OpenApiParameter.PATH, description="As `GET /api/pairs` lists them.")
     ],
 )
-list_pairs = operation(
-    "list_pairs", "List the traded pairs", {200: {"type": "array", "items": reference("Pair")}}, BAD_PARAMETER
-)
+list_pairs = operation("list_pairs", "List the traded pairs", {200: answer(market.Pairs)}, BAD_PARAMETER)
 make_ticket = operation(
     "make_ticket",
     "Make a ticket for a socket",

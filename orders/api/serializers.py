@@ -36,8 +36,8 @@ from orders.api.fields import (
     Whole,
 )
 from orders.api.rules import BadTerm, lifetime, may_be_bought, on_the_tick, pair_of, payable
-from orders.flow import intake
 from orders.flow.intake import NewOrder
+from orders.stores.ids import new_id
 from routing.catalogue import Catalogue, catalogue
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -170,7 +170,7 @@ def new_order(known: Catalogue, good: Mapping[str, Any], owner: int | None) -> N
     pair = pair_of(known, good["tokenIn"], good["tokenOut"])
     expires_at = good.get("expiresAt")
     order = Order(
-        id=intake.new_id(),
+        id=new_id(),
         type=kind,
         pair=pair,
         time_in_force=lifetime(good.get("timeInForce"), expires_at, kind),

@@ -2,15 +2,17 @@
 
 from django.urls import path
 
-from orders.api import candles, description, estimate, health, tickets, views
+from orders.api import all_events, candles, description, estimate, health, named_orders, tickets, views
 
 urlpatterns = [
     path("api/orders/execute", views.Execute.as_view()),
     path("api/orders/estimate", estimate.Estimate.as_view()),
     path("api/orders/batch", views.Batch.as_view()),
     path("api/orders", views.Orders.as_view()),
+    path("api/orders/by-client-id/<str:client_order_id>", named_orders.NamedOrder.as_view()),
     path("api/orders/<str:order_id>", views.OneOrder.as_view()),
     path("api/orders/<str:order_id>/events", views.OrderEvents.as_view()),
+    path("api/events", all_events.Events.as_view()),
     path("api/tickets", tickets.Tickets.as_view()),
     path("api/quotes/<str:pair>", views.Quotes.as_view()),
     path("api/candles/<str:pair>", candles.Candles.as_view()),

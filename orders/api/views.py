@@ -56,8 +56,9 @@ class Placing(APIView):
         key = request.headers.get(shape.IDEMPOTENCY_KEY)
         # An empty body is not parsed at all, and has become an object.
         text: Any = request.data or b""
-        status, body = async_to_sync(door)(text, key, caller_of(request), request.scheme or "http", request.get_host())
-        return Response(body, status=status, headers=dict(limits.told(caller_of(request))))
+        caller, scheme = caller_of(request), request.scheme or "http"
+        status, body, more = async_to_sync(door)(text, key, caller, scheme, request.get_host())
+        return Response(body, status=status, headers={**limits.told(caller), **more})
 
 
 class Execute(Placing):
@@ -267,17 +268,16 @@ class Pairs(APIView):
     def get(self, request: Request) -> Response:
         """List the directed pairs an order may name."""
         refuse_unknown(request.query_params, ())
-        return Response(
-            [
-                {
-                    "pair": name,
-                    "tokenIn": token_json(pair.token_in),
-                    "tokenOut": token_json(pair.token_out),
-                    "tick": plain(pair.tick),
-                }
-                for name, pair in sorted(catalogue().active.items())
-            ]
-        )
+        traded = [
+            {
+                "pair": name,
+                "tokenIn": token_json(pair.token_in),
+                "tokenOut": token_json(pair.token_out),
+                "tick": plain(pair.tick),
+            }
+            for name, pair in sorted(catalogue().active.items())
+        ]
+        return Response({"results": traded})
 
 
 def token_json(token: Token) -> dict[str, Any]:

@@ -5,6 +5,7 @@ async with Client("http://127.0.0.1:8000") as client:
         print(f"back to {told.to}" if isinstance(told, Rewound) else f"{told.seq} {told.status}")
 """
 
+from .all_orders import Reached
 from .answers import (
     CancelledAll,
     Candle,
@@ -98,6 +99,7 @@ __all__ = [
     "Pending",
     "Placed",
     "Quote",
+    "Reached",
     "Refused",
     "Resting",
     "Retry",

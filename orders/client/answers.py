@@ -142,6 +142,13 @@ class Pair(Value):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs(Value):
+    """What is traded."""
+
+    results: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatedFill(Value):
     """What an order would get this moment."""
 

@@ -10,13 +10,14 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from . import calls, sockets
-from .answers import CancelledAll, Candles, Estimate, Events, Level, Market, Order, Page, Pair, Placed, events_of
+from . import all_orders, calls, sockets
+from .all_orders import Reached
+from .answers import CancelledAll, Candles, Estimate, Events, Level, Market, Order, Page, Pair, Pairs, Placed, events_of
 from .asked import KEEP, Keep, NewOrder, Number, Time, body, changes, written
 from .backoff import Backoff
 from .cursor import Cursor
 from .deadline import Deadline
-from .errors import AnswerLost, Refused, Unreachable, Unreadable
+from .errors import AnswerLost, Refused, Unreachable
 from .events import Message
 from .key import Key
 from .reading import read
@@ -117,6 +118,22 @@ class Client:
             async for message in messages:
                 yield message
 
+    async def follow_all(
+        self, after: str | None = None, *, within_s: float | None = None, away: sockets.Told = lambda trouble: None
+    ) -> AsyncGenerator[Message | Reached, None]:
+        """Yield each event of every order of the key's account, in sequence, over any number of connections.
+
+        A Reached has the cursor to go on with as `after` in a later call, "0" stands for all events that are kept; an
+        order that was under way at that moment may then be yielded from its first event again.  Without it the stream
+        begins now.  A Rewound takes back an order's events past its `to`.
+
+        `away` is told, once, when the engine stays away.  Raises Refused, Unreadable; Unfinished after `within_s`.
+        """
+        line = sockets.Line(self._key, self.backoff, Deadline.within(within_s), away)
+        async with aclosing(all_orders.follow_all(self._socket("/ws/orders"), after, line)) as messages:
+            async for message in messages:
+                yield message
+
     def _events_past(self, order: Which) -> Callable[[Cursor], str]:
         """Make the address of an order's events past a cursor."""
         address = order.links.ws if isinstance(order, Placed | Order) else self._socket(f"/ws/{segment(order)}")
@@ -125,6 +142,10 @@ class Client:
     def _socket(self, path: str) -> str:
         """Return the address of a socket."""
         return f"ws{self.url.removeprefix('http')}{path}"
+
+    async def order_named(self, client_order_id: str) -> Order:
+        """Return the order that was placed under this client order id."""
+        return read(Order, await self._ask("GET", f"/api/orders/by-client-id/{quote(client_order_id, safe='')}"))
 
     async def order(self, order: Which) -> Order:
         """Return an order as it stands this moment."""
@@ -198,10 +219,7 @@ class Client:
 
     async def pairs(self) -> tuple[Pair, ...]:
         """Return what is traded."""
-        found = await self._ask("GET", "/api/pairs")
-        if not isinstance(found, list):
-            raise Unreadable("pairs that are no list")
-        return tuple(read(Pair, one) for one in found)
+        return read(Pairs, await self._ask("GET", "/api/pairs")).results
 
     async def candles(
         self, pair: str, interval: str = "1m", *, venue: str = "BEST", since: Time | None = None, to: Time | None = None

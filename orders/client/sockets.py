@@ -34,6 +34,8 @@ BROKEN = 1006
 REFUSALS = range(4400, 4500)
 """Close codes of what another try would not change; less 4000 they are the HTTP status of the same refusal."""
 SERVER_ERRORS = range(500, 600)
+INVALID = "invalid"
+BAD_REQUEST = 400
 
 Told = Callable[[str], object]
 
@@ -116,16 +118,24 @@ async def stay(address: str, line: Line) -> AsyncGenerator[dict[str, Any], None]
             await line.missed(str(reason))
 
 
-async def messages(address: str, line: Line) -> AsyncGenerator[dict[str, Any], None]:
+async def messages(
+    address: str, line: Line, asked: Mapping[str, Any] | None = None
+) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the messages of one connection; return when the server closes it as after the last.
+
+    `asked` is what the server is to be told first; it answers what is wrong with that without closing.
 
     Raises Broken, Refused, Unreadable, Unfinished.
     """
     deadline = line.deadline
     socket = await opened(address, line.key.headers(address), deadline)
     try:
+        if asked:
+            await socket.send(json.dumps(asked))
         while True:
             message = decoded(await received(socket, deadline))
+            if asked and message.get("error", {}).get("code") == INVALID:
+                raise refusal(message["error"], BAD_REQUEST)
             if "error" in message:
                 raise await meant(socket, message["error"], deadline)
             yield message

@@ -126,13 +126,13 @@ def unanswered() -> Late:
 def tell(group: Sequence[NewOrder], answers: Sequence[Verdict]) -> None:
     """Log a group in as few lines as possible: one line per order would cost more than accepting the order."""
     new = [
-        one.order
-        for one, answer in zip(group, answers, strict=True)
-        if isinstance(answer, Accepted) and not answer.repeat
+        one for one, answer in zip(group, answers, strict=True) if isinstance(answer, Accepted) and not answer.repeat
     ]
-    for field in named([order.id for order in new]):
-        log.info("orders accepted", count=len(new), **field)
-    for order in new:
+    requests = list(dict.fromkeys(one.request_id for one in new if one.request_id))
+    for field in named([one.order.id for one in new]):
+        log.info("orders accepted", count=len(new), request_ids=requests, **field)
+    for one in new:
+        order = one.order
         log.debug("order accepted", order_id=order.id, client_order_id=order.client_order_id, pair=order.pair.name)
 
 

@@ -20,6 +20,7 @@ from orders.flow import dispatch, restoring, sealing
 from orders.models import SetAside
 from orders.stores import event_rows, live
 from orders.stores.event_rows import BadRecord, Row
+from orders.stores.journal import journalist
 from orders.stores.rows import fetch
 from orders.telemetry import metrics, traces
 from orders.telemetry.log_fields import named
@@ -184,6 +185,8 @@ def write(lines: Iterable[str]) -> None:
         bad += stored.refused
         restoring.restore(sorted(stored.behind_end), "moved on behind its end")
     set_aside(bad)
+    # Stored first, acknowledged last: a round is repeated until its events are noted.
+    journalist.note(heard)
     refused = {line for line, _ in bad}
     finished = {str(row.wire.order_id) for row in rows if row.wire.status in FINAL and row.line not in refused}
     live.feed_again(torn(rows, finished))

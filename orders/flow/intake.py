@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, connection, transaction
-from uuid6 import uuid7
 
 from engine import events
 from engine.event_kinds import Head, Pending
@@ -25,11 +24,12 @@ from orders.flow.pauses import Stop, pauses
 from orders.flow.restoring import only_rests
 from orders.flow.trading_limits import Rejected
 from orders.stores import event_codec, live, placing, retired, terms
+from orders.stores.ids import new_id
 from orders.stores.placing import Placement
 from orders.stores.retired import Standing
 from orders.stores.rows import fetch, fetch_as, recordset
 from orders.telemetry import metrics, traces
-from orders.telemetry.log_fields import about
+from orders.telemetry.log_fields import about, request_id
 from routing import epochs
 from routing.crashpoints import Store, step
 from routing.store import StoreError
@@ -49,6 +49,7 @@ class NewOrder:
     key: int | None = None
     door: traces.Door | None = field(default_factory=traces.door, compare=False, repr=False)
     """The traced request it arrived with, if any: one group holds orders from many requests."""
+    request_id: str = field(default_factory=request_id.get, compare=False, repr=False)
 
     @classmethod
     def replay(cls, dead: Order) -> "NewOrder":
@@ -94,11 +95,6 @@ class Conflict(Exception):
     def __init__(self, client_order_id: str, order_id: str) -> None:
         super().__init__(client_order_id, order_id)
         self.client_order_id, self.order_id = client_order_id, order_id
-
-
-def new_id() -> str:
-    """Return an id that sorts by time."""
-    return str(uuid7())
 
 
 def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict | Paused | Rejected]:

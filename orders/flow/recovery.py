@@ -11,13 +11,13 @@ from datetime import timedelta
 from itertools import chain
 
 import structlog
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import Q, Subquery
+from django.db.models.functions import Coalesce, Now
 
 from engine.lifecycle import FINAL, AttemptState
 from orders import models
 from orders.flow import dbsync, dispatch, pauses, restoring
-from orders.stores import attempts, live, rebuild_marks
+from orders.stores import attempts, journal, live, rebuild_marks
 from orders.stores.ids import first_at
 from routing import epochs
 from routing.epochs import Recall
@@ -69,6 +69,8 @@ def rebuild() -> None:
     for order_ids in chain(moving(0), waiting()):
         restored += repair(order_ids)
         rebuild_marks.rebuilding()
+    # Their last events were committed before they were fed, and may never have been fed.
+    journal.note_again(committed_lately())
     if rebuild_marks.mark_rebuilt(epoch):
         log.warning("live state rebuilt", orders=restored, epoch=epoch)
 
@@ -119,6 +121,14 @@ def changed_lately() -> Iterator[list[str]]:
     yield from (found[start : start + PAGE] for start in range(0, len(found), PAGE))
     yield from amended()
     yield from tried_lately()
+
+
+def committed_lately() -> list[str]:
+    """Return the ids of orders whose end or amendment was committed since LATELY_S before DBSync's last round."""
+    last_round = models.JournalRow.objects.order_by("-position").values("at")[:1]
+    since = Coalesce(Subquery(last_round), Now()) - timedelta(seconds=LATELY_S)
+    changed = Q(closed_at__gt=since) | (models.AMENDED & Q(updated_at__gt=since))
+    return [str(pk) for pk in models.Order.objects.filter(changed).values_list("pk", flat=True)]
 
 
 def amended() -> Iterator[list[str]]:

@@ -7,6 +7,7 @@ from orders.models.api_key import ApiKey
 from orders.models.attempt import Attempt
 from orders.models.audit import Act, Seal, SealKind
 from orders.models.ended import ArchivedOrder, DeadLetter, Verdict
+from orders.models.journal import JournalRow
 from orders.models.operator_changes import Guard, Pause, PauseState, Scope
 from orders.models.order import (
     AMENDED,
@@ -33,6 +34,7 @@ __all__ = [
     "Attempt",
     "DeadLetter",
     "Guard",
+    "JournalRow",
     "LimitKind",
     "LimitScope",
     "Order",

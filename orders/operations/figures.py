@@ -22,6 +22,7 @@ from orders.flow.dead_letters import Outlook
 from orders.models import MOVING_SQL, Pause, Verdict
 from orders.operations import condition, reconciliation
 from orders.stores import book
+from orders.stores.ids import first_at
 from routing import away, quotes
 from routing.catalogue import catalogue
 from routing.risk_limits import risk_limits
@@ -45,7 +46,6 @@ REMEMBER_S = 2.0
 """How long figures are cached for all viewers."""
 
 OUTCOMES = (*sorted(FINAL), "unfinished")
-"""Order outcomes in the chart."""
 STAGES = ("pending", "triggered", "routing", "building", "submitted", "total")
 LIFE = "total"
 """From accepted to confirmed."""
@@ -110,8 +110,7 @@ class Recent:
 
 def since(minutes: int) -> UUID:
     """Return the smallest id of an order accepted in the last `minutes`."""
-    # A version 7 UUID begins with its 48 bits of milliseconds (RFC 9562, 5.7).
-    return UUID(int=int((time.time() - minutes * 60) * 1000) << 80)
+    return first_at(int((time.time() - minutes * 60) * 1000))
 
 
 def ask(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -264,8 +263,8 @@ def from_broker() -> dict[str, Any]:
 
 def gather() -> dict[str, Any]:
     """Gather all figures. A store that does not answer is named in `away`, and its figures are missing."""
-    found: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "away": []}
-    found["parts"] = [asdict(part) for part in condition.parts()]
+    parts = [asdict(part) for part in condition.parts()]
+    found: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "away": [], "parts": parts}
     broker = "RabbitMQ" if settings.BROKER_URL else "Redis"
     for store, part in (("Postgres", from_postgres), ("Redis", from_redis), (broker, from_broker)):
         try:

@@ -20,7 +20,7 @@ from engine.lifecycle import FINAL, Status
 from orders.flow import dbsync, dispatch
 from orders.models import Order, SealKind, Verdict
 from orders.operations import heartbeats
-from orders.stores import seals, trading_holds
+from orders.stores import journal, seals, trading_holds
 from orders.stores.attempts import OPEN
 from orders.stores.ids import first_at
 from orders.stores.rows import fetch
@@ -57,6 +57,8 @@ def retire() -> int:
         return 0
     moved = next_batch(settings.RETENTION_DAYS) if settings.RETENTION_DAYS else 0
     forgotten = forget(settings.ARCHIVE_DAYS) if settings.ARCHIVE_DAYS else 0
+    if settings.RETENTION_DAYS:
+        journal.forget(settings.RETENTION_DAYS)
     if moved or forgotten:
         log.info("orders retired", moved=moved, forgotten=forgotten)
     return moved

@@ -83,21 +83,16 @@ NO_ORDER = {
 
 MESSAGES: Mapping[str, Message] = {
     **{name: Message(f"{kind.__name__}Event", told(name)) for name, kind in KINDS.items()},
-    ERROR: Message(
-        "Error",
-        NO_ORDER,
-        "What is wrong; then the socket closes, except /ws/orders.",
-    ),
+    ERROR: Message("Error", NO_ORDER, "What is wrong; then the socket closes, except /ws/orders."),
     "order": Message("Execute", examples.MARKET, "The order, as POST /api/orders/execute takes it."),
     "follow": Message(
-        messages.Follow,
-        {"follow": [{"orderId": examples.ORDER_ID, "after": 3, "epoch": 1}], "unfollow": []},
+        messages.Follow, {"follow": [{"orderId": examples.ORDER_ID, "after": 3, "epoch": 1}], "unfollow": []}
     ),
-    "rewound": Message(
-        messages.Rewound,
-        {"orderId": examples.ORDER_ID, "rewoundTo": 2, "epoch": 2, "reason": REWOUND},
-    ),
+    "rewound": Message(messages.Rewound, {"orderId": examples.ORDER_ID, "rewoundTo": 2, "epoch": 2, "reason": REWOUND}),
+    "followAll": Message(messages.FollowAll, {"follow": "all", "after": "4711"}),
+    "unfollowAll": Message(messages.UnfollowAll, {"unfollow": "all"}),
     "following": Message(messages.Following, {"following": 1}),
+    "reached": Message(messages.Reached, {"cursor": "4711"}),
     "snapshot": Message(messages.Snapshot, SNAPSHOT),
     "update": Message(messages.Update, {"kind": "update", **PRICES, "levels": [{"price": "160", "orders": 2}]}),
 }
@@ -148,11 +143,13 @@ SOCKETS: Mapping[str, Socket] = {
         "/ws/orders",
         "Many orders on one socket",
         "Sends the events of every order that the client names, each once and in order. Each message of the client is "
-        "answered with the number of followed orders. The socket stays open when an order ends; an unknown order is "
-        "answered with an error.",
-        (*STREAM, "following", ERROR),
+        "answered with the number of followed orders. The socket stays open when an order ends; an unknown order or a "
+        "wrong message is answered with an error. followAll sends the events of all orders of the caller, in sequence "
+        "order by order; the cursor of a reached message, sent with the next followAll, resumes after what came before "
+        "it. Events past it may come again.",
+        (*STREAM, "following", "reached", ERROR),
         (closing.FAILED, closing.UNAVAILABLE, closing.BAD_REQUEST),
-        hears=("follow",),
+        hears=("follow", "followAll", "unfollowAll"),
     ),
     "quotes": Socket(
         "/ws/quotes/{pair}",

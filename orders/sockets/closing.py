@@ -1,5 +1,8 @@
 """Why a socket closes, by its code."""
 
+from collections.abc import Mapping
+from typing import Any
+
 DONE = 1000
 FAILED = 1011
 UNAVAILABLE = 1013
@@ -38,3 +41,11 @@ CLOSES = {
     LIMITED: "a limit of the key is reached; the preceding error says which",
 }
 """The meaning of each close code."""
+REASON_MAX = 123
+"""Bytes of a close frame's reason, by RFC 6455, 5.5."""
+
+
+def reason_of(code: int, error: Mapping[str, Any] | None = None) -> str:
+    """Return the reason that goes with a close: the code and message of the error, or what the close code means."""
+    said = "{code}: {message}".format(**error["error"]) if error else CLOSES.get(code, "")
+    return said.encode()[:REASON_MAX].decode(errors="ignore")

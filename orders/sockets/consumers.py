@@ -19,7 +19,7 @@ from orders.api.errors import Invalid, answer, body, describe
 from orders.api.filters import refuse_unknown
 from orders.api.serializers import IDEMPOTENCY_KEY
 from orders.sockets import handshake
-from orders.sockets.closing import BAD_REQUEST, CODES, DONE, FAILED, UNAVAILABLE, UNKNOWN
+from orders.sockets.closing import BAD_REQUEST, CODES, DONE, FAILED, UNAVAILABLE, UNKNOWN, reason_of
 from orders.sockets.doorkeeper import doorkeeper
 from orders.sockets.tail import UnknownOrder, tail
 from orders.stores import event_codec
@@ -157,12 +157,12 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
         """Send an error in the API's common shape, and close."""
         with suppress(OSError, RuntimeError):
             await self.send(text_data=event_codec.dump(error))
-        await self.leave(code)
+        await self.leave(code, error)
 
-    async def leave(self, code: int) -> None:
-        """Close. Errors are ignored: the client may be gone already."""
+    async def leave(self, code: int, error: dict[str, Any] | None = None) -> None:
+        """Close, with the reason. Errors are ignored: the client may be gone already."""
         with suppress(OSError, RuntimeError):
-            await self.close(code)
+            await self.close(code, reason_of(code, error))
 
     async def disconnect(self, code: int) -> None:
         self.stop()

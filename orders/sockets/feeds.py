@@ -1,24 +1,26 @@
 """WebSocket consumers of the trading desk: one pair's market, and many orders' events on one socket."""
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from django.db import DatabaseError
 
 from engine.cursor import Cursor
 from engine.events import moment
 from engine.money import BPS, MATHS, plain
 from engine.quotes import Pair, Quote
+from orders.api.cursors import resumable
 from orders.api.errors import Field, Invalid, body, shown
 from orders.api.parsers import loads
+from orders.sockets.all_orders import Stream
+from orders.sockets.asking import ALL, AskedForAll, asked_for
 from orders.sockets.closing import BAD_REQUEST, UNKNOWN
 from orders.sockets.consumers import EventStream
 from orders.sockets.tail import UnknownOrder, tail
 from orders.sockets.ticker import View, ticker
 from orders.stores import event_codec
-from orders.stores.order_view import uuid_or_none
 from orders.stores.threads import aside
 from routing.catalogue import catalogue
 from routing.quotes import Cached
@@ -30,9 +32,8 @@ Json = dict[str, Any]
 
 FOLLOW_MAX = 1_000
 """Maximum number of orders one socket follows at a time."""
-ASKED_MAX = 500
-"""Maximum length of each list in a message."""
-SEQ_MAX = 999_999_999
+BAD_MAX = 20
+"""Bad messages in a row, each answered, that close a socket."""
 
 
 class QuoteFeed(EventStream):
@@ -136,30 +137,77 @@ class OrdersFeed(EventStream):
     """`/ws/orders`: the events of all orders the client names, each once and in order, until it unfollows them.
 
     A message `{"follow": [{"orderId", "after", "epoch"}], "unfollow": [id]}` is answered with the number of orders now
-    followed, so a message with empty lists works as a ping.
+    followed, so a message with empty lists works as a ping.  `{"follow": "all", "after": cursor}` adds every order of
+    the caller: see orders/sockets/all_orders.py.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.follows: dict[str, asyncio.Task[None]] = {}
         self.leaving = False
+        self.bad = 0
 
     async def hear(self, text: str | bytes) -> None:
         """Follow and unfollow what the client names."""
         try:
             asked = asked_for(loads(text))
-            for order_id in asked.unfollow:
-                self.drop(order_id)
-            if len(self.follows.keys() | asked.follow.keys()) > FOLLOW_MAX:
+            if isinstance(asked, AskedForAll):
+                await self.hear_of_all(asked)
+                return
+            if len(self.follows.keys() - {ALL, *asked.unfollow} | asked.follow.keys()) > FOLLOW_MAX:
                 raise Invalid(f"one socket follows at most {FOLLOW_MAX} orders at a time; open another")
         except Invalid as reason:
-            await self.refuse(BAD_REQUEST, body(reason.code, reason.message, reason.fields))
+            await self.object(body(reason.code, reason.message, reason.fields))
             return
+        self.bad = 0
+        for order_id in asked.unfollow:
+            self.drop(order_id)
         for order_id, after in asked.follow.items():
             self.drop(order_id)
             self.follows[order_id] = asyncio.create_task(self.relay(order_id, after))
+        await self.count()
+
+    async def hear_of_all(self, asked: AskedForAll) -> None:
+        """Follow every order of the caller, or no longer.
+
+        Raises Invalid.
+        """
+        if not asked.follow:
+            self.drop(ALL)
+            await self.count()
+            return
+        assert self.caller
+        try:
+            after = await aside(resumable, asked.after)
+        except DatabaseError as reason:
+            await self.leave_once(reason)
+            return
+        self.drop(ALL)
+        await self.count()
+        self.follows[ALL] = asyncio.create_task(self.relay_all(Stream(self.caller.owner, after)))
+
+    async def relay_all(self, stream: Stream) -> None:
+        """Send every event of every order of the caller."""
+        try:
+            async with aclosing(stream.follow()) as messages:
+                async for message in messages:
+                    await self.send(text_data=message)
+        except Exception as reason:
+            await self.leave_once(reason)
+
+    async def count(self) -> None:
+        """Say how many orders are followed by name."""
         with suppress(OSError, RuntimeError):
-            await self.send(text_data=event_codec.dump({"following": len(self.follows)}))
+            await self.send(text_data=event_codec.dump({"following": len(self.follows.keys() - {ALL})}))
+
+    async def object(self, error: Json) -> None:
+        """Answer a bad message, which changes nothing; close the socket of a client that sends no other."""
+        self.bad += 1
+        if self.bad >= BAD_MAX:
+            await self.refuse(BAD_REQUEST, error)
+            return
+        with suppress(OSError, RuntimeError):
+            await self.send(text_data=event_codec.dump(error))
 
     async def relay(self, order_id: str, after: Cursor) -> None:
         """Send an order's events past `after`, until its last."""
@@ -197,73 +245,3 @@ class OrdersFeed(EventStream):
         super().stop()
         for order_id in list(self.follows):
             self.drop(order_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Orders to follow, each from the last event seen, and orders to unfollow."""
-
-    follow: Mapping[str, Cursor]
-    unfollow: tuple[str, ...]
-
-
-def asked_for(data: Any) -> Asked:
-    """Parse a message.
-
-    Raises Invalid.
-    """
-    if not isinstance(data, dict) or not data or set(data) - {"follow", "unfollow"}:
-        raise Invalid('a message is an object with "follow", "unfollow" or both')
-    follow = [followed(one) for one in listed("follow", data)]
-    return Asked(dict(follow), tuple(known_id("unfollow", one) for one in listed("unfollow", data)))
-
-
-def listed(name: str, data: Mapping[str, Any]) -> list[Any]:
-    """Return one of the message's lists.
-
-    Raises Invalid.
-    """
-    found = data.get(name, [])
-    if not isinstance(found, list) or len(found) > ASKED_MAX:
-        raise wrong(name, found, f"must be a list of at most {ASKED_MAX}", f"a list of at most {ASKED_MAX}")
-    return found
-
-
-def followed(one: Any) -> tuple[str, Cursor]:
-    """Parse an order to follow.
-
-    Raises Invalid.
-    """
-    if not isinstance(one, dict) or set(one) - {"orderId", "after", "epoch"}:
-        raise wrong("follow", one, "is not an order to follow", '{"orderId": id, "after": seq, "epoch": epoch}')
-    after = whole("after", one.get("after", 0), "is not the seq of an event", "a whole number, 0 for all")
-    epoch = one.get("epoch")
-    if epoch is not None:
-        epoch = whole("epoch", epoch, "is not the epoch of an event", "a whole number")
-    return known_id("orderId", one.get("orderId")), Cursor(after, epoch)
-
-
-def whole(name: str, value: Any, message: str, accepted: str) -> int:
-    """Return a whole number from 0 to SEQ_MAX.
-
-    Raises Invalid.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= SEQ_MAX:
-        raise wrong(name, value, message, accepted)
-    return value
-
-
-def known_id(name: str, text: Any) -> str:
-    """Parse an order's id.
-
-    Raises Invalid.
-    """
-    found = uuid_or_none(text) if isinstance(text, str) else None
-    if found is None:
-        raise wrong(name, text, "is not the id of an order", "the orderId of an accepted order")
-    return found
-
-
-def wrong(name: str, value: Any, message: str, accepted: str) -> Invalid:
-    """Return the error for one field of a message."""
-    return Invalid(f"{name} {message}", [Field(name, shown(value), message, accepted)])

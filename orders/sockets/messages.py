@@ -1,13 +1,13 @@
 """The messages that only the sockets use: a pair's market, and orders to follow."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from engine.event_kinds import Count, Decimals, Id, Moment, PairName, Signature, Value, Venue
-from orders.api.answers import Above0
+from orders.api.answers import Above0, Position
 from orders.models import PauseState, Scope
-from orders.sockets.feeds import ASKED_MAX, SEQ_MAX
+from orders.sockets.asking import ASKED_MAX, SEQ_MAX
 
 Seq = Annotated[int, Meta(ge=0, le=SEQ_MAX)]
 
@@ -101,6 +101,28 @@ class Follow(Message, frozen=True):
 
     follow: Annotated[tuple[Followed, ...], Meta(max_length=ASKED_MAX)] | UnsetType = UNSET
     unfollow: Annotated[tuple[Id, ...], Meta(max_length=ASKED_MAX)] | UnsetType = UNSET
+
+
+class FollowAll(Message, frozen=True):
+    """Every order of the caller to follow, the present and the future ones."""
+
+    follow: Literal["all"]
+    after: Annotated[
+        Position | UnsetType,
+        Meta(description="The last cursor received, here or from GET /api/events; 0 for all that is kept; else now."),
+    ] = UNSET
+
+
+class UnfollowAll(Message, frozen=True):
+    """Every order that is followed as one of all, to let go."""
+
+    unfollow: Literal["all"]
+
+
+class Reached(Message, frozen=True):
+    """Every event up to here has been sent; whoever reconnects with it gets the others."""
+
+    cursor: Position
 
 
 class Rewound(Message, frozen=True):

@@ -20,6 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from engine.cursor import Cursor
+from orders.sockets.accounts import Accounts
 from orders.stores import event_codec, live, order_view
 from orders.stores.threads import aside, one_per_loop
 from routing.store import StoreError
@@ -53,6 +54,7 @@ class Tail:
     def __init__(self) -> None:
         self.followers: defaultdict[str, set[asyncio.Queue[Heard]]] = defaultdict(set)
         self.reader: asyncio.Task[None] | None = None
+        self.accounts = Accounts()
 
     async def follow(
         self, order_id: str, sees: Callable[[int | None], bool], after: Cursor = order_view.START
@@ -101,7 +103,8 @@ class Tail:
     def ensure_reading(self) -> None:
         """Start the reader unless it is running."""
         if self.reader is None or self.reader.done():
-            self.reader = asyncio.create_task(self.read_for_ever())
+            # A fresh context: it reads for every socket, and must not log as the first one's.
+            self.reader = asyncio.create_task(self.read_for_ever(), context=Context())
 
     async def read_for_ever(self) -> None:
         """Read the feed, reconnecting with backoff. Followers detect and read missed events."""
@@ -129,6 +132,7 @@ class Tail:
             for entry_id, fields in entries:
                 position = entry_id
                 self.hand_on(fields.get("b", ""))
+            await self.accounts.hand_on(redis, [fields.get("b", "") for _, fields in entries])
         return position
 
     def hand_on(self, batch: str) -> None:

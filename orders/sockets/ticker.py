@@ -8,6 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,7 +99,8 @@ class Ticker:
     def ensure_reading(self) -> None:
         """Start the reader unless it is running."""
         if self.reader is None or self.reader.done():
-            self.reader = asyncio.create_task(self.read_while_followed())
+            # A fresh context: it reads for every socket, and must not log as the first one's.
+            self.reader = asyncio.create_task(self.read_while_followed(), context=Context())
 
     async def read_while_followed(self) -> None:
         """Read while there are followers. If a store is down, retry; meanwhile the quotes' ages show the outage."""

@@ -126,9 +126,10 @@ def astray(rows: Sequence[Row]) -> list[tuple[str, str]]:
 def pin_plan() -> None:
     """Force index lookups: on a table that was never analyzed, the planner would scan all of it for every batch."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off"
-        )
+        cursor.execute(PINNED)
+
+
+PINNED = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off"
 
 
 FACTS = "- '{orderId,epoch,seq,status,at,attempt}'::text[]"

@@ -23,6 +23,16 @@ def of(row: models.Order) -> list[Event]:
     return merged(row, row.events.all(), row.attempts.all())
 
 
+def of_many(order_ids: Sequence[str]) -> dict[str, list[Event]]:
+    """Return the events in Postgres of each of these orders, retired ones too."""
+    rows = models.Order.objects.filter(pk__in=order_ids).prefetch_related("events", "attempts")
+    found = {str(row.id): of(row) for row in rows}
+    # Searched last, so that an order retired between the queries is found here.
+    missing = [order_id for order_id in order_ids if order_id not in found]
+    retired_ones = models.ArchivedOrder.objects.filter(pk__in=missing) if missing else ()
+    return found | {str(kept.pk): of_archived(kept) for kept in retired_ones}
+
+
 def of_archived(kept: models.ArchivedOrder) -> list[Event]:
     """Return the events of a retired order."""
     return merged(retired.order(kept), retired.events(kept), retired.attempts(kept))

@@ -3,8 +3,15 @@
 from datetime import datetime
 from uuid import UUID
 
+from uuid6 import uuid7
+
 CLOCKS_APART_MS = 3_600_000
 """Tolerated skew between the servers' clocks, which set ids, and Postgres' clock, which sets `created_at`."""
+
+
+def new_id() -> str:
+    """Return an id for an order."""
+    return str(uuid7())
 
 
 def first_at(at_ms: int) -> UUID:

@@ -27,7 +27,7 @@ orders/stores/claims.py, moves in orders/stores/swaps.py; their scripts are in o
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -39,6 +39,9 @@ from orders.stores.scripts import LUA, PREFIX
 from routing.catalogue import UnknownPair
 from routing.crashpoints import Store, step
 from routing.store import lua, redis, script
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis as Client
 
 log = structlog.get_logger(__name__)
 
@@ -226,6 +229,15 @@ def statuses(order_ids: Sequence[str]) -> dict[str, Live]:
     answers = pipe.execute() if order_ids else []
     found = {order_id: as_live(fields) for order_id, fields in zip(order_ids, answers, strict=True)}
     return {order_id: one for order_id, one in found.items() if one}
+
+
+async def owners(client: "Client", order_ids: Sequence[str]) -> dict[str, int | None]:
+    """Return the account of each order, by an event loop's own client; None for one without live state or account."""
+    pipe = client.pipeline(transaction=False)
+    for order_id in order_ids:
+        pipe.hget(key(order_id), "owner")
+    answers = await pipe.execute()
+    return {order_id: int(owner) if owner else None for order_id, owner in zip(order_ids, answers, strict=True)}
 
 
 LIVE = ("status", "seq", "fence", "tx", "owner")

@@ -1,10 +1,17 @@
-"""The order fields of log lines: `order_id` for one, `order_ids` for several, so one id finds every line about it."""
+"""Fields of log lines: `order_id` for one order, `order_ids` for several, so one id finds every line about it.
+
+`request_id`, or `request_ids`, names the request being served as its answer does.
+"""
 
 from collections.abc import Collection, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 ORDERS_MAX = 100
 """Maximum number of orders on one line; more take further lines."""
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request that is being served; empty elsewhere."""
 
 
 def about(order_ids: Collection[str]) -> dict[str, Any]:

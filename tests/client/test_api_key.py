@@ -26,7 +26,7 @@ class Door:
 
     def __init__(self):
         self.keys = []
-        self.answer = (200, [], {})
+        self.answer = (200, {"results": []}, {})
         self.stream = LIFE
         self.url = ""
 
@@ -146,7 +146,7 @@ async def test_each_refusal_of_a_key_has_its_own_class_however_it_comes(engine, 
         with pytest.raises(kind, match="say who you are") as refusal:
             await call
         assert (refusal.value.code, refusal.value.status) == (code, status)
-    engine.answer = (200, [], {})
+    engine.answer = (200, {"results": []}, {})
     for stream, said in (([error(code), 4000 + status], "say who you are"), ([LIFE[0], 4000 + status], str(status))):
         engine.stream = stream
         with pytest.raises(kind, match=said) as refusal:

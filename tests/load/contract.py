@@ -26,6 +26,8 @@ SETTINGS = {**NO_DELAYS, "MOCK_LAUNCH_EVERY_S": "0"}
 
 RESTING = {"type": "limit", "tokenIn": "RAY", "tokenOut": "USDC", "amount": "1.5", "limitPrice": "100000"}
 """Of a pair that the values below do not name, so that cancelling a pair leaves it."""
+NAME = "rests-here"
+"""The client order id of one of them."""
 RESTING_ORDERS = 40
 """Orders placed before each round, for the generated requests to amend and cancel."""
 ORDER = {
@@ -40,7 +42,9 @@ HINTS: dict[str, list[Any]] = {
     **{f"body.{name}": values for name, values in ORDER.items()},
     **{f"body.orders[*].{name}": values for name, values in ORDER.items()},
     "path.pair": PAIRS,
+    "path.client_order_id": [NAME],
     "query.pair": PAIRS,
+    "query.after": [0],
     "header.If-Match": ['"1"'],
 }
 """Values that mean something to this engine; without them nearly every order would be of tokens nobody knows."""
@@ -66,6 +70,7 @@ ONLY_STATE_DECIDES = re.compile(
             "is outside the range of dates",
             "names one kind twice",
             "differs from clientOrderId",
+            "is not a cursor of this engine",
             "does not apply to a",
             "is not accepted",
         )
@@ -192,7 +197,8 @@ def configuration(
 
 def resting_orders(url: str, headers: Mapping[str, str]) -> list[str]:
     """Place orders that rest; return their ids."""
-    placed = httpx.post(f"{url}/api/orders/batch", json={"orders": [RESTING] * RESTING_ORDERS}, headers=headers)
+    orders = [{**RESTING, "clientOrderId": NAME}, *[RESTING] * (RESTING_ORDERS - 1)]
+    placed = httpx.post(f"{url}/api/orders/batch", json={"orders": orders}, headers=headers)
     assert placed.status_code == 200, placed.text
     return [one["order"]["orderId"] for one in placed.json()["results"]]
 

@@ -21,6 +21,7 @@ from orders import models
 from orders.flow import dbsync, execution, intake, settlement
 from orders.flow.intake import NewOrder
 from orders.stores import event_codec, live
+from orders.stores.ids import new_id
 from routing import asking, epochs, quotes, wiring
 from routing import models as routing_models
 from routing.catalogue import catalogue
@@ -89,23 +90,19 @@ class Bench:
     ) -> NewOrder:
         """Make a market order to sell SOL; `amount` in lamports."""
         return NewOrder(
-            Order(intake.new_id(), OrderType.MARKET, self.pair, amount, slippage_bps, client_order_id, owner=OWNER)
+            Order(new_id(), OrderType.MARKET, self.pair, amount, slippage_bps, client_order_id, owner=OWNER)
         )
 
     def limit(self, price: str, amount: int = 1_500_000_000, **more: Any) -> NewOrder:
         """Make a limit order to sell SOL at this price or better; `amount` in lamports."""
         pair = replace(self.pair, tick=Decimal("0.01"))
-        order = Order(
-            intake.new_id(), OrderType.LIMIT, pair, amount, 50, limit_price=Decimal(price), owner=OWNER, **more
-        )
+        order = Order(new_id(), OrderType.LIMIT, pair, amount, 50, limit_price=Decimal(price), owner=OWNER, **more)
         return NewOrder(order)
 
     def snipe(self, mint: str, *conditions: Condition, amount: int = 500_000_000, **more: Any) -> NewOrder:
         """Make a sniper order to buy a token, listed or not, with SOL; `amount` in lamports."""
         pair = catalogue().pair(f"SOL-{mint}")
-        return NewOrder(
-            Order(intake.new_id(), OrderType.SNIPER, pair, amount, 50, trigger=conditions, owner=OWNER, **more)
-        )
+        return NewOrder(Order(new_id(), OrderType.SNIPER, pair, amount, 50, trigger=conditions, owner=OWNER, **more))
 
     def accept(self, *asked: NewOrder) -> list[str]:
         """Accept these orders; return their ids."""

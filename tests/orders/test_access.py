@@ -33,6 +33,9 @@ from tests.orders.accounts import EVERY_SCOPE, account, bad_headers, bearer, row
 from tests.orders.doors import HOST, LIMIT, NOBODY, ORDER, WITHIN_S
 
 ORDER_ID = "{order_id}"
+NAME = "{client_order_id}"
+NAMED: dict[str, str] = {}
+"""The client order ids of the orders that rest, by their ids."""
 BODIES = {
     ("api/orders/execute", "POST"): ORDER,
     ("api/orders/estimate", "POST"): ORDER,
@@ -92,7 +95,7 @@ def keys_in_rows(bench, monkeypatch):
 async def ask(path, method, headers, order_id=""):
     """Ask an address for something that its right caller gets."""
     transport = httpx.ASGITransport(app=application)
-    url = f"/{path}{QUERIES.get((path, method), '')}".replace(ORDER_ID, order_id)
+    url = f"/{path}{QUERIES.get((path, method), '')}".replace(ORDER_ID, order_id).replace(NAME, NAMED.get(order_id, ""))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         more = {**HEADERS.get((path, method), {}), **headers}
         return await client.request(method, url, json=BODIES.get((path, method)), headers=more)
@@ -102,8 +105,11 @@ async def resting(header):
     """Place an order that rests; return its id."""
     transport = httpx.ASGITransport(app=application)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        answer = await client.post("/api/orders/execute", json=LIMIT | {"limitPrice": "900"}, headers=header)
+        name = str(uuid4())
+        asked = LIMIT | {"limitPrice": "900", "clientOrderId": name}
+        answer = await client.post("/api/orders/execute", json=asked, headers=header)
     assert answer.status_code == 202, answer.text
+    NAMED[answer.json()["orderId"]] = name
     return answer.json()["orderId"]
 
 

@@ -225,7 +225,7 @@ def test_a_server_whose_clock_is_off_makes_orders_that_are_found_by_the_time_of_
 def test_pages_are_followed_by_cursor_without_loss_although_orders_arrive(bench, client):
     ids = bench.place(7)
     page = client.get("/api/orders?limit=3").json()
-    assert set(page) == {"next", "previous", "results"} and page["previous"] is None
+    assert set(page) == {"next", "previous", "nextCursor", "previousCursor", "results"} and page["previous"] is None
     seen = [order["orderId"] for order in page["results"]]
     bench.place(2)
     while page["next"]:
@@ -287,7 +287,7 @@ def test_a_pair_without_quotes_has_no_best(bench, client):
 
 
 def test_pairs_are_listed_with_mints_and_decimals(bench, client):
-    pairs = client.get("/api/pairs").json()
+    pairs = client.get("/api/pairs").json()["results"]
     assert [pair["pair"] for pair in pairs] == sorted(catalogue().active)
     sol = next(pair for pair in pairs if pair["pair"] == "SOL-USDC")
     assert sol["tokenIn"] == {"symbol": "SOL", "mint": TOKENS["SOL"].mint, "decimals": 9}

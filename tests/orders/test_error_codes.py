@@ -7,6 +7,7 @@ from drf_spectacular.generators import SchemaGenerator
 
 from config.env import ROOT
 from orders.api.error_codes import CODES
+from orders.api.errors import RETRY_AFTER_S, body, headers_of
 
 REFERENCE = (ROOT / "orders/api/README.md").read_text()
 ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", re.MULTILINE)
@@ -51,6 +52,13 @@ def test_the_reference_gives_each_code_the_status_it_is_answered_with(schema):
     }
     assert len(shown) > 10 and {told[code] for code, _ in shown} >= {"400", "404", "409", "412", "428", "503"}
     assert [(code, status) for code, status in sorted(shown) if told[code] != status] == []
+
+
+def test_every_code_answered_with_429_or_503_has_a_time_to_try_again():
+    passing = {code for code, status, _ in rows() if status in ("429", "503")}
+    assert passing == RETRY_AFTER_S.keys() >= {"rate_limited", "overloaded", "paused"}
+    for code in passing:
+        assert int(headers_of(503, body(code, "later"))["Retry-After"]) == RETRY_AFTER_S[code] > 0
 
 
 def test_no_error_has_a_code_without_a_meaning():

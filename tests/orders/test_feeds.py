@@ -346,12 +346,31 @@ async def test_an_order_that_does_not_exist_is_named_and_the_others_go_on(bench)
         ({"follow": [{"orderId": str(uuid4())}] * 501}, "follow"),
     ],
 )
-async def test_a_message_that_is_wrong_is_answered_in_the_one_error_shape_and_closes(bench, message, named):
+async def test_a_message_that_is_wrong_is_answered_and_the_orders_already_followed_go_on(bench, message, named):
+    await aside(bench.quote_all)
+    (order_id,) = await aside(bench.place, slippage_bps=5_000)
     async with opened(ORDERS) as socket:
+        await socket.send(follow((order_id, 0)))
+        await told(socket, 1)
         await socket.send(message)
-        (said,), code = await socket.rest()
-    assert code == 4400
-    assert [one["field"] for one in said["error"]["fields"]] == ([named] if named else [])
+        said = await socket.event()
+        assert [one["field"] for one in said["error"]["fields"]] == ([named] if named else [])
+        await aside(bench.run, [order_id])
+        assert [event["status"] for event in (await told(socket, 4))[order_id]] == STAGES[1:]
+
+
+async def test_a_socket_that_sends_nothing_but_wrong_messages_is_closed_with_the_reason(bench):
+    async with opened(ORDERS) as socket:
+        for _ in range(feeds.BAD_MAX - 1):
+            await socket.send("{")
+            assert "error" in await socket.event()
+        await socket.send({"follow": []})
+        assert await socket.event() == {"following": 0}
+        for _ in range(feeds.BAD_MAX):
+            await socket.send("{")
+        heard = [await socket.wire.receive_output(timeout=10) for _ in range(feeds.BAD_MAX + 1)]
+    assert (heard[-1]["type"], heard[-1]["code"]) == ("websocket.close", 4400)
+    assert heard[-1]["reason"].startswith("not_json: ")
 
 
 async def test_one_socket_follows_so_many_orders_and_no_more(bench, monkeypatch):
@@ -360,9 +379,12 @@ async def test_one_socket_follows_so_many_orders_and_no_more(bench, monkeypatch)
     async with opened(ORDERS) as socket:
         await socket.send(follow((ids[0], 1), (ids[1], 1)))
         assert await socket.event() == {"following": 2}
-        await socket.send(follow((ids[2], 1)))
-        (said,), code = await socket.rest()
-    assert (code, said["error"]["code"]) == (4400, "invalid")
+        await socket.send(follow((ids[2], 1)) | {"unfollow": [ids[2]]})
+        assert (await socket.event())["error"]["code"] == "invalid"
+        await socket.send({"follow": []})
+        assert await socket.event() == {"following": 2}
+        await socket.send(follow((ids[2], 1)) | {"unfollow": [ids[0]]})
+        assert await socket.event() == {"following": 2}
 
 
 async def test_with_the_stores_away_the_socket_closes_once_with_1013(bench, monkeypatch):

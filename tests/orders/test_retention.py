@@ -14,6 +14,7 @@ from orders.flow.intake import Accepted, Conflict
 from orders.models import ArchivedOrder, Attempt, DeadLetter, Order, OrderEvent, SetAside
 from orders.operations import heartbeats, retention
 from orders.stores import event_codec, live, order_view, rebuild_marks, retired
+from orders.stores.ids import new_id
 from routing import epochs
 from routing.models import LedgerEntry
 from routing.store import redis
@@ -303,7 +304,7 @@ def test_postgres_refuses_an_archived_name_whatever_the_code_believes(bench, con
 
 def test_an_integrity_error_of_another_kind_is_not_swallowed(bench):
     with pytest.raises(IntegrityError, match="foreign key"):
-        intake.insert([intake.NewOrder(bench.order().order, replay_of=intake.new_id())])
+        intake.insert([intake.NewOrder(bench.order().order, replay_of=new_id())])
 
 
 def test_a_second_replay_of_an_order_whose_replay_is_archived_returns_that(bench):

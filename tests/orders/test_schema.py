@@ -51,9 +51,11 @@ def test_every_address_is_described(schema):
         "/api/orders/batch",
         "/api/orders/estimate",
         "/api/orders",
+        "/api/orders/by-client-id/{client_order_id}",
         "/api/orders/{order_id}",
         "/api/orders/{order_id}/events",
         "/api/quotes/{pair}",
+        "/api/events",
         "/api/tickets",
         "/api/candles/{pair}",
         "/api/pairs",
@@ -110,9 +112,18 @@ def test_every_503_is_described_with_the_time_to_come_back(schema):
 def test_the_list_is_described_as_pages_with_every_parameter(schema):
     listing = schema["paths"]["/api/orders"]["get"]
     page = schema["components"]["schemas"]["Orders"]
-    assert set(page["properties"]) == {"next", "previous", "results"}
+    assert set(page["properties"]) == {"next", "previous", "nextCursor", "previousCursor", "results"}
     parameters = {parameter["name"]: parameter for parameter in listing["parameters"]}
-    assert set(parameters) == {"status", "type", "pair", "createdAfter", "createdBefore", "limit", "cursor"}
+    assert set(parameters) == {
+        "status",
+        "type",
+        "pair",
+        "clientOrderId",
+        "createdAfter",
+        "createdBefore",
+        "limit",
+        "cursor",
+    }
     assert set(parameters["status"]["schema"]["items"]["enum"]) == set(Status)
     assert (parameters["limit"]["schema"]["minimum"], parameters["limit"]["schema"]["maximum"]) == (1, 200)
 
@@ -157,7 +168,7 @@ def test_answers_lead_on_to_the_orders_and_pairs_they_name(schema):
     }
     assert links["execute_order", "get_order"] == {"order_id": "$response.body#/orderId"}
     assert links["get_order", "amend_order"]["If-Match"] == "$response.header.ETag"
-    assert links["list_pairs", "get_quotes"] == {"pair": "$response.body#/0/pair"}
+    assert links["list_pairs", "get_quotes"] == {"pair": "$response.body#/results/0/pair"}
 
 
 @pytest.mark.parametrize(("code", "status"), [("store_unreachable", "503"), ("overloaded", "503"), ("paused", "503")])

@@ -72,6 +72,7 @@ django.setup()
 import config.asgi, config.celery
 config.celery.app.loader.import_default_modules()
 from orders.telemetry import traces
+from orders.stores.ids import new_id
 with traces.work("accept", ["a"]), traces.processing("order.execute", None, ["a"], None):
     with traces.publishing("t", "t", ["a"]):
         traces.accepted([("a", traces.door(), None)])
@@ -306,7 +307,7 @@ def test_a_statement_is_named_by_what_it_does_to_what(sql, name):
 
 
 def test_a_share_of_the_orders_is_traced_and_in_every_process_the_same(settings):
-    ids = [intake.new_id() for _ in range(4_000)]
+    ids = [new_id() for _ in range(4_000)]
     chosen = {}
     for share in (0.0, 0.1, 0.25, 1.0):
         settings.OTEL_TRACES_SAMPLER_ARG = share

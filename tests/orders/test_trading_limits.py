@@ -23,6 +23,7 @@ from orders.models import Act, DeadLetter, LimitKind, LimitScope, Order, Trading
 from orders.operations import trading_limits as operations
 from orders.operations.trading_limits import Wanted
 from orders.stores import trading_holds
+from orders.stores.ids import new_id
 from orders.stores.threads import aside
 from routing import dollars
 from routing.models import LedgerEntry
@@ -59,7 +60,7 @@ def used(limit):
 
 def of(asked, **terms):
     """Return another order, with other terms."""
-    return replace(asked, order=replace(asked.order, id=intake.new_id(), **terms))
+    return replace(asked, order=replace(asked.order, id=new_id(), **terms))
 
 
 def codes(answers):

@@ -40,7 +40,7 @@ export async function readiness() {
   const answer = await fetch("/readyz", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
   return answer.json();
 }
-export const pairs = () => ask("GET", "/api/pairs");
+export const pairs = async () => (await ask("GET", "/api/pairs")).results;
 export const estimate = (order, signal) => ask("POST", "/api/orders/estimate", { body: order, signal });
 export const place = (order) => ask("POST", "/api/orders/execute", { body: order });
 export const cancelAll = (pair) => ask("DELETE", `/api/orders?${new URLSearchParams({ pair })}`);

@@ -25,7 +25,7 @@ class Market:
         """Read the ticks, and the first prices."""
         while not self.ticks:
             status, pairs = await self.http.call("GET", "/api/pairs")
-            self.ticks = {one["pair"]: Decimal(one["tick"]) for one in pairs} if status == 200 else {}
+            self.ticks = {one["pair"]: Decimal(one["tick"]) for one in pairs["results"]} if status == 200 else {}
         while not self.best.keys() >= set(PAIRS):
             await self.look()
             await asyncio.sleep(0.1)

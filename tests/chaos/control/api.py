@@ -97,7 +97,11 @@ def quotes(scope: dict[str, Any], body: bytes, pair: str) -> Answer:
 
 ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("POST", "/api/orders/execute", place),
-    ("GET", "/api/pairs", lambda scope, body: (200, [{"pair": name, "tick": tick} for name, tick in TICKS.items()])),
+    (
+        "GET",
+        "/api/pairs",
+        lambda scope, body: (200, {"results": [{"pair": name, "tick": tick} for name, tick in TICKS.items()]}),
+    ),
     ("GET", "/api/quotes/(.+)", quotes),
     ("DELETE", "/api/orders", cancel_pair),
     ("DELETE", "/api/orders/([^/]+)", cancel),
