@@ -17,6 +17,7 @@ from config import asgi
 from config.env import ROOT as REPOSITORY
 from engine.lifecycle import Status
 from orders.flow import dead_letters, execution, intake, limits, recovery, settlement, waiting
+from orders.stores.ids import new_id
 from orders.telemetry import metrics, otlp, traces
 from orders.telemetry.traces import calls, doors, spans, stages
 from routing import wiring
@@ -72,7 +73,6 @@ django.setup()
 import config.asgi, config.celery
 config.celery.app.loader.import_default_modules()
 from orders.telemetry import traces
-from orders.stores.ids import new_id
 with traces.work("accept", ["a"]), traces.processing("order.execute", None, ["a"], None):
     with traces.publishing("t", "t", ["a"]):
         traces.accepted([("a", traces.door(), None)])
