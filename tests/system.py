@@ -44,6 +44,10 @@ def outside() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(PREFIXES) and name not in STORES}
 
 
+SECRETS = ("admin-password", "api-key", "desk-link", "key-pepper", "postgres-password", "secret-key", "valkey-password")
+"""Files in the data directory that hold nothing but a secret."""
+
+
 @dataclass
 class System:
     """A running engine."""
@@ -132,6 +136,15 @@ class System:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(30)
 
+    def secrets_in_logs(self) -> list[tuple[str, str]]:
+        """Return which of its logs has which of its secrets."""
+        secrets = {
+            name: (self.data_dir / name).read_text().strip() for name in SECRETS if (self.data_dir / name).exists()
+        }
+        logs = [self.data_dir / "up.log", *sorted((self.data_dir / "logs").glob("*"))]
+        texts = [(path.name, path.read_text(errors="replace")) for path in logs if path.is_file()]
+        return [(log, name) for log, text in texts for name, secret in secrets.items() if secret in text]
+
     def pids(self) -> dict[str, int]:
         """Return the process ids by name."""
         running = json.loads((self.data_dir / "run.json").read_text())
@@ -183,6 +196,7 @@ def system(
             yield engine
         finally:
             engine.stop()
+        assert engine.secrets_in_logs() == []
 
 
 def is_settled(engine: System, count: int) -> Callable[[], bool]:

@@ -48,6 +48,20 @@ def test_the_page_comes_up_without_a_complaint_and_nothing_moves_about(desk):
     assert desk.page.evaluate("window.shift") < 0.02, desk.page.evaluate("window.shifted")
 
 
+def test_whoever_logs_out_is_asked_who_he_is(page, engine):
+    # A session of its own: the tests share one.
+    one = page()
+    one.goto(f"{engine.url}/")
+    one.fill("[name=username]", "admin")
+    one.fill("[name=password]", (engine.data_dir / "admin-password").read_text().strip())
+    one.keyboard.press("Enter")
+    one.get_by_role("button", name="Log out").click()
+    one.wait_for_url("**/login/")
+    one.goto(f"{engine.url}/")
+    assert "/login/" in one.url
+    one.context.close()
+
+
 def test_the_pair_is_in_the_address_and_survives_a_reload(desk):
     desk.page.select_option("#pair", "JUP-USDC")
     desk.until(lambda: desk.text("#sold") == "JUP", "the ticket sells JUP")

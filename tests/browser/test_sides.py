@@ -143,7 +143,9 @@ def test_the_smallest_amount_is_written_out(desk):
 def test_a_token_to_snipe_is_found_by_its_symbol_or_its_mint(desk):
     desk.choose("sniper")
     offered = desk.page.eval_on_selector_all("#tokens option", "all => all.map(one => [one.value, one.textContent])")
-    known = {one["tokenOut"]["symbol"]: one["tokenOut"]["mint"] for one in desk.http.get("/api/pairs").json()}
+    known = {
+        one["tokenOut"]["symbol"]: one["tokenOut"]["mint"] for one in desk.http.get("/api/pairs").json()["results"]
+    }
     assert ["WIF", known["WIF"]] in offered
     desk.fill(tokenOut=known["WIF"], amount="0.5")
     desk.until(lambda: "Token check" in desk.text("#estimate"), "it is found by its mint")

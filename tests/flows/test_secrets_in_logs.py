@@ -8,7 +8,7 @@ import httpx
 import pytest
 import websockets
 
-from tests.system import System, system
+from tests.system import SECRETS, System, system
 
 pytestmark = pytest.mark.system
 WITHIN_S = 60
@@ -51,6 +51,18 @@ async def use(engine: System) -> list[str]:
     pepper = (engine.data_dir / "key-pepper").read_text()
     secret_key = (engine.data_dir / "secret-key").read_text()
     return [engine.api_key, wrong, *tickets, link, session, engine.session["value"], password, pepper, secret_key]
+
+
+def test_every_engine_that_a_test_starts_has_its_logs_read(tmp_path):
+    engine = System({}, (), tmp_path)
+    for name in SECRETS:
+        (tmp_path / name).write_text(f"the {name}\n")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "up.log").write_text("nothing")
+    (tmp_path / "logs" / "api.log").write_text("nothing either")
+    assert engine.secrets_in_logs() == []
+    (tmp_path / "logs" / "api.log").write_text("a line\nsent the api-key to somebody")
+    assert engine.secrets_in_logs() == [("api.log", "api-key")]
 
 
 def test_no_log_has_a_key_a_ticket_a_session_or_a_password(engine):

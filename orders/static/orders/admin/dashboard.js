@@ -266,7 +266,7 @@
   const small = places.map(({ section }) => section).filter((section) => !big.includes(section));
   root.append(
     el("p", { class: "live" }, el("i", { "aria-hidden": "true" }), el("span", { class: "updated" })),
-    el("ul", { class: "strip", role: "status", "aria-label": "Condition" }),
+    el("div", { role: "status" }, el("ul", { class: "strip", "aria-label": "Condition" })),
     el("div", { class: "away", role: "alert" }), el("div", { class: "tiles" }),
     el("div", { class: "panels" }, ...big, el("div", { class: "stack" }, ...small)));
   draw(JSON.parse(document.getElementById("figures").textContent));
