@@ -19,6 +19,7 @@ from config.values import (
     number,
     one_of,
     origins,
+    person,
     recorded_prices,
     some_of,
     span,
@@ -75,7 +76,7 @@ TABLE: dict[str, Setting] = {
         filled, None, "API key that commands and clients send; on the engine's own machine the one in the data dir"
     ),
     "ENGINE_OPERATOR": Setting(
-        filled, None, "name of whoever runs operators' commands, for the audit log; the system's user if omitted"
+        person, None, "name of whoever runs operators' commands, for the audit log; the system's user if omitted"
     ),
     "ENGINE_DEBUG": Setting(switch, "0", "Django's debug pages; never in production"),
     "ENGINE_LOG_LEVEL": Setting(one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "minimum level that is logged"),

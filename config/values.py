@@ -174,6 +174,13 @@ def filled(text: str) -> str:
     return text
 
 
+def person(text: str) -> str:
+    """Accept a name of a person, of the characters that user names have, and spaces."""
+    if not re.fullmatch(r"[\w.@+ -]{1,150}", text):
+        raise ValueError("1 to 150 letters, digits, spaces and any of . @ + - _")
+    return text
+
+
 def names(text: str) -> tuple[str, ...]:
     """Accept names separated by commas."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
