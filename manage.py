@@ -16,7 +16,18 @@ if sys.version_info < (3, 11):  # noqa: UP036
 
 from pathlib import Path
 
-ASK_THE_STORES = ("halt", "pause", "resume", "apikeys", "deadletters", "replay", "sandbox", "secondfactor", "audit")
+ASK_THE_STORES = (
+    "halt",
+    "pause",
+    "resume",
+    "limits",
+    "apikeys",
+    "deadletters",
+    "replay",
+    "sandbox",
+    "secondfactor",
+    "audit",
+)
 """Commands that do not go through the API: without an engine they would find whatever listens on the usual ports."""
 ROOT = Path(__file__).resolve().parent
 HELP = """\
@@ -32,6 +43,7 @@ usage: python3 manage.py COMMAND [options]
   halt         stop trading: what is accepted and not sent is not sent
   pause        take no new orders; what is accepted still executes
   resume       end a halt or a pause
+  limits       bound what may be traded: the value of an order or a day, tokens, venues
   apikeys      make, list, rotate and revoke API keys
   deadletters  list what failed for good, and whether a replay is safe
   replay       place the order of a dead letter anew

@@ -14,6 +14,7 @@ from orders.sockets import accounts, all_orders, tail
 from orders.stores import journal, live
 from orders.stores.threads import aside
 from routing.store import StoreError
+from tests.forged import forged
 from tests.orders.bench import OWNER, STAGES
 from tests.orders.doors import get, opened, until
 from tests.orders.losses import lose_redis
@@ -200,8 +201,9 @@ async def test_events_that_a_lost_redis_withdrew_are_taken_back_before_those_in_
 
 def undone(order_id):
     """Have Postgres know nothing of an order but its acceptance."""
-    models.Attempt.objects.filter(order_id=order_id).delete()
-    models.OrderEvent.objects.filter(order_id=order_id, seq__gt=1).delete()
+    with forged():
+        models.Attempt.objects.filter(order_id=order_id).delete()
+        models.OrderEvent.objects.filter(order_id=order_id, seq__gt=1).delete()
 
 
 async def test_a_stream_survives_redis(bench, monkeypatch):

@@ -247,7 +247,8 @@ def test_the_dashboard_says_what_is_paused(bench, operator):
     stop("everything", "")
     figures.figures.forget()
     shown = operator.get("/admin/figures/").json()["pauses"]
-    assert shown == [{"scope": "everything", "name": "", "what": "everything", "state": "paused", "reason": WHY}]
+    row = {"scope": "everything", "name": "", "what": "everything", "state": "paused", "reason": WHY, "by": "ops"}
+    assert shown == [row]
 
 
 @pytest.mark.parametrize(
