@@ -11,7 +11,9 @@ that it has sent nothing of, it sends the history from event 1, unless the journ
 client that resumes may get events again; it drops those it has, by orderId, epoch and seq.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from engine.cursor import Cursor
@@ -21,6 +23,7 @@ from orders.stores import event_codec, journal
 from orders.stores.journal import Entry
 from orders.stores.threads import aside
 
+READING_WITHIN_S = 2.0
 ENTRIES = 200
 """Journal entries per read."""
 SENT_MAX = 20_000
@@ -41,6 +44,9 @@ class Stream:
         """
         tail().ensure_reading()
         with tail().accounts.inbox(self.owner) as inbox:
+            # What is made after the first cursor comes at once; while Redis is away, with the journal.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(tail().reading.wait(), READING_WITHIN_S)
             yield self.cursor()
             async for text in self.catch_up():
                 yield text

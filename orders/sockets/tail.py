@@ -55,6 +55,8 @@ class Tail:
         self.followers: defaultdict[str, set[asyncio.Queue[Heard]]] = defaultdict(set)
         self.reader: asyncio.Task[None] | None = None
         self.accounts = Accounts()
+        self.reading = asyncio.Event()
+        """Set while every event made from now on is handed on."""
 
     async def follow(
         self, order_id: str, sees: Callable[[int | None], bool], after: Cursor = order_view.START
@@ -113,12 +115,14 @@ class Tail:
             try:
                 async with client() as redis:
                     position = await newest(redis)
+                    self.reading.set()
                     # Followers that arrived before the position was known may have missed events.
                     self.ring()
                     while not told_to_stop():
                         position = await self.read(redis, position)
                         wait = RECONNECT_S[0]
             except (StoreError, OSError) as reason:
+                self.reading.clear()
                 # Reconnecting is enough: until then, each follower reads its order's own events.
                 log.warning("event feed unreachable, reconnecting", reason=str(reason), in_s=wait)
                 await asyncio.sleep(wait)

@@ -42,6 +42,7 @@ async def following(after=None):
     async with opened("/ws/orders") as socket:
         await socket.send(ALL if after is None else {**ALL, "after": after})
         assert await socket.event() == {"following": 0}
+        await asyncio.wait_for(tail.tail().reading.wait(), WITHIN_S)
         yield socket
 
 
