@@ -79,7 +79,10 @@ def recheck(orders: Sequence[Order]) -> dict[str, Rejected]:
         going = [order for order in orders if order.id not in rejected and lacking[order.id]]
         if going:
             with transaction.atomic():
-                more, holds = count(going, lacking, trading_holds.lock(ids_of(lacking)), worth)
+                # This worker may have been frozen: what has ended meanwhile has given its part back.
+                there = trading_holds.unfinished([order.id for order in going])
+                uses = trading_holds.lock(ids_of(lacking))
+                more, holds = count([order for order in going if order.id in there], lacking, uses, worth)
                 trading_holds.book(holds)
             rejected |= more
     tell(rejected)
@@ -120,7 +123,8 @@ def repeats(orders: Sequence[Order], counting: Mapping[str, Sequence[Limit]]) ->
         longest = max((one for one in counting[order.id] if one.kind is LimitKind.REPEAT), key=by_value, default=None)
         if longest is None:
             continue
-        alike = (order.owner, order.type, order.pair.name, order.amount_in, order.limit_price)
+        terms = (order.limit_price, order.max_price, order.trigger)
+        alike = (order.owner, order.type, order.pair.name, order.amount_in, terms)
         if alike in seen:
             found[order.id] = repeated(longest)
         seen.add(alike)
@@ -135,6 +139,8 @@ def repeats(orders: Sequence[Order], counting: Mapping[str, Sequence[Limit]]) ->
                 "pair": order.pair.name,
                 "amount_in": order.amount_in,
                 "limit_price": order.limit_price and plain(order.limit_price),
+                "max_price": order.max_price and plain(order.max_price),
+                "trigger": [condition.as_dict() for condition in order.trigger],
             },
         )
     there = trading_holds.repeated([row for _, row in asked.values()]) if asked else ()

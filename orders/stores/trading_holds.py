@@ -1,7 +1,8 @@
 """Daily trading limits in Postgres: how much is used, and by which orders.
 
 Whoever admits orders under a limit locks its row of the day first, and holds the lock until the orders' own rows are
-committed: of groups that race for what is left, one after the other gets its part.  Rows are locked by id everywhere.
+committed: of groups that race for what is left, one after the other gets its part.  Everybody locks in one sequence:
+rows of orders that are there, rows of limits, parts; each by id.
 """
 
 from collections.abc import Collection, Sequence
@@ -53,6 +54,17 @@ def lock(limits: Collection[int]) -> dict[int, Use]:
     return {row.limit: row for row in rows if row.value is not None}
 
 
+def unfinished(order_ids: Collection[str]) -> set[str]:
+    """Return those of these orders that have not ended without a fill, nor will before this transaction is over."""
+    rows = fetch(
+        """
+        SELECT id::text FROM orders_order WHERE id = ANY(%s::uuid[]) AND closed_at IS NULL ORDER BY id FOR KEY SHARE
+        """,
+        list(order_ids),
+    )
+    return {order_id for (order_id,) in rows}
+
+
 def book(holds: Sequence[Hold]) -> None:
     """Count what these orders use; the rows of their limits are locked.  A second time replaces the first."""
     fetch(
@@ -85,21 +97,24 @@ def as_row(hold: Hold) -> dict[str, Any]:
 
 
 def release(order_ids: Collection[str]) -> None:
-    """Give back what orders used that end without a fill."""
+    """Give back what orders used that end without a fill; their rows are locked."""
     fetch(
         """
-        WITH gone AS (
-            DELETE FROM orders_tradinglimithold WHERE order_id = ANY(%s::uuid[]) RETURNING limit_id, day, value
-        ), sums AS (
-            SELECT limit_id, day, sum(value) AS value FROM gone GROUP BY 1, 2
-        ), held AS (
-            SELECT u.limit_id, u.day FROM orders_tradinglimituse u JOIN sums USING (limit_id, day)
-            ORDER BY u.limit_id, u.day FOR UPDATE OF u
+        WITH held AS (
+            SELECT u.limit_id, u.day FROM orders_tradinglimituse u
+            WHERE (u.limit_id, u.day) IN (
+                SELECT limit_id, day FROM orders_tradinglimithold WHERE order_id = ANY(%s::uuid[]))
+            ORDER BY u.limit_id, u.day FOR UPDATE
+        ), gone AS (
+            DELETE FROM orders_tradinglimithold h USING held
+            WHERE h.order_id = ANY(%s::uuid[]) AND h.limit_id = held.limit_id AND h.day = held.day
+            RETURNING h.limit_id, h.day, h.value
         )
         UPDATE orders_tradinglimituse u SET used = u.used - sums.value
-        FROM sums JOIN held USING (limit_id, day) WHERE u.limit_id = sums.limit_id AND u.day = sums.day
+        FROM (SELECT limit_id, day, sum(value) AS value FROM gone GROUP BY 1, 2) AS sums
+        WHERE u.limit_id = sums.limit_id AND u.day = sums.day
         """,
-        list(order_ids),
+        *[list(order_ids)] * 2,
     )
 
 
@@ -123,11 +138,11 @@ def repeated(asked: Sequence[dict[str, Any]]) -> set[str]:
     rows = fetch(
         """
         SELECT a.id::text FROM json_to_recordset(%s) AS a(id uuid, since uuid, within_s bigint, owner int, type text,
-            pair text, amount_in numeric, limit_price numeric)
+            pair text, amount_in numeric, limit_price numeric, max_price numeric, trigger jsonb)
         WHERE EXISTS (SELECT FROM orders_order o WHERE o.owner_id = a.owner AND o.id > a.since
             AND o.created_at > statement_timestamp() - a.within_s * interval '1 second'
-            AND (o.type, o.pair, o.amount_in) = (a.type, a.pair, a.amount_in)
-            AND o.limit_price IS NOT DISTINCT FROM a.limit_price)
+            AND (o.type, o.pair, o.amount_in, o.trigger) = (a.type, a.pair, a.amount_in, a.trigger)
+            AND o.limit_price IS NOT DISTINCT FROM a.limit_price AND o.max_price IS NOT DISTINCT FROM a.max_price)
         """,
         recordset(asked),
     )

@@ -1,6 +1,6 @@
 """The kill switch: nothing that is accepted and not sent is sent, and what was sent is followed to its end."""
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 from redis.exceptions import ConnectionError as StoreGone
@@ -11,12 +11,13 @@ from orders.flow import intake, limits, pauses, recovery, settlement, sweep, wai
 from orders.flow.intake import Accepted, Paused
 from orders.models import Act, Attempt, Pause, PauseState
 from orders.stores import attempts
-from routing import crashpoints, outages
+from routing import outages
 from routing.crashpoints import Moment
 from routing.models import LedgerEntry
 from tests.orders.bench import STAGES, empty_redis
 from tests.orders.commands.standin import refused, run
 from tests.orders.sniping import Market, list_token, new_mint
+from tests.orders.steps import at
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
@@ -35,24 +36,6 @@ def halt_unheard(scope="pair", name="SOL-USDC"):
     """Halt as another process does, of which this one has not read yet."""
     pauses.pauses()
     Pause.objects.create(scope=scope, name=name, reason=WHY, by="ops", state=HALTED)
-
-
-@contextmanager
-def at(step, act, moment=Moment.BEFORE):
-    """Act once when a step is reached, and see to it that it is."""
-    done = []
-
-    def once():
-        if not done:
-            done.append(step)
-            act()
-
-    crashpoints.arm(step, moment, once)
-    try:
-        yield
-    finally:
-        crashpoints.disarm()
-    assert done, f"{step} was not reached"
 
 
 def die():

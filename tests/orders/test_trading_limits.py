@@ -15,23 +15,37 @@ from django.utils import timezone
 
 from config.asgi import application
 from engine.quotes import Pair
-from orders.flow import dead_letters, intake, waiting
+from engine.triggers import Condition, Kind
+from orders.flow import dead_letters, intake, pauses, waiting
 from orders.flow.intake import Accepted
 from orders.flow.routes import PriceImpact
 from orders.flow.trading_limits import Rejected, trading_limits
-from orders.models import Act, DeadLetter, LimitKind, LimitScope, Order, TradingLimit, TradingLimitHold, TradingLimitUse
+from orders.models import (
+    Act,
+    DeadLetter,
+    LimitKind,
+    LimitScope,
+    Order,
+    PauseState,
+    TradingLimit,
+    TradingLimitHold,
+    TradingLimitUse,
+)
 from orders.operations import trading_limits as operations
 from orders.operations.trading_limits import Wanted
 from orders.stores import trading_holds
 from orders.stores.ids import new_id
 from orders.stores.threads import aside
 from routing import dollars
+from routing.crashpoints import Moment
 from routing.models import LedgerEntry
 from routing.store import StoreError, redis
 from tests.orders.accounts import account, bearer, row_of, rows_of_keys
 from tests.orders.bench import TOKENS
 from tests.orders.commands.standin import refused, run
 from tests.orders.doors import ORDER, opened
+from tests.orders.sniping import list_token, new_mint
+from tests.orders.steps import at
 
 WHY = "a new strategy"
 SOL = 1_000_000_000
@@ -211,6 +225,70 @@ def test_an_order_of_an_earlier_day_counts_when_it_is_sent(bench):
     assert TradingLimitUse.objects.get(limit=limit, day=timezone.now().date()).used == 300
     bench.run([third])
     assert bench.statuses(third)[-1] == "confirmed", "it has counted today since it was placed"
+
+
+def test_a_worker_frozen_past_its_lease_counts_nothing_for_an_order_that_has_ended(bench):
+    limit = put("day-value", 600)
+    (order_id,) = bench.accept(bench.order(SOL))
+
+    def meanwhile():
+        bench.pass_time(order_id, 10_000)
+        halt = pauses.pause("everything", "", WHY, "ops", PauseState.HALTED)
+        bench.carry([order_id])
+        assert bench.statuses(order_id)[-1] == "cancelled" and used(limit) == 0
+        pauses.resume(halt, "ops")
+
+    with at("swap.building", meanwhile, Moment.AFTER):
+        bench.carry([order_id])
+    assert bench.statuses(order_id)[-1] == "cancelled" and not LedgerEntry.objects.exists()
+    assert used(limit) == 0 and not TradingLimitHold.objects.exists()
+
+
+def test_a_worker_frozen_past_its_lease_counts_an_order_once_that_another_has_filled(bench):
+    limit = put("day-value", 150)
+    (order_id,) = bench.accept(bench.order(SOL))
+    TradingLimitHold.objects.all().delete()
+    TradingLimitUse.objects.update(used=0)
+
+    def meanwhile():
+        bench.pass_time(order_id, 10_000)
+        bench.run([order_id])
+        assert bench.statuses(order_id)[-1] == "confirmed" and used(limit) == 150
+
+    with at("swap.building", meanwhile, Moment.AFTER):
+        bench.carry([order_id])
+    assert bench.statuses(order_id)[-1] == "confirmed" and LedgerEntry.objects.count() == 1
+    assert used(limit) == 150
+
+
+def test_an_amendment_and_a_cancellation_at_once_leave_nothing_counted(bench):
+    limit = put("day-value", 10_000)
+    for _ in range(20):
+        (order_id,) = bench.accept(bench.limit("900", SOL))
+
+        def amend(order_id=order_id):
+            try:
+                waiting.amend(order_id, 1, {"amount_in": 2 * SOL})
+            except (waiting.NotResting, waiting.Changed):
+                pass
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(1) as thread:
+            amended = thread.submit(amend)
+            waiting.cancel(order_id)
+            amended.result()
+        assert used(limit) == 0 and not TradingLimitHold.objects.exists()
+
+
+def test_sniper_orders_with_other_conditions_are_not_the_same(bench):
+    put("repeat", 60)
+    list_token(mint := new_mint(), "NOVA")
+    launch, liquidity = Condition(Kind.LAUNCH), Condition(Kind.LIQUIDITY, at_least=100_000)
+    asked = [bench.snipe(mint, launch), bench.snipe(mint, liquidity), bench.snipe(mint, launch)]
+    assert codes(intake.place(asked)) == ["Accepted", "Accepted", "rejected_repeat"]
+    assert codes(intake.place([bench.snipe(mint, liquidity)])) == ["rejected_repeat"]
+    assert codes(intake.place([bench.snipe(mint, liquidity, max_price=Decimal(1))])) == ["Accepted"]
 
 
 def test_the_same_order_may_not_be_repeated_too_soon(bench):
