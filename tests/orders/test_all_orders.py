@@ -224,6 +224,25 @@ async def test_a_stream_survives_redis(bench, monkeypatch):
             assert seqs(await reached(socket, await newest())) == {order_id: [1, 2, 3, 4, 5]}
 
 
+async def test_a_stream_says_that_it_has_begun_once_what_is_made_from_then_on_comes_at_once(bench, monkeypatch):
+    found, open_gate = tail.newest, asyncio.Event()
+
+    async def late(redis):
+        await open_gate.wait()
+        return await found(redis)
+
+    monkeypatch.setattr(tail, "newest", late)
+    async with opened("/ws/orders") as socket:
+        await socket.send(ALL)
+        assert await socket.event() == {"following": 0}
+        assert await socket.wire.receive_nothing(timeout=0.3)
+        open_gate.set()
+        assert await socket.event() == {"cursor": "0"}
+        (order_id,) = await aside(bench.place)
+        events, _ = await heard(socket, 1)
+    assert seqs(events) == {order_id: [1]}
+
+
 async def test_a_socket_that_is_full_reads_the_rest_from_the_journal(bench, monkeypatch):
     monkeypatch.setattr(accounts, "INBOX_MAX", 1)
     monkeypatch.setattr(all_orders, "ENTRIES", 2)
