@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from math import inf
 from typing import Any
+from weakref import proxy
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -25,11 +26,12 @@ class Flow(FlowControl):
 
     def __init__(self, transport: Any, requests: "Requests") -> None:
         super().__init__(transport)
-        self.requests = requests
+        # Weak, so that a connection that has ended leaves no cycle, whose memory would stay until a full collection.
+        self.requests = proxy(requests)
 
     def resume_reading(self) -> None:
         """Read on, unless what came last is not yet parsed or the connection is at its end."""
-        if not self.requests.kept and not self._transport.is_closing():
+        if not self._transport.is_closing() and not self.requests.kept:
             super().resume_reading()
 
 

@@ -69,7 +69,10 @@ async def accepted(text: bytes | str, key: str | None, caller: Caller) -> Accept
     """
     (outcome,) = await placed(text, key, caller, one)
     if isinstance(outcome, Exception):
-        raise outcome
+        try:
+            raise outcome
+        finally:
+            del outcome  # else a cycle with its own traceback: under overload there are thousands of them
     return outcome
 
 

@@ -1,6 +1,7 @@
 """Clients that stall, drip or flood, as raw bytes: none is waited for longer than its time limit, none is buffered."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -76,6 +77,24 @@ async def test_a_head_that_is_too_large_is_refused_in_words(place):
     async with connected(*place) as line:
         await line.send(b"GET /a HTTP/1.1\r\n" + HOST + b"X: 1\r\n" * (requests.HEAD_MAX // 6))
         assert (await answered(line.reader))[0] == 431
+
+
+async def test_connections_that_have_ended_leave_nothing_for_the_collector(place):
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            async with connected(*place) as line:
+                await line.send(GET)
+                assert (await answered(line.reader))[0] == 200
+        await until(lambda: not there(requests.Requests), "all are gone")
+    finally:
+        gc.enable()
+
+
+def there(kind):
+    """Return the objects of a class that are in memory."""
+    return [one for one in gc.get_objects() if isinstance(one, kind)]
 
 
 async def test_line_breaks_between_requests_do_not_keep_a_connection(place):

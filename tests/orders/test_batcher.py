@@ -157,6 +157,19 @@ async def test_past_its_limit_the_batcher_says_it_is_overloaded(bench, held, mon
     assert (await post(ORDER)).status_code == 202
 
 
+async def test_refusals_leave_nothing_for_the_collector(bench, held, monkeypatch):
+    monkeypatch.setattr(module, "WAITING_MAX", 0)
+    await post(ORDER)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            assert (await post(ORDER)).json()["error"]["code"] == "overloaded"
+        assert not [one for one in gc.get_objects() if isinstance(one, Overloaded)]
+    finally:
+        gc.enable()
+
+
 def test_each_event_loop_has_its_own_and_a_closed_loop_is_forgotten():
     class Thing:
         """Whatever belongs to one loop."""
