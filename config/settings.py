@@ -110,11 +110,11 @@ PREPARE_AFTER = 3
 """Executions on one connection after which Postgres keeps a statement's plan."""
 
 
-def database(address: str | None) -> dict[str, object]:
+def database(role: str) -> dict[str, object]:
     """Convert DATABASE_URL to Django's form, with time limits on every statement and a pool where it pays off."""
-    parts = urlsplit(address or "postgresql://postgres@127.0.0.1:5432/engine")
+    parts = urlsplit(ENV["DATABASE_URL"] or "postgresql://postgres@127.0.0.1:5432/engine")
     limits = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=15000"
-    size = POOL_SIZES.get(ROLE, 6)
+    size = POOL_SIZES.get(role, 6)
     # A server whose machine is gone sends nothing: without these limits the kernel waits for it for 15 minutes.
     silence = {"tcp_user_timeout": 6000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
     options: dict[str, object] = {"connect_timeout": 3, **silence, **dict(parse_qsl(parts.query)), "options": limits}
@@ -124,7 +124,7 @@ def database(address: str | None) -> dict[str, object]:
         options["pool"] = {
             "min_size": 1,
             "max_size": size,
-            "timeout": POOL_WAIT_S if ROLE == "api" else 5,
+            "timeout": POOL_WAIT_S if role == "api" else 5,
             "reconnect_timeout": POOL_RETRY_S,
         }
     return {
@@ -142,7 +142,7 @@ def database(address: str | None) -> dict[str, object]:
     }
 
 
-DATABASES = {"default": database(ENV["DATABASE_URL"])}
+DATABASES = {"default": database(ROLE)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL: str = ENV["REDIS_URL"] or "redis://127.0.0.1:6379/0"

@@ -68,16 +68,22 @@ def celery_app() -> Any:
 
 
 def become(role: str) -> None:
-    """Settings differ by role (pool sizes, log context) and were read before the fork: read them again."""
+    """Have what differs by role, pool sizes and the name in log lines, and was read before the fork, fit this role.
+
+    The settings are not read anew as a whole: every page of memory that a fork touches is no longer shared.
+    """
     os.environ["ENGINE_ROLE"] = role
     gc.set_threshold(*COLLECT_AFTER)
     logging.captureWarnings(True)
     from django.conf import settings
     from django.db import connections
 
-    fresh = importlib.reload(importlib.import_module("config.settings"))
-    for name in ("ROLE", "DATABASES"):
-        setattr(settings, name, getattr(fresh, name))
+    from config import logs
+    from config.settings import database
+
+    settings.ROLE = role
+    settings.DATABASES = {"default": database(role)}
+    logs.process["worker"] = role
     # Django keeps what it read and the (closed) connections it made of that; both are forgotten here.
     connections.settings = connections.configure_settings(None)
     for alias in connections:
@@ -142,6 +148,8 @@ def worker(queue: str, number: int, threads: int, turns: Turns) -> Callable[[Rea
 
     def run(ready: Ready) -> None:
         become(queue)
+        # Whose findings a worker does not even print; commands, `migrate` among them, run and print them.
+        os.environ["CELERY_SKIP_CHECKS"] = "1"
         watch_worker(celery_app(), turns)
         end_when_stuck(turns.stuck)
         from celery import signals
