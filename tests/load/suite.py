@@ -120,8 +120,8 @@ def page(results: Mapping[str, Any]) -> str:
         told = flat({key: value for key, value in figures.items() if key != CPU} or {"failed": one.get("failed")})
         rows = "".join(f"<tr><th>{html.escape(what)}</th><td>{html.escape(value)}</td></tr>" for what, value in told)
         parts.append(
-            f"<h2>{html.escape(name)}</h2><p><code>{html.escape(one['command'])}</code>, {one['seconds']} s, load average "
-            f"before it {one['load average before']}</p><table>{rows}</table>{chart}"
+            f"<h2>{html.escape(name)}</h2><p><code>{html.escape(one['command'])}</code>, {one['seconds']} s, "
+            f"load average before it {one['load average before']}</p><table>{rows}</table>{chart}"
         )
     where = ", ".join(f"{what} {value}" for what, value in results["machine"].items())
     style = (
