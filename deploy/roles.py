@@ -46,7 +46,6 @@ def preload() -> None:
             "celery.apps.beat",
             "celery.apps.worker",
             "celery.bin.celery",
-            "celery.bin.worker",
             "celery.concurrency.thread",
         ),
         *("celery.worker.components", "celery.worker.consumer", "kombu.transport.redis", "flower.command"),
@@ -155,14 +154,20 @@ def worker(queue: str, number: int, threads: int, turns: Turns) -> Callable[[Rea
         from celery import signals
 
         signals.worker_ready.connect(lambda **_: ready(), weak=False)
-        celery_app().worker_main(
-            [
-                *("--quiet", "worker", "-Q", queue, "-n", f"{queue}-{number}@%h"),
-                *("--pool", "threads", "--concurrency", str(threads)),
-                # Events feed Flower; gossip and mingle would have every worker listen to all others for nothing.
-                *("-E", "--loglevel", "INFO", "--without-mingle", "--without-gossip"),
-            ],
+        running = celery_app().Worker(
+            hostname=f"{queue}-{number}@{socket.gethostname()}",
+            queues=[queue],
+            pool="threads",
+            concurrency=threads,
+            loglevel="INFO",
+            quiet=True,
+            # Events feed Flower; gossip and mingle would have every worker listen to all others for nothing.
+            task_events=True,
+            without_mingle=True,
+            without_gossip=True,
         )
+        running.start()
+        sys.exit(running.exitcode)
 
     return run
 
