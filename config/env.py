@@ -67,7 +67,8 @@ TABLE: dict[str, Setting] = {
     "ENGINE_KEY_PEPPER": Setting(
         filled,
         None,
-        "secret that digests of API keys are keyed with; generated and kept if omitted; a new one ends every key",
+        "secret that digests of API keys are keyed with, and secrets of webhooks derived from; generated and kept if "
+        "omitted; a new one ends every key and changes every webhook's secret",
     ),
     "ENGINE_ADMIN_PASSWORD": Setting(
         filled, None, "first password of the user `admin`, and Flower's; generated and kept in the data dir if omitted"
@@ -83,6 +84,13 @@ TABLE: dict[str, Setting] = {
     "ENGINE_LOG_FORMAT": Setting(one_of("auto", "json", "text"), "auto", "auto: text on a terminal, JSON otherwise"),
     "ENGINE_WORKER_THREADS": Setting(whole(1, 64), "4", "tasks one worker process runs at once"),
     "ENGINE_SOCKETS_MAX": Setting(whole(1, 1_000_000), "10000", "WebSockets one API process keeps open at once"),
+    "ENGINE_WEBHOOKS_MAX": Setting(whole(0, 1_000), "10", "webhooks one account may have"),
+    "ENGINE_WEBHOOK_GIVE_UP_H": Setting(whole(1, 720), "24", "hours of failures after which a webhook is given up"),
+    "ENGINE_WEBHOOK_PRIVATE": Setting(
+        switch,
+        "0",
+        "1: webhooks may go to private addresses and use http; for tests, and where every client is trusted",
+    ),
     "ENGINE_NO_VENV": Setting(
         one_of("0", "1"), "0", "1: manage.py stays with the interpreter it is started with; not read from .env"
     ),

@@ -4,7 +4,7 @@
 --   engine_api      accepts orders, and is the admin
 --   engine_workers  order, limit, sniper, stream, beat
 --   engine_dbsync   writes events
---   engine_dlq      keeps dead letters, and moves retired orders to the archive
+--   engine_dlq      keeps dead letters, moves retired orders to the archive, and delivers to webhooks
 
 DO $rights$
 DECLARE
@@ -38,6 +38,8 @@ BEGIN
             ('engine_api', 'INSERT', '^(orders_order|django_admin_log)$'),
             ('engine_api', 'INSERT, UPDATE', '^orders_apikey$'),
             ('engine_api', 'UPDATE', '^orders_deadletter$'),
+            ('engine_api', 'INSERT, UPDATE, DELETE', '^orders_webhook$'),
+            ('engine_dlq', 'UPDATE', '^orders_webhook$'),
             ('engine_api', 'INSERT, UPDATE, DELETE', '^orders_(pause|guard|tradinglimit)$|^routing_(token|pair)$'),
             -- What is used of daily trading limits: counted on acceptance and before the send, given back by whoever ends an order.
             ('engine_api, engine_workers, engine_dbsync, engine_dlq', 'INSERT, UPDATE, DELETE', '^orders_tradinglimit(use|hold)$'),
@@ -73,6 +75,8 @@ BEGIN
             EXECUTE format('GRANT %s ON %s TO %s', line.what, found.name, line.users);
         END LOOP;
     END LOOP;
+    -- Webhooks of a closed account are not delivered.
+    GRANT SELECT (id, is_active) ON auth_user TO engine_dlq;
 END
 $rights$;
 

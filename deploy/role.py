@@ -26,6 +26,8 @@ DOORS = ("api", "flower")
 STORES = ("DATABASE_URL", "REDIS_URL")
 NEEDS = {
     "api": (*STORES, "ENGINE_SECRET_KEY", "ENGINE_KEY_PEPPER"),
+    # Webhooks' secrets are derived from the pepper.
+    "dlq": (*STORES, "ENGINE_KEY_PEPPER"),
     "flower": ("REDIS_URL", "ENGINE_ADMIN_PASSWORD"),
     "migrate": ("DATABASE_URL",),
 }

@@ -20,13 +20,13 @@ def delay_ms(attempt: int, chance: Callable[[], float]) -> int:
     return int(ceiling * chance())
 
 
-def away_ms(times: int, chance: Callable[[], float]) -> int:
+def away_ms(times: int, chance: Callable[[], float], base_ms: int = BASE_MS, cap_ms: int = AWAY_CAP_MS) -> int:
     """Return the wait before an unavailable dependency is tried again, in milliseconds.
 
     `times` is how often in a row it was unavailable.  Exponential backoff with equal jitter: the wait is at least half
     the ceiling, because asking again at once gains nothing.
     """
-    ceiling = min(AWAY_CAP_MS, BASE_MS * 2 ** min(times, 20))
+    ceiling = min(cap_ms, base_ms * 2 ** min(times, 20))
     return int(ceiling * (1 + chance()) / 2)
 
 

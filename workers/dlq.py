@@ -1,10 +1,11 @@
-"""The dead-letter worker: stores dead letters of failed orders, and retires orders that ended long ago."""
+"""The dead-letter worker: keeps dead letters, retires orders that ended long ago, and delivers events to webhooks."""
 
 from celery import shared_task
 
 from orders.flow import dead_letters, dispatch
 from orders.operations import retention
-from workers.base import EngineTask
+from orders.operations.webhooks import Deliverer
+from workers.base import Beside, EngineTask
 
 
 @shared_task(name=dispatch.KEEP, base=EngineTask)
@@ -17,3 +18,6 @@ def keep(*, order_ids: list[str] | None = None, **_: object) -> None:
 def retire(**_: object) -> None:
     """Retire a batch of the orders that ended long ago."""
     retention.retire()
+
+
+webhooks = Beside("dlq", Deliverer)

@@ -13,12 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache, cached_property
+from functools import cached_property
 from math import inf
 from typing import Any
 
 import structlog
-from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
@@ -26,6 +25,7 @@ from orders.access.callers import OPEN_ORDERS_MAX, Caller, Scope, Unauthorized
 from orders.flow.batcher import batcher
 from orders.flow.pauses import HEARD, announce
 from orders.models import ApiKey
+from orders.stores.pepper import pepper
 from orders.stores.threads import late
 from routing.memory import Memory
 
@@ -198,13 +198,6 @@ def bearer(header: str) -> str:
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized(SEND_A_KEY)
     return token.strip()
-
-
-@cache
-def pepper() -> bytes:
-    """Return the secret that digests are keyed with; without it the table is worth nothing, nor are the keys."""
-    given: str = settings.KEY_PEPPER()
-    return hashlib.sha256(given.encode()).digest()
 
 
 def digest(token: str) -> bytes:

@@ -21,6 +21,7 @@ from orders.models.order import (
 )
 from orders.models.set_aside import SetAside
 from orders.models.trading_limits import LimitKind, LimitScope, TradingLimit, TradingLimitHold, TradingLimitUse
+from orders.models.webhook import Webhook, WebhookState
 
 __all__ = [
     "AMENDED",
@@ -49,5 +50,7 @@ __all__ = [
     "TradingLimitHold",
     "TradingLimitUse",
     "Verdict",
+    "Webhook",
+    "WebhookState",
     "standing_at",
 ]

@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from orders import models
 from orders.flow import dbsync, dispatch
 from orders.operations import heartbeats
-from orders.stores import live
+from orders.stores import live, webhooks
 from orders.telemetry import metrics
 from orders.telemetry.metrics import Sample
 from routing import quotes
@@ -118,6 +118,15 @@ def look_at_quotes() -> list[Sample]:
     ]
 
 
+def look_at_webhooks() -> list[Sample]:
+    """Read how far active webhooks are behind, and how many were given up."""
+    failed = models.Webhook.objects.filter(state=models.WebhookState.FAILED).count()
+    return [
+        ("engine_webhook_lag_seconds", (), webhooks.longest_lag_s()),
+        ("engine_webhooks_failed", (), failed),
+    ]
+
+
 def count_resting() -> list[Sample]:
     """Count the resting orders by pair, through an index that holds only these."""
     counts = models.Order.objects.filter(models.WAITING).values_list("pair").annotate(Count("pk")).order_by()
@@ -129,6 +138,7 @@ PARTS = (
     Part("broker", look_at_queues),
     Part("postgres", look_at_postgres),
     Part("quotes", look_at_quotes),
+    Part("webhooks", look_at_webhooks),
     Part("resting", count_resting, COUNT_EVERY_S),
 )
 THREADS = len(PARTS)

@@ -145,24 +145,38 @@ def bounds() -> tuple[int, int]:
     return oldest or 0, newest or 0
 
 
+def position_ago(seconds: int) -> int:
+    """Return the newest position that is older than this; 0 if there is none.
+
+    Raises DatabaseError.
+    """
+    sql = """
+        SELECT position FROM orders_journalrow WHERE at < now() - %s * interval '1 second'
+        ORDER BY position DESC LIMIT 1
+    """
+    rows = fetch(sql, seconds)
+    return int(rows[0][0]) if rows else 0
+
+
 def news(after: int) -> dict[int, int]:
     """Return the accounts that have entries past a position, with the newest of each."""
     sql = "SELECT owner_id, max(position) FROM orders_journalrow WHERE position > %s GROUP BY owner_id"
     return dict(fetch(sql, after))
 
 
-def entries(owner: int, after: int, limit: int) -> list[Entry]:
-    """Return an account's next entries past a position, oldest first."""
-    sql = """
+def entries(owner: int | None, after: int, limit: int) -> list[Entry]:
+    """Return an account's next entries past a position, oldest first; those of all accounts for None."""
+    of_owner, whose = ("", ()) if owner is None else ("owner_id = %s AND", (owner,))
+    sql = f"""
         SELECT * FROM (
             SELECT j.position - cardinality(j.order_ids) + e.number AS position,
                    e.order_id::text, e.first, e.last, e.epoch
-            FROM (SELECT * FROM orders_journalrow WHERE owner_id = %s AND position > %s ORDER BY position LIMIT %s) j
+            FROM (SELECT * FROM orders_journalrow WHERE {of_owner} position > %s ORDER BY position LIMIT %s) j
             CROSS JOIN LATERAL unnest(j.order_ids, j.firsts, j.lasts, j.epochs)
                  WITH ORDINALITY AS e(order_id, first, last, epoch, number)
         ) AS entry WHERE position > %s ORDER BY position LIMIT %s
-    """
-    return fetch_as(Entry, sql, owner, after, limit, after, limit)
+    """  # noqa: S608 - constants of this function
+    return fetch_as(Entry, sql, *whose, after, limit, after, limit)
 
 
 def events(of: Sequence[Entry]) -> list[Event]:
@@ -178,8 +192,8 @@ def is_named(event: Event, its: Iterable[Entry]) -> bool:
     return any(entry.first <= event["seq"] and (entry.last is None or event["seq"] <= entry.last) for entry in its)
 
 
-def page(owner: int, after: int, limit: int) -> tuple[list[dict[str, Any]], int, bool]:
-    """Return the next events past a position, where they end, and whether more follow.
+def page(owner: int | None, after: int, limit: int) -> tuple[list[dict[str, Any]], int, bool]:
+    """Return an account's next events past a position, or all accounts', where they end, and whether more follow.
 
     There are about `limit` of them: an entry is told as a whole.
     """

@@ -55,6 +55,8 @@ READ = {
     "engine_dbsync_backlog_seconds": Read("Age of the oldest of these entries."),
     "engine_quote_age_seconds": Read("Age of a venue's last quote of an active pair.", ("pair", "venue")),
     "engine_resting_orders": Read("Orders that wait for their price or their event, as saved in Postgres.", ("pair",)),
+    "engine_webhook_lag_seconds": Read("Age of the oldest event that an active webhook has still to be sent."),
+    "engine_webhooks_failed": Read("Webhooks that were given up."),
     "engine_oldest_moving_order_seconds": Read("Age of the oldest unfinished order that does not rest, in Postgres."),
 }
 """The gauges that orders/operations/scrape.py reads."""
@@ -90,6 +92,7 @@ DBSYNC_LAG = Histogram(
     buckets=SECONDS,
     registry=PROCESS,
 )
+WEBHOOKS = Counter("engine_webhook_deliveries_total", "Calls of webhooks, by outcome.", ("outcome",), registry=PROCESS)
 SPANS = Counter("engine_trace_spans_total", "Trace spans, by outcome.", ("outcome",), registry=PROCESS)
 WEBSOCKETS = Gauge("engine_websocket_clients", "Open sockets, by stream.", ("stream",), registry=PROCESS)
 ROUND_TRIP = Histogram(
@@ -193,6 +196,11 @@ def dead_letters(codes: Iterable[str]) -> None:
 def spans(outcome: str, number: int) -> None:
     """Count spans that were sent, or dropped because the collector did not take them."""
     child(SPANS, outcome).inc(number)
+
+
+def webhook(outcome: str) -> None:
+    """Count a call of a webhook."""
+    child(WEBHOOKS, outcome).inc()
 
 
 def restored(reason: str, number: int) -> None:

@@ -52,6 +52,7 @@ def test_the_stores_and_the_workers_are_on_the_closed_network_alone():
     apart = {name: service["networks"] for name, service in SERVICES.items() if service["networks"] != ["inside"]}
     assert apart == {
         "api": ["inside", "edge"],
+        "dlq": ["inside", "outside"],
         "proxy": ["edge"],
         "tunnel": ["edge"],
         "flower": ["inside", "operators"],

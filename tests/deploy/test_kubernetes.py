@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 import yaml
@@ -214,6 +214,19 @@ def test_nothing_comes_in_but_clients_to_the_api_and_prometheus(made):
     }
     names = policies["to-the-stores"]["spec"]["egress"][0]["to"][0]
     assert names == {"namespaceSelector": {}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}
+
+
+def test_only_the_worker_that_delivers_webhooks_goes_out_and_to_public_addresses(made):
+    policies = of(made, "NetworkPolicy")
+    out = {name for name, policy in policies.items() if "egress" in policy["spec"]}
+    assert out == {"to-the-stores", "webhooks-to-the-internet"}
+    told = policies["webhooks-to-the-internet"]["spec"]
+    assert told["podSelector"]["matchLabels"] == {"app.kubernetes.io/component": "dlq"}
+    (rule,) = told["egress"]
+    closed = [ip_network(one) for block in rule["to"] for one in block["ipBlock"]["except"]]
+    for private in ("10.0.0.1", "127.0.0.1", "169.254.169.254", "172.31.0.1", "192.168.0.1", "fd00::1", "fe80::1"):
+        assert any(ip_address(private) in one for one in closed), private
+    assert rule["ports"] == [{"protocol": "TCP", "port": 443}]
 
 
 def test_strangers_do_not_get_past_the_ingress(production):

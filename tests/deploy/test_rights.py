@@ -9,15 +9,17 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
-from django.db import connection
+from django.contrib.auth.models import User
+from django.db import ProgrammingError, connection
 from psycopg.errors import InsufficientPrivilege
 
 from config.env import ROOT
 from deploy import rights, role
 from deploy.options import CannotStart
 from deploy.servers import free_port
-from orders.models import Act, ArchivedOrder, Order, OrderEvent, Pause
+from orders.models import Act, ArchivedOrder, JournalRow, Order, OrderEvent, Pause
 from orders.operations import retention
+from orders.stores import webhooks
 from routing.models import StoreEpoch
 from tests.bearer import bearer
 from tests.deploy.conftest import eventually
@@ -173,6 +175,24 @@ def test_the_dead_letter_worker_retires_orders_and_forgets_archived_ones():
 
 
 @pytest.mark.usefixtures("users")
+def test_the_dead_letter_worker_delivers_webhooks_and_knows_which_accounts_are_closed():
+    owner = User.objects.create(username="alice")
+    webhooks.make(owner.pk, "https://bot.example.com/", all_accounts=False, most=1)
+    JournalRow.objects.create(position=1, owner_id=owner.pk, order_ids=[uuid4()], firsts=[1], lasts=[1], epochs=[1])
+    with acting_as("engine_dlq"):
+        (held,) = webhooks.claim(1, slow=False)
+        assert held.entitled and webhooks.advance(held, 1, 204, 5)
+        with refused_to_django():
+            User.objects.get()
+
+
+@contextmanager
+def refused_to_django():
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        yield
+
+
+@pytest.mark.usefixtures("users")
 def test_an_operator_works_in_the_admin_as_the_apis_user(admin_client):
     with acting_as("engine_api"):
         admin_client.post("/admin/orders/pause/add/", {"what": "pair:SOL-USDC", "state": "paused", "reason": "a look"})
@@ -236,7 +256,8 @@ def test_every_role_does_its_work_as_its_own_user(own_database, tmp_path):
     with ExitStack() as running:
         for name, given in own_database.items():
             # What each has in a container, and no more.
-            apis = set() if name == "api" else {"ENGINE_SECRET_KEY_FILE", "ENGINE_KEY_PEPPER_FILE"}
+            others = {"ENGINE_SECRET_KEY", "ENGINE_KEY_PEPPER"} - set(role.NEEDS.get(name, ()))
+            apis = {f"{one}_FILE" for one in others}
             secrets = {"ENGINE_ADMIN_PASSWORD_FILE"} | apis
             mine = {key: value for key, value in given.items() if key not in secrets}
             last = running.enter_context(started(name, {**mine, **quick}, tmp_path, f"{name}.log"))

@@ -208,6 +208,7 @@ def test_migrate_waits_for_its_database_and_says_so(environ, tmp_path):
         ("order", "DATABASE_URL"),
         ("api", "ENGINE_SECRET_KEY"),
         ("api", "ENGINE_KEY_PEPPER"),
+        ("dlq", "ENGINE_KEY_PEPPER"),
         ("flower", "ENGINE_ADMIN_PASSWORD"),
     ],
 )
