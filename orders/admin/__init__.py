@@ -21,6 +21,7 @@ from orders.admin import (
     risk_limits,
     schedule,
     trading_limits,
+    webhooks,
 )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "risk_limits",
     "schedule",
     "trading_limits",
+    "webhooks",
 ]
 
 admin.site.index_title = "Engine overview"

@@ -35,6 +35,7 @@ LISTS: tuple[tuple[str, Lists], ...] = (
             ("Audit", "history", "orders", "act"),
             ("Schedule", "schedule", "django_celery_beat", "periodictask"),
             ("API keys", "key", "orders", "apikey"),
+            ("Webhooks", "webhook", "orders", "webhook"),
             ("Users", "person", "auth", "user"),
             ("Groups", "group", "auth", "group"),
             ("Failed logins", "lock", "axes", "accessattempt"),

@@ -15,6 +15,7 @@ from orders.api.answers import ANSWERS
 from orders.api.fields import LIST_SCHEMA
 from orders.api.filters import PAIR_SCHEMA
 from orders.api.market import MARKET
+from orders.api.webhook_answers import WEBHOOKS
 from routing.venues import VENUES
 
 Json = dict[str, Any]
@@ -67,7 +68,7 @@ def joined(head: Json, kind: type[Facts], facts: Json) -> Json:
 
 def with_components(result: Json, generator: Any, **_: Any) -> Json:
     """Add what clients are told to a generated description; drf-spectacular calls this."""
-    found = components((*ANSWERS, *MARKET)) | event_components()
+    found = components((*ANSWERS, *MARKET, *WEBHOOKS)) | event_components()
     for name, schema in found.items():
         generator.registry.register(ResolvedComponent(name, ResolvedComponent.SCHEMA, schema, name))  # type: ignore[no-untyped-call]
     result["components"]["schemas"] |= found

@@ -9,7 +9,7 @@ from drf_spectacular.plumbing import ResolvedComponent
 from engine.orders import OrderType, TimeInForce
 from orders.api import request_ids
 from orders.api.rules import NEEDS, inapplicable
-from orders.api.serializers import AmendSerializer, ExecuteSerializer
+from orders.api.serializers import ExecuteSerializer
 
 Json = dict[str, Any]
 
@@ -41,6 +41,7 @@ REQUEST_ID = {
 TAGS = {
     "/api/orders": "orders",
     "/api/events": "orders",
+    "/api/webhooks": "webhooks",
     "/api/tickets": "access",
     "/api/": "market",
     "/": "operations",
@@ -75,7 +76,7 @@ class Described(AutoSchema):
         found["additionalProperties"] = False
         if isinstance(serializer, ExecuteSerializer):
             return self.by_type(found)
-        if isinstance(serializer, AmendSerializer):
+        if not found.get("required"):
             found["minProperties"] = 1
         return found
 

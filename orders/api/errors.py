@@ -26,6 +26,7 @@ from orders.flow.batcher import Overloaded
 from orders.flow.intake import Conflict, Paused
 from orders.flow.trading_limits import Rejected
 from orders.flow.waiting import Changed, NotResting
+from orders.stores.webhooks import TooManyWebhooks
 from routing.store import StoreError
 
 log = structlog.get_logger(__name__)
@@ -110,7 +111,7 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
             return 400, body(reason.code, reason.message, reason.fields)
         case TooSlow():
             return 408, body("too_slow", str(reason))
-        case Conflict():
+        case Conflict() | TooManyWebhooks():
             return 409, conflict(reason)
         case NotResting() | Changed() | Unconditional():
             return unchanged(reason)
@@ -178,8 +179,10 @@ def code_of(reason: APIException) -> str:
     return codes if isinstance(codes, str) else "invalid"
 
 
-def conflict(reason: Conflict) -> dict[str, Any]:
-    """Say which order holds the client order id."""
+def conflict(reason: Conflict | TooManyWebhooks) -> dict[str, Any]:
+    """Say which order holds the client order id, or how many webhooks there are."""
+    if isinstance(reason, TooManyWebhooks):
+        return body("too_many_webhooks", str(reason))
     accepted = "a new id, or exactly the request that first used this one"
     message = f"already belongs to order {reason.order_id}, which differs from this request"
     return body(

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from orders.api import all_events, candles, description, estimate, health, named_orders, tickets, views
+from orders.api import all_events, candles, description, estimate, health, named_orders, tickets, views, webhooks
 
 urlpatterns = [
     path("api/orders/execute", views.Execute.as_view()),
@@ -13,6 +13,10 @@ urlpatterns = [
     path("api/orders/<str:order_id>", views.OneOrder.as_view()),
     path("api/orders/<str:order_id>/events", views.OrderEvents.as_view()),
     path("api/events", all_events.Events.as_view()),
+    path("api/webhooks", webhooks.Webhooks.as_view()),
+    path("api/webhooks/<str:webhook_id>", webhooks.OneWebhook.as_view()),
+    path("api/webhooks/<str:webhook_id>/rotate", webhooks.Rotate.as_view()),
+    path("api/webhooks/<str:webhook_id>/replay", webhooks.Replay.as_view()),
     path("api/tickets", tickets.Tickets.as_view()),
     path("api/quotes/<str:pair>", views.Quotes.as_view()),
     path("api/candles/<str:pair>", candles.Candles.as_view()),

@@ -10,12 +10,14 @@ SEEN = (
     *("orders.act", "django_celery_beat.periodictask"),
 )
 VIEWER = frozenset(name.replace(".", ".view_") for name in SEEN)
-"""Looks at everything but users and failed logins."""
+"""Looks at everything but users, failed logins and webhooks."""
 OPERATOR = VIEWER | {
     *("orders.change_order", "orders.change_deadletter"),
     *("orders.add_pause", "orders.delete_pause"),
+    # Their addresses may hold a password of the receiver's.
+    *("orders.view_webhook", "orders.change_webhook"),
 }
-"""Cancels, replays, pauses and resumes."""
+"""Cancels, replays, pauses and resumes; sees webhooks, and disables, enables and replays them."""
 OWNER = OPERATOR | {
     *(
         "orders.add_tradinglimit",

@@ -1,4 +1,4 @@
-"""The stream of all orders while the API is killed and Redis emptied: complete, in sequence, and as Postgres has it."""
+"""All orders by stream, by pages and by webhook, through restarts and a loss of Redis: complete and in sequence."""
 
 import asyncio
 import json
@@ -19,17 +19,22 @@ from orders.client import (
     NewOrder,
     Refused,
     Rewound,
+    SniperOrder,
     Unreachable,
+    launch,
 )
 from tests.chaos.ledgers import quoted
-from tests.system import System, system
+from tests.orders.receiver import Receiver, receiving, signatures
+from tests.system import System, eventually, system
 
 pytestmark = pytest.mark.system
 
-ORDERS = 300
+ORDERS = 500
 WITHIN_S = 150.0
 RECONNECT_EVERY_S = 0.3
-SETTINGS = {"MOCK_QUOTE_DELAY_MS": "0", "MOCK_CONFIRM_DELAY_MS": "200-600"}
+SETTINGS = {"MOCK_QUOTE_DELAY_MS": "0", "MOCK_CONFIRM_DELAY_MS": "200-600", "ENGINE_WEBHOOK_PRIVATE": "1"}
+MINT = "7vfCXTUXx5WJV5JADk17DUJ4ksgau7utNKj4b963voxs"
+"""A token that is never launched."""
 PAIR = {"token_in": "SOL", "token_out": "USDC", "amount": 1, "slippage_bps": 2_000}
 
 
@@ -56,11 +61,13 @@ class Histories:
 
 
 def order(number: int) -> NewOrder:
-    """Return the order of this number: of five, three sell now, one fires at once, one rests."""
+    """Return the order of this number: of five, two sell now, one fires at once, and two rest."""
     name = f"mixed-{number}"
-    if number % 5 < 3:
+    if number % 5 < 2:
         return MarketOrder(**PAIR, client_order_id=name)
-    return LimitOrder(**PAIR, client_order_id=name, limit_price="1" if number % 5 == 3 else "99999")
+    if number % 5 == 3:
+        return SniperOrder(**PAIR | {"token_out": MINT}, client_order_id=name, trigger=launch())
+    return LimitOrder(**PAIR, client_order_id=name, limit_price="1" if number % 5 == 2 else "99999")
 
 
 async def steady(client: Client, histories: Histories, begun: asyncio.Event) -> None:
@@ -110,15 +117,16 @@ def paged(engine: System) -> Histories:
 
 
 async def trade(engine: System, client: Client) -> list[str]:
-    """Place the orders and cancel those that rest, while the API is killed and Redis is emptied."""
+    """Place the orders and cancel those that rest, while API and webhooks' worker are killed and Redis is emptied."""
     ids = []
     for number in range(ORDERS):
         ids.append((await client.place(order(number))).order_id)
         if number == ORDERS // 3:
             engine.kill("api")
+            engine.kill("dlq")
         if number == 2 * ORDERS // 3:
             engine.redis().flushall()
-    for order_id in ids[4::5]:
+    for order_id in [*ids[3::5], *ids[4::5]]:
         await cancelled(client, order_id)
     return ids
 
@@ -137,11 +145,31 @@ async def cancelled(client: Client, order_id: str) -> None:
             return
 
 
+def is_over(histories: Histories) -> bool:
+    """Tell whether the client has the end of every order."""
+    final = {"confirmed", "failed", "cancelled", "expired"}
+    return sum(bool(events) and events[-1]["status"] in final for events in histories.held.values()) == ORDERS
+
+
 async def ended(histories: Histories) -> None:
     """Return once the client has the end of every order."""
-    final = {"confirmed", "failed", "cancelled", "expired"}
-    while sum(bool(events) and events[-1]["status"] in final for events in histories.held.values()) < ORDERS:
+    while not is_over(histories):
         await asyncio.sleep(0.1)
+
+
+def made(engine: System, receiver: Receiver) -> str:
+    """Make a webhook; return its secret."""
+    body = {"url": receiver.url}
+    answer = httpx.post(f"{engine.url}/api/webhooks", json=body, headers=engine.headers, timeout=WITHIN_S)
+    return str(answer.raise_for_status().json()["secret"])
+
+
+def received(receiver: Receiver) -> Histories:
+    """Return what a receiver of a webhook holds."""
+    histories = Histories()
+    for event in receiver.events:
+        histories.take(event)
+    return histories
 
 
 async def run(engine: System) -> tuple[list[str], Histories, Histories]:
@@ -172,14 +200,17 @@ def tally(histories: Histories) -> tuple[int, int, int]:
     return len(histories.held), sum(map(len, histories.held.values())), histories.repeats
 
 
-def test_300_orders_are_told_complete_and_in_sequence_to_every_kind_of_client():
-    with system(SETTINGS) as engine:
+def test_500_orders_are_told_complete_and_in_sequence_to_every_kind_of_client():
+    with receiving(statuses=[500, 204] * 5) as receiver, system(SETTINGS) as engine:
         quoted(engine)
+        secret = made(engine, receiver)
         ids, one, other = asyncio.run(run(engine))
+        eventually(lambda: is_over(received(receiver)), WITHIN_S, "the webhook has every end")
         pages = paged(engine)
         with httpx.Client(base_url=engine.url, headers=engine.headers, timeout=WITHIN_S) as http:
             stands = {order_id: http.get(f"/api/orders/{order_id}/events").json()["events"] for order_id in ids}
-    for name, histories in (("steady", one), ("restless", other), ("paged", pages)):
+    for name, histories in (("steady", one), ("restless", other), ("paged", pages), ("webhook", received(receiver))):
         assert histories.held.keys() == set(ids), name
         assert {i: events for i, events in histories.held.items() if events != stands[i]} == {}, name
     assert one.repeats == 0, "the client drops what it has yielded"
+    assert all(signatures(secret, headers, body) == [True] for headers, body in receiver.calls)

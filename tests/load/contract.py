@@ -21,13 +21,16 @@ from schemathesis.engine.recorder import ScenarioRecorder
 from tests.bearer import given
 from tests.system import NO_DELAYS, eventually, system
 
-SETTINGS = {**NO_DELAYS, "MOCK_LAUNCH_EVERY_S": "0"}
+SETTINGS = {**NO_DELAYS, "MOCK_LAUNCH_EVERY_S": "0", "ENGINE_WEBHOOKS_MAX": "1000"}
 """No delays, so that an order is no work for long; no launches, so that two runs see the same tokens."""
 
 RESTING = {"type": "limit", "tokenIn": "RAY", "tokenOut": "USDC", "amount": "1.5", "limitPrice": "100000"}
 """Of a pair that the values below do not name, so that cancelling a pair leaves it."""
 NAME = "rests-here"
 """The client order id of one of them."""
+WEBHOOK = {"url": "https://receiver.invalid/events"}
+WEBHOOKS = 20
+"""Webhooks made before each round, for the generated requests to change and delete."""
 RESTING_ORDERS = 40
 """Orders placed before each round, for the generated requests to amend and cancel."""
 ORDER = {
@@ -43,6 +46,8 @@ HINTS: dict[str, list[Any]] = {
     **{f"body.orders[*].{name}": values for name, values in ORDER.items()},
     "path.pair": PAIRS,
     "path.client_order_id": [NAME],
+    "body.url": [WEBHOOK["url"]],
+    "body.after": ["0"],
     "query.pair": PAIRS,
     "query.after": [0],
     "header.If-Match": ['"1"'],
@@ -73,6 +78,11 @@ ONLY_STATE_DECIDES = re.compile(
             "is not a cursor of this engine",
             "does not apply to a",
             "is not accepted",
+            "is not a URL",
+            "is at the address",
+            "must begin with https",
+            "must have a host",
+            "needs an API key",
         )
     )
 )
@@ -161,10 +171,13 @@ def complaints(recorder: ScenarioRecorder) -> Iterator[str]:
 
 
 def configuration(
-    seed: int, examples: int, orders: list[str], headers: Mapping[str, str], later: bool
+    seed: int, examples: int, known: Mapping[str, list[Any]], headers: Mapping[str, str], later: bool
 ) -> schemathesis.Config:
-    """Say what is generated and checked; `later` rounds leave out what would be the same again."""
-    hints = {**HINTS, "path.order_id": orders}
+    """Say what is generated and checked; `later` rounds leave out what would be the same again.
+
+    `known` are more hints, of what was made for this round.
+    """
+    hints = {**HINTS, **known}
     statuses = {"missing_required_header": {"expected-statuses": ["400", "406", "415", "428"]}}
     return schemathesis.Config.from_dict(
         {
@@ -203,6 +216,12 @@ def resting_orders(url: str, headers: Mapping[str, str]) -> list[str]:
     return [one["order"]["orderId"] for one in placed.json()["results"]]
 
 
+def webhooks(url: str, headers: Mapping[str, str]) -> list[str]:
+    """Make webhooks; return their ids."""
+    made = [httpx.post(f"{url}/api/webhooks", json=WEBHOOK, headers=headers) for _ in range(WEBHOOKS)]
+    return [answer.raise_for_status().json()["webhookId"] for answer in made]
+
+
 def round_of(url: str, tally: Tally, config: schemathesis.Config) -> None:
     """Run one round."""
     schema = schemathesis.openapi.from_url(f"{url}/api/schema", config=config)
@@ -218,8 +237,8 @@ def run(url: str, headers: Mapping[str, str], cases: int, seed: int, examples: i
     """Send at least so many generated requests to a running engine, over all operations."""
     tally = Tally()
     for number in range(100):
-        orders = resting_orders(url, headers)
-        round_of(url, tally, configuration(seed + number, examples, orders, headers, later=number > 0))
+        known = {"path.order_id": resting_orders(url, headers), "path.webhook_id": webhooks(url, headers)}
+        round_of(url, tally, configuration(seed + number, examples, known, headers, later=number > 0))
         if tally.cases >= cases or tally.wrong:
             break
     return tally

@@ -34,18 +34,25 @@ from tests.orders.doors import HOST, LIMIT, NOBODY, ORDER, WITHIN_S
 
 ORDER_ID = "{order_id}"
 NAME = "{client_order_id}"
+HOOK = "{webhook_id}"
 NAMED: dict[str, str] = {}
 """The client order ids of the orders that rest, by their ids."""
+HOOKED: dict[str, str] = {}
+"""The webhooks of whoever placed an order that rests, by the order's id."""
 BODIES = {
     ("api/orders/execute", "POST"): ORDER,
     ("api/orders/estimate", "POST"): ORDER,
     ("api/orders/batch", "POST"): {"orders": [ORDER]},
     (f"api/orders/{ORDER_ID}", "PATCH"): {"amount": "2"},
+    ("api/webhooks", "POST"): {"url": "https://receiver.example.com/events"},
+    (f"api/webhooks/{HOOK}", "PATCH"): {"enabled": False},
+    (f"api/webhooks/{HOOK}/replay", "POST"): {"after": "0"},
 }
 QUERIES = {("api/orders", "DELETE"): "?pair=SOL-USDC", ("api/candles/SOL-USDC", "GET"): "?interval=1m"}
 HEADERS = {(f"api/orders/{ORDER_ID}", "PATCH"): {"if-match": '"1"'}}
 SCOPES = {"GET": Scope.READ, "POST": Scope.TRADE, "PATCH": Scope.TRADE, "DELETE": Scope.CANCEL}
 OTHER_SCOPES = {("api/orders/estimate", "POST"): Scope.READ, ("api/tickets", "POST"): None}
+OTHER_SCOPES[f"api/webhooks/{HOOK}", "DELETE"] = Scope.TRADE
 OPEN = {
     *("metrics", "api/schema", "api/schema/", "api/docs/", "api/redoc/", "healthz", "readyz"),
     *("api/asyncapi", "api/docs/ws/", "login/"),
@@ -95,20 +102,24 @@ def keys_in_rows(bench, monkeypatch):
 async def ask(path, method, headers, order_id=""):
     """Ask an address for something that its right caller gets."""
     transport = httpx.ASGITransport(app=application)
-    url = f"/{path}{QUERIES.get((path, method), '')}".replace(ORDER_ID, order_id).replace(NAME, NAMED.get(order_id, ""))
+    url = f"/{path}{QUERIES.get((path, method), '')}"
+    for what, value in ((ORDER_ID, order_id), (NAME, NAMED.get(order_id, "")), (HOOK, HOOKED.get(order_id, ""))):
+        url = url.replace(what, value)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         more = {**HEADERS.get((path, method), {}), **headers}
         return await client.request(method, url, json=BODIES.get((path, method)), headers=more)
 
 
 async def resting(header):
-    """Place an order that rests; return its id."""
+    """Place an order that rests, and make a webhook; return the order's id."""
     transport = httpx.ASGITransport(app=application)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         name = str(uuid4())
         asked = LIMIT | {"limitPrice": "900", "clientOrderId": name}
         answer = await client.post("/api/orders/execute", json=asked, headers=header)
-    assert answer.status_code == 202, answer.text
+        hook = await client.post("/api/webhooks", json=BODIES["api/webhooks", "POST"], headers=header)
+    assert (answer.status_code, hook.status_code) == (202, 201), (answer.text, hook.text)
+    HOOKED[answer.json()["orderId"]] = hook.json()["webhookId"]
     NAMED[answer.json()["orderId"]] = name
     return answer.json()["orderId"]
 

@@ -28,6 +28,10 @@ TABLE = {
     "orders.pause": {**SHOWN, "add": OPERATOR, "action resume_selected": OPERATOR, "button resume": OPERATOR},
     "orders.guard": {**SHOWN, "change": OWNER, "button default": OWNER},
     "orders.tradinglimit": {**SHOWN, "add": OWNER, "action remove_selected": OWNER},
+    "orders.webhook": {
+        **{"view": OPERATOR, "add": NOBODY, "change": NOBODY, "delete": NOBODY},
+        **{f"action {act}_selected": OPERATOR for act in ("disable", "enable", "replay")},
+    },
     "orders.apikey": {
         **{"view": OWNER, "add": OWNER, "change": NOBODY, "delete": NOBODY},
         **{"action rotate_selected": OWNER, "action revoke_selected": OWNER},
