@@ -134,7 +134,7 @@ async def settle(held: Claim, position: int, events: int, answer: Answer) -> Non
     about: dict[str, Any] = {"webhook_id": str(held.id), "status": answer.status, "ms": answer.ms}
     if not answer.error:
         is_ours = await aside(webhooks.advance, held, position, answer.status, answer.ms)
-        log.info("webhook delivered", **about, events=events, cursor=position)
+        log.info("webhook delivered", **about, events=events, cursor=position, overtaken=not is_ours)
         metrics.webhook(answer.outcome if is_ours else "overtaken")
         return
     wait_ms = away_ms(held.failures, random.random, FIRST_WAIT_MS, LONGEST_WAIT_MS)
