@@ -20,8 +20,8 @@ from orders.access.callers import Scope
 from orders.models import Act, ApiKey, JournalRow, Webhook
 from orders.operations import webhook_calls
 from orders.operations import webhooks as delivering
-from orders.operations.webhook_calls import NotAllowed, addresses, call, parsed
-from orders.stores import webhooks
+from orders.operations.webhook_calls import Answer, NotAllowed, addresses, call, parsed
+from orders.stores import journal, webhooks
 from orders.stores.threads import aside
 from orders.telemetry import metrics
 from tests.flows.readme import block
@@ -228,10 +228,14 @@ def test_one_that_wakes_after_another_took_over_moves_nothing(bench, receiver, a
     row = hook(receiver.url)
     (first,) = trade(bench)
     (frozen,) = take()
+    _, position, _ = journal.page(OWNER, frozen.cursor, 100)
     Webhook.objects.update(leased_until=timezone.now() - timedelta(seconds=1))
     (second,) = trade(bench)
     deliver()
     moved_to = now(row).cursor
+    # Frozen in the middle of the call, and before it.
+    asyncio.run(delivering.settle(frozen, position, 5, Answer("delivered", 204, "", 5)))
+    assert position < moved_to == now(row).cursor
     deliver_all([frozen])
     assert now(row).cursor == moved_to and row.last_error == ""
     receiver.status = 500
