@@ -10,8 +10,9 @@ from django.utils.safestring import SafeString
 
 from orders.admin import search, timeline
 from orders.admin.readonly import ReadOnly
-from orders.admin.wording import NOTHING, badge, bought, moment, sold
+from orders.admin.wording import badge, moment
 from orders.models import ArchivedOrder, Attempt
+from orders.operations.words import NOTHING, bought, sold
 from orders.stores import history, retired
 
 

@@ -11,8 +11,9 @@ from unfold.admin import TabularInline
 from orders.admin import search
 from orders.admin.filters import ByVenue
 from orders.admin.readonly import ReadOnly
-from orders.admin.wording import bought, link, moment
+from orders.admin.wording import link, moment
 from orders.models import Attempt
+from orders.operations.words import bought
 
 OUTCOME = ("expected", "minimum", "out", "sends")
 

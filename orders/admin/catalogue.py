@@ -22,8 +22,9 @@ from engine.money import plain
 from engine.quotes import Pair as TradedPair
 from engine.triggers import usd
 from orders.admin.recorded import Recorded
-from orders.admin.wording import NOTHING, link, moment
+from orders.admin.wording import link, moment
 from orders.flow import pauses
+from orders.operations.words import NOTHING
 from routing import away, tape
 from routing.catalogue import is_mint, token_of
 from routing.facts import believed

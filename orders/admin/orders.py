@@ -21,9 +21,10 @@ from orders.admin.attempts import AttemptRows
 from orders.admin.filters import ByAge, ByPair, ByStatus
 from orders.admin.readonly import ReadOnly
 from orders.admin.timeline import ms_between
-from orders.admin.wording import NOTHING, badge, link, moment, seconds, sold
+from orders.admin.wording import badge, link, moment, seconds
 from orders.flow import waiting
 from orders.models import ArchivedOrder, Order
+from orders.operations.words import NOTHING, sold
 from orders.stores import retired
 from orders.stores.order_view import uuid_or_none
 from routing import away

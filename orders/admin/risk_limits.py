@@ -14,9 +14,10 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from engine.risk_limits import TABLE
 from orders.admin.readonly import ReadOnly
-from orders.admin.wording import NOTHING, moment
+from orders.admin.wording import moment
 from orders.models import Guard
 from orders.operations import risk_limits
+from orders.operations.words import NOTHING
 from routing.risk_limits import defaults
 
 LIST = "admin:orders_guard_changelist"

@@ -11,10 +11,11 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from orders.admin.readonly import ReadOnly
-from orders.admin.wording import NOTHING, moment
+from orders.admin.wording import moment
 from orders.models import LimitKind, LimitScope, TradingLimit, TradingLimitUse
 from orders.operations import trading_limits
 from orders.operations.trading_limits import CannotSet, wanted
+from orders.operations.words import NOTHING
 
 
 class TradingLimitForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -1,40 +1,13 @@
-"""How the admin formats amounts, times, durations and links."""
+"""How the admin formats times, durations and links."""
 
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from django.db.models import Model
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from engine.money import Token, shown
-from engine.quotes import Pair
-from routing.catalogue import UnknownPair, catalogue
-
-NOTHING = "-"
-
-
-def sold(units: Any, pair: str) -> str:
-    """Format base units of the pair's first token as whole tokens."""
-    return whole(units, pair, lambda known: known.token_in)
-
-
-def bought(units: Any, pair: str) -> str:
-    """Format base units of the pair's second token as whole tokens."""
-    return whole(units, pair, lambda known: known.token_out)
-
-
-def whole(units: Any, pair: str, side: Callable[[Pair], Token]) -> str:
-    """Format base units as whole tokens, or as base units if the pair is no longer in the catalogue."""
-    if units is None:
-        return NOTHING
-    try:
-        token = side(catalogue().pair(pair))
-    except UnknownPair:
-        return f"{units} base units"
-    return f"{shown(int(units), token)} {token.symbol}"
+from orders.operations.words import NOTHING
 
 
 def moment(at: datetime | None) -> str:

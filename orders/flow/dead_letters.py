@@ -29,23 +29,29 @@ class NotSafe(Exception):
 class Outlook(TextChoices):
     """The expected result of replaying a dead letter, as far as is known."""
 
-    SAFE = "safe", "safe"
+    SAFE = "safe", "may be replayed"
     CANNOT_HELP = "cannot-help", "cannot help"
     LANDED = "landed", "landed, do not"
     WAIT = "wait", "wait"
+    REPLAYED = "replayed", "replayed"
 
 
+OPEN = Q(replayed_at=None)
+"""The letters that were not replayed."""
 LETTERS = {
-    Outlook.SAFE: Q(verdict=Verdict.SAFE, replay_may_help=True),
-    Outlook.CANNOT_HELP: Q(verdict=Verdict.SAFE, replay_may_help=False),
-    Outlook.LANDED: Q(verdict=Verdict.LANDED),
-    Outlook.WAIT: Q(verdict=Verdict.WAIT),
+    Outlook.SAFE: OPEN & Q(verdict=Verdict.SAFE, replay_may_help=True),
+    Outlook.CANNOT_HELP: OPEN & Q(verdict=Verdict.SAFE, replay_may_help=False),
+    Outlook.LANDED: OPEN & Q(verdict=Verdict.LANDED),
+    Outlook.WAIT: OPEN & Q(verdict=Verdict.WAIT),
+    Outlook.REPLAYED: ~OPEN,
 }
 """The query that selects the letters of each outlook."""
 
 
 def outlook(one: DeadLetter) -> Outlook:
     """Return what a replay would do, by the letter's last verdict. `replay` itself judges again."""
+    if one.replayed_at is not None:
+        return Outlook.REPLAYED
     if one.verdict != Verdict.SAFE:
         return Outlook(one.verdict)
     return Outlook.SAFE if one.replay_may_help else Outlook.CANNOT_HELP

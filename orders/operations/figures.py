@@ -164,9 +164,9 @@ def retries(within: Recent) -> list[dict[str, Any]]:
 
 def letters() -> list[dict[str, Any]]:
     """Count the newest dead letters by the outlook of a replay."""
-    tally = dict.fromkeys([*Outlook, "replayed"], 0)
+    tally = dict.fromkeys(Outlook, 0)
     for verdict, may_help, replayed, count in ask(LETTERS, LETTERS_MAX):
-        tally["replayed" if replayed else outlook(verdict, may_help=may_help)] += count
+        tally[Outlook.REPLAYED if replayed else outlook(verdict, may_help=may_help)] += count
     return [{"outlook": str(name), "count": count} for name, count in tally.items()]
 
 

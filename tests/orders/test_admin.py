@@ -1,4 +1,4 @@
-"""The admin: orders, attempts and dead letters."""
+"""The admin: orders and attempts."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as StoreGone
 
 from engine.lifecycle import Status
 from orders.admin import search
-from orders.models import Act, DeadLetter, Order, SetAside, Verdict
+from orders.models import Order, SetAside
 from orders.stores import live, placing
 from orders.stores.placing import Placement
 from orders.stores.terms import order_of
@@ -201,121 +201,6 @@ def test_nothing_the_engine_owns_can_be_added_changed_or_deleted(operator):
         assert operator.post(reverse(f"{name}_change", args=[row.pk]), {}).status_code == 403
         assert operator.post(reverse(f"{name}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
         assert type(row).objects.filter(pk=row.pk).exists()
-
-
-WHY = {"reason": "cause is gone"}
-
-
-def replay_by_action(client, *letters, more=WHY):
-    asked = {"action": "replay_selected", "_selected_action": [letter.pk for letter in letters], **more}
-    return client.post(reverse("admin:orders_deadletter_changelist"), asked, follow=True)
-
-
-def test_the_replay_action_places_the_order_anew_links_to_it_and_is_on_record(operator):
-    letter = DeadLetterFactory()
-    answer = replay_by_action(operator, letter)
-    again = Order.objects.get(replay_of=letter.order)
-    assert messages_of(answer) == [
-        f'{letter.order_id} replayed as <a href="/admin/orders/order/{again.pk}/change/">{again.pk}</a>.'
-    ]
-    letter.refresh_from_db()
-    assert letter.replayed_by == "ops"
-    assert [(act.outcome, act.reason) for act in Act.objects.all()] == [(f"Replayed as {again.pk}.", "cause is gone")]
-
-
-def test_a_replay_without_a_reason_is_none(operator):
-    letter = DeadLetterFactory()
-    assert messages_of(replay_by_action(operator, letter, more={})) == [
-        "Not replayed: give a reason for the audit log."
-    ]
-    assert not Order.objects.filter(replay_of=letter.order).exists() and not Act.objects.exists()
-
-
-def test_the_button_on_a_letters_page_replays_it(operator):
-    letter = DeadLetterFactory()
-    address = reverse("admin:orders_deadletter_replay", args=[letter.pk])
-    assert address in operator.get(reverse("admin:orders_deadletter_change", args=[letter.pk])).content.decode()
-    answer = operator.post(address, WHY, follow=True)
-    again = Order.objects.get(replay_of=letter.order)
-    assert answer.redirect_chain[-1][0] == reverse("admin:orders_deadletter_change", args=[letter.pk])
-    assert str(again.pk) in text(answer)
-    assert address not in answer.content.decode()
-
-
-def test_a_letter_whose_order_landed_is_not_replayed_and_the_reason_is_shown(operator):
-    landed, safe = DeadLetterFactory(), DeadLetterFactory()
-    AttemptFactory(order=landed.order, state="landed")
-    answer = replay_by_action(operator, landed, safe)
-    assert f"Not replayed: {landed.order_id}: landed, do not replay." in messages_of(answer)
-    assert not Order.objects.filter(replay_of=landed.order).exists()
-    assert Order.objects.filter(replay_of=safe.order).exists(), "one refusal must not stop the others"
-
-
-def test_an_order_and_its_replay_link_to_each_other(operator):
-    letter = DeadLetterFactory()
-    replay_by_action(operator, letter)
-    again = Order.objects.get(replay_of=letter.order)
-    assert f"Replay of {letter.order_id}" in page_of(operator, again)
-    assert f"Replayed as {again.pk}" in page_of(operator, letter.order)
-    assert str(again.pk) in list_of(operator, DeadLetter)
-
-
-def test_the_list_of_letters_takes_as_many_queries_for_many_as_for_one(operator):
-    def queries():
-        with CaptureQueriesContext(connection) as asked:
-            list_of(operator, DeadLetter)
-        return len(asked)
-
-    DeadLetterFactory()
-    alone = queries()
-    DeadLetterFactory.create_batch(5)
-    assert queries() == alone
-
-
-def test_a_letters_page_shows_why_it_failed_and_how_it_came_to_that(operator):
-    page = page_of(operator, DeadLetterFactory())
-    assert "no venue has quoted this pair" in page
-    assert "Timeline: failed after 1.250 s" in page
-
-
-def test_who_may_only_look_sees_no_replay_and_is_refused_one(looker):
-    letter = DeadLetterFactory()
-    address = reverse("admin:orders_deadletter_replay", args=[letter.pk])
-    assert address not in looker.get(reverse("admin:orders_deadletter_change", args=[letter.pk])).content.decode()
-    assert looker.post(address).status_code == 403
-    replay_by_action(looker, letter)
-    assert not Order.objects.filter(replay_of=letter.order).exists()
-
-
-def test_following_a_link_replays_nothing(operator):
-    letter = DeadLetterFactory()
-    assert operator.get(reverse("admin:orders_deadletter_replay", args=[letter.pk])).status_code == 405
-    assert not Order.objects.filter(replay_of=letter.order).exists()
-
-
-def test_a_second_replay_says_what_the_first_made_of_it_and_is_not_on_record(operator):
-    letter = DeadLetterFactory()
-    replay_by_action(operator, letter)
-    (said,) = messages_of(replay_by_action(operator, letter))
-    assert said.startswith(f"{letter.order_id} was already replayed as <a href")
-    assert Act.objects.filter(page__contains=f"/{letter.pk}/").count() == 1
-
-
-def test_a_letter_that_a_replay_cannot_help_is_not_called_safe_and_has_no_button(operator):
-    letter = DeadLetterFactory(replay_may_help=False)
-    page = operator.get(reverse("admin:orders_deadletter_change", args=[letter.pk])).content.decode()
-    assert reverse("admin:orders_deadletter_replay", args=[letter.pk]) not in page
-    assert "Replay cannot help" in page_of(operator, letter)
-    assert "safe to replay" not in list_of(operator, DeadLetter)
-
-
-def test_dead_letters_are_filtered_by_outlook_and_found_by_order(operator):
-    safe, landed = DeadLetterFactory(), DeadLetterFactory(verdict=Verdict.LANDED)
-    DeadLetterFactory(replay_may_help=False)
-    address = reverse("admin:orders_deadletter_changelist")
-    by_outlook = [operator.get(address, {"replay": word}).context["cl"].result_list for word in ("landed", "safe")]
-    by_order = operator.get(address, {"q": str(safe.order_id)}).context["cl"].result_list
-    assert [*map(list, by_outlook), list(by_order)] == [[landed], [safe], [safe]]
 
 
 def test_the_header_names_the_engine_and_leads_to_its_queues(operator, settings):

@@ -4,10 +4,14 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import OperationalError
+from django.utils import timezone
 
 from orders.flow import dead_letters
+from orders.flow.dead_letters import LETTERS, OPEN, Outlook
 from orders.management import postgres
 from orders.models import DeadLetter
+from orders.operations import replays
+from orders.operations.words import NOTHING, age, sold
 
 ROWS = 50
 REASON_WIDTH = 80
@@ -16,38 +20,43 @@ REASON_WIDTH = 80
 class Command(BaseCommand):
     """Lists dead letters."""
 
-    help = "List dead letters, newest first."
+    help = "List dead letters that were not replayed, newest first."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--replay", choices=dead_letters.Outlook.values, help="only letters with this replay outlook"
-        )
+        parser.add_argument("--replay", choices=Outlook.values, help="only letters with this replay outlook")
+        parser.add_argument("--all", action="store_true", help="also those that were replayed, with the outcome")
         parser.add_argument("--limit", type=int, default=ROWS, help="number of rows (default: %(default)s)")
 
     def handle(self, *, replay: str | None, limit: int, **options: Any) -> None:
         """Write the table."""
         postgres.reach()
-        letters = DeadLetter.objects.select_related("order").prefetch_related("order__replayed_as").order_by("-pk")
-        letters = letters.filter(dead_letters.LETTERS[dead_letters.Outlook(replay)]) if replay else letters
+        letters = DeadLetter.objects.select_related("order__owner").prefetch_related("order__replayed_as")
+        letters = letters.filter(LETTERS[Outlook(replay)]) if replay else letters
+        letters = letters if replay or options["all"] else letters.filter(OPEN)
         try:
-            rows = [row(letter) for letter in letters[: max(1, limit)]]
+            rows = [row(letter) for letter in letters.order_by("-pk")[: max(1, limit)]]
         except OperationalError as reason:
             raise postgres.unreachable(reason) from None
         if not rows:
-            self.stdout.write("There are no dead letters" + (f" with replay outlook {replay}." if replay else "."))
+            which = f" with replay outlook {replay}" if replay else "" if options["all"] else " that were not replayed"
+            self.stdout.write(f"There are no dead letters{which}.")
             return
-        head = ("order", "failed at (UTC)", "replay", "code", "replayed as", "reason")
+        head = ("order", "failed at (UTC)", "age", "pair", "amount", "owner", "replay", "code", "replayed as", "reason")
         self.stdout.write(table([head, *rows]))
 
 
 def row(letter: DeadLetter) -> tuple[str, ...]:
-    again = next(iter(letter.order.replayed_as.all()), None)
+    again = replays.again(letter)
     return (
         str(letter.order_id),
         f"{letter.created_at:%Y-%m-%d %H:%M:%S}",
+        age(letter.created_at, timezone.now()),
+        letter.order.pair,
+        sold(letter.order.amount_in, letter.order.pair),
+        replays.owner(letter.order),
         str(dead_letters.outlook(letter).label),
         letter.code,
-        str(again or "-"),
+        " ".join([str(again), str(again.status), replays.outcome(again)]).rstrip() if again else NOTHING,
         letter.reason[:REASON_WIDTH],
     )
 

@@ -12,18 +12,19 @@ from orders.flow import dead_letters
 from orders.flow.dead_letters import LETTERS, Outlook
 from orders.management import operator, postgres
 from orders.models import DeadLetter
+from orders.operations import replays
 
 ALL_MAX = 1_000
 """Maximum number of letters that one run with --all-safe replays."""
-REPLAYED, REFUSED, ALREADY = "replayed", "refused", "already replayed"
+REPLAYED, REFUSED, ALREADY, WOULD = "replayed", "refused", "already replayed", "may be replayed"
 
 
 class Command(BaseCommand):
     """Replays dead letters."""
 
     help = (
-        "Replay dead letters as new orders. "
-        "Exit codes: 0 all replayed, now or before; 1 some refused; 2 no such dead letter, or Postgres unreachable."
+        "Replay dead letters as new orders, or check what speaks for and against it. Exit codes: "
+        "0 all replayed, now or before, or may be; 1 some refused; 2 no such dead letter, or Postgres unreachable."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,14 +35,17 @@ class Command(BaseCommand):
             action="store_true",
             help="all that are safe to replay, may succeed and were not replayed",
         )
-        operator.add_reason(parser)
+        doing = parser.add_mutually_exclusive_group(required=True)
+        doing.add_argument("--check", action="store_true", help="replay nothing: say what speaks for it and against it")
+        doing.add_argument("--reason", help="replay, for this reason; it goes into the audit log")
         operator.add_by(parser)
 
-    def handle(self, *, order_id: UUID | None, by: str, reason: str, **options: Any) -> None:
-        """Replay the letters, report each outcome, and exit with 1 if any was refused."""
+    def handle(self, *, order_id: UUID | None, by: str, reason: str | None, **options: Any) -> None:
+        """Check or replay the letters, report each outcome, and exit with 1 if any is refused."""
         postgres.reach()
         try:
-            outcomes = Counter(self.replay(one, by, reason) for one in ([str(order_id)] if order_id else safe()))
+            asked = [str(order_id)] if order_id else safe()
+            outcomes = Counter(self.weigh(one) if reason is None else self.replay(one, by, reason) for one in asked)
         except OperationalError as away:
             raise postgres.unreachable(away) from None
         self.stdout.write(summary(outcomes))
@@ -50,14 +54,23 @@ class Command(BaseCommand):
         if outcomes[REFUSED]:
             sys.exit(1)
 
+    def weigh(self, order_id: str) -> str:
+        """Say what an operator weighs before a replay; return what would come of it."""
+        letter = DeadLetter.objects.select_related("order").filter(order_id=order_id).first()
+        if letter is None:
+            raise unknown(order_id)
+        found = replays.assess(letter)
+        lines = [f"failed with {letter.code}: {letter.reason}", f"price then: {found.then}", f"price now:  {found.now}"]
+        lines += [*found.venues, found.execution, *([f"refused now: {found.refusal}"] if found.refusal else [])]
+        self.stdout.write("\n  ".join([order_id, *lines]))
+        return REFUSED if found.refusal else WOULD
+
     def replay(self, order_id: str, by: str, why: str) -> str:
         """Replay one letter and return the outcome; the reason for a refusal goes to standard error."""
         try:
             placed = dead_letters.replay(order_id, by)
         except DeadLetter.DoesNotExist:
-            raise CommandError(
-                f"order {order_id} has no dead letter; `manage.py deadletters` lists them", returncode=2
-            ) from None
+            raise unknown(order_id) from None
         except dead_letters.NotSafe as reason:
             self.stderr.write(f"refused: {reason}")
             operator.record(by, "replay", order_id, f"refused: {reason}", why)
@@ -69,13 +82,17 @@ class Command(BaseCommand):
         return outcome
 
 
+def unknown(order_id: str) -> CommandError:
+    return CommandError(f"order {order_id} has no dead letter; `manage.py deadletters` lists them", returncode=2)
+
+
 def summary(outcomes: Counter[str]) -> str:
     """Count the outcomes; repeats, which are rare, appear only if there were any."""
-    words = [REPLAYED, REFUSED, *([ALREADY] if outcomes[ALREADY] else [])]
+    words = [WOULD if outcomes[WOULD] else REPLAYED, REFUSED, *([ALREADY] if outcomes[ALREADY] else [])]
     return ", ".join(f"{outcomes[word]} {word}" for word in words)
 
 
 def safe() -> list[str]:
     """Return orders whose letters are safe to replay as far as is known; each is checked again when replayed."""
-    letters = DeadLetter.objects.filter(LETTERS[Outlook.SAFE], replayed_at=None).order_by("pk")
+    letters = DeadLetter.objects.filter(LETTERS[Outlook.SAFE]).order_by("pk")
     return [str(order_id) for order_id in letters.values_list("order_id", flat=True)[:ALL_MAX]]

@@ -100,7 +100,7 @@
           old.age_s > 60 ? "bad" : old.age_s > 15 ? "warn" : "", old.link)
         : tile("Oldest unfinished order", "none", "no order is in progress"));
       const safe = f.letters.find((one) => one.outlook === "safe");
-      made.push(tile("Dead letters to replay", whole(safe.count), "safe to replay", safe.count ? "warn" : "", f.links.letters));
+      made.push(tile("Dead letters to replay", whole(safe.count), "may be replayed", safe.count ? "warn" : "", f.links.letters));
     }
     if (f.quotes) {
       const fresh = f.quotes.filter((one) => one.fresh).length;
@@ -195,7 +195,7 @@
   }
 
   function letters(f) {
-    const words = { safe: "safe to replay", "cannot-help": "replay cannot help", landed: "landed, do not replay",
+    const words = { safe: "may be replayed", "cannot-help": "replay cannot help", landed: "landed, do not replay",
       wait: "wait: an attempt is open", replayed: "replayed" };
     return counts(f.letters.map((one) => ({ ...one, outlook: words[one.outlook] || one.outlook })), "outlook", "None.");
   }
