@@ -17,6 +17,7 @@ if sys.version_info < (3, 11):  # noqa: UP036
 from pathlib import Path
 
 ASK_THE_STORES = (
+    "cancelall",
     "halt",
     "pause",
     "resume",
@@ -40,6 +41,7 @@ usage: python3 manage.py COMMAND [options]
   watch        follow an order that is there already
   amend        change an order that rests
   cancel       cancel an order that rests, or all of a pair
+  cancelall    as an operator: cancel what rests, of any account, by owner, pair, type and age
   halt         stop trading: what is accepted and not sent is not sent
   pause        take no new orders; what is accepted still executes
   resume       end a halt or a pause

@@ -18,12 +18,13 @@ from engine.lifecycle import FINAL
 from engine.money import MATHS, plain
 from orders.admin import search, timeline
 from orders.admin.attempts import AttemptRows
+from orders.admin.bulk_cancels import CancelsMany
 from orders.admin.filters import ByAge, ByPair, ByStatus
-from orders.admin.readonly import ReadOnly
 from orders.admin.timeline import ms_between
 from orders.admin.wording import badge, link, moment, seconds
 from orders.flow import waiting
 from orders.models import ArchivedOrder, Order
+from orders.operations import replays
 from orders.operations.words import NOTHING, sold
 from orders.stores import retired
 from orders.stores.order_view import uuid_or_none
@@ -37,10 +38,10 @@ POINTED_TO = 5
 
 
 @admin.register(Order)
-class OrderAdmin(ReadOnly):
+class OrderAdmin(CancelsMany):
     """Orders: their terms, attempts and history."""
 
-    list_display = ("id", "type", "pair", "amount", "standing", "venue", "created", "duration")
+    list_display = ("id", "type", "pair", "amount", "standing", "venue", "created", "duration", "placed_by")
     list_filter = (ByStatus, "type", ByAge, ByPair)
     search_fields = ("id",)
     search_help_text = "An order id, client order id or transaction hash, or its beginning; or a token or a pair."
@@ -48,13 +49,18 @@ class OrderAdmin(ReadOnly):
     fields = (
         ("type", "pair", "amount"),
         ("slippage_bps", "waits_for", "expires"),
-        ("client_order_id", "created"),
+        ("client_order_id", "placed_by", "created"),
         ("replays", "replayed", "dead"),
     )
     # With several fields in a row there is no room for labels beside them.
     compressed_fields = False
     readonly_fields = tuple(name for row in fields for name in row)
     inlines = (AttemptRows,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
+        """Read the accounts along with the orders."""
+        rows: QuerySet[Order] = super().get_queryset(request)
+        return rows.select_related("owner")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
@@ -87,10 +93,6 @@ class OrderAdmin(ReadOnly):
         page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
         return page
 
-    def has_cancel_permission(self, request: HttpRequest) -> bool:
-        """Require permission to change orders; permission to view them is not enough."""
-        return request.user.has_perm("orders.change_order")
-
     @admin.action(description="Cancel resting orders, and market orders not yet claimed", permissions=["cancel"])
     def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
         """Cancel the selected orders of this page."""
@@ -114,6 +116,11 @@ class OrderAdmin(ReadOnly):
     @admin.display(description="status")
     def standing(self, order: Order) -> SafeString:
         return badge(order.status)
+
+    @admin.display(description="owner")
+    def placed_by(self, order: Order) -> str:
+        """Show the account that placed it."""
+        return replays.owner(order)
 
     @admin.display
     def amount(self, order: Order) -> str:

@@ -39,6 +39,12 @@ class Recorded:
         return HttpResponseRedirect(f"{address}?{urlencode({'q': object_id})}")
 
 
+def note(request: HttpRequest, what: str, subject: object, outcome: str) -> None:
+    """Put on record what was done to more than one row, for the reason that the form sends along."""
+    who, origin = request.user.get_username(), str(request.META.get("REMOTE_ADDR", ""))
+    acts.record(who, origin, what, subject, outcome, reason=reason_of(request))
+
+
 def record(request: HttpRequest, obj: Model, flag: int, message: Any) -> None:
     text = message if isinstance(message, str) else json.dumps(message)
     acts.record(

@@ -147,22 +147,29 @@ def cancel_halted(stop: Stop) -> Cancelled:
 
 
 def cancel_each(which: Q, end: event_kinds.Cancelled) -> Cancelled:
-    """Cancel the resting orders among these.
+    """Cancel the resting orders among these, within ALL_WITHIN_S."""
+    deadline, pages = monotonic() + ALL_WITHIN_S, cancel_pages(which, end)
+    done = next(pages)
+    while not done.complete and monotonic() <= deadline:
+        done = next(pages)
+    return done
+
+
+def cancel_pages(which: Q, end: event_kinds.Cancelled) -> Iterator[Cancelled]:
+    """Cancel the resting orders among these, page by page; yield what is done so far before each page and at the end.
 
     An order that has fired according to Postgres may be back in the book since. If it is not, it does not count as
     lost.
     """
     cancelled = lost = 0
-    deadline = monotonic() + ALL_WITHIN_S
     for ids, asked_for in known_of(which):
-        if monotonic() > deadline:
-            return Cancelled(cancelled, lost, complete=False)
+        yield Cancelled(cancelled, lost, complete=False)
         pending = [one for one in all_standing(ids).values() if one.status is Status.PENDING]
         won = progress.advance([cancellation(one, end) for one in pending])
         cancelled += len(won)
         lost += len(ids if asked_for else pending) - len(won)
     log.info("orders cancelled", reason=end.reason, orders=cancelled, lost=lost)
-    return Cancelled(cancelled, lost, complete=True)
+    yield Cancelled(cancelled, lost, complete=True)
 
 
 def all_standing(order_ids: Sequence[str]) -> dict[str, Standing]:

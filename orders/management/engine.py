@@ -58,13 +58,23 @@ def at(url: str) -> list[str]:
     return [] if url == own_url() else ["--url", url]
 
 
+def duration(text: str) -> timedelta:
+    """Parse a duration.
+
+    Raises ArgumentTypeError.
+    """
+    if found := DURATION.fullmatch(text):
+        return timedelta(**{UNITS[found[2]]: int(found[1])})
+    raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 90s, 10m, 2h or 1d")
+
+
 def expiry(text: str) -> timedelta | str:
     """Parse --expires: a duration from now, or a time, which the engine validates.
 
     Raises ArgumentTypeError if it is neither.
     """
-    if found := DURATION.fullmatch(text):
-        return timedelta(**{UNITS[found[2]]: int(found[1])})
+    if DURATION.fullmatch(text):
+        return duration(text)
     if not re.match(r"\d{4}-\d", text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is neither a duration such as 90s, 10m, 2h or 1d nor a time such as 2026-11-22T18:00:00Z"

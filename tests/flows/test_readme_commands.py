@@ -57,6 +57,10 @@ HOW = {
         "tests/orders/test_halts.py",
         'run("halt", "everything"',
     ),
+    'python3 manage.py cancelall --pair SOL-USDC --older-than 2h --reason "the pool moves"': (
+        "tests/orders/test_bulk_cancels.py",
+        'CLI = ("cancelall"',
+    ),
     'python3 manage.py limits set --kind day-value --user admin --reason "a new bot" 50000': (
         "tests/orders/test_trading_limits.py",
         'said("set"',
