@@ -1,9 +1,7 @@
 """`manage.py up`: the whole engine on one machine, from stores to Flower, started at once and stopped in order."""
 
 import gc
-import json
 import os
-import shlex
 import socket
 import threading
 import time
@@ -13,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from deploy import metrics, roles
+from deploy import banner, metrics, roles
 from deploy.child import Child, NotReady, Ready
 from deploy.external import Unreachable, reach
 from deploy.liveness import Turns
@@ -23,7 +21,7 @@ from deploy.servers import PRIVATE, StoreFailed, last_lines
 from deploy.signals import Interrupted, Signals
 from deploy.stores import Stores
 from deploy.supervisor import Supervisor
-from deploy.terminal import Logs, say, show, step
+from deploy.terminal import Logs, announce, fail, journal, say, show, step
 
 READY_WITHIN_S = 60.0
 DOORS_END_WITHIN_S = 4.0
@@ -45,10 +43,10 @@ def main(arguments: list[str]) -> int:
     except Interrupted:
         pass
     except (CannotStart, StoreFailed, Unreachable, NotReady) as problem:
-        show(f"\n{explain(problem)}", to=2)
+        fail(explain(problem))
         code = problem.code if isinstance(problem, CannotStart) else 1
     except Exception:
-        show(f"\n{traceback.format_exc()}", to=2)
+        fail(traceback.format_exc())
         code = 1
     return launcher.end(code)
 
@@ -76,6 +74,7 @@ class Launcher:
             self.settings, external = read_settings(self.options)
             self.stores = Stores(self.settings["ENGINE_DATA_DIR"], external=external)
             self.stores.open()
+            journal.path = self.stores.data_dir / "logs" / "launcher.log"
             serves = self.options.scale.get("api") != 0
             self.listener = claim_ports(self.settings, api=serves, flower=self.options.flower)
             reach(self.settings, external)
@@ -106,7 +105,7 @@ class Launcher:
         started = time.monotonic()
         try:
             if any(child.pid for child in everything):
-                show("\nstopping …")
+                announce("\nstopping …")
             late = self.supervisor.stop([*migration, *self.doors], DOORS_END_WITHIN_S)
             late += self.supervisor.stop(self.workers, WORKERS_END_WITHIN_S)
             if self.stores:
@@ -115,12 +114,12 @@ class Launcher:
             self.supervisor.kill(everything)
             if self.stores:
                 self.stores.kill()
-            show("killed")
+            announce("killed")
             return code
         if late:
-            show(f"killed processes that did not end in time: {', '.join(late)}")
+            announce(f"killed processes that did not end in time: {', '.join(late)}")
         if self.stores and self.stores.urls:
-            show(f"stopped in {time.monotonic() - started:.1f} s")
+            announce(f"stopped in {time.monotonic() - started:.1f} s")
         return code
 
     def _migrate(self, external: frozenset[str]) -> None:
@@ -145,7 +144,7 @@ class Launcher:
         started = time.monotonic()
         self.supervisor.start(children)
         for child in self.supervisor.wait_ready(READY_WITHIN_S):
-            show(f"  {child.name:<12} ready  {time.monotonic() - started:.1f} s")
+            announce(f"  {child.name:<12} ready  {time.monotonic() - started:.1f} s")
 
     def _doors(self) -> list[Child]:
         settings = self.settings
@@ -227,46 +226,11 @@ class Launcher:
         at = f"http://{located(self.settings['ENGINE_HOST'])}:{self.settings['ENGINE_PORT']}"
         return at if self.listener else ""
 
-    def _way_in(self) -> str:
-        """The path that opens the desk: a link that logs in, once, where this start made one."""
-        link = self.settings["ENGINE_DATA_DIR"] / "desk-link"
-        # Nobody but who sits here: a journal would keep it.
-        return f"enter/{link.read_text()}" if link.exists() and os.isatty(1) else ""
-
     def _banner(self, external: frozenset[str]) -> None:
-        settings = self.settings
-        base = f"http://{located(settings['ENGINE_HOST'])}"
-        api = self._api_url()
-        given = settings["ENGINE_ADMIN_PASSWORD"] is not None
-        secret = "ENGINE_ADMIN_PASSWORD" if given else settings["ENGINE_DATA_DIR"] / "admin-password"
-        order = json.dumps({"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"})
-        listed = settings["ENGINE_DATA_DIR"] / "metrics.json"
-        key = settings["ENGINE_DATA_DIR"] / "api-key"
-        lines = [f"\nready in {time.monotonic() - self.began:.1f} s\n"]
-        if api:
-            lines += [f"  desk     {api}/{self._way_in()}"]
-            lines += [f"  API      {api}", f"  docs     {api}/api/docs/", f"  admin    {api}/admin/"]
-            if given or "DATABASE_URL" not in external:
-                lines[-1] += f"   (user {roles.ADMIN}, first password in {secret})"
-        else:
-            lines.append("  API      left out by --scale api=0: nothing accepts orders here")
-        if self.options.flower:
-            lines.append(
-                f"  Flower   {base}:{settings['ENGINE_FLOWER_PORT']}   (user {roles.ADMIN}, password in {secret})"
-            )
-        lines += [
-            f"  metrics  {api}/metrics   (each process: {listed})" if api else f"  metrics  {listed}",
-            f"  logs     {settings['ENGINE_DATA_DIR'] / 'logs'}",
-        ]
-        if api:
-            lines += [
-                "\nPlace an order:\n",
-                f'  curl -i {api}/api/orders/execute -H "Authorization: Bearer $(cat {shlex.quote(str(key))})"'
-                f" -H 'Content-Type: application/json' -d {shlex.quote(order)}",
-                "\nor watch one live:\n",
-                "  python3 manage.py order market SOL USDC 1.5",
-            ]
-        show("\n".join([*lines, "\nCtrl-C stops everything."]))
+        took = f"ready in {time.monotonic() - self.began:.1f} s"
+        journal.keep(took)
+        made = "DATABASE_URL" not in external or self.settings["ENGINE_ADMIN_PASSWORD"] is not None
+        show(f"\n{took}\n\n{banner.of(self.settings, self._api_url(), admin=made, flower=self.options.flower)}")
 
 
 def import_application(data_dir: Path) -> None:

@@ -5,7 +5,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.servers import open_log
@@ -17,12 +18,54 @@ def step(name: str) -> Iterator[Callable[[str], None]]:
     words = ["ok"]
     started = time.monotonic()
     yield words.append
-    show(f"  {name:<12} {words[-1]}  {time.monotonic() - started:.1f} s")
+    said = f"{words[-1]}  {time.monotonic() - started:.1f} s"
+    show(f"  {name:<12} {said}")
+    journal.keep(f"{name}: {said}")
 
 
 def say(text: str) -> None:
-    """Show a change of state, with the time of day."""
+    """Show a change of state, with the time of day, and keep it."""
+    tell(text)
+    journal.keep(text)
+
+
+def announce(text: str) -> None:
+    """Show a step of the start or the end as it is, and keep it."""
+    show(text)
+    journal.keep(text)
+
+
+def fail(text: str) -> None:
+    """Show why the engine does not start or go on, and keep it."""
+    show(f"\n{text}", to=2)
+    journal.keep(text, "error")
+
+
+def tell(text: str) -> None:
+    """Show what another process has on record, with the time of day."""
     show(f"{time.strftime('%H:%M:%S')} {text}")
+
+
+class Journal:
+    """The launcher's own log, a line of JSON for each sentence, like the other processes' logs; once it has a path.
+
+    Readable by its owner alone, and set aside as `.1` when it is large.
+    """
+
+    def __init__(self) -> None:
+        self.path: Path | None = None
+
+    def keep(self, text: str, level: str = "info") -> None:
+        """Append a sentence; a full disk is no reason to stop the engine."""
+        if self.path is None:
+            return
+        at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        line = json.dumps({"event": text.strip(), "worker": "launcher", "level": level, "timestamp": at})
+        with suppress(OSError), open_log(self.path) as file:
+            file.write(f"{line}\n".encode())
+
+
+journal = Journal()
 
 
 def show(text: str, *, to: int = 1) -> None:
@@ -61,9 +104,9 @@ class Logs:
             else:
                 telling = self._new([f"{path.stem}: {gist(line)}" for line in lines if is_error(line)])
             for text in telling if self.verbose else telling[: self.MOST]:
-                say(text)
+                tell(text)
             if not self.verbose and len(telling) > self.MOST:
-                say(f"{path.stem}: and {len(telling) - self.MOST} more errors; log: {path}")
+                tell(f"{path.stem}: and {len(telling) - self.MOST} more errors; log: {path}")
 
     def _new(self, texts: list[str]) -> list[str]:
         """Those not shown lately, each once."""

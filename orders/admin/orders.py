@@ -7,10 +7,11 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -25,6 +26,7 @@ from orders.admin.wording import badge, link, moment, seconds
 from orders.flow import waiting
 from orders.models import ArchivedOrder, Order
 from orders.operations import replays
+from orders.operations.figures import oldest
 from orders.operations.words import NOTHING, sold
 from orders.stores import retired
 from orders.stores.order_view import uuid_or_none
@@ -61,6 +63,20 @@ class OrderAdmin(CancelsMany):
         """Read the accounts along with the orders."""
         rows: QuerySet[Order] = super().get_queryset(request)
         return rows.select_related("owner")
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page that alerts about stuck orders lead to."""
+        view = self.admin_site.admin_view(self.oldest_view)
+        return [path("oldest/", view, name="orders_order_oldest"), *super().get_urls()]
+
+    def oldest_view(self, request: HttpRequest) -> HttpResponse:
+        """Lead to the oldest unfinished order that does not rest, or to the list if there is none."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if found := oldest():
+            return HttpResponseRedirect(reverse("admin:orders_order_change", args=[found["id"]]))
+        messages.info(request, "No order is in progress.")
+        return HttpResponseRedirect(reverse("admin:orders_order_changelist"))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Order], search_term: str

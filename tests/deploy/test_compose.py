@@ -1,5 +1,6 @@
 """compose.yml: sound by the specification's schema, a service per role, and closed but for one door."""
 
+import json
 import os
 import re
 import stat
@@ -221,6 +222,11 @@ def test_prometheus_tells_alertmanager_and_every_severity_reaches_somebody():
         r"^\s*(- )?(smtp_auth_password|routing_key|service_key|url|auth_password):", text, re.MULTILINE
     )
     assert set(re.findall(r"_file: (\S+)/", text)) == {"/run/secrets/alerts"}
+    assert {kind for one in receivers.values() for kind in one} == {
+        *("name", "email_configs", "pagerduty_configs", "webhook_configs"),
+    }
+    # A webhook has every annotation by itself.
+    assert all("Annotations.page" in json.dumps(receivers[name]) for name in ("mail", "pager"))
 
 
 @pytest.fixture

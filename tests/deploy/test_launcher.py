@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from config import env
-from deploy import roles
+from deploy import roles, servers, terminal
 from deploy.external import Unreachable, reach, sentence
 from deploy.options import CannotStart, parse, read_settings
 from deploy.ports import claim_ports
@@ -235,6 +235,35 @@ def test_only_errors_are_shown_each_once_and_cut_short(tmp_path, capsys):
     assert said[0].endswith("order: cannot route (order o1)")
     assert len(said) == Logs.MOST + 1
     assert "and 5 more errors" in said[-1]
+
+
+@pytest.fixture
+def journal(tmp_path):
+    terminal.journal.path = tmp_path / "launcher.log"
+    yield terminal.journal.path
+    terminal.journal.path = None
+
+
+def test_what_the_launcher_says_is_kept_as_json_for_its_owner_alone(journal, capsys):
+    terminal.say("order ended (exit code 1)")
+    terminal.fail("no port is free")
+    terminal.tell("order: cannot route")
+    kept = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert [(line["event"], line["level"], line["worker"]) for line in kept] == [
+        ("order ended (exit code 1)", "info", "launcher"),
+        ("no port is free", "error", "launcher"),
+    ]
+    assert all(line["timestamp"].endswith("Z") for line in kept)
+    assert journal.stat().st_mode & 0o777 == 0o600
+    assert "order: cannot route" in capsys.readouterr().out, "what a role has in its own log is only shown"
+
+
+def test_the_launchers_log_is_set_aside_when_it_is_large(journal, monkeypatch):
+    monkeypatch.setattr(servers, "ROTATE_AT", 100)
+    for number in range(4):
+        terminal.journal.keep(f"sentence {number} that is long enough to fill the log by itself, nearly" + "." * 40)
+    assert "sentence 3" in journal.read_text() and "sentence 2" not in journal.read_text()
+    assert "sentence 2" in journal.with_name("launcher.log.1").read_text()
 
 
 def test_a_line_still_being_written_is_left_for_the_next_look(tmp_path):

@@ -102,7 +102,7 @@ def test_labels_asked_for_are_labels_there_are():
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_every_alert_says_what_is_wrong_and_what_to_do(rule):
     assert rule["labels"]["severity"] in ("critical", "warning")
-    assert set(rule["annotations"]) == {"summary", "description", "action"}
+    assert set(rule["annotations"]) == {"summary", "description", "action", "page"}
     assert all(text.strip() for text in rule["annotations"].values())
     assert len(rule["annotations"]["action"]) > 40
 

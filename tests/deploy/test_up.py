@@ -123,6 +123,8 @@ def test_a_role_killed_is_back_and_requests_meanwhile_wait_instead_of_failing(up
     assert up.status("/readyz") == 200
     assert up.processes()["api"] != before
     assert "api ended (killed by SIGKILL); starting it again in 0.2 s" in up.said()
+    kept = (up.data_dir / "logs" / "launcher.log").read_text().splitlines()
+    assert any("api ended (killed by SIGKILL)" in json.loads(line)["event"] for line in kept)
 
 
 def test_a_second_up_is_refused_and_says_who_runs(up):

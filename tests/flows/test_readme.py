@@ -94,5 +94,7 @@ def test_the_table_of_settings_is_complete_and_true():
 
 def test_the_runbook_says_what_to_do_for_every_alert():
     alerts = re.findall(r"- alert: (\w+)", (ROOT / "deploy/monitoring/alerts.yml").read_text())
-    told = re.findall(r"^\| ([A-Z]\w+) \| .+ \| .+ \|$", README, re.MULTILINE)
-    assert [name for name in told if name in alerts] == alerts
+    told = re.findall(r"^\| ([A-Z]\w+) \| .+ \| .+ \| `(/\S+)` \|$", README, re.MULTILINE)
+    assert [name for name, _ in told if name in alerts] == alerts
+    pages = re.findall(r"          page: (\S+)", (ROOT / "deploy/monitoring/alerts.yml").read_text())
+    assert [page for name, page in told if name in alerts] == pages

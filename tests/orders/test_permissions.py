@@ -20,7 +20,7 @@ SHOWN = {"view": VIEWER, "add": NOBODY, "change": NOBODY, "delete": NOBODY}
 HIDDEN = {"view": OWNER, "add": OWNER, "change": OWNER, "delete": OWNER}
 
 TABLE = {
-    "orders.order": {**SHOWN, "action cancel_selected": OPERATOR, "button cancel": OPERATOR},
+    "orders.order": {**SHOWN, "action cancel_selected": OPERATOR, "button cancel": OPERATOR, "button oldest": VIEWER},
     "orders.attempt": SHOWN,
     "orders.deadletter": {**SHOWN, "action replay_selected": OPERATOR, "button replay": OPERATOR},
     "orders.setaside": SHOWN,
