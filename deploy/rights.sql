@@ -40,7 +40,7 @@ BEGIN
             ('engine_api', 'UPDATE', '^orders_deadletter$'),
             ('engine_api', 'INSERT, UPDATE, DELETE', '^orders_webhook$'),
             ('engine_dlq', 'UPDATE', '^orders_webhook$'),
-            ('engine_api', 'INSERT, UPDATE, DELETE', '^orders_(pause|guard|tradinglimit)$|^routing_(token|pair)$'),
+            ('engine_api', 'INSERT, UPDATE, DELETE', '^orders_(pause|guard|tradinglimit|incidentnote)$|^routing_(token|pair)$'),
             -- What is used of daily trading limits: counted on acceptance and before the send, given back by whoever ends an order.
             ('engine_api, engine_workers, engine_dbsync, engine_dlq', 'INSERT, UPDATE, DELETE', '^orders_tradinglimit(use|hold)$'),
             ('engine_api', 'INSERT, UPDATE, DELETE', '^auth_|^axes_|^otp_|^django_session$|^django_celery_beat_'),

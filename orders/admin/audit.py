@@ -18,7 +18,7 @@ class AuditAdmin(ReadOnly):
     fields = list_display
     readonly_fields = fields
     search_fields = ("who", "origin", "what", "subject", "outcome", "reason", "page")
-    search_help_text = "Part of who, from where, what, which, outcome or reason."
+    search_help_text = "Part of who, from where, what, an order's id or what else it was done to, outcome or reason."
 
     @admin.display(description="at (UTC)")
     def time(self, act: Act) -> str:

@@ -18,13 +18,17 @@ def may_look(request: HttpRequest) -> bool:
 
 def shown(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add the figures to the page, so that it is complete before its first poll."""
-    return {**context, "figures": now()} if may_look(request) else context
+    return {**context, "figures": now(request)} if may_look(request) else context
 
 
-def now() -> dict[str, Any]:
+def now(request: HttpRequest) -> dict[str, Any]:
     """Return the figures, with links to the pages they refer to."""
     letters, pauses = reverse("admin:orders_deadletter_changelist"), reverse("admin:orders_pause_changelist")
-    found = figures() | {"links": {"letters": f"{letters}?replay=safe", "controls": pauses}}
+    links = {"letters": f"{letters}?replay=safe", "controls": pauses}
+    links["notes"] = reverse("admin:orders_incidentnote_changelist")
+    if request.user.has_perm("orders.add_incidentnote"):
+        links["acknowledge"] = reverse("admin:orders_incidentnote_add")
+    found = figures() | {"links": links}
     oldest = found.get("oldest")
     if oldest:
         found["oldest"] = {**oldest, "link": reverse("admin:orders_order_change", args=[oldest["id"]])}
@@ -36,7 +40,7 @@ def figures_view(request: HttpRequest) -> JsonResponse:
     """Answer the page's poll."""
     if not may_look(request):
         raise PermissionDenied
-    return JsonResponse(now())
+    return JsonResponse(now(request))
 
 
 def addresses() -> list[URLPattern]:

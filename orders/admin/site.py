@@ -47,6 +47,7 @@ LISTS: tuple[tuple[str, Lists], ...] = (
 
 CONTROLS = (
     ("Pauses", "pause_circle", "orders", "pause"),
+    ("Incident notes", "sticky_note_2", "orders", "incidentnote"),
     ("Trading limits", "speed", "orders", "tradinglimit"),
     ("Risk limits", "tune", "orders", "guard"),
 )

@@ -50,11 +50,16 @@ LETTERS = {
 
 def outlook(one: DeadLetter) -> Outlook:
     """Return what a replay would do, by the letter's last verdict. `replay` itself judges again."""
-    if one.replayed_at is not None:
+    return outlook_of(one.verdict, may_help=one.replay_may_help, replayed=one.replayed_at is not None)
+
+
+def outlook_of(verdict: str, *, may_help: bool, replayed: bool) -> Outlook:
+    """Return the same for what a letter says of these."""
+    if replayed:
         return Outlook.REPLAYED
-    if one.verdict != Verdict.SAFE:
-        return Outlook(one.verdict)
-    return Outlook.SAFE if one.replay_may_help else Outlook.CANNOT_HELP
+    if verdict != Verdict.SAFE:
+        return Outlook(verdict)
+    return Outlook.SAFE if may_help else Outlook.CANNOT_HELP
 
 
 def keep(order_ids: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from orders.models.attempt import Attempt
 from orders.models.audit import Act, Seal, SealKind
 from orders.models.ended import ArchivedOrder, DeadLetter, Verdict
 from orders.models.journal import JournalRow
-from orders.models.operator_changes import Guard, Pause, PauseState, Scope
+from orders.models.operator_changes import Guard, IncidentNote, Pause, PauseState, Scope
 from orders.models.order import (
     AMENDED,
     FINALS,
@@ -35,6 +35,7 @@ __all__ = [
     "Attempt",
     "DeadLetter",
     "Guard",
+    "IncidentNote",
     "JournalRow",
     "LimitKind",
     "LimitScope",

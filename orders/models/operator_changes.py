@@ -1,4 +1,4 @@
-"""What operators change while the engine runs: pauses, halts and risk limits."""
+"""What operators change while the engine runs: pauses, halts, risk limits and incident notes."""
 
 from django.db import models
 from django.db.models.functions import Now
@@ -54,3 +54,16 @@ class Guard(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class IncidentNote(models.Model):
+    """An operator's word that a part or an alert is being looked after; it holds until a time, or until it is ended."""
+
+    subject = models.CharField(max_length=60, unique=True, help_text="A part of the dashboard's strip, or an alert.")
+    note = models.CharField(max_length=200, help_text="What is known, and what is done about it.")
+    by = models.CharField(max_length=150)
+    noted_at = models.DateTimeField(db_default=Now())
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.subject

@@ -18,9 +18,9 @@ from django.db import InterfaceError, OperationalError, connection
 
 from engine.lifecycle import FINAL
 from orders.flow import dbsync, dispatch
-from orders.flow.dead_letters import Outlook
-from orders.models import MOVING_SQL, Pause, Verdict
-from orders.operations import condition, reconciliation
+from orders.flow.dead_letters import Outlook, outlook_of
+from orders.models import MOVING_SQL, Pause
+from orders.operations import condition, incidents, reconciliation
 from orders.stores import book
 from orders.stores.ids import first_at
 from routing import away, quotes
@@ -166,15 +166,8 @@ def letters() -> list[dict[str, Any]]:
     """Count the newest dead letters by the outlook of a replay."""
     tally = dict.fromkeys(Outlook, 0)
     for verdict, may_help, replayed, count in ask(LETTERS, LETTERS_MAX):
-        tally[Outlook.REPLAYED if replayed else outlook(verdict, may_help=may_help)] += count
+        tally[outlook_of(verdict, may_help=may_help, replayed=replayed)] += count
     return [{"outlook": str(name), "count": count} for name, count in tally.items()]
-
-
-def outlook(verdict: str, *, may_help: bool) -> Outlook:
-    """Return the outlook of a replay, as orders.flow.dead_letters.outlook does for a letter."""
-    if verdict != Verdict.SAFE:
-        return Outlook(verdict)
-    return Outlook.SAFE if may_help else Outlook.CANNOT_HELP
 
 
 def oldest() -> dict[str, Any] | None:
@@ -240,6 +233,7 @@ def from_postgres() -> dict[str, Any]:
         "retries": retries(within),
         "letters": letters(),
         "pauses": paused(),
+        "notes": incidents.noted(),
         "oldest": oldest(),
         "resting": resting(),
     }

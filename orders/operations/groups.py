@@ -7,17 +7,17 @@ from django.db.models import Q
 SEEN = (
     *("orders.order", "orders.attempt", "orders.deadletter", "orders.setaside", "orders.archivedorder"),
     *("orders.pause", "orders.guard", "orders.tradinglimit", "routing.pair", "routing.token", "routing.ledgerentry"),
-    *("orders.act", "django_celery_beat.periodictask"),
+    *("orders.act", "orders.incidentnote", "django_celery_beat.periodictask"),
 )
 VIEWER = frozenset(name.replace(".", ".view_") for name in SEEN)
 """Looks at everything but users, failed logins and webhooks."""
 OPERATOR = VIEWER | {
     *("orders.change_order", "orders.change_deadletter"),
-    *("orders.add_pause", "orders.delete_pause"),
+    *("orders.add_pause", "orders.delete_pause", "orders.add_incidentnote", "orders.delete_incidentnote"),
     # Their addresses may hold a password of the receiver's.
     *("orders.view_webhook", "orders.change_webhook"),
 }
-"""Cancels, replays, pauses and resumes; sees webhooks, and disables, enables and replays them."""
+"""Cancels, replays, pauses, resumes and acknowledges incidents; sees webhooks, disables, enables and replays them."""
 OWNER = OPERATOR | {
     *(
         "orders.add_tradinglimit",

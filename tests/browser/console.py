@@ -11,6 +11,7 @@ LISTS = (
     "orders/deadletter",
     "orders/setaside",
     "orders/pause",
+    "orders/incidentnote",
     "orders/guard",
     "routing/pair",
     "routing/token",

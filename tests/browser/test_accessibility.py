@@ -25,6 +25,7 @@ LISTS_WITH_PAGES = (
     "orders/order",
     "orders/attempt",
     "orders/deadletter",
+    "orders/incidentnote",
     "routing/pair",
     "routing/token",
     "routing/ledgerentry",

@@ -26,6 +26,7 @@ TABLE = {
     "orders.setaside": SHOWN,
     "orders.archivedorder": SHOWN,
     "orders.pause": {**SHOWN, "add": OPERATOR, "action resume_selected": OPERATOR, "button resume": OPERATOR},
+    "orders.incidentnote": {**SHOWN, "add": OPERATOR, "action end_selected": OPERATOR},
     "orders.guard": {**SHOWN, "change": OWNER, "button default": OWNER},
     "orders.tradinglimit": {**SHOWN, "add": OWNER, "action remove_selected": OWNER},
     "orders.webhook": {

@@ -72,9 +72,22 @@
     const trading = { name: "trading", said: stops.length ? stops.map((one) => one.said).join("; ") : "ok",
       state: stops.some((one) => one.state === "down") ? "down" : stops.length ? "degraded" : "ok",
       remedy: stops.length ? "Resume under Pauses once the cause is found." : "" };
-    return [...f.parts, ...(f.pauses ? [trading] : [])].map(({ name, state, said, remedy }) =>
-      el("li", { class: state }, el("i", { "aria-hidden": "true" }), el("b", {}, name), el("span", {}, said),
-        remedy ? el("small", {}, remedy) : null));
+    const lines = [...f.parts, ...(f.pauses ? [trading] : [])];
+    const notes = f.notes || [], ofPart = (name) => notes.find((one) => one.subject === name);
+    return [
+      ...lines.map(({ name, state, said, remedy }) =>
+        el("li", { class: state }, el("i", { "aria-hidden": "true" }), el("b", {}, name), el("span", {}, said),
+          remedy ? el("small", {}, remedy) : null,
+          ofPart(name) ? noted(ofPart(name), f) : state === "ok" || !f.links.acknowledge ? null : el("a", {
+            href: `${f.links.acknowledge}?what=${encodeURIComponent(name)}` }, "Acknowledge"))),
+      ...notes.filter((one) => !lines.some((line) => line.name === one.subject)).map((one) =>
+        el("li", { class: "noted" }, el("i", { "aria-hidden": "true" }), el("b", {}, one.subject), noted(one, f))),
+    ];
+  }
+
+  function noted(one, f) {
+    return el("a", { class: "note", href: f.links.notes },
+      `acknowledged by ${one.by} until ${one.until.slice(0, 16).replace("T", " ")} UTC: ${one.note}`);
   }
 
   // --- the parts ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,45 @@
+"""Incident notes: who looks after a part that is not well or an alert that fires, what is known, and until when."""
+
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from engine.events import moment
+from orders.models import IncidentNote
+from orders.operations.condition import OTHERS, STORES
+from orders.stores.terms import epoch_ms
+
+log = structlog.get_logger(__name__)
+
+TRADING = "trading"
+PARTS = (*STORES, *OTHERS, TRADING)
+"""The parts of the dashboard's strip; other subjects are alerts."""
+NOTES_MAX = 50
+
+
+def acknowledge(subject: str, note: str, by: str, span: timedelta) -> IncidentNote:
+    """Note that an incident is being looked after for so long; a second note on the same subject replaces the first.
+
+    Raises DatabaseError.
+    """
+    terms = {"note": note, "by": by, "noted_at": Now(), "until": timezone.now() + span}
+    row, _ = IncidentNote.objects.update_or_create(subject=subject, defaults=terms)
+    log.warning("incident acknowledged", subject=subject, note=note, by=by, for_s=int(span.total_seconds()))
+    return row
+
+
+def end(row: IncidentNote, by: str) -> None:
+    """Take a note back."""
+    row.delete()
+    log.warning("incident note ended", subject=row.subject, by=by)
+
+
+def noted() -> list[dict[str, Any]]:
+    """Return the notes that hold, for the dashboard."""
+    rows = IncidentNote.objects.filter(until__gt=Now()).order_by("subject")[:NOTES_MAX]
+    return [
+        {"subject": row.subject, "note": row.note, "by": row.by, "until": moment(epoch_ms(row.until))} for row in rows
+    ]
