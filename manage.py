@@ -49,6 +49,7 @@ usage: python3 manage.py COMMAND [options]
   apikeys      make, list, rotate and revoke API keys
   deadletters  list what failed for good, and whether a replay is safe
   replay       place the order of a dead letter anew
+  restart      restart a role of the engine that runs on this machine
   sandbox      take a venue down, launch a token, have it traded
   audit        list what operators did; verify that no history was changed
   secondfactor ask a user of the admin for a code at every login

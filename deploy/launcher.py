@@ -17,6 +17,7 @@ from deploy.external import Unreachable, reach
 from deploy.liveness import Turns
 from deploy.options import CannotStart, Options, parse, read_settings
 from deploy.ports import address, claim_ports, located
+from deploy.restarts import Restarts
 from deploy.servers import PRIVATE, StoreFailed, last_lines
 from deploy.signals import Interrupted, Signals
 from deploy.stores import Stores
@@ -95,8 +96,17 @@ class Launcher:
 
     def watch(self) -> None:
         """Keep it running until asked to stop."""
-        assert self.logs
-        self.supervisor.watch(self.logs.show)
+        assert self.logs and self.stores
+        logs = self.logs
+        restarts = Restarts(self.stores.data_dir / "restarts", self.supervisor, [*self.workers, *self.doors])
+
+        def tick() -> None:
+            logs.show()
+            # A full disk, or a folder that somebody removed, must not stop the supervision.
+            with suppress(OSError):
+                restarts.look()
+
+        self.supervisor.watch(tick)
 
     def end(self, code: int) -> int:
         """Stop everything in order: doors, workers, stores.  A second Ctrl-C ends it all at once."""

@@ -62,6 +62,7 @@ class Care:
         self.started = now
         self.failures = 0
         self.due: float | None = None
+        self.asked = False
 
 
 class Supervisor:
@@ -92,6 +93,11 @@ class Supervisor:
             self.keep(child)
         self.changed()
 
+    def expect(self, process: Process) -> None:
+        """Start this process again at once when it ends: it has been asked to."""
+        for care in self.cares:
+            care.asked = care.asked or care.process is process
+
     def step(self) -> float:
         """Notice what ended, start what is due; returns the seconds until something is due."""
         now = self.clock()
@@ -105,6 +111,10 @@ class Supervisor:
     def _notice(self, care: Care, now: float) -> None:
         code = care.process.poll()
         if code is None:
+            return
+        if care.asked:
+            care.asked, care.failures, care.due = False, 0, now
+            self.say(f"{care.process.name} ended as asked ({how(code)}); starting it again")
             return
         care.failures = 1 if now - care.started >= STEADY_AFTER_S else care.failures + 1
         delay = delay_after(care.failures)

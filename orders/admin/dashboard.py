@@ -8,6 +8,7 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.cache import never_cache
 
+from orders.admin import restarts
 from orders.operations.figures import figures
 
 
@@ -45,7 +46,10 @@ def figures_view(request: HttpRequest) -> JsonResponse:
 
 def addresses() -> list[URLPattern]:
     """Return the admin's URLs in addition to its lists."""
-    return [path("figures/", admin.site.admin_view(figures_view), name="figures")]
+    return [
+        path("figures/", admin.site.admin_view(figures_view), name="figures"),
+        path("restart/", admin.site.admin_view(restarts.restart_view), name="restart"),
+    ]
 
 
 # The theme's admin site reads this attribute; the type stubs only know Django's own.

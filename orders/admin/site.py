@@ -55,9 +55,11 @@ CONTROLS = (
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the sidebar, limited to what this user may view."""
+    owner = request.user.has_perm("orders.restart_role")
     now = [
         {"title": "Dashboard", "icon": "monitoring", "link": reverse("admin:index")},
         *items(request, CONTROLS),
+        *([{"title": "Restart a role", "icon": "restart_alt", "link": reverse("admin:restart")}] if owner else []),
         {"title": "Queues (Flower)", "icon": "stacks", "link": flower_url(request), "active": False},
     ]
     return [{"title": "Now", "items": now}, *(group(request, title, lists) for title, lists in LISTS)]

@@ -21,5 +21,8 @@ class Migration(migrations.Migration):
                 ('noted_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('until', models.DateTimeField()),
             ],
+            options={
+                'permissions': [('restart_role', 'Can restart a role')],
+            },
         ),
     ]

@@ -65,5 +65,9 @@ class IncidentNote(models.Model):
     noted_at = models.DateTimeField(db_default=Now())
     until = models.DateTimeField()
 
+    class Meta:
+        # It has no table of its own.
+        permissions = [("restart_role", "Can restart a role")]
+
     def __str__(self) -> str:
         return self.subject

@@ -23,6 +23,7 @@ OWNER = OPERATOR | {
         "orders.add_tradinglimit",
         "orders.delete_tradinglimit",
         "orders.change_guard",
+        "orders.restart_role",
         "django_celery_beat.change_periodictask",
     ),
     *("routing.add_token", "routing.change_token", "routing.delete_token"),

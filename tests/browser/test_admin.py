@@ -59,6 +59,10 @@ def test_the_dashboard_says_which_part_is_not_well_and_what_to_do(console, scene
         one.until(lambda: "workers ok" in strip.inner_text().replace("\n", " "), "every worker works")
         assert scene.engine.manage("pause", "SOL-USDC", "--reason", "a test", "--operator", "ops").returncode == 0
         one.until(lambda: "SOL-USDC is paused: a test (ops)" in strip.inner_text(), "the pause")
+        strip.locator("li", has_text="trading").get_by_role("link", name="Acknowledge").click()
+        one.page.fill("[name=note]", "agreed with the desk")
+        one.page.get_by_role("button", name="Save", exact=True).click()
+        one.until(lambda: "acknowledged by admin until" in strip.inner_text(), "the note")
         assert scene.engine.manage("resume", "SOL-USDC").returncode == 0
         frozen = scene.engine.pids()["limit"]
         os.kill(frozen, signal.SIGSTOP)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.restarts import Restarts
 from deploy.supervisor import Care, Supervisor, delay_after, how
 from tests.deploy.conftest import eventually, is_alive
 
@@ -59,6 +60,36 @@ def test_a_process_that_dies_is_started_again_and_one_line_says_so(tiny):
     eventually(lambda: len(launcher.pids("first")) == 2)
     assert is_alive(launcher.pids("first")[1])
     assert len(launcher.pids("second")) == 1
+
+
+def ask(launcher: Tiny, role: str) -> Path:
+    request = launcher.folder / "restarts" / role
+    request.touch()
+    return request
+
+
+def test_a_role_is_restarted_one_process_after_another_and_the_others_stay(tiny):
+    launcher = tiny("first", "twin-1", "twin-2")
+    launcher.until("watching")
+    request = ask(launcher, "twin")
+    assert "asked to restart twin" in launcher.until("twin")
+    launcher.until("twin-2 is restarted")
+    eventually(lambda: not request.exists())
+    steps = [line for line in launcher.record() if line.startswith("twin")][2:]
+    pids = {name: launcher.pids(name) for name in ("twin-1", "twin-2")}
+    assert steps == [
+        *("twin-1 asked to end", f"twin-1 {pids['twin-1'][1]}"),
+        *("twin-2 asked to end", f"twin-2 {pids['twin-2'][1]}"),
+    ]
+    assert len(launcher.pids("first")) == 1
+
+
+def test_what_does_not_run_here_is_not_restarted_and_the_request_is_gone(tiny):
+    launcher = tiny("first")
+    launcher.until("watching")
+    request = ask(launcher, "third")
+    assert launcher.until("third") == "asked to restart 'third', which does not run here\n"
+    eventually(lambda: not request.exists())
 
 
 def test_stopping_is_orderly_silent_and_exits_with_zero(tiny):
@@ -151,6 +182,63 @@ def test_backoff_grows_with_each_death_and_starts_over_after_steady_life():
     assert supervisor.step() == pytest.approx(0.2)
     assert process.starts == 3
     assert len(said) == 4
+
+
+class Stubborn(Scripted):
+    """A process that does not end when it is asked to."""
+
+    name, pid = "stubborn-1", 0
+
+    def is_ready(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def stubborn(tmp_path):
+    """A role of two processes, of which the first is to be restarted; what was said, and the clock."""
+    now, said, process, other = [0.0], [], Stubborn(), Stubborn()
+    supervisor = Supervisor(said.append, signals=None, clock=lambda: now[0])
+    supervisor.kill = lambda killed: said.append(f"killed {[one.name for one in killed]}")
+    restarts = Restarts(tmp_path / "restarts", supervisor, [process, other], clock=lambda: now[0])
+    (tmp_path / "restarts" / "stubborn").touch()
+    restarts.look()
+    restarts.look()
+    return restarts, process, said, now
+
+
+def test_what_does_not_end_what_it_has_in_hand_in_time_is_killed_once(stubborn):
+    restarts, _, said, now = stubborn
+    for now[0] in (19.0, 21.0, 22.0):
+        restarts.look()
+    assert said[1:] == ["stubborn-1 did not end within 20 s and is killed", "killed ['stubborn-1']"]
+
+
+def test_a_process_that_does_not_become_ready_again_ends_the_restart_of_its_role(stubborn):
+    restarts, process, said, now = stubborn
+    process.pid = 7
+    for now[0] in (49.0, 51.0):
+        restarts.look()
+    assert said[1:] == ["stubborn-1 is not ready after 51 s; the rest of stubborn is left"]
+    assert not list(restarts.folder.iterdir()) and not restarts.waiting
+
+
+def test_a_request_of_an_earlier_run_is_forgotten(tmp_path):
+    (tmp_path / "restarts").mkdir()
+    (tmp_path / "restarts" / "order").touch()
+    Restarts(tmp_path / "restarts", Supervisor(print, signals=None), [])
+    assert not list((tmp_path / "restarts").iterdir())
+
+
+def test_a_process_that_was_asked_to_end_starts_again_at_once_and_is_no_failure():
+    now, process, said = [0.0], Scripted(), []
+    supervisor = Supervisor(said.append, signals=None, clock=lambda: now[0])
+    supervisor.cares = [Care(process, 0.0)]
+    supervisor.expect(process)
+    process.code = 0
+    supervisor.step()
+    supervisor.step()
+    assert process.starts == 1 and supervisor.cares[0].failures == 0
+    assert said == ["scripted ended as asked (exit code 0); starting it again"]
 
 
 def test_an_exit_code_reads_as_a_sentence():

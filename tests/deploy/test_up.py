@@ -127,6 +127,23 @@ def test_a_role_killed_is_back_and_requests_meanwhile_wait_instead_of_failing(up
     assert any("api ended (killed by SIGKILL)" in json.loads(line)["event"] for line in kept)
 
 
+def test_a_role_is_restarted_by_command(up):
+    before = up.processes()
+    done = subprocess.run(
+        [sys.executable, "manage.py", "restart", "dlq", "--reason", "a test"],
+        cwd=ROOT,
+        env=up.environment,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "dlq: restarted, 1 process\n"), done.stderr
+    after = up.processes()
+    assert after.pop("dlq") != before.pop("dlq") and after == before
+    assert "dlq ended as asked (exit code 0); starting it again" in up.said()
+
+
 def test_a_second_up_is_refused_and_says_who_runs(up):
     second = subprocess.run(
         [sys.executable, "manage.py", "up"],

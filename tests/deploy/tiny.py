@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deploy.child import Child, NotReady, Ready
+from deploy.restarts import Restarts
 from deploy.signals import Interrupted, Signals
 from deploy.supervisor import Supervisor
 
@@ -53,7 +54,7 @@ def doomed(_: Ready) -> None:
     raise SystemExit(7)
 
 
-RUNS = {"first": steady("first"), "second": steady("second"), "deaf": deaf, "doomed": doomed}
+RUNS = {name: steady(name) for name in ("first", "second", "twin-1", "twin-2")} | {"deaf": deaf, "doomed": doomed}
 
 
 def main() -> None:
@@ -66,8 +67,9 @@ def main() -> None:
         for child in supervisor.wait_ready(10):
             print(f"{child.name} is ready", flush=True)
         signals.raising = False
+        restarts = Restarts(FOLDER / "restarts", supervisor, children)
         print("watching", flush=True)
-        supervisor.watch(lambda: None)
+        supervisor.watch(restarts.look, 0.05)
         for child in children:
             for late in supervisor.stop([child], 0.5):
                 print(f"{late} was killed", flush=True)

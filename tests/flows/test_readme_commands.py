@@ -61,6 +61,10 @@ HOW = {
         "tests/orders/test_bulk_cancels.py",
         'CLI = ("cancelall"',
     ),
+    'python3 manage.py restart order --reason "it hangs"': (
+        "tests/deploy/test_up.py",
+        '"manage.py", "restart"',
+    ),
     'python3 manage.py limits set --kind day-value --user admin --reason "a new bot" 50000': (
         "tests/orders/test_trading_limits.py",
         'said("set"',

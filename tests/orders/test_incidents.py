@@ -6,6 +6,7 @@ import pytest
 
 from orders.models import Act, IncidentNote
 from orders.operations import figures, incidents
+from orders.stores import acts
 from tests.orders.pages import list_of, messages_of, text
 
 ADD = "/admin/orders/incidentnote/add/"
@@ -81,8 +82,9 @@ def test_who_may_only_look_sees_the_notes_and_is_not_led_to_the_form(looker):
 
 
 def test_acts_are_found_by_who_what_and_the_orders_id(operator):
-    (order_id,) = map(str, [Act.objects.create(who="ada", what="cancel order", subject="0193ab00-77").subject])
-    Act.objects.create(who="bob", what="pause", subject="SOL-USDC", reason="-", outcome="-", origin="-", page="")
+    order_id = "0193ab00-0000-7000-8000-000000000001"
+    acts.record("ada", "10.0.0.1", "cancel order", order_id, "cancelled")
+    acts.record("bob", "10.0.0.2", "pause", "SOL-USDC", "paused")
     for asked, found in (("ada", order_id), ("cancel", order_id), (order_id, order_id), ("bob", "SOL-USDC")):
         page = text(operator.get("/admin/orders/act/", {"q": asked}))
         assert found in page

@@ -57,6 +57,7 @@ TABLE = {
 SITE = {
     **dict.fromkeys(("index", "password_change", "password_change_done", "search"), "staff"),
     "figures": VIEWER,
+    "restart": OWNER,
 }
 """The site's own pages."""
 OF_MODELS = {"autocomplete", "view_on_site", "app_list"}
