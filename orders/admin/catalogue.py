@@ -24,7 +24,6 @@ from engine.triggers import usd
 from orders.admin.recorded import Recorded
 from orders.admin.wording import link, moment
 from orders.flow import pauses
-from orders.operations.words import NOTHING
 from routing import away, tape
 from routing.catalogue import is_mint, token_of
 from routing.facts import believed
@@ -230,7 +229,7 @@ class TokenAdmin(Announced):
     def looked_up(self, token: Any) -> str:
         """Show when the authorities and the top holder were last looked up; saving the token sets this time."""
         if token._state.adding:
-            return NOTHING
+            return moment(None)
         return moment(token.facts_at) + ("" if token.believed else ", too old to use")
 
     @admin.display(description="liquidity")

@@ -182,7 +182,8 @@ def test_the_list_of_letters_takes_as_many_queries_for_many_as_for_one(operator)
         return len(asked)
 
     DeadLetterFactory()
-    alone = queries()
+    # The first reads the catalogue.
+    _, alone = queries(), queries()
     DeadLetterFactory.create_batch(5)
     assert queries() == alone
 
