@@ -6,7 +6,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from orders.admin.recorded import note, reason_of
 from orders.operations import restarts
@@ -24,12 +24,17 @@ def restart_view(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(reverse(PAGE))
     context = admin.site.each_context(request) | {"title": "Restart a role", "log": settings.DATA_DIR / "logs"}
     try:
-        roles = [(role, pids, restarts.is_asked(role)) for role, pids in sorted(restarts.processes().items())]
+        known = sorted(restarts.processes().items())
     except restarts.NoLauncher as reason:
         context["elsewhere"] = str(reason).splitlines()
     else:
+        named = [(role, f"{role} ({len(pids)})" if len(pids) > 1 else role) for role, pids in known]
         widget = UnfoldAdminTextInputWidget({"placeholder": "reason, for the audit log", "required": True})
-        context |= {"roles": roles, "reason": widget.render("reason", "")}
+        context |= {
+            "role": UnfoldAdminSelectWidget({"required": True}, [("", "choose"), *named]).render("role", ""),
+            "reason": widget.render("reason", ""),
+            "restarting": [role for role, _ in known if restarts.is_asked(role)],
+        }
     return TemplateResponse(request, "admin/restart.html", context)
 
 

@@ -6,8 +6,8 @@ Nothing is changed here; orders/flow/dead_letters.py places the new order, and j
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from engine.events import moment
 from engine.lifecycle import OPEN_ATTEMPT, AttemptState, Status
@@ -18,16 +18,19 @@ from orders import models
 from orders.flow import dead_letters, trading_limits
 from orders.flow.pauses import pauses
 from orders.models import DeadLetter, Verdict
-from orders.operations.words import NOTHING, bought
+from orders.operations.words import NOTHING, bought, sold
 from orders.stores import event_codec, retired
 from orders.stores.terms import epoch_ms, order_of
-from routing import away, outages, quotes
+from routing import away, candles, outages, quotes
+from routing.candles import Interval
 from routing.catalogue import UnknownPair
 from routing.risk_limits import risk_limits
 from routing.store import StoreError, now_ms
 from routing.venues import VENUES
 
 UNKNOWN = "unknown"
+RECORDED = {Interval.SECOND: 600, Interval.MINUTE: 3_600}
+"""How far before an order's failure a recorded price still is one of then, in seconds."""
 DEAD = {
     AttemptState.REJECTED: "rejected by the chain for good",
     AttemptState.EXPIRED: "past the last block at which it could land, and unknown to the chain",
@@ -41,11 +44,20 @@ class Assessment:
     """One dead letter before its replay, in sentences; `refusal` is empty if a replay would be accepted now."""
 
     letter: DeadLetter
+    asked: str
     then: str
     now: str
     venues: tuple[str, ...]
     execution: str
     refusal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """The price when an order failed, after the venue's fee, if it is known; and the sentence about it."""
+
+    price: Decimal | None
+    said: str
 
 
 def assess(letter: DeadLetter) -> Assessment:
@@ -55,26 +67,29 @@ def assess(letter: DeadLetter) -> Assessment:
     """
     attempts = list(letter.order.attempts.order_by("number"))
     letter.verdict = dead_letters.verdict(letter.order, [one.state for one in attempts])
-    then = routed(letter)
+    then = price_then(letter)
     now, venues = market(letter, then)
-    return Assessment(letter, worded(then), now, venues, execution(letter, attempts), refusal(letter))
+    order = letter.order
+    asked = f"{order.type} order of {owner(order)} to sell {sold(order.amount_in, order.pair)} in {order.pair}"
+    return Assessment(letter, asked, then.said, now, venues, execution(letter, attempts), refusal(letter))
 
 
-def routed(letter: DeadLetter) -> dict[str, Any] | None:
-    """Return the last event of the failed order that compares quotes; None if it was never routed."""
-    told = map(event_codec.today, reversed(letter.history))
-    return next((event for event in told if event.get("quotes")), None)
+def price_then(letter: DeadLetter) -> Then:
+    """Return the price that the failed order was last routed at, else the last one recorded before it failed."""
+    told = list(map(event_codec.today, letter.history))
+    if routed := next((event for event in reversed(told) if event.get("quotes")), None):
+        won = routed["quotes"][0]
+        return Then(Decimal(won["netPrice"]), f"{won['netPrice']} after fee at {won['venue']}, {routed['at']}")
+    failed_at = int(datetime.fromisoformat(told[-1]["at"]).timestamp())
+    for interval, back_s in RECORDED.items():
+        if found := candles.read(letter.order.pair, candles.BEST, interval, failed_at - back_s, failed_at + 1):
+            last = found[-1]
+            price = plain(MATHS.normalize(last.close))
+            return Then(last.close, f"{price} after fee, last recorded {moment(last.at * 1000)}; never routed")
+    return Then(None, "no price: the order was never routed, and none was recorded before it failed")
 
 
-def worded(then: dict[str, Any] | None) -> str:
-    """Say what the failed order was last routed at, after the venue's fee."""
-    if then is None:
-        return "no price: the order was never routed"
-    won = then["quotes"][0]
-    return f"{won['netPrice']} after fee at {won['venue']}, {then['at']}"
-
-
-def market(letter: DeadLetter, then: dict[str, Any] | None) -> tuple[str, tuple[str, ...]]:
+def market(letter: DeadLetter, then: Then) -> tuple[str, tuple[str, ...]]:
     """Say the best price now beside that of then, and of each venue whether it quotes."""
     try:
         order, now = order_of(letter.order), now_ms()
@@ -88,15 +103,14 @@ def market(letter: DeadLetter, then: dict[str, Any] | None) -> tuple[str, tuple[
     return price_now(fresh, then), tuple(venue_now(name, by_venue.get(name), order, now) for name in VENUES)
 
 
-def price_now(fresh: Quote | None, then: dict[str, Any] | None) -> str:
+def price_now(fresh: Quote | None, then: Then) -> str:
     """Say the best price now, and how far it is from that of then."""
     if fresh is None:
         return "no price: no venue has a fresh quote"
     said = f"{plain(fresh.net_price)} after fee at {fresh.venue}"
-    before = Decimal(then["quotes"][0]["netPrice"]) if then else Decimal()
-    if not before:
+    if not then.price:
         return said
-    percent = MATHS.multiply(MATHS.divide(fresh.net_price, before) - 1, Decimal(100)).quantize(Decimal("0.01"))
+    percent = MATHS.multiply(MATHS.divide(fresh.net_price, then.price) - 1, Decimal(100)).quantize(Decimal("0.01"))
     return f"{said}, {abs(percent)} % {'better' if percent > 0 else 'worse'} for this order" if percent else said
 
 

@@ -19,13 +19,15 @@ def look(scheme, width, height, *marks):
 # Each scheme and each width once: what is too pale is so at any width, and what has no name in any light.
 LOOKS = [look("light", 390, 844), look("dark", 1440, 900)]
 OTHERS = [look("light", 1440, 900, pytest.mark.long), look("dark", 390, 844, pytest.mark.long)]
-FORMS = ("orders/pause/add/", "routing/token/add/", "routing/pair/add/", "auth/user/add/", "auth/group/add/")
+FORMS = (
+    *("orders/pause/add/", "orders/incidentnote/add/", "orders/order/cancel/", "restart/"),
+    *("routing/token/add/", "routing/pair/add/", "auth/user/add/", "auth/group/add/"),
+)
 LISTS_WITH_PAGES = (
     "orders/guard",
     "orders/order",
     "orders/attempt",
     "orders/deadletter",
-    "orders/incidentnote",
     "routing/pair",
     "routing/token",
     "routing/ledgerentry",

@@ -1,6 +1,7 @@
 """Dead letters in the admin: what is weighed before a replay, the replay, and what came of it."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from django.db import connection
@@ -10,6 +11,8 @@ from django.urls import reverse
 from orders.flow import dead_letters, pauses
 from orders.models import Act, DeadLetter, Order, Verdict
 from orders.operations import replays
+from routing import candles
+from routing.candles import Candle
 from routing.venues import VENUES
 from tests.factories import AttemptFactory, DeadLetterFactory, OrderFactory
 from tests.orders.commands.standin import run
@@ -84,8 +87,24 @@ def test_before_a_replay_the_price_then_and_now_and_each_venue_are_shown(bench, 
 def test_a_price_that_has_risen_is_better_and_an_order_never_routed_has_none(bench, operator):
     bench.price("160", venue="METEORA")
     never, lower = DeadLetterFactory(), routed_then(DeadLetterFactory(), "128")
-    assert "Price then no price: the order was never routed" in text(select(operator, never))
+    assert "Price then no price: the order was never routed, and none was recorded" in text(select(operator, never))
     assert "160 after fee at METEORA, 25.00 % better for this order" in text(select(operator, lower))
+
+
+def test_of_an_order_never_routed_the_price_then_is_the_last_one_recorded(bench, operator):
+    bench.price("160", venue="METEORA")
+    failed_at = int(datetime(2026, 11, 22, 12, 0, 1, tzinfo=UTC).timestamp())
+    old, last, later = (Decimal(price) for price in ("100", "128", "300"))
+    candles.add(
+        [
+            Candle("SOL-USDC", "BEST", at, price, price, price, price, 1, 0, 0)
+            for at, price in ((failed_at - 90, old), (failed_at - 60, last), (failed_at + 5, later))
+        ]
+    )
+    page = text(select(operator, DeadLetterFactory()))
+    assert "Price then 128 after fee, last recorded 2026-11-22T11:59:01.000Z; never routed" in page
+    assert "160 after fee at METEORA, 25.00 % better for this order" in page
+    assert "Order market order of - to sell 1.5 SOL in SOL-USDC" in page
 
 
 def test_without_a_quote_or_with_a_paused_venue_the_page_says_so(bench, operator, no_pauses):

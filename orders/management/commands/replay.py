@@ -56,11 +56,16 @@ class Command(BaseCommand):
 
     def weigh(self, order_id: str) -> str:
         """Say what an operator weighs before a replay; return what would come of it."""
-        letter = DeadLetter.objects.select_related("order").filter(order_id=order_id).first()
+        letter = DeadLetter.objects.select_related("order__owner").filter(order_id=order_id).first()
         if letter is None:
             raise unknown(order_id)
         found = replays.assess(letter)
-        lines = [f"failed with {letter.code}: {letter.reason}", f"price then: {found.then}", f"price now:  {found.now}"]
+        lines = [
+            found.asked,
+            f"failed with {letter.code}: {letter.reason}",
+            f"price then: {found.then}",
+            f"price now:  {found.now}",
+        ]
         lines += [*found.venues, found.execution, *([f"refused now: {found.refusal}"] if found.refusal else [])]
         self.stdout.write("\n  ".join([order_id, *lines]))
         return REFUSED if found.refusal else WOULD
