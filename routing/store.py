@@ -11,6 +11,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+PROBE_S = 0.6
+"""Time limit of a probe's call, of which it makes at most two."""
 StoreError = RedisError
 """Redis is unreachable or returned an error; whether the command took effect is unknown."""
 
@@ -22,13 +24,24 @@ def redis() -> Redis:
     It retries once, on a new connection, which is safe because every script sent through it is idempotent.  Bytes that
     are not valid text are read as `\xff`, so that one bad record cannot make a whole reply unreadable.
     """
+    return client(answers_s=2, connects_s=1)
+
+
+@cache
+def probe() -> Redis:
+    """Return the client of readiness probes, which must answer themselves within 2 s."""
+    return client(answers_s=PROBE_S, connects_s=PROBE_S)
+
+
+def client(*, answers_s: float, connects_s: float) -> Redis:
+    """Return a client with these time limits for one answer, and for a connection."""
     return Redis.from_url(
         settings.REDIS_URL,
         decode_responses=True,
         encoding_errors="backslashreplace",
         protocol=2,
-        socket_timeout=2,
-        socket_connect_timeout=1,
+        socket_timeout=answers_s,
+        socket_connect_timeout=connects_s,
         socket_keepalive=True,
         health_check_interval=0,
         retry=Retry(NoBackoff(), 1),

@@ -258,7 +258,7 @@ class Parts(Value, frozen=True):
     """ "ok", or why a part is not well."""
 
     postgres: Annotated[str, Meta(description="Without it no order can be accepted: 503.")]
-    redis: Annotated[str, Meta(description="Without it orders are accepted and wait: 503.")]
+    redis: Annotated[str, Meta(description="Without it orders are accepted and wait: degraded.")]
     quotes: Annotated[str, Meta(description="Whether every venue quotes; if not, orders may wait: degraded.")]
     workers: Annotated[str, Meta(description="Whether every queue has a live worker; if not: degraded.")]
 
@@ -271,7 +271,7 @@ class Ready(Value, frozen=True):
 
 
 class NotReady(Value, frozen=True):
-    """A store is away; the error names it.  `parts` is absent when there was no time to try them."""
+    """Postgres is away, as the error says.  `parts` is absent when there was no time to try them."""
 
     error: ErrorBody
     parts: Parts | UnsetType = UNSET

@@ -15,7 +15,7 @@ CODES: Mapping[str, str] = {
     "not_acceptable": "`Accept` excludes JSON; allow `application/json`.",
     "not_found": "There is no such order, pair, webhook or address; correct it, a retry does not help.",
     "not_json": "The body is not JSON, or is nested too deeply; correct it.",
-    "not_ready": "Only from `/readyz`: a store does not answer; ask again after `Retry-After`.",
+    "not_ready": "Only from `/readyz`: Postgres does not answer; ask again after `Retry-After`.",
     "not_resting": "The order does not rest, so it cannot be cancelled or changed; go by its status.",
     "one_order": "This socket has its order; open another socket for the next.",
     "overloaded": "The engine has too much to do and did nothing; try again after a second.",

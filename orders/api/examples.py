@@ -249,13 +249,11 @@ def told(life: Life) -> dict[str, Any]:
 WELL = {"postgres": "ok", "redis": "ok", "quotes": "ok", "workers": "ok"}
 READY = {"status": "ready", "parts": WELL}
 DEGRADED = {"status": "degraded", "parts": {**WELL, "workers": "no limit worker is running"}}
-REDIS_AWAY = "connection refused"
+UNSEEN = {"quotes": "unknown while a store is unavailable", "workers": "unknown while a store is unavailable"}
+REDIS_AWAY = "connection refused; orders are accepted and wait until it is back"
+WITHOUT_REDIS = {"status": "degraded", "parts": {"postgres": "ok", "redis": REDIS_AWAY, **UNSEEN}}
+POSTGRES_AWAY = "connection refused; no order can be accepted"
 NOT_READY = {
-    "error": {"code": "not_ready", "message": f"redis: {REDIS_AWAY}", "fields": []},
-    "parts": {
-        "postgres": "ok",
-        "redis": REDIS_AWAY,
-        "quotes": "unknown while a store is unavailable",
-        "workers": "unknown while a store is unavailable",
-    },
+    "error": {"code": "not_ready", "message": f"postgres: {POSTGRES_AWAY}", "fields": []},
+    "parts": {"postgres": POSTGRES_AWAY, "redis": "ok", **UNSEEN},
 }

@@ -26,8 +26,8 @@ class Ready(Open):
     def get(self, request: Request) -> Response:
         """Try each part and say which is not well.
 
-        Without Postgres no order can be accepted, without Redis none can move: `503`.  Without fresh quotes or workers
-        orders are accepted, kept, and executed later: `degraded`, which is no reason to send clients elsewhere.
+        Without Postgres no order can be accepted: `503`.  Without Redis, fresh quotes or workers orders are accepted,
+        kept, and executed later: `degraded`, which is no reason to send clients elsewhere.
         """
         parts = condition.parts()
         told = {part.name: part.said for part in parts}

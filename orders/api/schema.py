@@ -256,9 +256,13 @@ readiness = operation(
         200: answer(
             read.Ready,
             "Ready; if `degraded`, `parts` names what orders may wait for.",
-            {"All is well": examples.READY, "No limit worker": examples.DEGRADED},
+            {
+                "All is well": examples.READY,
+                "No limit worker": examples.DEGRADED,
+                "Redis is unavailable": examples.WITHOUT_REDIS,
+            },
         ),
-        503: answer(read.NotReady, "A store is unavailable.", {"Redis is unavailable": examples.NOT_READY}),
+        503: answer(read.NotReady, "Postgres is unavailable.", {"Postgres is unavailable": examples.NOT_READY}),
     },
     NOT_FOR_US,
     auth=[],

@@ -12,10 +12,10 @@ from django.db import connection
 
 from orders.flow import dispatch
 from orders.operations import heartbeats
-from routing import away, quotes
+from routing import away, quotes, store
 from routing.catalogue import catalogue
 from routing.risk_limits import risk_limits
-from routing.store import StoreError, now_ms, redis
+from routing.store import StoreError, now_ms
 from routing.venues import VENUES
 
 log = structlog.get_logger(__name__)
@@ -33,7 +33,7 @@ class State(StrEnum):
     DEGRADED = "degraded"
     """Orders are accepted and kept, and executed later."""
     DOWN = "down"
-    """No order can be accepted, or none can move."""
+    """No order can be accepted."""
     UNKNOWN = "unknown"
 
 
@@ -53,14 +53,14 @@ class Wrong(Exception):
 
 def parts() -> Sequence[Part]:
     """Try each part."""
-    stores = [trial(name, ask, State.DOWN) for name, ask in STORES.items()]
+    stores = [trial(name, ask, *WITHOUT[name]) for name, ask in STORES.items()]
     if any(store.state is not State.OK for store in stores):
         return [*stores, *(Part(name, State.UNKNOWN, UNKNOWN) for name in OTHERS)]
     return [*stores, *(trial(name, ask, State.DEGRADED) for name, ask in OTHERS.items())]
 
 
-def trial(name: str, ask: Callable[[], None], worst: State) -> Part:
-    """Return how a part is; at worst it is `worst`."""
+def trial(name: str, ask: Callable[[], None], worst: State, meaning: str = "") -> Part:
+    """Return how a part is; at worst it is `worst`, which means `meaning`."""
     try:
         ask()
     except Wrong as reason:
@@ -68,7 +68,8 @@ def trial(name: str, ask: Callable[[], None], worst: State) -> Part:
         return Part(name, worst, said, remedy)
     except Exception as reason:
         note(name, f"{type(reason).__name__}: {str(reason).strip()}")
-        return Part(name, worst, away.why(reason), "See the log of the API for the store's own words.")
+        said = "; ".join(filter(None, (away.why(reason), meaning)))
+        return Part(name, worst, said, "See the log of the API for the store's own words.")
     note(name, "")
     return Part(name, State.OK)
 
@@ -91,8 +92,8 @@ def ask_postgres() -> None:
 
 
 def ask_redis() -> None:
-    """Ping; StoreError when it is away."""
-    if not redis().ping():
+    """Ping; StoreError when it is away, or silent for longer than a probe waits."""
+    if not store.probe().ping():
         raise StoreError("no PONG")
 
 
@@ -132,4 +133,9 @@ def listed(names: Sequence[str]) -> str:
 
 
 STORES: Mapping[str, Callable[[], None]] = {"postgres": ask_postgres, "redis": ask_redis}
+WITHOUT: Mapping[str, tuple[State, str]] = {
+    "postgres": (State.DOWN, "no order can be accepted"),
+    "redis": (State.DEGRADED, "orders are accepted and wait until it is back"),
+}
+"""How the engine is without each store, and what that means."""
 OTHERS: Mapping[str, Callable[[], None]] = {"quotes": ask_quotes, "workers": ask_workers}

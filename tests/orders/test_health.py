@@ -1,16 +1,19 @@
 """Liveness and readiness, and the API while a store is away."""
 
 import re
+import socket
 from contextlib import contextmanager
 
 import pytest
 import structlog
 from django.db import OperationalError, connection
 
+from deploy import role
 from orders.flow import dispatch, intake
-from orders.operations import condition, heartbeats
+from orders.operations import condition, figures, heartbeats
 from orders.stores import placing
 from orders.stores.threads import aside
+from routing import store
 from routing.store import StoreError, redis
 from tests.orders.doors import ORDER, error_of, post
 from tests.system import eventually
@@ -81,7 +84,7 @@ def broken_postgres():
         yield
 
 
-def test_readiness_names_the_store_that_is_away(bench, client, monkeypatch):
+def test_without_postgres_the_server_is_not_ready_and_without_redis_degraded(bench, client, monkeypatch):
     with broken_postgres():
         answer = client.get("/readyz")
     assert answer.status_code == 503
@@ -95,10 +98,13 @@ def test_readiness_names_the_store_that_is_away(bench, client, monkeypatch):
         def ping(self):
             raise StoreError("connection refused")
 
-    monkeypatch.setattr(condition, "redis", Away)
+    monkeypatch.setattr(condition.store, "probe", Away)
     answer = client.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json()["parts"]["postgres"] == "ok" and "refused" in answer.json()["parts"]["redis"]
+    assert answer.status_code == 200 and answer.json()["status"] == "degraded"
+    said = "connection refused; orders are accepted and wait until it is back"
+    assert answer.json()["parts"]["postgres"] == "ok" and answer.json()["parts"]["redis"] == said
+    (shown,) = [part for part in figures.gather()["parts"] if part["name"] == "redis"]
+    assert (shown["state"], shown["said"]) == ("degraded", said), "the dashboard says the same"
 
 
 SECRETIVE = "10.0.0.7|6379|5432|trader|ledger|hush"
@@ -131,12 +137,29 @@ def test_readiness_says_why_a_store_is_away_without_its_address_and_the_log_has_
     monkeypatch.setattr(condition, "noted", {})
     with structlog.testing.capture_logs() as lines:
         answers = [client.get("/readyz") for _ in range(3)]
+    state, meaning = condition.WITHOUT[part]
     for answer in answers:
-        assert answer.json()["parts"][part] == said
-        assert answer.json()["error"]["message"] == f"{part}: {said}"
+        assert answer.json()["parts"][part] == f"{said}; {meaning}"
+        assert answer.status_code == (503 if state is condition.State.DOWN else 200)
+        if state is condition.State.DOWN:
+            assert answer.json()["error"]["message"] == f"{part}: {said}; {meaning}"
         assert not re.search(SECRETIVE, answer.content.decode())
     (line,) = [line for line in lines if line["event"] == "not ready"]
     assert line["part"] == part and str(problem) in line["reason"]
+
+
+def test_a_redis_that_takes_connections_and_never_answers_delays_readiness_by_no_more_than_a_probe_waits(
+    bench, client, monkeypatch, settings
+):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        probe = store.client(answers_s=store.PROBE_S, connects_s=store.PROBE_S)
+        monkeypatch.setattr(condition.store, "probe", lambda: probe)
+        answer = client.get("/readyz").json()
+    assert answer["status"] == "degraded" and answer["parts"]["redis"].startswith(
+        "no answer in time; orders are accepted"
+    )
+    assert 2 * store.PROBE_S < role.ASKED_WITHIN_S, "whoever asks a container must get the answer"
 
 
 def test_with_postgres_away_reading_says_503_and_why(bench, client):
