@@ -19,6 +19,7 @@ from pathlib import Path
 ASK_THE_STORES = (
     "cancelall",
     "halt",
+    "reduce",
     "pause",
     "resume",
     "limits",
@@ -44,7 +45,8 @@ usage: python3 manage.py COMMAND [options]
   cancelall    as an operator: cancel what rests, of any account, by owner, pair, type and age
   halt         stop trading: what is accepted and not sent is not sent
   pause        take no new orders; what is accepted still executes
-  resume       end a halt or a pause
+  reduce       take only orders that sell for the quote token
+  resume       end a halt, a pause or a reduction
   limits       bound what may be traded: the value of an order or a day, tokens, venues
   apikeys      make, list, rotate and revoke API keys
   deadletters  list what failed for good, and whether a replay is safe

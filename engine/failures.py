@@ -43,13 +43,19 @@ class ChainUnavailable(Failure):
 
 
 class Halted(Failure):
-    """An operator halted the order's pair, its venue or all trading before its transaction was sent."""
+    """An operator halted the order's pair, venue or account, or all trading, before its transaction was sent."""
 
     CODE = "halted"
 
 
-AWAY = frozenset({NoVenueQuotes.CODE, ChainUnavailable.CODE, Halted.CODE})
-"""Failure codes of an outage or a halt: nothing was tried, so no try is used up."""
+class Reducing(Failure):
+    """An operator allowed sales for the quote token alone, before the transaction of this purchase was sent."""
+
+    CODE = "reducing"
+
+
+AWAY = frozenset({NoVenueQuotes.CODE, ChainUnavailable.CODE, Halted.CODE, Reducing.CODE})
+"""Failure codes of an outage, or of a halt or the like: nothing was tried, so no try is used up."""
 
 
 class TooLargeForPools(Failure):
@@ -63,6 +69,13 @@ class TooMuchImpact(Failure):
     """The price impact of the order's own size exceeds the risk limit."""
 
     CODE = "price_impact"
+    RETRY = REPLAY = False
+
+
+class BeyondImpact(Failure):
+    """The price impact of the order's own size exceeds a trading limit."""
+
+    CODE = "rejected_impact"
     RETRY = REPLAY = False
 
 

@@ -21,6 +21,15 @@ AGE_MAX_MS = 2**31 - 1
 """The age of a quote whose observation time is impossible: above every limit."""
 
 
+QUOTE_TOKENS = ("USDC", "USDT", "SOL")
+"""Tokens that others are priced in; of two in one pair, the first is its quote token."""
+
+
+def quote_rank(token: Token) -> int:
+    """Return the token's place among QUOTE_TOKENS; behind them all if it is none."""
+    return QUOTE_TOKENS.index(token.symbol) if token.symbol in QUOTE_TOKENS else len(QUOTE_TOKENS)
+
+
 class NoQuote(Exception):
     """No venue can fill this order now; a retry may find one."""
 
@@ -44,6 +53,11 @@ class Pair:
     def name(self) -> str:
         """The pair's name, as clients write it."""
         return f"{self.token_in.symbol}-{self.token_out.symbol}"
+
+    @property
+    def buys(self) -> bool:
+        """Whether it buys: it is not a sale for its quote token, the first of QUOTE_TOKENS that it trades."""
+        return quote_rank(self.token_in) <= quote_rank(self.token_out)
 
 
 @dataclass(frozen=True, slots=True)

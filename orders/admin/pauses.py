@@ -1,4 +1,4 @@
-"""Pauses and halts: what is stopped, by whom and why; stopping and resuming are both logged."""
+"""Pauses, halts and `reducing`: what is stopped, by whom and why; stopping and resuming are both logged."""
 
 import time
 from typing import Any
@@ -33,6 +33,7 @@ def choices() -> list[tuple[str, Any]]:
         (f"{Scope.EVERYTHING}:", "everything"),
         ("A venue", [(f"{Scope.VENUE}:{name}", name) for name in VENUES]),
         ("A pair", [(f"{Scope.PAIR}:{name}", name) for name in sorted(catalogue().active)]),
+        ("By name", [(f"{Scope.USER}:", "the user of this name"), (f"{Scope.KEY}:", "the API key of this prefix")]),
     ]
 
 
@@ -40,9 +41,14 @@ class PauseForm(forms.ModelForm):  # type: ignore[type-arg]
     """What to pause or halt, and why."""
 
     state = forms.ChoiceField(
-        choices=[(PauseState.PAUSED, "Pause"), (PauseState.HALTED, "Halt")], widget=UnfoldAdminSelectWidget
+        choices=[(PauseState.PAUSED, "Pause"), (PauseState.HALTED, "Halt"), (PauseState.REDUCING, "Reduce")],
+        widget=UnfoldAdminSelectWidget,
     )
     what = forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget)
+    # Not `name`, whose uniqueness Django would check: a pause of the same scope and name is replaced.
+    which = forms.CharField(
+        required=False, label="Name", widget=UnfoldAdminTextInputWidget({"placeholder": "of a user or key"})
+    )
     reason = forms.CharField(
         max_length=200,
         widget=UnfoldAdminTextInputWidget({"placeholder": "shown to refused clients, and in the audit log"}),
@@ -59,6 +65,7 @@ class PauseForm(forms.ModelForm):  # type: ignore[type-arg]
         given = self.cleaned_data
         if not self.errors:
             scope, _, name = str(given["what"]).partition(":")
+            name = given["which"].strip() if scope in pauses.SUBJECTS else name
             given |= {"what": (scope, name), "state": PauseState(given["state"])}
             try:
                 pauses.refuse(scope, name, given["state"], cancels_resting=given["cancels_resting"])
@@ -73,7 +80,7 @@ class PauseAdmin(ReadOnly):
 
     form = PauseForm
     list_display = ("what", "state", "reason", "by", "since", "end")
-    fields = ("state", "what", "reason", "cancels_resting")
+    fields = ("state", "what", "which", "reason", "cancels_resting")
     list_display_links = None
     list_before_template = "admin/orders/pause/before.html"
     actions = ("resume_selected",)
@@ -155,7 +162,7 @@ class PauseAdmin(ReadOnly):
 
     @admin.display(description="what")
     def what(self, row: Pause) -> str:
-        return str(row) if row.scope == Scope.EVERYTHING else f"{row.scope} {row.name}"
+        return str(row) if row.scope == Scope.EVERYTHING else f"{Scope(row.scope).label} {row.name}"
 
     @admin.display(description="")
     def end(self, row: Pause) -> SafeString:

@@ -9,6 +9,7 @@ from engine.lifecycle import Status
 from orders.admin.wording import seconds
 from orders.flow.pauses import pauses
 from orders.operations import story as terminal
+from routing.catalogue import catalogue
 
 Event = Mapping[str, Any]
 
@@ -86,8 +87,9 @@ def returned(history: Sequence[Event], last: Event) -> str:
 
 
 def held(history: Sequence[Event]) -> str:
-    """Say that its pair is paused or halted, if it is."""
-    stop = pauses().of(history[0].get("pair", ""))
+    """Say that its pair, or all trading, is stopped for such orders, if it is."""
+    pair = catalogue().pairs.get(history[0].get("pair", ""))
+    stop = pauses().keeping_out(pair, None) if pair else None
     return f"; {stop.what} is {stop.state} ({stop.reason}), so it does not fire" if stop else ""
 
 

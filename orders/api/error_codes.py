@@ -19,11 +19,15 @@ CODES: Mapping[str, str] = {
     "not_resting": "The order does not rest, so it cannot be cancelled or changed; go by its status.",
     "one_order": "This socket has its order; open another socket for the next.",
     "overloaded": "The engine has too much to do and did nothing; try again after a second.",
-    "paused": "An operator has paused or halted the pair or all trading, and nothing was done; try again later.",
+    "paused": "An operator has paused or halted the pair, your account or all trading, and nothing was done; try again "
+    "later.",
     "precondition_required": "`If-Match` is missing; send the seq of the last event you know.",
     "rate_limited": "The API key has placed as many orders as it may per minute; nothing was done, try again later.",
+    "reducing": "An operator allows only orders that sell for the quote token of their pair, and nothing was done; "
+    "sell, or try again later.",
     "rejected_day_value": "The order is worth more than is left of a daily trading limit; place a smaller one, or wait "
     "until midnight UTC.",
+    "rejected_impact": "The price impact is beyond a trading limit; lower `amount`.",
     "rejected_order_value": "The order is worth more than a trading limit allows for one order; place a smaller one.",
     "rejected_repeat": "The same order was placed a moment ago, and a trading limit demands some time between; it may "
     "be a mistake.",

@@ -36,6 +36,7 @@ RETRY_AFTER_S = {
     "store_unreachable": 2,
     "not_ready": 2,
     "paused": 10,
+    "reducing": 10,
     "rate_limited": 5,
     "too_many_open": 60,
 }
@@ -120,7 +121,7 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
         case Overloaded():
             return 503, body("overloaded", "the engine is overloaded; try again in a second")
         case Paused():
-            return 503, body("paused", str(reason))
+            return 503, body(reason.code, str(reason))
         case APIException():
             return reason.status_code, body(code_of(reason), str(reason.detail))
         case Http404():

@@ -20,8 +20,10 @@ from orders.api import requests, schema, serializers
 from orders.api.access import caller_of
 from orders.api.filters import refuse_unknown
 from orders.flow import sniping, trading_limits
+from orders.flow.intake import Paused
 from orders.flow.pauses import pauses
 from orders.flow.routes import PriceImpact, affordable
+from orders.flow.trading_limits import Rejected
 from orders.stores.order_view import away_bps
 from routing import router, tape
 from routing.facts import facts
@@ -58,8 +60,8 @@ def estimate(order: Order, now: int, key: int | None = None) -> Json:
     Raises StoreError, DatabaseError.
     """
     chosen, problem = routed(order, now)
-    if stop := pauses().of(order.pair.name):
-        problem = problem_of("paused", str(stop))
+    if stop := pauses().keeping_out(order.pair, order.owner, key):
+        problem = problem_of(Paused(stop).code, str(stop))
     elif beyond := trading_limits.would_reject(order, key):
         problem = problem_of(beyond.code, str(beyond))
     return {
@@ -97,6 +99,8 @@ def over_impact(order: Order, chosen: Route) -> Json | None:
         affordable(order, chosen)
     except PriceImpact as reason:
         return problem_of("price_impact", str(reason))
+    except Rejected as reason:
+        return problem_of(reason.code, str(reason))
     return None
 
 

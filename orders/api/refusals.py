@@ -76,10 +76,11 @@ INVALID = refused(
 )
 AWAY = refused("A store is unavailable, or the engine is overloaded.", STORE_AWAY, Overloaded())
 STOPPED = refused(
-    "A store is unavailable, the engine is overloaded, or an operator has paused or halted trading; nothing was done.",
+    "A store is unavailable, the engine is overloaded, or an operator has stopped trading; nothing was done.",
     STORE_AWAY,
     Overloaded(),
     Paused(Stop(Scope.PAIR, "SOL-USDC", PauseState.PAUSED, "a venue is being upgraded")),
+    Paused(Stop(Scope.EVERYTHING, "", PauseState.REDUCING, "positions are being closed")),
 )
 NOT_FOR_US = refused(
     "The request is malformed, for example an unknown Host.",

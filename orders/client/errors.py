@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-PAUSED = "paused"
-"""The code of a refusal that lasts until an operator ends it."""
+STOPPED = ("paused", "reducing")
+"""The codes of refusals that last until an operator ends them."""
 UNAVAILABLE = 503
 
 
@@ -37,7 +37,7 @@ class Refused(ClientError):
     @property
     def passes(self) -> bool:
         """Tell whether the same request may be accepted in a moment: a store was away, or too much came at once."""
-        return self.status == UNAVAILABLE and self.code != PAUSED
+        return self.status == UNAVAILABLE and self.code not in STOPPED
 
 
 class Unauthorized(Refused):

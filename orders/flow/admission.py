@@ -9,20 +9,16 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
-import structlog
 from django.db import transaction
 
 from engine.money import plain
 from engine.orders import Order
-from orders.flow.trading_limits import Limit, Rejected, beyond_day, judge, trading_limits, values
+from orders.flow.trading_limits import Limit, Rejected, beyond_day, impacts, judge, tell, trading_limits, values
 from orders.models import LimitKind
 from orders.stores import trading_holds
 from orders.stores.ids import first_at
 from orders.stores.trading_holds import Hold, Use
-from orders.telemetry import metrics
 from routing.store import now_ms
-
-log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -45,7 +41,7 @@ def admit(
     covering = {order.id: [limit for limit in limits if limit.covers(order, key)] for order, key in asked}
     orders = [order for order, _ in asked]
     worth = values(orders, covering)
-    rejected = judge(orders, covering, worth)
+    rejected = impacts(orders, covering) | judge(orders, covering, worth)
     counting = {i: [limit for limit in those if limit.kind in COUNTED] for i, those in covering.items()}
     if any(counting[order.id] for order in orders if order.id not in rejected):
         with transaction.atomic():
@@ -177,10 +173,3 @@ def count(
             use.used += new
             holds.append(Hold(order.id, limit.id, use.day, new))
     return rejected, holds
-
-
-def tell(rejected: Mapping[str, Rejected]) -> None:
-    """Log and count orders that were rejected."""
-    metrics.rejected(reason.code for reason in rejected.values())
-    for order_id, reason in rejected.items():
-        log.warning("order rejected", order_id=order_id, code=reason.code, reason=str(reason))

@@ -54,7 +54,8 @@ def halted(asked: Iterable[tuple[Claim, str]]) -> Container[str]:
     now = pauses()
     if not now.any_halt:
         return ()
-    covered = [(claim, stop) for claim, venue in asked if (stop := now.halt(claim.order.pair.name, venue))]
+    judged = [(claim, now.halt(claim.order.pair, claim.order.owner, venue)) for claim, venue in asked]
+    covered = [(claim, stop) for claim, stop in judged if stop]
     progress.advance([endings.stopped(claim, stop) for claim, stop in covered])
     return {claim.order.id for claim, _ in covered}
 

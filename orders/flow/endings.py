@@ -9,7 +9,7 @@ import structlog
 
 from engine import events, retry
 from engine.event_kinds import Cancelled, Facts, Returned, Wait
-from engine.failures import AWAY, Defect, Failure, Halted
+from engine.failures import AWAY, BeyondImpact, Defect, Failure
 from engine.lifecycle import Status
 from engine.orders import Order, OrderType, TimeInForce
 from orders.flow import progress
@@ -107,19 +107,26 @@ def stopped(claim: Claim, stop: Stop) -> Move:
     is halted, a market order is tried at another one.
     """
     if claim.order.waits or stop.scope is Scope.VENUE:
-        return after(claim, Halted(str(stop)))
+        return after(claim, stop.failure)
     return cancelled(tried(claim), stop)
 
 
 def cancelled(tried: Tried, stop: Stop) -> Move:
     """Return the move of a market order that is cancelled by a halt."""
     log.warning("order cancelled by a halt", order_id=tried.order_id, reason=str(stop))
-    return move(tried, Cancelled(f"cancelled by the operator before it was sent: {stop}", Halted.CODE))
+    return move(tried, Cancelled(f"cancelled by the operator before it was sent: {stop}", stop.failure.code))
 
 
 def rejected(claim: Claim, reason: Rejected) -> Move:
     """Return the move of an accepted order that is beyond a trading limit before it is sent."""
     return move(tried(claim), Cancelled(f"rejected before it was sent: {reason}", reason.code))
+
+
+def beyond_impact(claim: Claim, reason: Rejected) -> Move:
+    """Return the move of an order whose price impact is beyond a trading limit; one that waits rests again."""
+    if claim.order.waits:
+        return back(tried(claim), claim.order, claim.returns, BeyondImpact(str(reason)))
+    return rejected(claim, reason)
 
 
 def back(tried: Tried, order: Order, returns: int, failure: Failure, body: str | None = None) -> Move:

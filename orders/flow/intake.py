@@ -17,12 +17,14 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from engine import events
 from engine.event_kinds import Head, Pending
+from engine.failures import Reducing
 from engine.lifecycle import Status
 from engine.orders import Order
 from orders.flow import admission, dispatch, waiting
 from orders.flow.pauses import Stop, pauses
 from orders.flow.restoring import only_rests
 from orders.flow.trading_limits import Rejected
+from orders.models import PauseState
 from orders.stores import event_codec, live, placing, retired, terms
 from orders.stores.ids import new_id
 from orders.stores.placing import Placement
@@ -83,10 +85,11 @@ class Committed(NamedTuple):
 
 
 class Paused(Exception):
-    """An operator has paused or halted the pair, or all trading; the message says which, and the operator's reason."""
+    """An operator has stopped what the order is part of; the message says what, and the operator's reason."""
 
     def __init__(self, stop: Stop) -> None:
         super().__init__(str(stop))
+        self.code = Reducing.CODE if stop.state is PauseState.REDUCING else "paused"
 
 
 class Conflict(Exception):
@@ -139,7 +142,7 @@ def refused(asked: Sequence[NewOrder]) -> dict[str, Paused]:
     now = pauses()
     if not now.stops:
         return {}
-    found = {one.order.id: now.of(one.order.pair.name) for one in asked}
+    found = {one.order.id: now.keeping_out(one.order.pair, one.order.owner, one.key) for one in asked}
     return {order_id: Paused(stop) for order_id, stop in found.items() if stop}
 
 
@@ -178,17 +181,17 @@ def write(asked: Sequence[NewOrder]) -> dict[str, Committed]:
     may_repeat = any(one.order.client_order_id or one.replay_of for one in asked)
     rows = fetch(
         f"""
-        INSERT INTO orders_order (id, owner_id, type, pair, amount_in, slippage_bps, client_order_id, fingerprint,
-                                  replay_of_id, limit_price, max_price, time_in_force, expires_at, trigger,
+        INSERT INTO orders_order (id, owner_id, api_key, type, pair, amount_in, slippage_bps, client_order_id,
+                                  fingerprint, replay_of_id, limit_price, max_price, time_in_force, expires_at, trigger,
                                   allow_unknown, epoch, deadline_at)
-        SELECT id, owner, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of,
+        SELECT id, owner, api_key, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of,
                limit_price, max_price, coalesce(time_in_force, 'gtc'), expires_at, coalesce(trigger, '[]'),
                coalesce(allow_unknown, false), %s,
                CASE WHEN type = 'market' THEN statement_timestamp() + %s * interval '1 second' END
-        FROM json_to_recordset(%s) AS o(id uuid, owner int, type text, pair text, amount_in numeric, slippage_bps int,
-                                        client_order_id text, fingerprint text, replay_of uuid, limit_price numeric,
-                                        max_price numeric, time_in_force text, expires_at timestamptz, trigger jsonb,
-                                        allow_unknown bool)
+        FROM json_to_recordset(%s) AS o(id uuid, owner int, api_key bigint, type text, pair text, amount_in numeric,
+                                        slippage_bps int, client_order_id text, fingerprint text, replay_of uuid,
+                                        limit_price numeric, max_price numeric, time_in_force text,
+                                        expires_at timestamptz, trigger jsonb, allow_unknown bool)
         {UNCLAIMED if may_repeat else ""}
         -- In one order everywhere: two groups with the same client ids would otherwise wait for each other.
         -- Within a group, the order that was decoded first takes an id.
@@ -208,6 +211,7 @@ def as_row(asked: NewOrder) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": order.id,
         "owner": order.owner,
+        "api_key": asked.key,
         "type": order.type,
         "pair": order.pair.name,
         "amount_in": order.amount_in,

@@ -14,7 +14,6 @@ from django.db.models.functions import Now
 
 from engine import events
 from engine.event_kinds import Cancelled
-from engine.failures import Halted
 from engine.lifecycle import Status
 from engine.money import plain
 from engine.orders import Order, TimeInForce
@@ -38,6 +37,9 @@ log = structlog.get_logger(__name__)
 
 MOVES = 250
 """Orders moved in one step: more would block Redis for its other clients for too long."""
+
+STOPPED_MS = 5_000
+"""How long an order stays out of the book whose price is reached while its account, or buying, is stopped."""
 
 IOC_WITHIN_MS = 5_000
 """How long after its acceptance an IOC order may be tried; later it is cancelled instead of fired."""
@@ -154,7 +156,7 @@ def set_off(ids: Sequence[str], claim: Claim) -> None:
     """Fire these of the claimed orders."""
     standing = live.standing(ids)
     reached = [one for order_id in ids if (one := standing.get(order_id)) and is_reached(one, claim.sighting)]
-    in_time = without_late(still_out(reached))
+    in_time = unstopped(without_late(still_out(reached)))
     won = progress.advance([triggered(one, claim.sighting) for one in in_time])
     if won:
         log.info("limit orders fired", pair=claim.pair, price=plain(claim.sighting.price), **about(won))
@@ -165,6 +167,15 @@ def is_reached(one: Standing, seen: Sighting) -> bool:
     """Return whether an order rests in the book (not in a pause), has not expired, and its level is reached."""
     rests = one.status is Status.PENDING and bool(one.place) and not is_over(one.order, now_ms())
     return rests and one.level is not None and one.level <= seen.level
+
+
+def unstopped(reached: Sequence[Standing]) -> list[Standing]:
+    """Return the orders that may fire.  The others, stopped by themselves, not with their pair, are looked at later."""
+    now = pauses()
+    stopped = {one.order.id for one in reached if now.keeping_out(one.order.pair, one.order.owner)}
+    if stopped:
+        live.look_later(sorted(stopped), STOPPED_MS)
+    return [one for one in reached if one.order.id not in stopped]
 
 
 def still_out(claimed: Sequence[Standing]) -> list[Standing]:
@@ -221,8 +232,9 @@ def fire_or_cancel(order_ids: Sequence[str]) -> None:
 def not_now(one: Standing, seen: Sighting | Distrust | None) -> Move:
     """Return the cancellation of an IOC order that could not fire at once, with the reason."""
     order = one.order
-    if halt := pauses().halt(order.pair.name):
-        return cancellation(one, f"ioc: {halt}", Halted.CODE)
+    stop = pauses().keeping_out(order.pair, order.owner)
+    if stop and (stop.is_halt or isinstance(seen, Sighting)):
+        return cancellation(one, f"ioc: {stop}", stop.failure.code if stop.is_halt else None)
     if isinstance(seen, Sighting):
         limit = plain(order.limit_price) if order.limit_price else "none"
         reason = f"ioc: BEST is {plain(seen.price)} at {seen.venue}, the limit {limit}"

@@ -14,10 +14,14 @@ from typing import Any
 import structlog
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+from django.contrib.auth import get_user_model
 from django.db import DatabaseError, transaction
 from redis.exceptions import RedisError
 
-from orders.models import Pause, PauseState, Scope
+from engine.failures import Failure, Halted, Reducing
+from engine.orders import Order
+from engine.quotes import Pair
+from orders.models import ApiKey, Pause, PauseState, Scope
 from orders.stores import risk_limit_rows
 from orders.stores.threads import one_per_loop
 from routing import outages
@@ -42,31 +46,45 @@ class CannotPause(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A pause or a halt in force; as text, the sentence that clients and operators read."""
+    """A pause, a halt or `reducing` in force; as text, the sentence that clients and operators read."""
 
     scope: Scope
     name: str
     state: PauseState
     reason: str
     cancels_resting: bool = False
+    subject: int | None = None
+    """Id of the user or the API key."""
 
     @property
     def is_halt(self) -> bool:
-        return self.state is PauseState.HALTED
+        """Whether it also stops accepted orders, of all that it stops."""
+        return self.state is not PauseState.PAUSED
+
+    def stops(self, pair: Pair) -> bool:
+        """Tell whether it stops orders of this pair, if it covers them: a sale passes while trading is reducing."""
+        return self.state is not PauseState.REDUCING or pair.buys
+
+    @property
+    def failure(self) -> Failure:
+        """Why an accepted order that it stops is not sent."""
+        return (Reducing if self.state is PauseState.REDUCING else Halted)(str(self))
 
     @property
     def what(self) -> str:
-        return self.name or "trading"
+        kinds = {Scope.USER: "trading of the user ", Scope.KEY: "trading with the API key "}
+        return f"{kinds.get(self.scope, '')}{self.name or 'trading'}"
 
     def __str__(self) -> str:
-        return f"{self.what} is {self.state}: {self.reason}"
+        only = ", only sales for the quote token are accepted" if self.state is PauseState.REDUCING else ""
+        return f"{self.what} is {self.state}{only}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class Pauses:
-    """One reading of what is paused or halted, by scope and name."""
+    """One reading of what is paused or halted, by scope and name, or the id of its user or key."""
 
-    stops: Mapping[tuple[Scope, str], Stop] = field(default_factory=dict)
+    stops: Mapping[tuple[Scope, str | int | None], Stop] = field(default_factory=dict)
 
     @property
     def any_halt(self) -> bool:
@@ -76,33 +94,53 @@ class Pauses:
     @property
     def venues(self) -> dict[str, str]:
         """The venues that are not asked or routed to, with the sentence that says so."""
-        return {stop.name: str(stop) for stop in self.stops.values() if stop.scope is Scope.VENUE}
+        stops = (stop for stop in self.stops.values() if stop.scope is Scope.VENUE)
+        return {stop.name: str(stop) for stop in stops if stop.state is not PauseState.REDUCING}
+
+    def closed_to(self, order: Order) -> set[str]:
+        """Return the venues that only sales are routed to, if the order is none."""
+        stops = (stop for stop in self.stops.values() if stop.scope is Scope.VENUE)
+        return {stop.name for stop in stops if stop.state is PauseState.REDUCING and stop.stops(order.pair)}
 
     def of(self, pair: str) -> Stop | None:
-        """Return what keeps a pair's orders out and from firing, a halt first; None if nothing does."""
-        return max(self.covering(pair), key=lambda stop: stop.is_halt, default=None)
+        """Return what keeps every order of a pair out and from firing, a halt first; None if nothing does."""
+        stops = (stop for stop in self.covering(pair) if stop.state is not PauseState.REDUCING)
+        return max(stops, key=lambda stop: stop.is_halt, default=None)
 
-    def halt(self, pair: str, venue: str = "") -> Stop | None:
-        """Return the halt under which no transaction of a pair, or through a venue, is sent."""
-        return next((stop for stop in self.covering(pair, venue) if stop.is_halt), None)
+    def keeping_out(self, pair: Pair, owner: int | None, key: int | None = None) -> Stop | None:
+        """Return what keeps an account's order, placed with this API key, out and from firing, a halt first."""
+        covering = self.covering(pair.name, owner=owner, key=key) if self.stops else ()
+        return max((stop for stop in covering if stop.stops(pair)), key=lambda stop: stop.is_halt, default=None)
+
+    def halt(self, pair: Pair, owner: int | None, venue: str = "") -> Stop | None:
+        """Return the halt under which no transaction of an account's order, or through a venue, is sent."""
+        covering = self.covering(pair.name, venue, owner)
+        return next((stop for stop in covering if stop.is_halt and stop.stops(pair)), None)
 
     def concerning(self, pair: str) -> tuple[Stop, ...]:
-        """Return what stops a pair, or a venue that it is traded on."""
+        """Return what stops a pair, or a venue that it is traded on, for everybody."""
         return tuple(dict.fromkeys(stop for venue in VENUES for stop in self.covering(pair, venue)))
 
-    def covering(self, pair: str, venue: str = "") -> Iterator[Stop]:
+    def own(self, owner: int, key: int | None) -> tuple[Stop, ...]:
+        """Return what stops an account and its API key."""
+        return tuple(self.covering("", owner=owner, key=key, wide=False))
+
+    def covering(
+        self, pair: str, venue: str = "", owner: int | None = None, key: int | None = None, *, wide: bool = True
+    ) -> Iterator[Stop]:
         """Yield the pauses that cover an order, the widest first."""
-        for key in ((Scope.EVERYTHING, ""), (Scope.PAIR, pair), (Scope.VENUE, venue)):
-            if key in self.stops:
-                yield self.stops[key]
+        everybody = ((Scope.EVERYTHING, ""), (Scope.PAIR, pair), (Scope.VENUE, venue)) if wide else ()
+        for one in (*everybody, (Scope.USER, owner), (Scope.KEY, key)):
+            if one in self.stops:
+                yield self.stops[one]
 
 
 def read() -> Pauses:
-    return Pauses({(stop.scope, stop.name): stop for stop in map(stop_of, Pause.objects.all())})
+    return Pauses({(stop.scope, stop.subject or stop.name): stop for stop in map(stop_of, Pause.objects.all())})
 
 
 def stop_of(row: Pause) -> Stop:
-    return Stop(Scope(row.scope), row.name, PauseState(row.state), row.reason, row.cancels_resting)
+    return Stop(Scope(row.scope), row.name, PauseState(row.state), row.reason, row.cancels_resting, row.subject)
 
 
 pauses = Memory("pauses", read, Pauses(), (DatabaseError,), PAUSES_S)
@@ -118,30 +156,47 @@ def pause(
     *,
     cancels_resting: bool = False,
 ) -> Pause:
-    """Pause or halt a pair, a venue or all trading; doing so again replaces the state and the reason.
+    """Pause, halt or reduce what a scope names; doing so again replaces the state and the reason.
 
     With `cancels_resting` the caller then calls `waiting.cancel_halted`. Raises CannotPause.
     """
-    refuse(scope, name, state, cancels_resting=cancels_resting)
-    terms = {"reason": reason, "by": by, "state": state, "cancels_resting": cancels_resting}
+    subject = refuse(scope, name, state, cancels_resting=cancels_resting)
+    terms = {"reason": reason, "by": by, "state": state, "cancels_resting": cancels_resting, "subject": subject}
     row, _ = Pause.objects.update_or_create(scope=scope, name=name, defaults=terms)
     log.warning(str(state), what=str(row), reason=reason, by=by, cancels_resting=cancels_resting)
     transaction.on_commit(pauses_changed)
     return row
 
 
-def refuse(scope: str, name: str, state: PauseState = PauseState.PAUSED, *, cancels_resting: bool = False) -> None:
+def refuse(
+    scope: str, name: str, state: PauseState = PauseState.PAUSED, *, cancels_resting: bool = False
+) -> int | None:
     """Refuse to pause what does not exist, the last venue that is not paused, and to cancel what no halt covers.
 
-    Raises CannotPause.
+    Returns the id of a user or key. Raises CannotPause.
     """
     if cancels_resting and (state is not PauseState.HALTED or scope == Scope.VENUE):
-        raise CannotPause("only a halt of a pair or of everything can cancel resting orders")
+        raise CannotPause("only a halt can cancel resting orders, and none of a venue")
+    if scope in SUBJECTS:
+        found = SUBJECTS[Scope(scope)](name)
+        if found is None:
+            raise CannotPause(f"there is no {Scope(scope).label} {name!r} to pause")
+        return found
     known = {Scope.EVERYTHING: {""}, Scope.PAIR: catalogue().pairs.keys(), Scope.VENUE: set(VENUES)}
     if scope not in known or name not in known[Scope(scope)]:
         raise CannotPause(f"there is no {scope} {name!r} to pause")
-    if scope == Scope.VENUE and not set(VENUES) - {*read().venues, name}:
+    if scope == Scope.PAIR and state is PauseState.REDUCING and not catalogue().pairs[name].buys:
+        raise CannotPause(f"{name} only sells for its quote token: reduce the pair that buys")
+    if scope == Scope.VENUE and not set(VENUES) - {name, *(stop.name for stop in read().stops.values())}:
         raise CannotPause(f"{name} is the last venue that is not paused: pause or halt everything instead")
+    return None
+
+
+SUBJECTS: Mapping[Scope, Callable[[str], int | None]] = {
+    Scope.USER: lambda name: get_user_model().objects.filter(username=name).values_list("pk", flat=True).first(),
+    Scope.KEY: lambda name: ApiKey.objects.filter(prefix=name).values_list("pk", flat=True).first(),
+}
+"""Find the id of a user by its name, and of an API key by its prefix."""
 
 
 def resume(row: Pause, by: str) -> None:

@@ -12,6 +12,7 @@ from engine.quotes import CannotFill, NoQuote
 from engine.triggers import LEVEL_MAX, level
 from orders.flow import endings, trading_limits
 from orders.flow.progress import Move
+from orders.flow.trading_limits import Rejected
 from orders.stores import order_codec
 from orders.stores.claims import Claim
 from routing import router
@@ -47,6 +48,9 @@ def route(claims: Iterable[Claim], bases: Mapping[str, Basis]) -> tuple[list[Rou
             moves.append(endings.after(claim, TooLargeForPools(f"no venue can fill this amount: {reason}")))
         except PriceImpact as reason:
             moves.append(endings.after(claim, TooMuchImpact(str(reason))))
+        except Rejected as reason:
+            trading_limits.tell({claim.order.id: reason})
+            moves.append(endings.beyond_impact(claim, reason))
         except Exception as reason:
             moves.append(endings.after(claim, endings.defect(claim.order.id, reason)))
     return routed, moves
@@ -55,7 +59,7 @@ def route(claims: Iterable[Claim], bases: Mapping[str, Basis]) -> tuple[list[Rou
 def chosen(claim: Claim, basis: Basis) -> Routed:
     """Choose one order's venue.
 
-    Raises PriceGone, NoQuote, CannotFill, PriceImpact.
+    Raises PriceGone, NoQuote, CannotFill, PriceImpact, Rejected.
     """
     order = claim.order
     usable = router.only(basis, trading_limits.venues(order))
@@ -106,9 +110,9 @@ class PriceImpact(Exception):
 
 
 def affordable(order: Order, chosen: Route) -> Route:
-    """Pass a route whose price impact is within ORDER_MAX_IMPACT_BPS.
+    """Pass a route whose price impact is within ORDER_MAX_IMPACT_BPS and the trading limits.
 
-    Raises PriceImpact.
+    Raises PriceImpact, Rejected.
     """
     impact = chosen.winner.impact_bps(order.pair, order.amount_in)
     if impact > risk_limits.ORDER_MAX_IMPACT_BPS:
@@ -116,6 +120,8 @@ def affordable(order: Order, chosen: Route) -> Route:
             f"price impact of {percent(impact)} at {chosen.winner.quote.venue}, the best venue, exceeds the limit of "
             f"{percent(Decimal(risk_limits.ORDER_MAX_IMPACT_BPS))}"
         )
+    if beyond := trading_limits.beyond_impact(order, impact):
+        raise beyond
     return chosen
 
 

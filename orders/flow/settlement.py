@@ -21,7 +21,7 @@ from django.conf import settings
 from engine import events
 from engine.event_kinds import Confirmed
 from engine.events import Fill
-from engine.failures import ChainDecided, Failure, Halted, Withdrawn
+from engine.failures import ChainDecided, Failure, Withdrawn
 from engine.lifecycle import FINAL, AttemptState, Status
 from engine.orders import waits
 from orders.flow import endings, progress, restoring
@@ -221,12 +221,12 @@ def again(tried: Tried, waiting: Standing | None, failure: Failure) -> Move:
 
 def unsent(tried: Tried, attempt: Settled, waiting: Standing | None) -> Move:
     """Return the move of an order whose attempt was withdrawn; see `endings.stopped` for what a halt does."""
-    stop = pauses().halt(catalogue().pair(attempt.pair).name, attempt.venue)
+    stop = pauses().halt(catalogue().pair(attempt.pair), attempt.owner, attempt.venue)
     if stop is None:
         withdrawn = Withdrawn("its worker was stopped before it could send the transaction")
         return endings.move(tried, events.retry(withdrawn, 0), unused=True)
     if waits(attempt.type) or stop.scope is Scope.VENUE:
-        return again(tried, waiting, Halted(str(stop)))
+        return again(tried, waiting, stop.failure)
     return endings.cancelled(tried, stop)
 
 

@@ -176,7 +176,7 @@ def kept_by(one: Standing, seen: Seen) -> Watch | None:
     order = one.order
     if unmet := first_unmet(order.trigger, seen.states[mint_of(one)]):
         return unmet
-    if not seen.allows(one) or pauses().of(order.pair.name):
+    if not seen.allows(one) or pauses().keeping_out(order.pair, order.owner):
         return price_watch(order.pair, order.max_price)
     # Market data may be lost or too old. Refusing the order for that would be permanent, so it waits instead.
     return ITS_WORTH if token_checks.awaits_market(seen.verdicts(one)) else None

@@ -4,19 +4,27 @@ Each process knows a change at most REMEMBER_S late.  Values are in dollars, by 
 whose value nobody knows is rejected where its value is limited.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 
+import structlog
 from django.db import DatabaseError
 
-from engine.money import shown
-from engine.orders import Order
+from engine.money import plain, shown
+from engine.orders import Order, OrderType
+from engine.quotes import CannotFill, NoQuote
+from orders.flow.pauses import pauses
 from orders.models import LimitKind, LimitScope, TradingLimit
 from orders.stores.trading_holds import Use
-from routing import dollars
+from orders.telemetry import metrics
+from routing import dollars, router
 from routing.memory import Memory
+from routing.risk_limits import risk_limits
+from routing.store import StoreError, now_ms
 from routing.venues import VENUES
+
+log = structlog.get_logger(__name__)
 
 REMEMBER_S = 0.5
 VALUES = frozenset({LimitKind.ORDER_VALUE, LimitKind.DAY_VALUE})
@@ -86,13 +94,63 @@ def would_reject(order: Order, key: int | None) -> Rejected | None:
     return judge([order], covering, values([order], covering)).get(order.id)
 
 
-def venues(order: Order) -> Collection[str]:
+def venues(order: Order) -> Set[str]:
     """Return the venues that an order may be traded at."""
     left = frozenset(VENUES)
     for limit in trading_limits():
         if limit.kind is LimitKind.VENUES and limit.covers(order, None):
             left &= limit.allowed
-    return left
+    return left - pauses().closed_to(order)
+
+
+def beyond_impact(order: Order, impact: Decimal) -> Rejected | None:
+    """Return why an order with this price impact, in bps, is beyond a limit, if it is."""
+    for limit in trading_limits():
+        if limit.kind is LimitKind.IMPACT and impact > limit.value and limit.covers(order, None):
+            message = f"a price impact of {plain(impact)} bps is beyond the {limit.value} bps of {limit.whose}"
+            sold = f"{shown(order.amount_in, order.pair.token_in)} {order.pair.token_in.symbol}"
+            allowed = f"an amount with a price impact of at most {limit.value} bps"
+            return Rejected("rejected_impact", message, "amount", sold, allowed)
+    return None
+
+
+def impacts(orders: Sequence[Order], covering: Mapping[str, Sequence[Limit]]) -> dict[str, Rejected]:
+    """Return those market orders whose price impact on the last quotes is beyond a limit.
+
+    An order without usable quotes is judged when it is routed, as are those that wait.
+    """
+    limited = [
+        order
+        for order in orders
+        if order.type is OrderType.MARKET and any(limit.kind is LimitKind.IMPACT for limit in covering[order.id])
+    ]
+    if not limited:
+        return {}
+    ages = risk_limits.QUOTE_FRESH_MS, risk_limits.QUOTE_STALE_MS
+    try:
+        bases = router.from_cache({order.pair.name for order in limited}, now_ms(), *ages)
+    except StoreError:
+        return {}
+    found = {}
+    for order in limited:
+        if (basis := bases.get(order.pair.name)) and (reason := beyond_now(order, basis)):
+            found[order.id] = reason
+    return found
+
+
+def beyond_now(order: Order, basis: router.Basis) -> Rejected | None:
+    try:
+        chosen = router.choose(router.only(basis, venues(order)), order.amount_in)
+    except (NoQuote, CannotFill):
+        return None
+    return beyond_impact(order, chosen.winner.impact_bps(order.pair, order.amount_in))
+
+
+def tell(rejected: Mapping[str, Rejected]) -> None:
+    """Log and count orders that were rejected."""
+    metrics.rejected(reason.code for reason in rejected.values())
+    for order_id, reason in rejected.items():
+        log.warning("order rejected", order_id=order_id, code=reason.code, reason=str(reason))
 
 
 def values(orders: Sequence[Order], covering: Mapping[str, Sequence[Limit]]) -> dict[str, Decimal]:

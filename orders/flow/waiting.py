@@ -14,7 +14,6 @@ import structlog
 from django.db.models import Q
 
 from engine import event_kinds, events
-from engine.failures import Halted
 from engine.lifecycle import Status
 from engine.orders import Order, OrderType, TimeInForce
 from orders import models
@@ -87,13 +86,13 @@ def resume(order_ids: Sequence[str]) -> None:
 
 def cancelling(one: Standing) -> Stop | None:
     """Return the halt that cancels a resting order, whatever else stops it besides."""
-    covering = pauses().covering(one.order.pair.name) if one.status is Status.PENDING else ()
+    covering = pauses().covering(one.order.pair.name, owner=one.order.owner) if one.status is Status.PENDING else ()
     return next((stop for stop in covering if stop.cancels_resting), None)
 
 
 def by_halt(stop: Stop) -> event_kinds.Cancelled:
     """Return the last event of a resting order that a halt cancels."""
-    return event_kinds.Cancelled(f"cancelled by the operator: {stop}", Halted.CODE)
+    return event_kinds.Cancelled(f"cancelled by the operator: {stop}", stop.failure.code)
 
 
 def cancel(order_id: str, reason: str = "cancelled by the client") -> None:
@@ -143,7 +142,17 @@ def cancel_halted(stop: Stop) -> Cancelled:
 
     Those that come back to rest later are cancelled by `resume`.
     """
-    return cancel_each(of_pair(stop.name) if stop.scope is Scope.PAIR else EVERY, by_halt(stop))
+    covered = {
+        Scope.PAIR: lambda: of_pair(stop.name),
+        Scope.USER: lambda: Q(owner=stop.subject),
+        Scope.KEY: lambda: of_key(stop.subject or 0),
+    }
+    return cancel_each(covered[stop.scope]() if stop.scope in covered else EVERY, by_halt(stop))
+
+
+def of_key(key: int) -> Q:
+    """Match what was placed with an API key, by the index of its owner's waiting orders."""
+    return Q(owner__in=models.ApiKey.objects.filter(pk=key).values("owner"), api_key=key)
 
 
 def cancel_each(which: Q, end: event_kinds.Cancelled) -> Cancelled:

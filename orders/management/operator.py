@@ -30,13 +30,21 @@ def add_reason(parser: ArgumentParser) -> None:
 
 def add_what(parser: ArgumentParser) -> None:
     """Declare WHAT."""
-    parser.add_argument("what", type=scope_and_name, metavar="WHAT", help="`everything`, a pair or a venue")
+    parser.add_argument(
+        "what",
+        type=scope_and_name,
+        metavar="WHAT",
+        help="`everything`, a pair, a venue, user:NAME, or key:PREFIX of an API key",
+    )
 
 
 def scope_and_name(text: str) -> tuple[Scope, str]:
     """Parse WHAT; whether there is such a pair is checked later."""
     if text == Scope.EVERYTHING:
         return Scope.EVERYTHING, ""
+    scope, colon, name = text.partition(":")
+    if colon and scope in (Scope.USER, Scope.KEY):
+        return Scope(scope), name
     return (Scope.VENUE if text in VENUES else Scope.PAIR), text
 
 

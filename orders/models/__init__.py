@@ -11,6 +11,7 @@ from orders.models.journal import JournalRow
 from orders.models.operator_changes import Guard, IncidentNote, Pause, PauseState, Scope
 from orders.models.order import (
     AMENDED,
+    BUYS_SQL,
     FINALS,
     MOVING,
     MOVING_SQL,
@@ -25,6 +26,7 @@ from orders.models.webhook import Webhook, WebhookState
 
 __all__ = [
     "AMENDED",
+    "BUYS_SQL",
     "FINALS",
     "MOVING",
     "MOVING_SQL",

@@ -22,6 +22,10 @@ class ApiKey(models.Model):
     open_orders_max = models.PositiveIntegerField(
         null=True, blank=True, help_text="Orders of its owner that may rest when it places another."
     )
+    cancels_on_disconnect = models.BooleanField(
+        db_default=False,
+        help_text="Cancel what rests and was placed with it when the last of its WebSockets is gone.",
+    )
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, editable=False)

@@ -10,20 +10,30 @@ class Scope(models.TextChoices):
     EVERYTHING = "everything", "everything"
     PAIR = "pair", "pair"
     VENUE = "venue", "venue"
+    USER = "user", "user"
+    KEY = "key", "API key"
 
 
 class PauseState(models.TextChoices):
-    """How much a pause stops; `halted` is the kill switch: it also stops accepted orders that are not sent."""
+    """How much a pause stops.
+
+    `halted` is the kill switch: it also stops accepted orders that are not sent. `reducing` does the same to purchases,
+    and nothing to sales for the quote token.
+    """
 
     PAUSED = "paused", "paused"
     HALTED = "halted", "halted"
+    REDUCING = "reducing", "reducing"
 
 
 class Pause(models.Model):
     """An operator's pause or halt; the row is deleted on resume, and the admin's history keeps both actions."""
 
     scope = models.CharField(max_length=10, choices=Scope)
-    name = models.CharField(max_length=64, blank=True, help_text="The pair or venue; empty for everything.")
+    name = models.CharField(
+        max_length=150, blank=True, help_text="The pair, venue, user or key's prefix; empty for everything."
+    )
+    subject = models.BigIntegerField(null=True, help_text="Id of the user or key.")
     reason = models.CharField(max_length=200, help_text="Clients whose orders are refused read it.")
     by = models.CharField(max_length=150)
     created_at = models.DateTimeField(db_default=Now())
@@ -36,7 +46,8 @@ class Pause(models.Model):
         constraints = [models.UniqueConstraint(fields=["scope", "name"], name="paused_once")]
 
     def __str__(self) -> str:
-        return self.name or str(self.scope)
+        prefix = f"{self.scope}:" if self.scope in (Scope.USER, Scope.KEY) else ""
+        return f"{prefix}{self.name}" or str(self.scope)
 
 
 # The model keeps its first name: the table, permissions, the audit log and the admin's URLs use it.

@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from engine.lifecycle import FINAL, Status
 from engine.orders import OrderType, TimeInForce
+from engine.quotes import QUOTE_TOKENS
 
 FINALS = sorted(FINAL)
 WAITING = Q(status=Status.PENDING) & ~Q(type=OrderType.MARKET)
@@ -22,6 +23,13 @@ MOVING_SQL = """
     NOT (status IN ('cancelled', 'confirmed', 'expired', 'failed')) AND (type = 'market' OR NOT (status = 'pending'))
 """
 """MOVING for a statement of its own: a condition in these words is served by the index `orders_moving`."""
+
+QUOTES = ", ".join(f"'{symbol}'" for symbol in QUOTE_TOKENS)
+BUYS_SQL = " <= ".join(
+    f"coalesce(array_position(ARRAY[{QUOTES}], split_part(o.pair, '-', {side})), {len(QUOTE_TOKENS) + 1})"
+    for side in (1, 2)
+)
+"""Whether an order `o` buys, as Pair.buys has it."""
 
 
 def standing_at(statuses: Iterable[str]) -> Q:
@@ -58,6 +66,7 @@ class Order(models.Model):
         db_index=False,
         help_text="The account that placed it; none for orders older than accounts.",
     )
+    api_key = models.BigIntegerField(null=True, help_text="Id of the API key that placed it, if one did.")
     client_order_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 - absent is not empty
     fingerprint = models.CharField(max_length=64, help_text="Hash of what was asked; tells a repeat from a conflict.")
     replay_of = models.ForeignKey(

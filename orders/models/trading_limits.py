@@ -20,6 +20,7 @@ class LimitKind(models.TextChoices):
     ORDER_VALUE = "order-value", "value of one order, USD"
     DAY_VALUE = "day-value", "value of a day's orders (UTC), USD"
     SLIPPAGE = "slippage", "slippage of an order, bps"
+    IMPACT = "impact", "price impact of an order, bps"
     REPEAT = "repeat", "time before the same order may be repeated, s"
     TOKENS = "tokens", "tokens that may be traded"
     VENUES = "venues", "venues that may be traded at"

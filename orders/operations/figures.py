@@ -41,7 +41,7 @@ RECENT_MAX = 5_000
 LETTERS_MAX = 10_000
 RESTING_MAX = 1_000
 """Maximum number of resting orders counted per pair. Beyond it, the figure only says that there are more."""
-PAUSES_MAX = 100
+PAUSES_MAX, STOP = 100, ("scope", "name", "state", "reason", "by")
 REMEMBER_S = 2.0
 """How long figures are cached for all viewers."""
 
@@ -217,9 +217,9 @@ def repaired() -> dict[str, int]:
 
 
 def paused() -> list[dict[str, Any]]:
-    """Return what operators have paused or halted; usually only a few rows."""
-    rows = Pause.objects.order_by("pk").values("scope", "name", "state", "reason", "by")[:PAUSES_MAX]
-    return [{**row, "what": row["name"] or row["scope"]} for row in rows]
+    """Return what operators have stopped; usually only a few rows."""
+    rows = Pause.objects.order_by("pk")[:PAUSES_MAX]
+    return [{"what": str(row), **{name: getattr(row, name) for name in STOP}} for row in rows]
 
 
 def from_postgres() -> dict[str, Any]:

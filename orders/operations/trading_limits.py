@@ -22,6 +22,7 @@ BOUNDS: Mapping[LimitKind, tuple[int, int]] = {
     LimitKind.ORDER_VALUE: (0, 10**12),
     LimitKind.DAY_VALUE: (0, 10**12),
     LimitKind.SLIPPAGE: (0, 10_000),
+    LimitKind.IMPACT: (0, 10_000),
     LimitKind.REPEAT: (1, 86_400),
 }
 
@@ -82,6 +83,8 @@ class Wanted:
             if self.kind is LimitKind.VENUES and self.scope is LimitScope.KEY:
                 raise CannotSet("venues are chosen by the order worker, which knows of no key; limit the key's user")
             return
+        if self.kind is LimitKind.IMPACT and self.scope is LimitScope.KEY:
+            raise CannotSet("price impact is judged by the order worker, which knows of no key; limit the key's user")
         low, high = BOUNDS[self.kind]
         if not low <= self.value <= high:
             raise CannotSet(f"{LimitKind(self.kind).label}: {low:,} to {high:,}, not {self.value:,}")

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +15,7 @@ from engine.quotes import Pair, Quote
 from orders.api.cursors import resumable
 from orders.api.errors import Field, Invalid, body, shown
 from orders.api.parsers import loads
+from orders.flow.pauses import pauses
 from orders.sockets.all_orders import Stream
 from orders.sockets.asking import ALL, AskedForAll, asked_for
 from orders.sockets.closing import BAD_REQUEST, UNKNOWN
@@ -58,10 +60,16 @@ class QuoteFeed(EventStream):
         """Send a snapshot, then the differences from the last view sent, however many views were skipped in between."""
         before: View | None = None
         async with aclosing(ticker().follow(pair)) as views:
-            async for view in views:
+            async for shared in views:
+                view = self.with_own_stops(shared)
                 news = changes(before, view, now_ms()) if before else snapshot(pair, view, now_ms())
                 await self.send(text_data=event_codec.dump(news))
                 before = view
+
+    def with_own_stops(self, view: View) -> View:
+        """Add what stops the caller alone; the ticker has just read the pauses."""
+        assert self.caller
+        return replace(view, stops=(*view.stops, *pauses.reading.own(self.caller.owner, self.caller.key)))
 
 
 def snapshot(pair: Pair, view: View, now: int) -> Json:

@@ -45,10 +45,10 @@ class Fill(Message, frozen=True):
 
 
 class Stop(Message, frozen=True):
-    """A pause or a halt by an operator."""
+    """A pause, a halt or `reducing` by an operator; those of a user or a key are told to them alone."""
 
     scope: Annotated[str, Meta(extra_json_schema={"enum": list(Scope)})]
-    name: Annotated[str, Meta(description="The pair or venue; empty when the scope is everything.")]
+    name: Annotated[str, Meta(description="The pair, venue, user or key; empty when the scope is everything.")]
     state: Annotated[str, Meta(extra_json_schema={"enum": list(PauseState)})]
     message: Annotated[str, Meta(description="A sentence that says what is stopped, and why.")]
 

@@ -21,7 +21,7 @@ import structlog
 from django.db import DataError, IntegrityError
 
 from engine.lifecycle import OPEN_ATTEMPT, AttemptState
-from orders.models import MOVING_SQL
+from orders.models import BUYS_SQL, MOVING_SQL
 from orders.stores import event_rows
 from orders.stores.rows import as_bytea, fetch, fetch_new, recordset
 from routing.crashpoints import Store, step
@@ -144,12 +144,13 @@ def as_row(attempt: Prepared) -> dict[str, Any]:
     }
 
 
-HALTED = """
-    (EXISTS (SELECT FROM orders_pause WHERE state = 'halted')
-    AND EXISTS (SELECT FROM orders_pause p WHERE p.state = 'halted' AND p.name = CASE p.scope
-        WHEN 'everything' THEN '' WHEN 'venue' THEN t.venue
-        WHEN 'pair' THEN (SELECT o.pair FROM orders_order o WHERE o.id = t.order_id) END))
-"""
+HALTED = f"""
+    (EXISTS (SELECT FROM orders_pause WHERE state <> 'paused')
+    AND EXISTS (SELECT FROM orders_pause p, orders_order o WHERE o.id = t.order_id
+        AND CASE p.scope WHEN 'everything' THEN true WHEN 'venue' THEN p.name = t.venue WHEN 'pair' THEN p.name = o.pair
+                         WHEN 'user' THEN p.subject = o.owner_id ELSE false END
+        AND (p.state = 'halted' OR (p.state = 'reducing' AND {BUYS_SQL}))))
+"""  # noqa: S608 - constants
 """SQL: whether a halt covers the attempt `t`. The first half, read once per statement, keeps the usual case free.
 
 Orders placed before their token was listed name it by its mint here; their pair's halt stops them in `eligibility`.

@@ -26,6 +26,7 @@ class Settled:
     """An attempt with the outcome decided by the chain or by its worker, and the data its order's last event needs."""
 
     order_id: str
+    owner: int | None
     type: OrderType
     pair: str
     amount_in: int
@@ -46,17 +47,17 @@ class Settled:
 
 
 SETTLED_COLUMNS = """
-    o.id::text, o.type, o.pair, coalesce(t.amount_in, o.amount_in), t.number, t.tries, t.state, t.venue, t.signature,
-    t.expected_out, t.fee_bps, coalesce(t.slot, 0), coalesce(t.amount_out, 0), coalesce(t.fee_lamports, 0),
+    o.id::text, o.owner_id, o.type, o.pair, coalesce(t.amount_in, o.amount_in), t.number, t.tries, t.state, t.venue,
+    t.signature, t.expected_out, t.fee_bps, coalesce(t.slot, 0), coalesce(t.amount_out, 0), coalesce(t.fee_lamports, 0),
     t.error_code, t.error, t.settled_at
 """
 
 
 def settled_from(row: tuple[Any, ...]) -> Settled:
-    (order_id, kind, pair, amount_in, number, tries, state, venue, signature, expected, fee, slot) = row[:12]
-    out, lamports, error_code, error, at = row[12:]
+    (order_id, owner, kind, pair, amount_in, number, tries, state, venue, signature, expected, fee, slot) = row[:13]
+    out, lamports, error_code, error, at = row[13:]
     return Settled(
-        order_id, OrderType(kind), pair, int(amount_in), number, tries, AttemptState(state), venue, signature,
+        order_id, owner, OrderType(kind), pair, int(amount_in), number, tries, AttemptState(state), venue, signature,
         int(expected), fee, slot, int(out), lamports, error_code, error, epoch_ms(at),
     )  # fmt: skip
 

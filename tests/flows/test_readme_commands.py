@@ -65,6 +65,10 @@ HOW = {
         "tests/deploy/test_up.py",
         '"manage.py", "restart"',
     ),
+    'python3 manage.py reduce everything --reason "closing positions"': (
+        "tests/orders/test_trading_states.py",
+        'run("reduce", "everything"',
+    ),
     'python3 manage.py limits set --kind day-value --user admin --reason "a new bot" 50000': (
         "tests/orders/test_trading_limits.py",
         'said("set"',

@@ -118,7 +118,7 @@ class Bench:
         """Have one venue quote exactly this price, free of fees; the other, if it has a quote, keeps it."""
         pair = pair or self.pair
         at = now_ms() - age_ms
-        scale = 10 ** (pair.token_in.decimals - pair.token_out.decimals)
+        scale = Decimal(10) ** (pair.token_in.decimals - pair.token_out.decimals)
         pool = ConstantProduct(10**18, int(Decimal(price) * 10**18 / scale) or 1)
         redis().delete(quotes.key(pair.name, venue))
         quotes.store(Quote(venue, pair.name, Decimal(price), 0, pool, at, at))

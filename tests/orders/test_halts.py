@@ -372,7 +372,7 @@ def test_a_halt_of_everything_cancels_orders_for_tokens_that_are_not_listed(benc
 
 
 @pytest.mark.parametrize("wrong", [("venue", "RAYDIUM", HALTED), ("pair", "SOL-USDC", PauseState.PAUSED)])
-def test_only_a_halt_of_a_pair_or_everything_cancels(bench, wrong):
+def test_only_a_halt_and_none_of_a_venue_cancels(bench, wrong):
     scope, name, state = wrong
     with pytest.raises(pauses.CannotPause, match="only a halt"):
         pauses.pause(scope, name, WHY, "ops", state, cancels_resting=True)
@@ -408,7 +408,7 @@ def test_the_command_halts_cancels_and_resumes(bench, at_once, capsys):
     ("command", "why"),
     [
         (("halt", "SOL-NOPE", "--reason", WHY), "there is no pair 'SOL-NOPE' to pause"),
-        (("halt", "RAYDIUM", "--reason", WHY, "--cancel-resting"), "only a halt of a pair or of everything"),
+        (("halt", "RAYDIUM", "--reason", WHY, "--cancel-resting"), "only a halt can cancel resting orders"),
         (("resume", "SOL-USDC"), "SOL-USDC is not paused or halted"),
     ],
 )
@@ -465,7 +465,7 @@ def test_an_operator_halts_in_the_admin_with_what_rests(bench, operator, at_once
 def test_the_admin_refuses_to_cancel_what_no_halt_covers(bench, operator):
     asked = {"what": "pair:SOL-USDC", "reason": WHY, "state": "paused", "cancels_resting": "on"}
     page = operator.post("/admin/orders/pause/add/", asked).content.decode()
-    assert "only a halt of a pair or of everything can cancel resting orders" in page
+    assert "only a halt can cancel resting orders, and none of a venue" in page
     assert not Pause.objects.exists()
 
 

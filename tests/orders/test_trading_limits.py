@@ -1,6 +1,7 @@
 """Trading limits: nothing beyond them is accepted or sent, whatever races, and what ends unfilled is given back."""
 
 import json
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,14 +15,17 @@ from django.urls import reverse
 from django.utils import timezone
 
 from config.asgi import application
+from engine.orders import TimeInForce
 from engine.quotes import Pair
 from engine.triggers import Condition, Kind
-from orders.flow import dead_letters, intake, pauses, waiting
+from orders.api.estimate import estimate
+from orders.flow import dead_letters, intake, limits, pauses, waiting
 from orders.flow.intake import Accepted
 from orders.flow.routes import PriceImpact
 from orders.flow.trading_limits import Rejected, trading_limits
 from orders.models import (
     Act,
+    Attempt,
     DeadLetter,
     LimitKind,
     LimitScope,
@@ -32,14 +36,14 @@ from orders.models import (
     TradingLimitUse,
 )
 from orders.operations import trading_limits as operations
-from orders.operations.trading_limits import Wanted
+from orders.operations.trading_limits import CannotSet, Wanted
 from orders.stores import trading_holds
 from orders.stores.ids import new_id
 from orders.stores.threads import aside
 from routing import dollars
 from routing.crashpoints import Moment
 from routing.models import LedgerEntry
-from routing.store import StoreError, redis
+from routing.store import StoreError, now_ms, redis
 from tests.orders.accounts import account, bearer, row_of, rows_of_keys
 from tests.orders.bench import TOKENS
 from tests.orders.commands.standin import refused, run
@@ -143,6 +147,41 @@ def test_a_limit_covers_only_its_user_key_pair_or_token(bench):
         put("slippage", 1, LimitScope(scope), name)
         outside = of(bench.order(), owner=bob.pk, pair=Pair(TOKENS["JUP"], TOKENS["USDC"]))
         assert codes(intake.place([inside, outside])) == ["rejected_slippage", "Accepted"], scope
+
+
+def test_price_impact_is_limited_where_it_is_known_when_a_market_order_is_placed(bench):
+    bench.quote_all()
+    put("impact", 10)
+    small, large = intake.place([bench.order(SOL // 100), bench.order(1_000 * SOL)])
+    assert codes([small, large]) == ["Accepted", "rejected_impact"]
+    assert re.fullmatch(r"a price impact of [\d.]+ bps is beyond the 10 bps of all trading", str(large))
+    assert (large.field, large.value) == ("amount", "1000 SOL")
+    assert estimate(bench.order(1_000 * SOL).order, now_ms())["problem"]["code"] == "rejected_impact"
+    redis().flushdb()
+    assert codes(intake.place([bench.order(1_000 * SOL)])) == ["Accepted"], "nobody knows it now"
+
+
+@pytest.mark.parametrize("kind", ["market", "limit", "ioc"])
+def test_price_impact_is_judged_again_when_an_order_is_routed(bench, kind):
+    bench.quote_all()
+    more = {"time_in_force": TimeInForce.IOC} if kind == "ioc" else {}
+    asked = bench.order(1_000 * SOL) if kind == "market" else bench.limit("1", 1_000 * SOL, **more)
+    (order_id,) = bench.accept(asked)
+    limits.check()
+    put("impact", 10, LimitScope.PAIR, "SOL-USDC")
+    bench.run([order_id])
+    last = bench.events(order_id)[-1]
+    if kind == "limit":
+        assert (last["status"], last["returned"]["code"]) == ("pending", "rejected_impact")
+    else:
+        assert (last["status"], last["code"]) == ("cancelled", "rejected_impact")
+    assert not Attempt.objects.exists() and not LedgerEntry.objects.exists()
+
+
+def test_a_keys_price_impact_cannot_be_limited_because_routing_knows_no_key(bench):
+    key = row_of(bearer(account("alice")))
+    with pytest.raises(CannotSet, match="limit the key's user"):
+        put("impact", 10, LimitScope.KEY, key.prefix)
 
 
 def test_what_a_day_may_be_worth_is_shared_out_in_sequence(bench):

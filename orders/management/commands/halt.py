@@ -1,4 +1,4 @@
-"""`manage.py halt`: the kill switch, for a pair, a venue or everything."""
+"""`manage.py halt`: the kill switch, for a pair, a venue, a user, an API key or everything."""
 
 import sys
 import time

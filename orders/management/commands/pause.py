@@ -1,8 +1,9 @@
-"""`manage.py pause`: pause a pair, a venue or everything; accepted orders still execute."""
+"""`manage.py pause`: pause a pair, a venue, a user, an API key or everything; accepted orders still execute."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import ProgrammingError
 
 from orders.flow import pauses
 from orders.management import operator, postgres
@@ -34,6 +35,11 @@ class Command(BaseCommand):
             row = pauses.pause(*what, reason, by, self.state, cancels_resting=cancels_resting)
         except pauses.CannotPause as refusal:
             raise CommandError(str(refusal), returncode=2) from None
+        except ProgrammingError:
+            # Of the roles' database users, only the API's may read accounts.
+            raise CommandError(
+                f"run it in the API's container: {what[1]} cannot be looked up here", returncode=2
+            ) from None
         self.stdout.write(str(pauses.stop_of(row)))
         cancels = "; resting orders are cancelled" if cancels_resting else ""
         operator.record(by, self.name, row, f"{row.state}{cancels}", reason)

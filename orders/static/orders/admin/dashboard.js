@@ -100,8 +100,8 @@
   function tiles(f) {
     const made = [];
     if (f.pauses && f.pauses.length) {
-      const named = f.pauses.map((one) => `${one.what}${one.state === "halted" ? " halted" : ""}`).join(", ");
-      const title = f.pauses.some((one) => one.state === "halted") ? "Halted" : "Paused";
+      const named = f.pauses.map((one) => `${one.what}${one.state === "paused" ? "" : ` ${one.state}`}`).join(", ");
+      const title = f.pauses.some((one) => one.state === "halted") ? "Halted" : f.pauses.some((one) => one.state === "paused") ? "Paused" : "Reducing";
       made.push(tile(title, whole(f.pauses.length), named, "bad", f.links.controls));
     }
     if (f.minutes) {
