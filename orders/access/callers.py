@@ -43,6 +43,7 @@ class Caller:
     """Epoch seconds after which this holds no more."""
     orders_per_minute: int | None = None
     open_orders_max: int | None = OPEN_ORDERS_MAX
+    cancels_on_disconnect: bool = False
     session: str = ""
     """The key of the session, of a person who has logged in with one."""
 

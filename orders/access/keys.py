@@ -44,6 +44,8 @@ WITHIN_S = 5.0
 """How long a reading may take."""
 USED_EVERY_S = 60.0
 """How often the times of last use are written."""
+LIMITS = ("orders_per_minute", "open_orders_max", "cancels_on_disconnect")
+"""Fields of a key, and of its caller in this sequence, that its successor inherits."""
 SEND_A_KEY = "send an API key: Authorization: Bearer <key>"
 
 
@@ -106,7 +108,7 @@ def read() -> Table:
     read_at = time.monotonic()
     write_used(read_at)
     rows = ApiKey.objects.filter(revoked_at=None, owner__is_active=True).exclude(expires_at__lte=timezone.now())
-    columns = ("digest", "owner_id", "name", "scopes", "pk", "expires_at", "orders_per_minute", "open_orders_max")
+    columns = ("digest", "owner_id", "name", "scopes", "pk", "expires_at", *LIMITS)
     return Table({bytes(row[0]): as_caller(*row[1:]) for row in rows.values_list(*columns)}, read_at)
 
 
@@ -242,7 +244,7 @@ def rotate(row: ApiKey, overlap_s: int, by: str) -> tuple[ApiKey, str]:
     if row.revoked_at or (row.expires_at and row.expires_at <= timezone.now()):
         raise Ended(f"the API key {row} has ended; make another")
     with transaction.atomic():
-        limits = {"orders_per_minute": row.orders_per_minute, "open_orders_max": row.open_orders_max}
+        limits = {name: getattr(row, name) for name in LIMITS}
         made = issue(row.name, row.owner, [Scope(scope) for scope in row.scopes], row.expires_at, by, **limits)
         ends = timezone.now() + timedelta(seconds=overlap_s)
         if row.expires_at is None or row.expires_at > ends:

@@ -17,8 +17,7 @@ from orders.models import ApiKey
 
 OVERLAP_S = 86_400
 USUAL = ("read", "trade", "cancel")
-LIMITS = ("orders_per_minute", "open_orders_max")
-FIELDS = ("name", "owner", "scopes", *LIMITS, "expires_at")
+FIELDS = ("name", "owner", "scopes", *keys.LIMITS, "expires_at")
 
 
 class KeyForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -62,7 +61,7 @@ class ApiKeys(ReadOnly):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         good = form.cleaned_data
         scopes = [Scope(scope) for scope in good["scopes"]]
-        limits = {name: good[name] for name in LIMITS}
+        limits = {name: good[name] for name in keys.LIMITS}
         who = request.user.get_username()
         row, token = keys.issue(good["name"], good["owner"], scopes, good["expires_at"], who, **limits)
         obj.pk, obj.prefix, obj.token = row.pk, row.prefix, token

@@ -1,4 +1,7 @@
-"""Closes sockets whose API key or session holds no more: revoked, expired, logged out, or with other rights by now."""
+"""Closes sockets whose API key or session holds no more: revoked, expired, logged out, or with other rights by now.
+
+Keys that cancel on disconnect count as connected as long as this server has a socket of theirs.
+"""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator
@@ -14,7 +17,9 @@ from django.utils import timezone
 
 from orders.access import keys
 from orders.access.callers import Caller, Unauthorized, of_user
+from orders.stores import connected
 from orders.stores.threads import aside, one_per_loop
+from routing.store import StoreError
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +44,7 @@ class Doorkeeper:
         self.open: set[Socket] = set()
         self.ending: dict[Socket, asyncio.Task[None]] = {}
         self.round: asyncio.Task[None] | None = None
+        self.renewing: asyncio.Task[None] | None = None
 
     @contextmanager
     def watching(self, socket: Socket) -> Iterator[None]:
@@ -47,6 +53,8 @@ class Doorkeeper:
         if self.round is None or self.round.done():
             # A fresh context: it is no part of the first socket's work.
             self.round = asyncio.create_task(self.go_round(), context=Context())
+        if self.renewing is None or self.renewing.done():
+            self.renewing = asyncio.create_task(self.renew(), context=Context())
         try:
             yield
         finally:
@@ -68,6 +76,20 @@ class Doorkeeper:
                 log.warning("callers not looked at, sockets stay open", reason=str(reason))
             except Exception:
                 log.exception("callers not looked at, sockets stay open")
+
+    async def renew(self) -> None:
+        """Renew the leases of connected keys until no socket is open."""
+        while self.open:
+            callers = [one.caller for one in self.open if one.caller]
+            connected_keys = {one.key for one in callers if one.key is not None and one.cancels_on_disconnect}
+            try:
+                if connected_keys:
+                    await aside(connected.renew, connected_keys)
+            except (StoreError, DatabaseError) as reason:
+                log.warning("connected keys not renewed, will retry", reason=str(reason))
+            except Exception:
+                log.exception("connected keys not renewed, will retry")
+            await asyncio.sleep(connected.RENEW_EVERY_S)
 
     def end(self, is_gone: Callable[[Caller], bool]) -> None:
         """Turn away the sockets of these callers, each by itself: one may not read what it is told."""

@@ -12,12 +12,19 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
+from tests.bearer import bearer
 from tests.system import System, eventually, system
 
 pytestmark = pytest.mark.system
 
-SETTINGS = {"MOCK_QUOTE_DELAY_MS": "0", "MOCK_CONFIRM_DELAY_MS": "2000-4000", "MOCK_BLOCKHASH_VALID_MS": "8000"}
+SETTINGS = {
+    "ENGINE_DISCONNECT_GRACE_S": "2",
+    "MOCK_QUOTE_DELAY_MS": "0",
+    "MOCK_CONFIRM_DELAY_MS": "2000-4000",
+    "MOCK_BLOCKHASH_VALID_MS": "8000",
+}
 SOLD = {"tokenIn": "SOL", "tokenOut": "USDC", "amount": "0.1"}
 BATCH = {
     "orders": [{"type": "market", **SOLD}] * 25
@@ -178,7 +185,25 @@ def resumed_and_traded_again(engine: System) -> None:
     )
 
 
-def test_the_command_halts_a_running_engine_and_cancels_what_rests(engine):
+def disconnected(engine: System) -> int:
+    """Have a server die that has the only socket of a key that cancels on disconnect; return what that has placed."""
+    made = engine.manage("apikeys", "create", "bot", "--owner", "admin", "--cancel-on-disconnect")
+    header = bearer(made.stdout.strip())
+    with connect(f"{engine.ws}/ws/quotes/SOL-USDC", additional_headers=header, proxy=None) as socket:
+        socket.recv()
+        eventually(lambda: engine.redis().keys("keys:connected:*"), 30, "the key counts as connected")
+        answer = httpx.post(
+            f"{engine.url}/api/orders/batch", json={"orders": [BATCH["orders"][-1]] * 3}, headers=header
+        )
+        assert {result["status"] for result in answer.json()["results"]} == {202}
+        engine.kill("api")
+    eventually(lambda: all_of(engine, ENDS)[("limit", "cancelled", "disconnected", 0)] == 3, 60, "they are cancelled")
+    eventually(engine.is_ready, 60, "another server has taken its place")
+    return 3
+
+
+def test_the_command_halts_a_running_engine_and_cancels_what_rests_and_so_does_a_lost_connection(engine):
+    lost = disconnected(engine)
     placed = httpx.post(
         f"{engine.url}/api/orders/batch", json={"orders": [BATCH["orders"][-1]] * 5}, headers=engine.headers
     ).json()
@@ -188,4 +213,4 @@ def test_the_command_halts_a_running_engine_and_cancels_what_rests(engine):
     answer = post(engine, "execute", BATCH["orders"][0])
     assert (answer.status_code, answer.json()["error"]["message"]) == (503, f"SOL-USDC is halted: {WHY}")
     told = json.loads(httpx.get(f"{engine.url}/api/orders?status=cancelled", headers=engine.headers).text)["results"]
-    assert {order["result"]["code"] for order in told} == {"halted"}
+    assert Counter(order["result"]["code"] for order in told) == {"halted": 5, "disconnected": lost}

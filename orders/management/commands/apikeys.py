@@ -40,6 +40,11 @@ class Command(BaseCommand):
         create.add_argument(
             "--open-orders", type=int, default=OPEN_ORDERS_MAX, help="orders that may rest (default: %(default)s)"
         )
+        create.add_argument(
+            "--cancel-on-disconnect",
+            action="store_true",
+            help="cancel what rests and was placed with it when the last of its WebSockets is gone",
+        )
         create.add_argument("--days", type=int, help="days until it expires (default: never)")
         listing = what.add_parser("list", help="list the keys that hold")
         listing.add_argument("--all", action="store_true", dest="every", help="also those that have ended")
@@ -108,8 +113,12 @@ class Command(BaseCommand):
         self.stdout.write(token)
 
 
-def limited(options: Mapping[str, Any]) -> dict[str, int | None]:
-    return {"orders_per_minute": options["orders_per_minute"], "open_orders_max": options["open_orders"]}
+def limited(options: Mapping[str, Any]) -> dict[str, int | bool | None]:
+    return {
+        "orders_per_minute": options["orders_per_minute"],
+        "open_orders_max": options["open_orders"],
+        "cancels_on_disconnect": options["cancel_on_disconnect"],
+    }
 
 
 def found(prefix: str) -> ApiKey:
