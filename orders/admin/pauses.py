@@ -156,7 +156,7 @@ class PauseAdmin(ReadOnly):
 
     def resume(self, request: HttpRequest, row: Pause) -> None:
         """End a pause, and log it."""
-        self.log_change(request, row, f"Resumed; {row.by} had {row.state} it: {row.reason}")
+        self.log_change(request, row, f"Resumed; {row.by} had {row.done} it: {row.reason}")
         pauses.resume(row, request.user.get_username())
         messages.success(request, f"{row} is resumed.")
 

@@ -49,6 +49,11 @@ class Pause(models.Model):
         prefix = f"{self.scope}:" if self.scope in (Scope.USER, Scope.KEY) else ""
         return f"{prefix}{self.name}" or str(self.scope)
 
+    @property
+    def done(self) -> str:
+        """What was done to it, as after "had"."""
+        return "reduced" if self.state == PauseState.REDUCING else str(self.state)
+
 
 # The model keeps its first name: the table, permissions, the audit log and the admin's URLs use it.
 class Guard(models.Model):

@@ -14,7 +14,7 @@ from orders.api.estimate import estimate
 from orders.flow import intake, limits, pauses, sweep, waiting
 from orders.flow.intake import Accepted, NewOrder, Paused
 from orders.flow.pauses import CannotPause
-from orders.models import BUYS_SQL, Attempt, Pause, PauseState
+from orders.models import BUYS_SQL, Act, Attempt, Pause, PauseState
 from orders.stores import live
 from orders.stores.ids import new_id
 from orders.stores.threads import aside
@@ -350,3 +350,4 @@ def test_the_command_reduces_and_ends(bench, capsys):
     assert isinstance(intake.place([buying()])[0], Paused)
     assert run("resume", "everything") == 0
     assert isinstance(intake.place([buying()])[0], Accepted)
+    assert Act.objects.order_by("-pk")[0].outcome.endswith(f"had reduced it: {WHY}")

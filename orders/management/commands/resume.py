@@ -1,4 +1,4 @@
-"""`manage.py resume`: end a pause or a halt."""
+"""`manage.py resume`: end a pause, a halt or a reduction."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from orders.models import Pause, Scope
 class Command(BaseCommand):
     """Resumes."""
 
-    help = "End a pause or a halt. Exit codes: 0 ended; 2 nothing to end, or Postgres unreachable."
+    help = "End a pause, a halt or a reduction. Exit codes: 0 ended; 2 nothing to end, or Postgres unreachable."
 
     def add_arguments(self, parser: CommandParser) -> None:
         operator.add_what(parser)
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         if row is None:
             raise CommandError(f"{name or scope} is not paused or halted", returncode=2)
         pauses.resume(row, by)
-        operator.record(by, "resume", row, f"resumed; {row.by} had {row.state} it: {row.reason}", reason)
+        operator.record(by, "resume", row, f"resumed; {row.by} had {row.done} it: {row.reason}", reason)
         self.stdout.write(f"{row} is resumed")
         for stop in pauses.read().stops.values():
             self.stdout.write(f"still in force: {stop}")
