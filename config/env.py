@@ -91,9 +91,7 @@ TABLE: dict[str, Setting] = {
         "0",
         "1: webhooks may go to private addresses and use http; for tests, and where every client is trusted",
     ),
-    "ENGINE_DISCONNECT_GRACE_S": Setting(
-        whole(1, 3_600), "10", "how long the WebSockets of a key that cancels on disconnect may be gone, seconds"
-    ),
+    "ENGINE_DISCONNECT_GRACE_S": Setting(whole(1, 3_600), "10", "seconds before a key cancels on disconnect"),
     "ENGINE_NO_VENV": Setting(
         one_of("0", "1"), "0", "1: manage.py stays with the interpreter it is started with; not read from .env"
     ),

@@ -163,7 +163,7 @@ def refusal(letter: DeadLetter) -> str:
         return str(reason)
     if letter.replayed_at is not None:
         return f"{letter.order_id}: already replayed by {letter.replayed_by}"
-    stop = pauses().of(order.pair.name) or trading_limits.would_reject(order, None)
+    stop = pauses().keeping_out(order.pair, order.owner) or trading_limits.would_reject(order, None)
     return f"{letter.order_id}: {stop}" if stop else ""
 
 
