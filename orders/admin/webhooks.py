@@ -8,8 +8,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from orders.admin.readonly import ReadOnly
-from orders.admin.wording import NOTHING, moment
+from orders.admin.wording import moment
 from orders.models import Webhook, WebhookState
+from orders.operations.words import NOTHING
 from orders.stores import journal, webhooks
 
 REPLAYED_S = 3_600
