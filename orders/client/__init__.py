@@ -64,6 +64,7 @@ from .event_kinds import (
     Triggered,
 )
 from .events import Message, Rewound
+from .sync import SyncClient
 
 __all__ = [
     "KEEP",
@@ -108,6 +109,7 @@ __all__ = [
     "Routing",
     "SniperOrder",
     "Submitted",
+    "SyncClient",
     "Token",
     "Triggered",
     "Unauthorized",

@@ -58,6 +58,13 @@ def test_its_wheel_is_all_that_a_bot_needs(python):
     assert ours == []
 
 
+def test_its_types_and_both_clients_are_in_the_wheel(python):
+    show = "from order_engine_client import Client, SyncClient; from importlib.resources import files; "
+    show += "print(files('order_engine_client').joinpath('py.typed').is_file())"
+    done = subprocess.run([python, "-c", show], capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_its_words_are_the_engines():
     assert FINAL == words.FINAL
     for ours, its in ((OrderType, words.OrderType), (TimeInForce, words.TimeInForce), (Kind, words.Kind)):

@@ -53,6 +53,13 @@ def test_the_python_example_watches_an_order_to_its_end(engine):
 
 
 @pytest.mark.system
+def test_the_example_without_asyncio_executes_amends_and_cancels(engine):
+    *filled, amended, ended = run([sys.executable, "-c"], block("python", "SyncClient"), engine).splitlines()
+    assert stages("\n".join(filled)) == STAGES
+    assert (amended, ended) == ("2 pending 560", "cancelled")
+
+
+@pytest.mark.system
 def test_the_javascript_example_watches_an_order_to_its_end_in_node(engine):
     environ = {**os.environ, API_KEY: engine.api_key}
     assert stages(run(node(), block("javascript", "WebSocket"), engine, environ)) == STAGES
