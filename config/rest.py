@@ -1,7 +1,8 @@
 """Settings of the REST framework and of the API's description."""
 
 from engine.lifecycle import Status
-from engine.orders import TimeInForce
+from engine.orders import OrderType, TimeInForce
+from engine.triggers import Kind
 
 SESSION_COOKIE = "engine_session"
 
@@ -35,6 +36,7 @@ SPECTACULAR_SETTINGS = {
     "AUTHENTICATION_WHITELIST": [],
     "SECURITY": [{"apiKey": []}, {"session": []}],
     "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_PATCH": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
@@ -43,13 +45,18 @@ SPECTACULAR_SETTINGS = {
         "orders.api.components.with_components",
         "drf_spectacular.hooks.postprocess_schema_enums",
     ],
+    "ENUM_SUFFIX": "",
     "ENUM_NAME_OVERRIDES": {
-        "StatusEnum": [*Status],
-        "ReadinessEnum": ["ready", "degraded"],
-        "TimeInForceEnum": [*TimeInForce],
-        "SniperTimeInForceEnum": "orders.api.described.SNIPER_LIVES",
-        "ErrorCodeEnum": "orders.api.error_codes.CODES",
-        "VenueEnum": "routing.venues.VENUES",
-        "PricedEnum": "orders.api.market.PRICED",
+        "OrderStatus": [*Status],
+        "OrderType": [*OrderType],
+        "Readiness": ["ready", "degraded"],
+        "TimeInForce": [*TimeInForce],
+        "SniperTimeInForce": "orders.api.described.SNIPER_LIVES",
+        "ConditionKind": [*Kind],
+        "CheckVerdict": ["pass", "refuse"],
+        "WebhookState": ["active", "disabled", "failed"],
+        "ErrorCode": "orders.api.error_codes.CODES",
+        "Venue": "routing.venues.VENUES",
+        "PricedVenue": "orders.api.market.PRICED",
     },
 }

@@ -38,6 +38,7 @@ Shown = Annotated[str, Meta(max_length=SHOWN_MAX)]
 Words = Annotated[str, Meta(min_length=1)]
 Position = Annotated[str, Meta(pattern=POSITION)]
 Cursor = Annotated[str, Meta(pattern=CURSOR)]
+Result = Annotated[Any, Meta(extra_json_schema={"$ref": "#/components/schemas/Result"})]
 
 
 class Links(Value, frozen=True):
@@ -140,7 +141,7 @@ class Order(Value, frozen=True):
     updated_at: Moment
     venue: Venue | None
     tx_hash: Signature | None
-    result: Annotated[dict[str, Any], Meta(description="Kind and facts of the last event.")]
+    result: Result
     replay_of: Id | None
     resting: Annotated[Resting | None, Meta(description="For a resting order; null once it has fired or ended.")]
     links: Links
@@ -235,7 +236,9 @@ class Cancelled(Value, frozen=True):
 class Verdict(Value, frozen=True):
     """What became of one order of a batch: `order` when its status is 202, else `error`."""
 
-    status: Annotated[Literal[202, 400, 409, 503], Meta(description="The status this order would get on its own.")]
+    status: Annotated[
+        Literal[202, 400, 409, 422, 429, 503], Meta(description="The status this order would get on its own.")
+    ]
     order: Accepted | UnsetType = UNSET
     error: ErrorBody | UnsetType = UNSET
 

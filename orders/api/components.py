@@ -8,11 +8,11 @@ from drf_spectacular.plumbing import ResolvedComponent
 from msgspec import Struct
 from msgspec.json import schema_components
 
-from engine.event_kinds import KINDS, Facts, Head
+from engine.event_kinds import KINDS, Facts, Head, Pending
 from engine.lifecycle import Status
 from engine.orders import OrderType, TimeInForce
 from orders.api.answers import ANSWERS
-from orders.api.fields import LIST_SCHEMA
+from orders.api.fields import CONDITION_SCHEMAS, LIST_SCHEMA
 from orders.api.filters import PAIR_SCHEMA
 from orders.api.market import MARKET
 from orders.api.webhook_answers import WEBHOOKS
@@ -42,18 +42,26 @@ def components(kinds: Iterable[type[Struct]]) -> dict[str, Json]:
 
 
 def event_components() -> dict[str, Json]:
-    """Describe every kind of event, and `Event`, which is any of them."""
+    """Describe every kind of event and an order's result after it, and `Event` and `Result`, which are any of them."""
     found = components([Head, *KINDS.values()])
     head = found.pop("Head")
-    names = {kind: f"{one.__name__}Event" for kind, one in KINDS.items()}
-    for kind, one in KINDS.items():
-        found[names[kind]] = joined(head, one, found.pop(one.__name__))
-    references = {kind: PLACE + name for kind, name in names.items()}
-    found["Event"] = {
-        "oneOf": [reference(name) for name in names.values()],
-        "discriminator": {"propertyName": "kind", "mapping": references},
-    }
+    for one in KINDS.values():
+        facts = found.pop(one.__name__)
+        found[f"{one.__name__}Event"] = joined(head, one, facts)
+        found[f"{one.__name__}Result"] = facts | {"required": ["kind"]} if one is Pending else facts
+    for name in ("Event", "Result"):
+        found[name] = one_of({kind: f"{one.__name__}{name}" for kind, one in KINDS.items()})
+    # Said here: beside a reference it would keep generators from telling the kinds apart.
+    found["Result"]["description"] = "Kind and facts of an order's last event; of `pending` it may be the kind alone."
     return found
+
+
+def one_of(names: Mapping[str, str]) -> Json:
+    """Describe what is one of these components, told apart by its kind."""
+    return {
+        "oneOf": [reference(name) for name in names.values()],
+        "discriminator": {"propertyName": "kind", "mapping": {kind: PLACE + name for kind, name in names.items()}},
+    }
 
 
 def joined(head: Json, kind: type[Facts], facts: Json) -> Json:
@@ -68,7 +76,7 @@ def joined(head: Json, kind: type[Facts], facts: Json) -> Json:
 
 def with_components(result: Json, generator: Any, **_: Any) -> Json:
     """Add what clients are told to a generated description; drf-spectacular calls this."""
-    found = components((*ANSWERS, *MARKET, *WEBHOOKS)) | event_components()
+    found = components((*ANSWERS, *MARKET, *WEBHOOKS)) | event_components() | CONDITION_SCHEMAS
     for name, schema in found.items():
         generator.registry.register(ResolvedComponent(name, ResolvedComponent.SCHEMA, schema, name))  # type: ignore[no-untyped-call]
     result["components"]["schemas"] |= found

@@ -115,7 +115,9 @@ def linked(operation: str, status: str) -> Iterator[tuple[str, Json]]:
 
 def of_type(whole: Json, kind: OrderType) -> Json:
     """Narrow the description of any order to those of one type."""
-    properties = {name: said for name, said in whole["properties"].items() if inapplicable(name, kind) is None}
+    fields = {name: said for name, said in whole["properties"].items() if inapplicable(name, kind) is None}
+    # Generators for TypeScript take what has a default for what must be sent; the text says what is assumed.
+    properties = {name: {key: said[key] for key in said if key != "default"} for name, said in fields.items()}
     properties["type"] = {"type": "string", "const": kind.value, "description": properties["type"]["description"]}
     if kind is OrderType.SNIPER:
         properties["timeInForce"] = {**properties["timeInForce"], "enum": SNIPER_LIVES}

@@ -212,18 +212,18 @@ USD_SCHEMA = {
     "examples": ["50000"],
 }
 WINDOW_SCHEMA = {"type": "integer", "minimum": 1, "maximum": WINDOW_MAX_S}
-CONDITION_SCHEMA = {
-    "oneOf": [
-        {
-            "type": "object",
-            "required": ["kind", *operands],
-            "properties": {"kind": {"type": "string", "const": kind.value}}
-            | {name: USD_SCHEMA if name == "atLeast" else WINDOW_SCHEMA for name in operands},
-            "additionalProperties": False,
-        }
-        for kind, operands in OPERANDS.items()
-    ]
+CONDITION_SCHEMAS: dict[str, dict[str, Any]] = {
+    f"{kind.capitalize()}Condition": {
+        "type": "object",
+        "required": ["kind", *operands],
+        "properties": {"kind": {"type": "string", "const": kind.value}}
+        | {name: USD_SCHEMA if name == "atLeast" else WINDOW_SCHEMA for name in operands},
+        "additionalProperties": False,
+    }
+    for kind, operands in OPERANDS.items()
 }
+"""Every kind of condition, by its name in the API's description."""
+CONDITION_SCHEMA = {"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in CONDITION_SCHEMAS]}
 LIST_SCHEMA = {"type": "array", "items": CONDITION_SCHEMA, "minItems": 1, "maxItems": CONDITIONS_MAX}
 
 

@@ -5,11 +5,10 @@ from typing import Any, TypeVar
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
-from engine.lifecycle import Status
-from engine.orders import OrderType
 from orders.api import answers as read
 from orders.api import examples, market
 from orders.api import serializers as sent
+from orders.api.components import reference
 from orders.api.conditions import IF_MATCH
 from orders.api.errors import body
 from orders.api.fields import CLIENT_ORDER_ID, TIME
@@ -140,8 +139,10 @@ list_orders = operation(
     {200: answer(read.Orders)},
     BAD_PARAMETER,
     parameters=[
-        OpenApiParameter("status", str, enum=list(Status), many=True, description=ACCEPTED["status"]),
-        OpenApiParameter("type", str, enum=list(OrderType), description=ACCEPTED["type"]),
+        OpenApiParameter(
+            "status", {"type": "array", "items": reference("OrderStatus")}, description=ACCEPTED["status"]
+        ),
+        OpenApiParameter("type", reference("OrderType"), description=ACCEPTED["type"]),
         OpenApiParameter("pair", PAIR_SCHEMA, description=ACCEPTED["pair"]),
         OpenApiParameter(
             "clientOrderId", {"type": "string", "pattern": CLIENT_ORDER_ID}, description="The order of this name."

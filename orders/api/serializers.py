@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from engine.money import BadAmount, to_units
@@ -118,6 +118,7 @@ class ClientOrderId(Text):
         return text
 
 
+@extend_schema_serializer(component_name="NewOrder")
 class ExecuteSerializer(serializers.Serializer[Any]):
     """An order to execute."""
 
@@ -208,6 +209,7 @@ class BatchSerializer(serializers.Serializer[Any]):
     orders = serializers.ListField(child=ExecuteSerializer(), min_length=1, max_length=ORDERS_MAX, help_text=BATCH)
 
 
+@extend_schema_serializer(component_name="Amendment")
 class AmendSerializer(serializers.Serializer[Any]):
     """What is to be changed of a resting order; at least one field."""
 

@@ -84,7 +84,7 @@ NO_ORDER = {
 MESSAGES: Mapping[str, Message] = {
     **{name: Message(f"{kind.__name__}Event", told(name)) for name, kind in KINDS.items()},
     ERROR: Message("Error", NO_ORDER, "What is wrong; then the socket closes, except /ws/orders."),
-    "order": Message("Execute", examples.MARKET, "The order, as POST /api/orders/execute takes it."),
+    "order": Message("NewOrder", examples.MARKET, "The order, as POST /api/orders/execute takes it."),
     "follow": Message(
         messages.Follow, {"follow": [{"orderId": examples.ORDER_ID, "after": 3, "epoch": 1}], "unfollow": []}
     ),

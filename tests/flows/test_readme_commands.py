@@ -97,6 +97,14 @@ HOW = {
     ".venv/bin/python -m deploy.role order": ("tests/deploy/test_role.py", '"-m", "deploy.role"'),
     "sudo .venv/bin/python -m tests.deploy.image --try": ("tests/deploy/test_image.py", '"tests.deploy.image"'),
     "python3 -m pip install ./orders/client": ("tests/client/test_wheel.py", "order_engine_client"),
+    "openapi-python-client generate --url http://127.0.0.1:8000/api/schema": (
+        "tests/client/test_generated.py",
+        '"openapi_python_client"',
+    ),
+    "npx openapi-typescript http://127.0.0.1:8000/api/schema -o schema.d.ts": (
+        "tests/client/test_generated.py",
+        '"openapi-typescript"',
+    ),
     ".venv/bin/python -m orders.api.client_kinds": ("tests/client/test_event_kinds.py", "client_kinds.written()"),
     ".venv/bin/python -m tests.fuzz.run --seed 1 --cases 100000": ("tests/fuzz/test_fuzz.py", "run.fuzz("),
     ".venv/bin/python -m tests.browser.screenshots": ("tests/browser/screenshots.py", "def main"),

@@ -105,7 +105,7 @@ def test_a_schema_is_the_one_that_http_is_described_with(document, client):
     answer = client.get("/api/schema", headers={"accept": "application/vnd.oai.openapi+json"}).json()
     described = answer["components"]["schemas"]
     shared = set(described) & set(document["components"]["schemas"])
-    assert {"Error", "Execute", "PendingEvent", "ConfirmedEvent", "PriceSeen"} <= shared
+    assert {"Error", "NewOrder", "PendingEvent", "ConfirmedEvent", "PriceSeen"} <= shared
     assert all(asyncapi.in_asyncapi(described[name]) == document["components"]["schemas"][name] for name in shared)
     one_of = described["Event"]["oneOf"]
     assert [one["$ref"].rpartition("/")[2] for one in one_of] == [

@@ -36,7 +36,7 @@ def test_the_description_lists_every_code_with_its_meaning(schema):
     components = schema["components"]["schemas"]
     said = components["ErrorBody"]["properties"]["code"]["description"].splitlines()
     assert said == [f"- `{code}`: {meaning}" for code, meaning in CODES.items()]
-    assert components["ErrorCodeEnum"]["enum"] == list(CODES)
+    assert components["ErrorCode"]["enum"] == list(CODES)
 
 
 def test_the_reference_gives_each_code_the_status_it_is_answered_with(schema):

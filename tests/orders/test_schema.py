@@ -128,7 +128,8 @@ def test_the_list_is_described_as_pages_with_every_parameter(schema):
         "limit",
         "cursor",
     }
-    assert set(parameters["status"]["schema"]["items"]["enum"]) == set(Status)
+    assert parameters["status"]["schema"]["items"] == {"$ref": "#/components/schemas/OrderStatus"}
+    assert set(schema["components"]["schemas"]["OrderStatus"]["enum"]) == set(Status)
     assert (parameters["limit"]["schema"]["minimum"], parameters["limit"]["schema"]["maximum"]) == (1, 200)
 
 
@@ -148,14 +149,15 @@ def test_the_request_is_described_with_limits_and_an_example_of_each_type_that_i
         assert (fields["slippageBps"]["minimum"], fields["slippageBps"]["maximum"]) == (0, 5000)
         assert set(fields["amount"]["type"]) == {"string", "number"}
     one, *_, several = described[OrderType.SNIPER]["properties"]["trigger"]["oneOf"]
-    assert one["properties"]["kind"]["const"] == "launch"
+    assert one == {"$ref": "#/components/schemas/LaunchCondition"}
+    assert schema["components"]["schemas"]["LaunchCondition"]["properties"]["kind"]["const"] == "launch"
     assert (several["minItems"], several["maxItems"]) == (1, 3)
 
 
 def test_what_is_described_is_closed_but_for_what_says_so(schema):
     objects = {name: one for name, one in schema["components"]["schemas"].items() if one.get("type") == "object"}
     assert {name for name, one in objects.items() if one.get("additionalProperties") is not False} == {
-        f"{kind.__name__}Event" for kind in KINDS.values()
+        f"{kind.__name__}{of}" for kind in KINDS.values() for of in ("Event", "Result")
     }
 
 
@@ -195,7 +197,7 @@ def errors_shown(schema):
 def test_an_error_in_an_example_has_a_code_that_is_described(schema):
     shown = list(errors_shown(schema))
     assert shown
-    assert {error["code"] for error in shown} <= set(schema["components"]["schemas"]["ErrorCodeEnum"]["enum"])
+    assert {error["code"] for error in shown} <= set(schema["components"]["schemas"]["ErrorCode"]["enum"])
 
 
 def test_the_examples_of_a_batch_and_an_amendment_are_accepted(schema, bench, client):
@@ -216,7 +218,7 @@ def test_the_examples_of_a_batch_and_an_amendment_are_accepted(schema, bench, cl
     assert changed.status_code == 200, changed.content
     described = schema["components"]["schemas"]
     assert set(batch.json()) == set(described["Verdicts"]["properties"])
-    assert set(described["PatchedAmend"]["properties"]) == set(serializers.AMENDABLE)
+    assert set(described["Amendment"]["properties"]) == set(serializers.AMENDABLE)
 
 
 def test_an_order_in_an_example_has_the_fields_that_are_described(schema):
@@ -278,6 +280,21 @@ def test_every_kind_of_event_is_an_example_and_fits_its_description(schema):
         Draft202012Validator(described).validate(event)
         other = {**event, "kind": next(kind for kind in KINDS if kind != event["kind"])}
         assert not Draft202012Validator(described).is_valid(other)
+
+
+def test_the_result_of_an_order_is_typed_by_the_kind_of_its_last_event(schema):
+    components = json.loads(json.dumps(schema["components"]))
+    described = {"$ref": "#/components/schemas/Result", "components": components}
+    head = set(components["schemas"]["PendingEvent"]["properties"]) - set(
+        components["schemas"]["PendingResult"]["properties"]
+    )
+    for life in examples.LIVES:
+        for event in examples.told(life)["events"]:
+            result = {name: value for name, value in event.items() if name not in head}
+            Draft202012Validator(described).validate(result)
+            assert not Draft202012Validator(described).is_valid({**result, "kind": "unheard of"})
+    assert Draft202012Validator(described).is_valid(examples.RESTING["result"])
+    assert not Draft202012Validator(described).is_valid({"kind": "confirmed"})
 
 
 def test_the_kind_tells_which_description_an_event_fits(schema):
