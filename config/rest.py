@@ -16,7 +16,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "orders.api.described.Described",
     "EXCEPTION_HANDLER": "orders.api.errors.handle",
     "COERCE_DECIMAL_TO_STRING": True,
-    # Accept alone decides the format; `?format=` is an unknown parameter, and is refused like any other.
+    # Accept decides the format; the list of orders alone has `?format=` (orders/api/order_csv.py).
     "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -37,6 +37,8 @@ SPECTACULAR_SETTINGS = {
     "SECURITY": [{"apiKey": []}, {"session": []}],
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_PATCH": False,
+    # An operation names what else it answers with.
+    "RENDERER_WHITELIST": ["rest_framework.renderers.JSONRenderer"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

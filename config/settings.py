@@ -91,7 +91,7 @@ TEMPLATES = [
     },
 ]
 
-POOL_SIZES = {"api": 24, "order": 12, "beat": 0}
+POOL_SIZES = {"api": 26, "order": 12, "beat": 0}
 """Postgres connections per process, by role; other roles take 6. Their sum stays below max_connections.
 
 Every API thread that uses the database has its own connection, so none waits for another's: see orders/api/lanes.py and

@@ -140,7 +140,10 @@ ACCEPTED = {
     "createdBefore": "an RFC 3339 time such as 2026-01-31T12:00:00Z",
     "limit": "a whole number from 1 to 200",
     "cursor": "the cursor of a `next` or `previous` link",
+    "format": "json or csv; by `Accept` if omitted",
 }
+FORMATS = ("json", "csv")
+OF_PAGES = ("limit", "cursor")
 REPEATED = ("status",)
 """Parameters of which several values may be given."""
 
@@ -164,6 +167,23 @@ def refuse_unknown(parameters: QueryDict, accepted: Collection[str] = tuple(ACCE
         if problem := unreadable(name, given):
             message, accepts = problem
             raise Invalid(f"{name} {message}", [Field(name, shown(given[-1]), message, accepts)])
+
+
+def refuse_format(parameters: QueryDict, is_csv: bool) -> None:
+    """Refuse a format that orders are not written in, and what asks for a page of what has none.
+
+    Raises Invalid.
+    """
+    asked = parameters.get("format")
+    if asked not in (None, *FORMATS):
+        raise Invalid(f"format {UNKNOWN_FORMAT}", [Field("format", shown(asked), UNKNOWN_FORMAT, ACCEPTED["format"])])
+    if is_csv and (given := [name for name in OF_PAGES if name in parameters]):
+        fields = [Field(name, shown(parameters[name]), NO_PAGES, "JSON only; CSV has all orders") for name in given]
+        raise Invalid(f"{fields[0].field} {NO_PAGES}", fields)
+
+
+UNKNOWN_FORMAT = "is not a format of this list"
+NO_PAGES = "does not apply to a list as CSV"
 
 
 def unreadable(name: str, given: Sequence[str]) -> tuple[str, str] | None:

@@ -11,6 +11,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qs
 
 import structlog
 from asgiref.sync import ThreadSensitiveContext
@@ -26,6 +27,8 @@ WAIT_S = 2.0
 """How long a request waits for a thread."""
 READ_S = 3.0
 """How long a read may take in all."""
+STREAM_S = 600.0
+"""How long an answer may be sent that is streamed; then the connection is closed."""
 COMPLAIN_EVERY_S = 5.0
 
 READS = ("/api/orders", "/api/events", "/api/quotes", "/api/candles", "/api/pairs")
@@ -40,11 +43,15 @@ class Kind:
     connections: int
     within_s: float | None = None
     """How long one may take in all; None where other limits apply."""
+    streams: bool = False
+    """Whether answers are sent as they are made, however large; the thread is kept meanwhile."""
 
 
 PLACE = Kind("place", 3, 3)
 """Orders with unusual headers, and the desk's, whose session is read; they are written on threads of their own."""
 READ = Kind("read", 6, 6, READ_S)
+EXPORT = Kind("export", 2, 2, streams=True)
+"""Lists that are written page by page."""
 CHANGE = Kind("change", 4, 4)
 ESTIMATE = Kind("estimate", 2, 2)
 """These may wait for venues."""
@@ -52,11 +59,12 @@ PROBE = Kind("probe", 2, 2)
 ALIVE = Kind("alive", 1, 0)
 """Whether the process lives must not hang on a store."""
 PAGE = Kind("page", 3, 3)
-KINDS = (PLACE, READ, CHANGE, ESTIMATE, PROBE, ALIVE, PAGE)
+KINDS = (PLACE, READ, EXPORT, CHANGE, ESTIMATE, PROBE, ALIVE, PAGE)
 
 
-def kind_of(method: str, path: str) -> Kind:
+def kind_of(scope: Scope) -> Kind:
     """Tell what kind a request is."""
+    method, path = scope["method"], scope["path"]
     if path == "/healthz":
         return ALIVE
     if path in ("/readyz", "/metrics"):
@@ -65,9 +73,15 @@ def kind_of(method: str, path: str) -> Kind:
         return ESTIMATE
     if path.startswith(READS):
         if method in ("GET", "HEAD", "OPTIONS"):
-            return READ
+            return EXPORT if path == "/api/orders" and may_be_csv(scope) else READ
         return PLACE if method == "POST" else CHANGE
     return PAGE
+
+
+def may_be_csv(scope: Scope) -> bool:
+    """Tell whether a list may be answered as CSV; of what looks like it, some is answered as JSON."""
+    asked = parse_qs(scope["query_string"].decode("latin-1")).get("format", ())
+    return "csv" in asked or any(b"text/" in value for name, value in scope["headers"] if name == b"accept")
 
 
 class Lane:
@@ -110,7 +124,7 @@ class Lanes:
 
     async def serve(self, application: Application, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request in its lane, or say that it must come back."""
-        kind = kind_of(scope["method"], scope["path"])
+        kind = kind_of(scope)
         try:
             if kind.within_s is None:
                 await self.serve_on(kind, application, scope, receive, send)
@@ -119,12 +133,19 @@ class Lanes:
         except Overloaded as reason:
             self.complain(kind)
             await refuse(send, reason)
+        except CutShort:
+            # The server closes the connection of an answer without an end.
+            log.warning("answer cut short, it took too long", kind=kind.name, within_s=STREAM_S)
 
     async def serve_on(self, kind: Kind, application: Application, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request on one of its kind's threads, which is free again before a slow client has read the answer.
 
-        Raises Overloaded.
+        Raises Overloaded, CutShort.
         """
+        if kind.streams:
+            async with self.lanes[kind].thread() as thread, ThreadSensitiveContext(executor=thread):
+                await application(scope, receive, within(STREAM_S, send))
+            return
         answer: list[Any] = []
 
         async def keep(message: Any) -> None:
@@ -169,6 +190,27 @@ class Lanes:
         if now - self.complained_at > COMPLAIN_EVERY_S:
             self.complained_at = now
             log.warning("requests refused, all threads are busy or take too long", kind=kind.name, threads=kind.threads)
+
+
+def within(seconds: float, send: Send) -> Send:
+    """Make a `send` that fails so long after now.
+
+    Raises CutShort.
+    """
+    until = asyncio.get_running_loop().time() + seconds
+
+    async def limited(message: Any) -> None:
+        try:
+            async with asyncio.timeout_at(until):
+                await send(message)
+        except TimeoutError:
+            raise CutShort from None
+
+    return limited
+
+
+class CutShort(Exception):
+    """A streamed answer took too long."""
 
 
 class Answer:

@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
 from orders.api import answers as read
-from orders.api import examples, market
+from orders.api import examples, market, order_csv
 from orders.api import serializers as sent
 from orders.api.components import reference
 from orders.api.conditions import IF_MATCH
 from orders.api.errors import body
 from orders.api.fields import CLIENT_ORDER_ID, TIME
-from orders.api.filters import ACCEPTED, KINDS, PAIR_SCHEMA
+from orders.api.filters import ACCEPTED, FORMATS, KINDS, PAIR_SCHEMA
 from orders.api.paging import CURSOR, LIMIT_MAX, OrderPages
 from orders.api.refusals import (
     AWAY,
@@ -86,6 +86,13 @@ REPLAYED = OpenApiParameter(
     description="The order, or each accepted one of a batch, stood before this request; nothing was placed.",
 )
 
+CSV = order_csv.lines([order_csv.COLUMNS, order_csv.cells(examples.RESTING)])
+LISTED = (
+    "A page of orders as JSON; or, by `Accept: text/csv` or `format=csv`, all as CSV, streamed, without `limit` and "
+    "`cursor`.  Numbers are written without an exponent.  A text that a spreadsheet may take for a formula begins "
+    "with an apostrophe.  A stream that has to be cut short ends without its last chunk."
+)
+
 execute_order = operation(
     "execute_order",
     "Place an order",
@@ -136,9 +143,13 @@ execute_batch = operation(
 list_orders = operation(
     "list_orders",
     "List orders",
-    {200: answer(read.Orders)},
+    {
+        200: answer(read.Orders, LISTED),
+        (200, order_csv.CSV): OpenApiResponse(str, examples=[OpenApiExample("A limit order that rests", CSV)]),
+    },
     BAD_PARAMETER,
     parameters=[
+        OpenApiParameter("format", str, enum=list(FORMATS), description=ACCEPTED["format"]),
         OpenApiParameter(
             "status", {"type": "array", "items": reference("OrderStatus")}, description=ACCEPTED["status"]
         ),

@@ -8,6 +8,8 @@ import structlog
 from asgiref.sync import async_to_sync
 from django.db.models import QuerySet
 from django.http import Http404
+from django.http.response import HttpResponseBase
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -18,12 +20,13 @@ from engine.orders import TimeInForce
 from engine.quotes import Quote
 from orders import models
 from orders.access import limits
-from orders.api import conditions, operators, placing, requests, schema
+from orders.api import conditions, operators, order_csv, placing, requests, schema
 from orders.api import serializers as shape
 from orders.api.access import caller_of
 from orders.api.cursors import cursor
+from orders.api.description import RestAsJson
 from orders.api.errors import shown
-from orders.api.filters import OrderFilter, pair_and_type, refuse_unknown
+from orders.api.filters import OrderFilter, pair_and_type, refuse_format, refuse_unknown
 from orders.api.links import links
 from orders.api.paging import OrderPages
 from orders.api.parsers import Unread
@@ -88,18 +91,29 @@ class Batch(Placing):
         return self.placed(request, placing.batch)
 
 
-class Orders(APIView):
+class Orders(RestAsJson, APIView):
     """Lists orders, newest first, and cancels those of a pair that rest."""
 
+    content_negotiation_class = order_csv.ByParameter
+    renderer_classes = (JSONRenderer, order_csv.Renderer)
+
+    def get_renderers(self) -> list[Any]:
+        return super().get_renderers()[: 1 if self.request.method == "DELETE" else None]
+
     @schema.list_orders
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponseBase:
         """List orders, newest first, by status, type, pair and time.
 
         Filters go by the archive, which follows within moments; what is shown of each order is as it stands.  An order
-        that ended RETENTION_DAYS ago is in no list any more; by its id it is found still.
+        that ended RETENTION_DAYS ago is in no list any more; by its id it is found still.  JSON is a page; CSV is every
+        order that the filters choose, without `limit` and `cursor`.
         """
+        as_csv = request.accepted_renderer.format == order_csv.Renderer.format
         refuse_unknown(request.query_params)
+        refuse_format(request.query_params, as_csv)
         chosen = of_caller(request, OrderFilter.chosen(request.query_params))
+        if as_csv:
+            return order_csv.answer(chosen, request.method)
         pages = OrderPages()
         page = pages.paginate_queryset(chosen, request, view=self) or []
         return pages.get_paginated_response(described(request, page))

@@ -1,5 +1,8 @@
 """Orders of every type, placed and watched on the desk by what a person sees."""
 
+import csv
+from pathlib import Path
+
 import pytest
 from solders.keypair import Keypair
 
@@ -195,6 +198,10 @@ def test_the_list_is_filtered_and_pages(desk):
     desk.until(lambda: len(desk.ids()) == 70, "the second")
     assert desk.ids() == sorted(desk.ids(), reverse=True)
     assert not desk.page.locator("#older").is_visible()
+    with desk.page.expect_download() as download:
+        desk.page.get_by_role("link", name="Export CSV").click()
+    with Path(download.value.path()).open(newline="") as file:
+        assert [row["orderId"] for row in csv.DictReader(file)] == desk.ids()
     desk.page.select_option("#by-type", "sniper")
     desk.until(lambda: desk.ids() == [], "none")
     assert desk.text("#empty") == "No orders match these filters."

@@ -10,7 +10,7 @@ from config import asgi, settings
 from orders.api import lanes as module
 from orders.api.errors import RETRY_AFTER_S
 from orders.api.health import Health, Ready
-from orders.api.lanes import ALIVE, CHANGE, ESTIMATE, KINDS, PAGE, PLACE, PROBE, READ, kind_of
+from orders.api.lanes import ALIVE, CHANGE, ESTIMATE, EXPORT, KINDS, PAGE, PLACE, PROBE, READ, kind_of
 from orders.api.views import Orders
 from orders.stores import threads
 from tests.orders.doors import get, http, until
@@ -35,10 +35,23 @@ HOST = [(b"host", b"localhost")]
         ("GET", "/metrics", PROBE),
         ("GET", "/admin/", PAGE),
         ("GET", "/api/schema", PAGE),
+        ("GET", "/api/orders?format=csv", EXPORT),
+        ("GET", "/api/orders?type=limit&form%61t=%63sv", EXPORT),
+        ("DELETE", "/api/orders?format=csv", CHANGE),
     ],
 )
 def test_every_request_has_its_lane(method, path, kind):
-    assert kind_of(method, path) is kind
+    assert kind_of(asked(method, path)) is kind
+
+
+@pytest.mark.parametrize(("accept", "kind"), [(b"*/*", READ), (b"text/csv", EXPORT), (b"text/*", EXPORT)])
+def test_a_list_that_may_be_csv_has_a_lane_of_its_own(accept, kind):
+    assert kind_of(asked("GET", "/api/orders", [(b"accept", b"application/xml"), (b"accept", accept)])) is kind
+
+
+def asked(method, address, headers=()):
+    path, _, query = address.partition("?")
+    return {"method": method, "path": path, "query_string": query.encode(), "headers": headers}
 
 
 def test_every_thread_that_uses_the_database_has_a_connection():

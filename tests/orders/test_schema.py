@@ -127,7 +127,9 @@ def test_the_list_is_described_as_pages_with_every_parameter(schema):
         "createdBefore",
         "limit",
         "cursor",
+        "format",
     }
+    assert list(listing["responses"]["200"]["content"]) == ["application/json", "text/csv"]
     assert parameters["status"]["schema"]["items"] == {"$ref": "#/components/schemas/OrderStatus"}
     assert set(schema["components"]["schemas"]["OrderStatus"]["enum"]) == set(Status)
     assert (parameters["limit"]["schema"]["minimum"], parameters["limit"]["schema"]["maximum"]) == (1, 200)

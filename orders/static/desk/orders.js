@@ -53,15 +53,20 @@ export class Orders {
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("change", () => {
       this.filters = Object.fromEntries(new FormData(form));
+      byId("export").href = api.listed({ ...this.chosen, format: "csv" });
       this.reload();
     });
     byId("older").addEventListener("click", () => this.older());
   }
 
-  // What the list is asked for: the API's own filters.
-  get query() {
+  // What is chosen, in the API's own filters.
+  get chosen() {
     const { status, type, pair } = this.filters;
-    return { status: status === "open" ? OPEN : status, type, pair, limit: PAGE };
+    return { status: status === "open" ? OPEN : status, type, pair };
+  }
+
+  get query() {
+    return { ...this.chosen, limit: PAGE };
   }
 
   fits(order) {
