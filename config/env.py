@@ -87,11 +87,10 @@ TABLE: dict[str, Setting] = {
     "ENGINE_WEBHOOKS_MAX": Setting(whole(0, 1_000), "10", "webhooks one account may have"),
     "ENGINE_WEBHOOK_GIVE_UP_H": Setting(whole(1, 720), "24", "hours of failures after which a webhook is given up"),
     "ENGINE_WEBHOOK_PRIVATE": Setting(
-        switch,
-        "0",
-        "1: webhooks may go to private addresses and use http; for tests, and where every client is trusted",
+        switch, "0", "1: webhooks may go to private addresses by http; for tests, and where every client is trusted"
     ),
     "ENGINE_DISCONNECT_GRACE_S": Setting(whole(1, 3_600), "10", "seconds before a key cancels on disconnect"),
+    "ENGINE_BALANCES": Setting(switch, "1", "reserve what orders sell, and refuse what an account's balance lacks"),
     "ENGINE_NO_VENV": Setting(
         one_of("0", "1"), "0", "1: manage.py stays with the interpreter it is started with; not read from .env"
     ),
@@ -146,6 +145,7 @@ TABLE: dict[str, Setting] = {
     "MOCK_LAUNCH_EVERY_S": Setting(
         whole(0, 86_400), "120", "seconds between launches of a new sandbox token; 0 for never"
     ),
+    "MOCK_FUNDS": Setting(whole(0, 10**12), "100000000", "what an account begins with of each token, in whole tokens"),
     "MOCK_FAULTS": Setting(
         Path, None, "JSON file of faults the sandbox injects, read again while it runs; see routing/sandbox/faults.py"
     ),

@@ -12,7 +12,7 @@ from routing.chain import Chain
 from routing.outages import is_down
 from routing.sandbox import faults
 from routing.sandbox.ledger import SandboxLedger
-from routing.sandbox.market import Market
+from routing.sandbox.market import FUNDED, Market
 from routing.sandbox.replay import Replay
 from routing.sandbox.runtime import Behaviour, Runtime
 from routing.sandbox.venue import SandboxVenue
@@ -53,6 +53,11 @@ def venues() -> tuple[Venue, ...]:
 def is_mock() -> bool:
     """Tell whether any venue is simulated: then no price on it is to be taken for a real one."""
     return any(isinstance(venue, SandboxVenue) for venue in venues())
+
+
+def funds() -> tuple[int, str]:
+    """Return what accounts begin with, in whole tokens, and of which (with commas): play money of the sandbox."""
+    return (settings.MOCK_FUNDS, FUNDED) if is_mock() else (0, "")
 
 
 @cache

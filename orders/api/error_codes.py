@@ -7,6 +7,8 @@ CODES: Mapping[str, str] = {
     "changed": "The order has moved on since the seq in `If-Match`; read it and decide again.",
     "client_order_id_taken": "The `clientOrderId` names an order that differs from this one; use a new id.",
     "forbidden": "You are known, but may not do this: the message names what is missing; a retry does not help.",
+    "insufficient_balance": "The account has less of the token than the order sells, besides what its open orders "
+    "reserve; place a smaller one, or cancel some. The message has the numbers.",
     "internal": "The engine failed and may have done what you asked; send an order again under the same "
     "`clientOrderId`, read an order before you change it again, resume a socket.",
     "invalid": "A value is wrong, missing or not accepted here; change what `message` and `fields` name.",

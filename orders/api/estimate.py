@@ -19,7 +19,7 @@ from orders.access.callers import Scope
 from orders.api import requests, schema, serializers
 from orders.api.access import caller_of
 from orders.api.filters import refuse_unknown
-from orders.flow import sniping, trading_limits
+from orders.flow import balances, sniping, trading_limits
 from orders.flow.intake import Paused
 from orders.flow.pauses import pauses
 from orders.flow.routes import PriceImpact, affordable
@@ -64,6 +64,8 @@ def estimate(order: Order, now: int, key: int | None = None) -> Json:
         problem = problem_of(Paused(stop).code, str(stop))
     elif beyond := trading_limits.would_reject(order, key):
         problem = problem_of(beyond.code, str(beyond))
+    elif short := balances.short_of([order]).get(order.id):
+        problem = problem_of(short.code, str(short))
     return {
         "type": order.type,
         "pair": order.pair.name,

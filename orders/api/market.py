@@ -1,4 +1,4 @@
-"""What the API answers about tokens, pairs and prices, one class for each answer."""
+"""What the API answers about tokens, pairs, prices and balances, one class for each answer."""
 
 from typing import Annotated
 
@@ -78,5 +78,21 @@ class Candles(Value, frozen=True):
     candles: tuple[Candle, ...]
 
 
-MARKET = (Quotes, Pairs, Candles)
+class Balance(Value, frozen=True):
+    """What an account has of a token, in whole tokens."""
+
+    token: TokenName
+    total: Decimals
+    reserved: Annotated[Decimals, Meta(description="What open orders sell.")]
+    available: Annotated[Decimals, Meta(description="What another order may sell: `total` less `reserved`.")]
+    value: Annotated[Decimals | None, Meta(description="Of the total in US dollars, while a venue quotes it in USDC.")]
+
+
+class Balances(Value, frozen=True):
+    """What an account has."""
+
+    results: tuple[Balance, ...]
+
+
+MARKET = (Quotes, Pairs, Candles, Balances)
 """The answers; the others are within them."""

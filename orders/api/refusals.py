@@ -92,12 +92,17 @@ LIMITED = refused(
     TooManyOpen("10000 orders of this account rest, of at most 10000; cancel some"),
 )
 REJECTED = refused(
-    "The order is beyond a trading limit; nothing was done.",
+    "The order is beyond a trading limit or the account's balance; nothing was done.",
     Rejected(
         "rejected_day_value",
         "the order is worth 3,132.00 USD, and of the 50,000.00 USD that user reporting may trade on 2026-11-28 (UTC) "
         "1,250.00 USD are left",
         *("amount", "3,132.00 USD", "at most 1,250.00 USD today"),
+    ),
+    Rejected(
+        "insufficient_balance",
+        "the order needs 20 SOL; 12.5 SOL of 40 SOL are available, 27.5 SOL are reserved by open orders",
+        *("amount", "20 SOL", "at most 12.5 SOL"),
     ),
 )
 UNKNOWN = {

@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from orders.api import all_events, candles, description, estimate, health, named_orders, tickets, views, webhooks
+from orders.api import (
+    all_events,
+    balances,
+    candles,
+    description,
+    estimate,
+    health,
+    named_orders,
+    tickets,
+    views,
+    webhooks,
+)
 
 urlpatterns = [
     path("api/orders/execute", views.Execute.as_view()),
@@ -17,6 +28,7 @@ urlpatterns = [
     path("api/webhooks/<str:webhook_id>", webhooks.OneWebhook.as_view()),
     path("api/webhooks/<str:webhook_id>/rotate", webhooks.Rotate.as_view()),
     path("api/webhooks/<str:webhook_id>/replay", webhooks.Replay.as_view()),
+    path("api/balances", balances.Balances.as_view()),
     path("api/tickets", tickets.Tickets.as_view()),
     path("api/quotes/<str:pair>", views.Quotes.as_view()),
     path("api/candles/<str:pair>", candles.Candles.as_view()),

@@ -13,6 +13,7 @@ from django.db import transaction
 
 from engine.money import plain
 from engine.orders import Order
+from orders.flow import balances
 from orders.flow.trading_limits import Limit, Rejected, beyond_day, impacts, judge, tell, trading_limits, values
 from orders.models import LimitKind
 from orders.stores import trading_holds
@@ -86,10 +87,12 @@ def recheck(orders: Sequence[Order]) -> dict[str, Rejected]:
 
 
 def amended(order: Order) -> None:
-    """Count an order's new terms.
+    """Count an order's new terms; whether its balance covers them is decided when they are committed.
 
     Raises Rejected, DatabaseError.
     """
+    if short := balances.amended(order):
+        raise short
     limits = [limit for limit in trading_limits() if limit.covers(order, None)]
     worth = values([order], {order.id: limits})
     for reason in judge([order], {order.id: limits}, worth).values():

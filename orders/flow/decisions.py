@@ -21,7 +21,8 @@ from django.db import DataError, IntegrityError, transaction
 from engine.lifecycle import FINAL, AttemptState, Status
 from orders import models
 from orders.flow import restoring
-from orders.stores import event_codec, event_rows, order_codec, swaps, terms, trading_holds
+from orders.stores import balances, event_codec, event_rows, order_codec, swaps, terms, trading_holds
+from orders.stores.balances import Short
 from orders.stores.rows import fetch, recordset
 from orders.stores.swaps import Becoming, Reservation, Where
 from routing import epochs
@@ -67,6 +68,7 @@ class Refusal(Enum):
     ENDED = "it has ended otherwise"
     CHANGED = "it has moved on in Postgres"
     STALE = "Redis has been lost since"
+    SHORT = "the account's balance does not cover it"
     FAULTY = "Postgres cannot write it"
 
 
@@ -122,6 +124,9 @@ def committed(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) ->
     """Write ends and amendments; return those refused. One that cannot be written does not block the others."""
     try:
         return commit(reserved, intents)
+    except Short:
+        if len(reserved) == 1:
+            return {reserved[0].order_id: Refusal.SHORT}
     except (DataError, IntegrityError) as reason:
         if len(reserved) == 1:
             log.error("end or amendment cannot be written", order_id=reserved[0].order_id, reason=str(reason).strip())
@@ -210,8 +215,10 @@ def write(reserved: Sequence[Reservation], intents: Mapping[str, Intent]) -> Non
     if not reserved:
         return
     event_rows.write_history([*one.before, *one.events] for one in reserved)
-    trading_holds.release([one.order_id for one in reserved if intents[one.order_id].to in FINAL])
+    ended = [one.order_id for one in reserved if intents[one.order_id].to in FINAL]
+    trading_holds.release(ended)
     amended = [
         order_codec.order_from(order_codec.loads(body)) for one in reserved if (body := intents[one.order_id].body)
     ]
+    balances.reserve({**dict.fromkeys(ended, 0), **{order.id: order.amount_in for order in amended}})
     terms.save(amended)

@@ -9,37 +9,39 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 
 from engine import events
 from engine.event_kinds import Head, Pending
 from engine.failures import Reducing
 from engine.lifecycle import Status
 from engine.orders import Order
-from orders.flow import admission, dispatch, waiting
+from orders.flow import admission, balances, dispatch, waiting
 from orders.flow.pauses import Stop, pauses
 from orders.flow.restoring import only_rests
-from orders.flow.trading_limits import Rejected
+from orders.flow.trading_limits import Rejected, tell
 from orders.models import PauseState
-from orders.stores import event_codec, live, placing, retired, terms
+from orders.stores import event_codec, live, order_rows, placing, retired, terms
+from orders.stores.balances import Short
 from orders.stores.ids import new_id
+from orders.stores.order_rows import Committed
 from orders.stores.placing import Placement
 from orders.stores.retired import Standing
-from orders.stores.rows import fetch, fetch_as, recordset
+from orders.stores.rows import fetch_as
 from orders.telemetry import metrics, traces
 from orders.telemetry.log_fields import about, request_id
-from routing import epochs
-from routing.crashpoints import Store, step
 from routing.store import StoreError
 
 log = structlog.get_logger(__name__)
 
 SPELLED = dict(zip(Pending.__struct_fields__, Pending.__struct_encode_fields__, strict=True))
 """Names of an order's terms, by the names they have on the wire: part of each stored fingerprint."""
+TRIES = 20
+"""Tries of a group whose balances others spend meanwhile; each failure means that another group was committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,6 @@ class Accepted:
     repeat: bool = False
 
 
-class Committed(NamedTuple):
-    """What a committed row says: when it was created, and its epoch, which is also that of the order's first event."""
-
-    created_at: datetime
-    epoch: int
-
-
 class Paused(Exception):
     """An operator has stopped what the order is part of; the message says what, and the operator's reason."""
 
@@ -108,14 +103,15 @@ def place(asked: Sequence[NewOrder]) -> list[Accepted | Conflict | Paused | Reje
     """
     kept_out = refused(asked)
     allowed = [one for one in asked if one.order.id not in kept_out] if kept_out else asked
+    short: dict[str, Rejected] = {}
     with traces.work("accept", [one.order.id for one in asked], found=False):
         inserted, rejected = admission.admit(
             [(one.order, one.key) for one in allowed],
-            lambda without: insert([one for one in allowed if one.order.id not in without] if without else allowed),
+            lambda without: covered([one for one in allowed if one.order.id not in without], short),
         )
         new = [(one, inserted[one.order.id]) for one in asked if one.order.id in inserted]
         announce(new)
-    taken = {**kept_out, **rejected, **standing([one for one in asked if one.order.id not in inserted])}
+    taken = {**kept_out, **rejected, **short, **standing([one for one in asked if one.order.id not in inserted])}
     return [
         Accepted(one.order.id, Status.PENDING, inserted[one.order.id].created_at)
         if one.order.id in inserted
@@ -146,8 +142,31 @@ def refused(asked: Sequence[NewOrder]) -> dict[str, Paused]:
     return {order_id: Paused(stop) for order_id, stop in found.items() if stop}
 
 
+def covered(asked: Sequence[NewOrder], short: dict[str, Rejected]) -> dict[str, Committed]:
+    """Commit the orders that their accounts' balances cover, first come first served; `short` gets the others.
+
+    The statement that commits the rows reserves what they sell, and fails as a whole if that is more than there is.
+    What is left is read only then, so nothing is locked while it is shared out.  Raises DatabaseError.
+    """
+    for _ in range(TRIES):
+        try:
+            inserted = insert([one for one in asked if one.order.id not in short])
+        except Short:
+            # What stands already reserves nothing.
+            stands = standing([one for one in asked if one.order.client_order_id or one.replay_of])
+            short.clear()
+            short |= balances.short_of([one.order for one in asked if one.order.id not in stands])
+        else:
+            tell(short)
+            return inserted
+    short.clear()
+    raise OperationalError(f"balances changed {TRIES} times while a group of orders was being committed; try again")
+
+
 def insert(asked: Sequence[NewOrder]) -> dict[str, Committed]:
     """Commit the rows; return what the database says of each new one."""
+    if not asked:
+        return {}
     try:
         with transaction.atomic() if connection.in_atomic_block else nullcontext():  # a savepoint: it may fail
             return write(asked)
@@ -165,45 +184,13 @@ def insert(asked: Sequence[NewOrder]) -> dict[str, Committed]:
     return insert(new)
 
 
-UNCLAIMED = """
-    WHERE NOT EXISTS (SELECT FROM orders_order x WHERE x.client_order_id = o.client_order_id AND x.owner_id IS NULL)
-"""
-"""SQL: the name is not that of an order older than accounts, whose client may send it again with the key it now has."""
-
-
-@step("accept", Store.POSTGRES, "the order's row is committed")
 def write(asked: Sequence[NewOrder]) -> dict[str, Committed]:
     """Commit the rows, all or none.
 
-    Raises IntegrityError if one of them repeats a retired order.
+    Raises IntegrityError if one of them repeats a retired order, Short if a balance does not cover them.
     """
-    # Without a name there is nothing to repeat, and Postgres logs less for an insert that cannot meet a row.
     may_repeat = any(one.order.client_order_id or one.replay_of for one in asked)
-    rows = fetch(
-        f"""
-        INSERT INTO orders_order (id, owner_id, api_key, type, pair, amount_in, slippage_bps, client_order_id,
-                                  fingerprint, replay_of_id, limit_price, max_price, time_in_force, expires_at, trigger,
-                                  allow_unknown, epoch, deadline_at)
-        SELECT id, owner, api_key, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of,
-               limit_price, max_price, coalesce(time_in_force, 'gtc'), expires_at, coalesce(trigger, '[]'),
-               coalesce(allow_unknown, false), %s,
-               CASE WHEN type = 'market' THEN statement_timestamp() + %s * interval '1 second' END
-        FROM json_to_recordset(%s) AS o(id uuid, owner int, api_key bigint, type text, pair text, amount_in numeric,
-                                        slippage_bps int, client_order_id text, fingerprint text, replay_of uuid,
-                                        limit_price numeric, max_price numeric, time_in_force text,
-                                        expires_at timestamptz, trigger jsonb, allow_unknown bool)
-        {UNCLAIMED if may_repeat else ""}
-        -- In one order everywhere: two groups with the same client ids would otherwise wait for each other.
-        -- Within a group, the order that was decoded first takes an id.
-        ORDER BY client_order_id, owner, replay_of, id
-        {"ON CONFLICT DO NOTHING" if may_repeat else ""}
-        RETURNING id::text, created_at, epoch
-        """,  # noqa: S608 - constants
-        epochs.recent(),
-        settings.ORDER_DEADLINE_S,
-        recordset(as_row(one) for one in asked),
-    )
-    return {order_id: Committed(created_at, epoch) for order_id, created_at, epoch in rows}
+    return order_rows.insert([as_row(one) for one in asked], may_repeat=may_repeat)
 
 
 def as_row(asked: NewOrder) -> dict[str, Any]:

@@ -31,9 +31,9 @@ VALUES = frozenset({LimitKind.ORDER_VALUE, LimitKind.DAY_VALUE})
 
 
 class Rejected(Exception):
-    """The order is beyond a trading limit; the message has the numbers.
+    """The order is beyond a trading limit, or its account's balance; the message has the numbers.
 
-    `field` of the order has `value`, and `accepted` says what the limit allows.
+    `field` of the order has `value`, and `accepted` says what is allowed.
     """
 
     def __init__(self, code: str, message: str, field: str, value: str, accepted: str) -> None:

@@ -221,6 +221,8 @@ def amend(order_id: str, seq: int, changes: Mapping[str, Any]) -> None:
         decisions.complete([order_id])
         now = found(order_id)
         refuse_unless(now, seq)
+        # Its account's balance may have been spent meanwhile.
+        admission.amended(after)
         raise Changed(order_id, now.seq)
     log.info("order amended", order_id=order_id, changed=sorted(changes))
     look([after])

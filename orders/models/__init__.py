@@ -6,6 +6,7 @@ Amounts are base units; `numeric(20)` holds any u64.
 from orders.models.api_key import ApiKey
 from orders.models.attempt import Attempt
 from orders.models.audit import Act, Seal, SealKind
+from orders.models.balance import Balance
 from orders.models.ended import ArchivedOrder, DeadLetter, Verdict
 from orders.models.journal import JournalRow
 from orders.models.operator_changes import Guard, IncidentNote, Pause, PauseState, Scope
@@ -16,6 +17,7 @@ from orders.models.order import (
     MOVING,
     MOVING_SQL,
     WAITING,
+    WAITING_SQL,
     Order,
     OrderEvent,
     standing_at,
@@ -31,10 +33,12 @@ __all__ = [
     "MOVING",
     "MOVING_SQL",
     "WAITING",
+    "WAITING_SQL",
     "Act",
     "ApiKey",
     "ArchivedOrder",
     "Attempt",
+    "Balance",
     "DeadLetter",
     "Guard",
     "IncidentNote",

@@ -88,6 +88,9 @@ class Order(models.Model):
     venue = models.CharField(max_length=16, db_default="")
     tx_hash = models.CharField(max_length=88, db_default="")
     result = models.JSONField(db_default={}, help_text="Facts of its last event.")
+    on_balance = models.BooleanField(
+        db_default=False, help_text="Its account's balance counts it: what it sells is reserved while it is open."
+    )
 
     class Meta:
         indexes = [

@@ -8,6 +8,7 @@ should not. Repairs are counted by kind in `book:repaired`, and logged.
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ import structlog
 from engine.lifecycle import FINAL, AttemptState, Status
 from orders import models
 from orders.flow import dbsync, restoring, waiting
-from orders.stores import attempts, book, live
+from orders.stores import attempts, balances, book, live
 from orders.stores.live import Standing
 from orders.telemetry import metrics
 from routing.store import redis
@@ -30,6 +31,9 @@ REPAIRED = "book:repaired"
 BOOKMARK = "book:bookmark"
 LIVE_CURSOR = "book:cursor:live"
 BOOK_CURSOR = "book:cursor:book"
+BALANCES = "balances:compared"
+BALANCES_EVERY_S = 3_600
+"""How often balances are compared with all that is on record, which reads every attempt that is not archived."""
 
 Repairs = Counter[str]
 """Number of repairs by kind: see KINDS."""
@@ -53,7 +57,21 @@ def take() -> Repairs:
     repaired.update(scanned(BOOK_CURSOR, book.BUCKETS, "ZSET", strays_of))
     repaired.update(scanned(f"{BOOK_CURSOR}:snipe", book.INDEXES, "ZSET", strays_of))
     count_up(repaired)
+    compare_balances()
     return repaired
+
+
+def compare_balances() -> None:
+    """Compare balances with landed attempts and open orders, now and then; count those that differ and change nothing.
+
+    A difference means that a change of a balance and its reason were not committed together: somebody has to look.
+    """
+    if not redis().set(BALANCES, 1, nx=True, ex=BALANCES_EVERY_S):
+        return
+    wrong = [one for one in balances.compared() if one.differs]
+    metrics.balances_wrong(len(wrong))
+    for one in wrong:
+        log.error("balance differs from the ledger", **asdict(one))
 
 
 def resting() -> Repairs:

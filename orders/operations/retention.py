@@ -20,7 +20,7 @@ from engine.lifecycle import FINAL, Status
 from orders.flow import dbsync, dispatch
 from orders.models import Order, SealKind, Verdict
 from orders.operations import heartbeats
-from orders.stores import journal, seals, trading_holds
+from orders.stores import balances, journal, seals, trading_holds
 from orders.stores.attempts import OPEN
 from orders.stores.ids import first_at
 from orders.stores.rows import fetch
@@ -108,7 +108,10 @@ def move(page: Sequence[UUID], days: int) -> int:
         pin_plan()
         ids = due(page, days)
         if ids:
+            fills = balances.fills_of(ids)
             ledger.forget(take(ids))
+            # Last: live orders of these accounts wait for the rows until this is committed.
+            balances.carry_forward(fills)
     return len(ids)
 
 

@@ -10,7 +10,7 @@ from django.db import DataError, IntegrityError
 
 from engine.lifecycle import AttemptState
 from engine.orders import OrderType
-from orders.stores import attempts, terms
+from orders.stores import attempts, balances, terms
 from orders.stores.rows import fetch, recordset
 from routing.chain import Finding
 from routing.crashpoints import Store, step
@@ -47,15 +47,16 @@ class Settled:
 
 
 SETTLED_COLUMNS = """
-    o.id::text, o.owner_id, o.type, o.pair, coalesce(t.amount_in, o.amount_in), t.number, t.tries, t.state, t.venue,
-    t.signature, t.expected_out, t.fee_bps, coalesce(t.slot, 0), coalesce(t.amount_out, 0), coalesce(t.fee_lamports, 0),
+    o.id::text AS order_id, o.owner_id, o.type, o.pair, coalesce(t.amount_in, o.amount_in) AS amount_in, t.number,
+    t.tries, t.state, t.venue, t.signature, t.expected_out, t.fee_bps, coalesce(t.slot, 0) AS slot,
+    coalesce(t.amount_out, 0) AS amount_out, coalesce(t.fee_lamports, 0) AS fee_lamports,
     t.error_code, t.error, t.settled_at
 """
 
 
 def settled_from(row: tuple[Any, ...]) -> Settled:
     (order_id, owner, kind, pair, amount_in, number, tries, state, venue, signature, expected, fee, slot) = row[:13]
-    out, lamports, error_code, error, at = row[13:]
+    out, lamports, error_code, error, at = row[13:18]
     return Settled(
         order_id, owner, OrderType(kind), pair, int(amount_in), number, tries, AttemptState(state), venue, signature,
         int(expected), fee, slot, int(out), lamports, error_code, error, epoch_ms(at),
@@ -96,30 +97,35 @@ def writable(found: Finding) -> Finding:
     "settle", Store.POSTGRES, "the attempt is committed as", *DECIDED, kind=lambda to, found, now: to if found else ""
 )
 def record(state: AttemptState, findings: Sequence[Finding], now: int) -> list[Settled]:
-    """Record the decision in one statement.
+    """Record the decision in one statement; what has landed moves the balances of its account with it.
 
     `now`, epoch ms by the store's clock, is the settlement time unless one is recorded already.  Two workers may settle
     the same attempts concurrently: each locks its rows in id order, so they cannot deadlock.
     """
     if not findings:
         return []
+    landed = state is AttemptState.LANDED
     rows = fetch(
         f"""
         WITH found AS MATERIALIZED (
-            SELECT t.id, a.* FROM orders_attempt t
+            SELECT t.id, t.state AS before, a.* FROM orders_attempt t
             JOIN json_to_recordset(%s) AS a(signature text, slot bigint, amount_out numeric, fee_lamports bigint,
                                             error_code text, error text) USING (signature)
-            WHERE t.state = ANY(%s) ORDER BY t.id FOR UPDATE OF t)
-        UPDATE orders_attempt t
-        SET state = '{state.value}', settled_at = coalesce(settled_at, to_timestamp(%s / 1000.0)), slot = a.slot,
-            amount_out = a.amount_out, fee_lamports = a.fee_lamports, error_code = a.error_code, error = a.error
-        FROM found a, orders_order o
-        WHERE t.id = a.id AND o.id = t.order_id
-        RETURNING {SETTLED_COLUMNS}
+            WHERE t.state = ANY(%s) ORDER BY t.id FOR UPDATE OF t
+        ), settled AS (
+            UPDATE orders_attempt t
+            SET state = '{state.value}', settled_at = coalesce(settled_at, to_timestamp(%s / 1000.0)), slot = a.slot,
+                amount_out = a.amount_out, fee_lamports = a.fee_lamports, error_code = a.error_code, error = a.error
+            FROM found a, orders_order o
+            WHERE t.id = a.id AND o.id = t.order_id
+            RETURNING {SETTLED_COLUMNS}, a.before, o.on_balance
+        ){f", {balances.LANDED}" if landed else ""}
+        SELECT settled.* FROM settled{f", {balances.ALL_MOVED}" if landed else ""}
         """,  # noqa: S608 - a word of our own enum and a constant of this module
         recordset(findings),
         [*attempts.OPEN, state.value],
         now,
+        *(balances.funding() if landed else ()),
     )
     return [settled_from(row) for row in rows]
 

@@ -85,6 +85,9 @@ RESTORED = Counter(
     "engine_orders_restored_total", "Live orders restored from Postgres, by reason.", ("reason",), registry=PROCESS
 )
 BOOK_REPAIRED = Counter("engine_book_repaired_total", "Repairs to the book, by kind.", ("kind",), registry=PROCESS)
+BALANCES_WRONG = Counter(
+    "engine_balances_wrong_total", "Balances that differed from the ledger when compared.", registry=PROCESS
+)
 SET_ASIDE = Counter("engine_set_aside_total", "Records of the feed that could not be written.", registry=PROCESS)
 DBSYNC_LAG = Histogram(
     "engine_dbsync_lag_seconds",
@@ -213,6 +216,11 @@ def repaired(kinds: Mapping[str, int]) -> None:
     """Count reconciliation's repairs by kind."""
     for kind, times in kinds.items():
         child(BOOK_REPAIRED, kind).inc(times)
+
+
+def balances_wrong(count: int) -> None:
+    """Count balances that differ from the ledger."""
+    BALANCES_WRONG.inc(count)
 
 
 class Event(Protocol):

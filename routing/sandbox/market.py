@@ -29,6 +29,8 @@ ANCHOR_ATTO_USD = {
 
 STABLE = frozenset({"USDC", "USDT"})
 """Always worth one dollar, so a price in USD is a price in either of them."""
+FUNDED = ",".join(sorted({*ANCHOR_ATTO_USD, *STABLE}))
+"""The tokens that accounts have before they trade; what is launched later has to be bought."""
 
 
 @dataclass(frozen=True, slots=True)

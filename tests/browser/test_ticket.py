@@ -147,3 +147,32 @@ def test_all_resting_orders_of_the_pair_are_cancelled_after_one_question_with_th
     desk.until(lambda: set(ids) <= set(desk.ids("cancelled")), "they are cancelled")
     assert other in desk.ids("pending")
     desk.http.delete(f"/api/orders/{other}")
+
+
+def test_the_ticket_shows_what_is_available_takes_a_share_of_it_and_blocks_what_is_more(desk):
+    def available(token):
+        return next(
+            one["available"] for one in desk.http.get("/api/balances").json()["results"] if one["token"] == token
+        )
+
+    def row(token):
+        return desk.page.locator("#balances div", has_text=token)
+
+    def shown(token):
+        desk.until(lambda: f"{token}: {available(token)} available" in (row(token).get_attribute("title") or ""), token)
+        return float(available(token))
+
+    assert shown("USDC") > 0
+    sol = shown("SOL")
+    desk.choose("limit")
+    desk.fill(amount="1000", limitPrice="900")
+    order_id = desk.place()
+    assert shown("SOL") == sol - 1000 and "reserved" in row("SOL").inner_text()
+    desk.page.get_by_role("button", name="50 %").click()
+    assert float(desk.page.input_value("#amount")) == (sol - 1000) / 2
+    desk.fill(amount=f"{sol - 999:.9f}", limitPrice="900")
+    desk.until(lambda: "are reserved by open orders" in desk.text("#problem"), "the reason")
+    assert desk.page.get_attribute("#place", "aria-disabled") == "true"
+    desk.http.delete(f"/api/orders/{order_id}")
+    assert shown("SOL") == sol
+    desk.choose("market")

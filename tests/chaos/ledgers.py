@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 from psycopg.rows import dict_row
 
+from orders.stores.balances import DUE
 from tests.chaos.checker import ends, executions, records, stories
 from tests.chaos.checker.verdict import Verdict
 from tests.chaos.checker.world import World
@@ -42,6 +43,9 @@ def nothing_lost_or_doubled(engine: Any, count: int, failing: int = 0) -> None:
     assert wrong == {}, wrong
     wanted = Counter(confirmed=count - failing, failed=failing)
     assert Counter(row.status for row in world.rows.values()) == wanted, fates(world)
+    with engine.postgres() as db:
+        differ = [one for one in db.execute(DUE).fetchall() if one[2:4] != one[4:6]]
+    assert differ == [], f"balances differ from the ledger (owner, token, total, reserved, each due): {differ}"
     landed = sum(one.landing == "landed" for one in world.executions)
     assert landed == count - failing, f"{landed} executions landed, of {count} orders"
 

@@ -59,6 +59,14 @@ ALLOWED = {
         "Triggers, each made in a moment. They judge what is left, and the version before leaves the same, but for the "
         "archive: until its dead-letter worker is replaced, orders whose time there is over stay, and it says so."
     ),
+    (
+        "orders.0022_balances",
+        "RunSQL",
+    ): "A storage parameter of a table that this migration makes, and functions that the version before does not call.",
+    ("orders.0023_open_orders_reserved", "RunPython"): (
+        "A thousand open orders at a time, each batch a transaction of its own. The version before reads none of it; "
+        "what it ends meanwhile stays reserved until an operator runs the repair that the migration names."
+    ),
     ("workers.0004_sniper_net", "RunPython"): "One row of beat's schedule.",
     ("routing.0006_one_signature_index", "RunSQL"): "An index that nothing uses is dropped concurrently.",
     ("routing.0002_tokens_and_pairs", "RunPython"): CATALOGUE,

@@ -86,6 +86,11 @@ HOW = {
         "tests/orders/test_trading_limits.py",
         'said("remove"',
     ),
+    "python3 manage.py balances": ("tests/orders/test_balances.py", 'run("balances")'),
+    'python3 manage.py balances --user admin --repair "after the upgrade"': (
+        "tests/orders/test_balances.py",
+        'run("balances", "--user", "alice", "--repair", "after the upgrade"',
+    ),
     "python3 manage.py resume everything": ("tests/orders/test_halts.py", 'run("resume", "everything")'),
     'python3 manage.py pause everything --reason "checking"': (
         "tests/orders/test_halts.py",

@@ -17,7 +17,7 @@ from engine.triggers import Condition, Kind
 from orders import models
 from orders.flow import dispatch, intake, recovery, sweep
 from orders.flow.intake import Accepted, Conflict
-from orders.stores import history, live, placing, rebuild_marks, terms
+from orders.stores import history, live, order_rows, placing, rebuild_marks, terms
 from routing import epochs
 from routing.store import StoreError, redis
 
@@ -47,11 +47,11 @@ def test_a_fingerprint_is_the_one_that_earlier_versions_stored():
 def test_a_batch_of_orders_is_one_statement_and_one_wake_up(bench, monkeypatch):
     statements = []
 
-    def fetch(sql, *parameters, real=intake.fetch):
+    def fetch(sql, *parameters, real=order_rows.fetch):
         statements.append(sql)
         return real(sql, *parameters)
 
-    monkeypatch.setattr(intake, "fetch", fetch)
+    monkeypatch.setattr(order_rows, "fetch", fetch)
     intake.accept([bench.order() for _ in range(50)])
     assert len(statements) == 1
     assert bench.messages("order") == 1
@@ -196,6 +196,6 @@ def test_placing_an_order_that_is_there_changes_nothing(bench):
 
 def test_the_row_and_the_first_event_name_one_epoch_while_another_becomes_known(bench, monkeypatch):
     known = iter(range(1, 100))
-    monkeypatch.setattr(intake.epochs, "recent", lambda: next(known))
+    monkeypatch.setattr(order_rows.epochs, "recent", lambda: next(known))
     (order_id,) = bench.place()
     assert bench.events(order_id)[0]["epoch"] == bench.row(order_id).epoch

@@ -62,6 +62,7 @@ def test_every_address_is_described(schema):
         "/api/webhooks/{webhook_id}/rotate",
         "/api/tickets",
         "/api/candles/{pair}",
+        "/api/balances",
         "/api/pairs",
         "/healthz",
         "/readyz",

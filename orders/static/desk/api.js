@@ -41,6 +41,7 @@ export async function readiness() {
   return answer.json();
 }
 export const pairs = async () => (await ask("GET", "/api/pairs")).results;
+export const balances = async () => (await ask("GET", "/api/balances")).results;
 export const estimate = (order, signal) => ask("POST", "/api/orders/estimate", { body: order, signal });
 export const place = (order) => ask("POST", "/api/orders/execute", { body: order });
 export const cancelAll = (pair) => ask("DELETE", `/api/orders?${new URLSearchParams({ pair })}`);

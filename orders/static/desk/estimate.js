@@ -50,7 +50,7 @@ export function obstacle({ type, problem }, timeInForce) {
   if (type === "sniper" && code === "no_quote") return null;
   // What rests can wait for a quote; what a sniper order waits for may bring the liquidity it lacks now.
   const waits = type === "sniper" || (type === "limit" && timeInForce !== "ioc" && code === "no_quote");
-  const refused = code === "paused" || code === "reducing" || code.startsWith("rejected_");
+  const refused = ["paused", "reducing", "insufficient_balance"].includes(code) || code.startsWith("rejected_");
   return { message: `${message}.`, blocks: refused || !waits };
 }
 

@@ -1,6 +1,7 @@
 // The desk: one market, one ticket, all orders.
 
 import * as api from "./api.js";
+import { Balances } from "./balances.js";
 import { cancelAll } from "./cancelling.js";
 import { Chart } from "./chart.js";
 import { byId, make, say } from "./dom.js";
@@ -16,13 +17,19 @@ const PAIRS_AGAIN_MS = 20_000;
 const market = new Market(new Chart(byId("chart")), { changed: (side, state) => status.connection(side, state) });
 const status = new Status(market);
 const orders = new Orders({ changed: (state) => status.connection("orders", state), best: (pair) => market.best(pair) });
-const ticket = new Ticket({ placed: (id) => orders.placed(id), sided: locate, prices: (side) => market.price(side) });
+const balances = new Balances();
+const ticket = new Ticket({ placed, sided: locate, prices: (side) => market.price(side), share: (token, percent) => balances.share(token, percent) });
 
 // Market and side are in the address, as the pair of the API: a reload, a bookmark and a second window show the same.
 const asked = () => decodeURIComponent(location.hash.slice(1));
 
 function locate(pair) {
   if (asked() !== pair) history.replaceState(null, "", `#${pair}`);
+}
+
+function placed(id) {
+  orders.placed(id);
+  balances.read();
 }
 
 function choose(pair) {
@@ -34,6 +41,7 @@ function choose(pair) {
   say(byId("cancel-all"), `Cancel all of ${chosen.name}`);
   say(byId("chart-title"), `${chosen.sell ? "Sell" : "Buy"} price after fee`);
   market.show(chosen);
+  balances.show([chosen.base, chosen.quote]);
   ticket.trade(chosen, sideOf(pair).side);
 }
 

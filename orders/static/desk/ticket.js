@@ -20,11 +20,12 @@ const AGAIN_MS = 2_000;
 const ESTIMATE_MS = 1_500;
 
 export class Ticket {
-  // `prices(side)` is the price at which the base token is bought or sold now, as decimal text, or null.
-  constructor({ placed, sided, prices }) {
+  // `prices(side)` is the price at which the base token is bought or sold now, as decimal text, or null; `share(token,
+  // percent)` so much of what is free of a token.
+  constructor({ placed, sided, prices, share }) {
     this.form = byId("order");
     this.terms = new Terms(this.form, () => prices("buy") || prices("sell"));
-    Object.assign(this, { placed, sided, prices, found: null });
+    Object.assign(this, { placed, sided, prices, share, found: null });
     this.placing = new Placing(() => say(byId("outcome"), "No answer; retrying…"));
     this.form.addEventListener("input", (event) => this.terms.market && this.edited(event.target));
     this.form.addEventListener("click", (event) => event.target.dataset.set && this.preset(event.target));
@@ -71,8 +72,16 @@ export class Ticket {
 
   preset({ dataset: { set, value } }) {
     const input = this.form.elements[set];
-    input.value = set === "limitPrice" ? this.distant(value) : value;
+    input.value = set === "limitPrice" ? this.distant(value) : set === "amount" ? this.part(value) : value;
     input.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  // So many percent of what may be spent, in the token that the amount is typed in.
+  part(percent) {
+    const { pays, converts, rate, market } = this.terms;
+    const units = this.share(pays, percent);
+    if (units === null || (converts && !rate)) return this.terms.text("amount");
+    return converts ? quotient(units, rate, unit(market.base)) : units;
   }
 
   // A limit price so many percent on the better side of the price now, and no worse than that.

@@ -1,0 +1,82 @@
+"""`manage.py balances`: list balances, compare them with the ledger, and put them right."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
+
+from engine.money import Token, shown
+from orders.management import operator, postgres
+from orders.management.commands.deadletters import table
+from orders.stores import balances
+from orders.stores.balances import Difference
+from routing.catalogue import catalogue
+
+
+class Command(BaseCommand):
+    """Lists balances and compares them with the ledger."""
+
+    help = (
+        "List what each account has, what its open orders reserve, and whether both agree with the transactions that "
+        "have landed and the orders that are open. Exit codes: 0 they agree; 1 some differ; 2 refused or unreachable."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--user", metavar="NAME", help="of one user (default: of all that have traded)")
+        parser.add_argument(
+            "--repair", metavar="REASON", help="set those that differ to what they should be; why, for the audit log"
+        )
+        operator.add_by(parser)
+
+    def handle(self, *, user: str | None, repair: str | None, by: str, **_: Any) -> None:
+        """List, compare, and repair if asked to."""
+        postgres.reach()
+        try:
+            names = dict(get_user_model().objects.values_list("pk", "username"))
+            if user is not None and user not in names.values():
+                raise CommandError(f"there is no user {user!r}", returncode=2)
+            rows = [one for one in balances.compared() if user in (None, names.get(one.owner))]
+            self.show(rows, names)
+            wrong = [one for one in rows if one.differs]
+            if repair:
+                self.repair(wrong, names, repair, by)
+            elif wrong:
+                raise CommandError(f"{len(wrong)} differ; --repair REASON sets them right", returncode=1)
+        except OperationalError as away:
+            raise postgres.unreachable(away) from None
+
+    def show(self, rows: list[Difference], names: dict[int, str]) -> None:
+        if not rows:
+            self.stdout.write("No account has traded.")
+            return
+        head = ("user", "token", "total", "reserved", "available", "ledger")
+        cells = [(name_of(one, names), one.token, *amounts(one), agreement(one)) for one in rows]
+        self.stdout.write(table([head, *cells]))
+
+    def repair(self, wrong: list[Difference], names: dict[int, str], reason: str, by: str) -> None:
+        for one in wrong:
+            balances.repair(one.owner, one.token)
+            operator.record(by, "repair balance", f"{one.token} of {name_of(one, names)}", agreement(one), reason)
+        self.stdout.write(f"{len(wrong)} repaired")
+
+
+def name_of(one: Difference, names: dict[int, str]) -> str:
+    return names.get(one.owner, f"user {one.owner}")
+
+
+def token_of(one: Difference) -> Token:
+    return catalogue().tokens.get(one.token) or Token(one.token, one.token, 0, listed=False)
+
+
+def amounts(one: Difference) -> tuple[str, ...]:
+    token = token_of(one)
+    return tuple(shown(units, token) for units in (one.total, one.reserved, one.total - one.reserved))
+
+
+def agreement(one: Difference) -> str:
+    """Say whether a balance is what it should be, and by how much it is not."""
+    token = token_of(one)
+    off = {"total": one.total - one.total_due, "reserved": one.reserved - one.reserved_due}
+    said = [f"{name} is {shown(abs(by), token)} too {'high' if by > 0 else 'low'}" for name, by in off.items() if by]
+    return "; ".join(said) or "agrees"
