@@ -17,14 +17,19 @@ CREATE FUNCTION orders_move_balance(whose int, what text, more numeric, held num
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE begun numeric;
 BEGIN
-    UPDATE orders_balance SET total = total + more, reserved = reserved + held
+    -- Only what is newly reserved can be refused.  An end or a fill never is: a balance that is too low for it was wrong
+    -- before, and the comparison with the ledger finds it.
+    UPDATE orders_balance b
+    SET total = CASE WHEN held > 0 THEN b.total + more ELSE greatest(b.total + more, b.reserved + held, 0) END,
+        reserved = CASE WHEN held > 0 THEN b.reserved + held ELSE greatest(b.reserved + held, 0) END
     WHERE owner_id = whose AND token = what;
     IF NOT FOUND THEN
         begun := orders_begins_with(what, whole, funded);
         INSERT INTO orders_balance AS b (owner_id, token, opening, total, reserved)
-        VALUES (whose, what, begun, begun + more, held)
+        VALUES (whose, what, begun, greatest(begun + more, 0), greatest(held, 0))
         -- Another process has just made it.
-        ON CONFLICT (owner_id, token) DO UPDATE SET total = b.total + more, reserved = b.reserved + held;
+        ON CONFLICT (owner_id, token) DO UPDATE
+        SET total = greatest(b.total + more, 0), reserved = greatest(b.reserved + held, 0);
     END IF;
 END $$
 """

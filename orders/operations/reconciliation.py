@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from django.db import DatabaseError
 
 from engine.lifecycle import FINAL, AttemptState, Status
 from orders import models
@@ -68,7 +69,11 @@ def compare_balances() -> None:
     """
     if not redis().set(BALANCES, 1, nx=True, ex=BALANCES_EVERY_S):
         return
-    wrong = [one for one in balances.compared() if one.differs]
+    try:
+        wrong = [one for one in balances.compared() if one.differs]
+    except DatabaseError as reason:
+        log.warning("balances not compared with the ledger", reason=str(reason).strip())
+        return
     metrics.balances_wrong(len(wrong))
     for one in wrong:
         log.error("balance differs from the ledger", **asdict(one))

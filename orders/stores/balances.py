@@ -7,8 +7,9 @@ Every change is part of the statement or transaction that commits its reason, so
 - an end without a fill: the reservation is given back;
 - an attempt that becomes `landed`: the reservation and what was sold go, what was bought comes.
 
-The constraint `balance_covers_orders` refuses whatever reserves more than there is.  Fees of the network are paid by
-the engine's wallet; the venue's fee is in what was bought.
+The constraint `balance_covers_orders` refuses whatever reserves more than there is.  Nothing else is refused: an end or
+a fill is committed whatever its balance says.  Fees of the network are paid by the engine's wallet; the venue's fee is
+in what was bought.
 
 Everybody locks in one sequence: rows of orders or attempts, rows of trading limits, balances by owner and token.
 """
@@ -25,6 +26,8 @@ from orders.stores.rows import fetch, fetch_as, recordset
 from routing import wiring
 
 CONSTRAINT = "balance_covers_orders"
+COMPARED_WITHIN_MS = 60_000
+"""Time for reading all attempts and open orders that are not archived."""
 
 
 class Short(Exception):
@@ -213,8 +216,14 @@ def used_by(owner: int) -> list[str]:
 
 
 def compared() -> list[Difference]:
-    """Compare every balance with the attempts that have landed and the orders that are open, in one statement."""
-    return [Difference(owner, token, *map(int, amounts)) for owner, token, *amounts in fetch(f"{DUE} ORDER BY 1, 2")]
+    """Compare every balance with the attempts that have landed and the orders that are open, in one statement.
+
+    Raises DatabaseError, also when it takes longer than COMPARED_WITHIN_MS.
+    """
+    with transaction.atomic():
+        fetch("SELECT set_config('statement_timeout', %s, true)", str(COMPARED_WITHIN_MS))
+        rows = fetch(f"{DUE} ORDER BY 1, 2")
+    return [Difference(owner, token, *map(int, amounts)) for owner, token, *amounts in rows]
 
 
 def repair(owner: int, token: str) -> None:

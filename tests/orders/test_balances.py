@@ -379,6 +379,18 @@ def test_a_difference_is_counted_listed_and_repaired(bench, capsys):
     assert held(owner=user.pk) == (50 * SOL, 20 * SOL)
 
 
+@pytest.mark.parametrize("wrong", [{"reserved": 0}, {"total": 0, "reserved": 0}], ids=["reservation", "all of it"])
+def test_a_balance_that_was_wrong_keeps_no_order_from_its_end(bench, wrong):
+    (filled, resting) = bench.accept(bench.order(SOL), bench.limit("900", SOL))
+    Balance.objects.update(**wrong)
+    bench.run([filled])
+    waiting.cancel(resting)
+    assert [bench.statuses(order_id)[-1] for order_id in (filled, resting)] == ["confirmed", "cancelled"]
+    assert [one.token for one in balances.compared() if one.differs] == ["SOL"] * bool(wrong.get("total") == 0)
+    balances.repair(OWNER, "SOL")
+    assert held() == ((FUNDS - 1) * SOL, 0) and not [one for one in balances.compared() if one.differs]
+
+
 def test_what_leaves_for_the_archive_stays_counted(bench, settings):
     settings.RETENTION_DAYS = 30
     (order_id,) = bench.accept(bench.order(SOL))
