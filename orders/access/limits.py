@@ -58,19 +58,30 @@ def resting() -> dict[int, Resting]:
     return {}
 
 
-async def spend(caller: Caller, orders: Sequence[Order]) -> None:
-    """Count these orders against the caller's limits.
+async def spend(caller: Caller, orders: Sequence[Order]) -> float | None:
+    """Count these orders against the caller's limits; return what `give_back` asks for.
 
     Raises RateLimited or TooManyOpen and then counts none, Late, DatabaseError.
     """
-    waiting = sum(order.waits for order in orders)
+    waiting, counted_at = sum(order.waits for order in orders), None
     if waiting and caller.open_orders_max is not None:
-        await make_room(caller.owner, waiting, caller.open_orders_max)
+        counted_at = await make_room(caller.owner, waiting, caller.open_orders_max)
     if caller.orders_per_minute is not None:
         bucket = filled(caller, time.monotonic())
         if bucket.left < len(orders):
             raise RateLimited(f"{caller.name} may place {caller.orders_per_minute} orders per minute")
         bucket.left -= len(orders)
+    return counted_at
+
+
+def give_back(caller: Caller, counted_at: float | None, *, repeats: int, not_resting: int) -> None:
+    """Count no more what stood already, nor as resting what was not accepted; `counted_at` is what `spend` returned."""
+    if caller.orders_per_minute is not None and repeats:
+        filled(caller, time.monotonic()).left += repeats
+    mine = resting().get(caller.owner)
+    # A count since then has left them out.
+    if mine and mine.counted_at == counted_at:
+        mine.there -= not_resting
 
 
 def filled(caller: Caller, now: float) -> Bucket:
@@ -82,7 +93,7 @@ def filled(caller: Caller, now: float) -> Bucket:
     return bucket
 
 
-async def make_room(owner: int, count: int, most: int) -> None:
+async def make_room(owner: int, count: int, most: int) -> float:
     known = resting()
     if len(known) > FORGET_AT:
         known.clear()
@@ -95,6 +106,7 @@ async def make_room(owner: int, count: int, most: int) -> None:
         if mine.there + count > most:
             raise TooManyOpen(f"{mine.there} orders of this account rest, of at most {most}; cancel some")
         mine.there += count
+        return mine.counted_at
 
 
 def open_of(owner: int, most: int) -> int:

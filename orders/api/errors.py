@@ -70,7 +70,7 @@ class TooSlow(Exception):
 
 
 KNOWN_ETAG = 'the order\'s ETag, such as "7"'
-RESTING_ONLY = "pending; a market order can only be cancelled"
+RESTING_ONLY = "pending; a market order, which never rests, can be cancelled until it is routed"
 
 
 class Unconditional(Exception):
@@ -202,7 +202,8 @@ def unchanged(reason: NotResting | Changed | Unconditional) -> tuple[int, dict[s
             return 409, body("not_resting", message, [field])
         case Changed():
             message = f"does not match the order's seq, which is {reason.seq}"
-            return 412, body("changed", f"If-Match {message}", [Field("If-Match", None, message, KNOWN_ETAG)])
+            field = Field("If-Match", f'"{reason.known}"', message, f'"{reason.seq}", the order\'s ETag')
+            return 412, body("changed", f"If-Match {message}", [field])
     return 428, body(
         "precondition_required", "If-Match is missing", [Field("If-Match", None, "is missing", KNOWN_ETAG)]
     )

@@ -248,7 +248,7 @@ def told(life: Life) -> dict[str, Any]:
 
 WELL = {"postgres": "ok", "redis": "ok", "quotes": "ok", "workers": "ok"}
 READY = {"status": "ready", "parts": WELL}
-DEGRADED = {"status": "degraded", "parts": {**WELL, "workers": "no limit worker is running"}}
+DEGRADED = {"status": "degraded", "parts": {**WELL, "workers": "no limit worker answers"}}
 UNSEEN = {"quotes": "unknown while a store is unavailable", "workers": "unknown while a store is unavailable"}
 REDIS_AWAY = "connection refused; orders are accepted and wait until it is back"
 WITHOUT_REDIS = {"status": "degraded", "parts": {"postgres": "ok", "redis": REDIS_AWAY, **UNSEEN}}

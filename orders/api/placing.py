@@ -21,8 +21,9 @@ from orders.api.http import Application, Receive, Send, refuse, respond
 from orders.api.links import acknowledgement
 from orders.api.serializers import BATCH, IDEMPOTENCY_KEY, ORDERS_MAX
 from orders.flow import intake
-from orders.flow.batcher import Verdict, batcher
-from orders.flow.intake import Accepted, NewOrder
+from orders.flow.batcher import Overloaded, Verdict, batcher
+from orders.flow.intake import Accepted, Conflict, NewOrder, Paused
+from orders.flow.trading_limits import Rejected
 
 Answer = tuple[int, dict[str, Any], Mapping[str, str]]
 """Status, body and headers of its own."""
@@ -42,12 +43,22 @@ async def placed(text: bytes | str, key: str | None, caller: Caller, split: Spli
     decoded = [replace(asked, key=caller.key) if isinstance(asked, NewOrder) else asked for asked in decoded]
     new = [asked for asked in decoded if isinstance(asked, NewOrder)]
     try:
-        await limits.spend(caller, [asked.order for asked in new])
+        counted_at = await limits.spend(caller, [asked.order for asked in new])
     except (limits.RateLimited, limits.TooManyOpen) as full:
         verdicts = iter(await repeated(new, full))
     else:
-        verdicts = iter(await batcher().accept(new))
+        found = await batcher().accept(new)
+        uncount(caller, counted_at, new, found)
+        verdicts = iter(found)
     return [next(verdicts) if isinstance(asked, NewOrder) else asked for asked in decoded]
+
+
+def uncount(caller: Caller, counted_at: float | None, asked: Sequence[NewOrder], found: Sequence[Verdict]) -> None:
+    """Give back what repeats and refused orders were counted for; an order whose outcome is unknown stays counted."""
+    repeats = [isinstance(one, Accepted) and one.repeat for one in found]
+    refused = [isinstance(one, Conflict | Paused | Rejected | Overloaded) for one in found]
+    spare = (new.order for new, *why in zip(asked, repeats, refused, strict=True) if any(why))
+    limits.give_back(caller, counted_at, repeats=sum(repeats), not_resting=sum(order.waits for order in spare))
 
 
 async def repeated(asked: Sequence[NewOrder], full: Exception) -> list[Verdict]:

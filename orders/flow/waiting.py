@@ -47,11 +47,11 @@ class NotResting(Exception):
 
 
 class Changed(Exception):
-    """The order has moved on since the caller read it; `seq` is its last event now."""
+    """The order has moved on since the caller read it at `known`; `seq` is its last event now."""
 
-    def __init__(self, order_id: str, seq: int) -> None:
-        super().__init__(order_id, seq)
-        self.order_id, self.seq = order_id, seq
+    def __init__(self, order_id: str, seq: int, known: int) -> None:
+        super().__init__(order_id, seq, known)
+        self.order_id, self.seq, self.known = order_id, seq, known
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ def amend(order_id: str, seq: int, changes: Mapping[str, Any]) -> None:
         refuse_unless(now, seq)
         # Its account's balance may have been spent meanwhile.
         admission.amended(after)
-        raise Changed(order_id, now.seq)
+        raise Changed(order_id, now.seq, seq)
     log.info("order amended", order_id=order_id, changed=sorted(changes))
     look([after])
 
@@ -236,7 +236,7 @@ def refuse_unless(one: Standing, seq: int) -> None:
     if one.status is not Status.PENDING or not one.order.waits:
         raise NotResting(one.order.id, one.status, one.seq)
     if one.seq != seq:
-        raise Changed(one.order.id, one.seq)
+        raise Changed(one.order.id, one.seq, seq)
 
 
 def amendment(one: Standing, after: Order) -> Move:

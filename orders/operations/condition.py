@@ -105,8 +105,9 @@ def ask_quotes() -> None:
     silent = [venue for venue in VENUES if venue not in heard]
     if silent:
         raise Wrong(
-            f"{' and '.join(silent)} {'have' if len(silent) > 1 else 'has'} not quoted for {fresh_ms:,} ms",
-            "Orders use the other venue, or wait. See stream.log for the reason; pause a venue that stays silent.",
+            f"{' and '.join(silent)} {'have' if len(silent) > 1 else 'has'} not quoted for more than {fresh_ms:,} ms",
+            "Orders use another venue, or wait; market orders end at their deadline. See stream.log for the reason; "
+            "pause a venue that stays silent.",
         )
 
 
@@ -115,8 +116,9 @@ def ask_workers() -> None:
     missing = [queue for queue, count in heartbeats.alive().items() if not count]
     if missing:
         raise Wrong(
-            f"no {listed(missing)} worker is running",
-            "Their orders wait. They are started again by themselves; if not, see the end of their logs.",
+            f"no {listed(missing)} worker answers",
+            "Their orders wait. One that has ended is started again by itself, see the end of its log; "
+            "one that is frozen needs `manage.py restart` and its role.",
         )
     late = {queue: age for queue, age in dispatch.ages_ms().items() if age and age > HANGS_MS}
     if late:

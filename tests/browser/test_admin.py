@@ -67,7 +67,7 @@ def test_the_dashboard_says_which_part_is_not_well_and_what_to_do(console, scene
         frozen = scene.engine.pids()["limit"]
         os.kill(frozen, signal.SIGSTOP)
         try:
-            one.until(lambda: "no limit worker is running" in strip.inner_text(), "the frozen worker")
+            one.until(lambda: "no limit worker answers" in strip.inner_text(), "the frozen worker")
             assert "see the end of their logs" in strip.inner_text()
         finally:
             os.kill(frozen, signal.SIGCONT)

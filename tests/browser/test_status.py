@@ -121,7 +121,7 @@ def test_an_engine_that_lacks_a_worker_says_so(desk):
     os.kill(worker, signal.SIGSTOP)
     try:
         desk.until(lambda: desk.text("#link") == "engine degraded", "the word")
-        assert "no sniper worker is running" in desk.text("#notices")
+        assert "no sniper worker answers" in desk.text("#notices")
     finally:
         os.kill(worker, signal.SIGCONT)
     becomes_live(desk)

@@ -80,6 +80,22 @@ async def test_so_many_orders_of_an_account_rest_and_market_orders_go_on():
     assert await aside(models.Order.objects.filter(type="limit").count) == 3
 
 
+async def test_an_order_that_is_sent_again_is_counted_once():
+    header = await key(open_orders_max=2, orders_per_minute=3)
+    again = [await post(REST | {"clientOrderId": "one"}, header) for _ in range(4)]
+    assert [answer.status_code for answer in again] == [202] * 4
+    assert [answer.headers["ratelimit"].split(";")[1] for answer in again] == ["r=2"] * 4
+    assert [(await post(REST, header)).status_code for _ in range(2)] == [202, 429]
+    assert await aside(models.Order.objects.count) == 2
+
+
+async def test_a_refused_order_takes_no_room():
+    header = await key(open_orders_max=2)
+    await post(REST | {"clientOrderId": "one"}, header)
+    assert (await post(REST | {"clientOrderId": "one", "amount": "7"}, header)).status_code == 409
+    assert (await post(REST, header)).status_code == 202
+
+
 async def test_a_cancelled_order_makes_room_within_a_second():
     header = await key(open_orders_max=1)
     order_id = (await post(REST, header)).json()["orderId"]

@@ -307,6 +307,7 @@ async def test_of_two_amendments_meant_for_the_same_state_one_is_made(bench):
     late = next(answer for answer in answers if answer.status_code == 412)
     assert error_of(late)["code"] == "changed"
     assert error_of(late)["message"] == "If-Match does not match the order's seq, which is 2"
+    assert (field_of(late)["value"], field_of(late)["accepted"]) == ('"1"', '"2", the order\'s ETag')
     assert await aside(bench.statuses, order_id) == ["pending", "pending"]
 
 

@@ -8,6 +8,7 @@ from django.db import ProgrammingError
 from orders.flow import pauses
 from orders.management import operator, postgres
 from orders.models import Pause, PauseState, Scope
+from routing.catalogue import catalogue
 
 
 class Command(BaseCommand):
@@ -41,6 +42,9 @@ class Command(BaseCommand):
                 f"run it in the API's container: {what[1]} cannot be looked up here", returncode=2
             ) from None
         self.stdout.write(str(pauses.stop_of(row)))
+        opposite = "-".join(reversed(what[1].split("-")))
+        if what[0] is Scope.PAIR and self.state is not PauseState.REDUCING and opposite in catalogue().pairs:
+            self.stdout.write(f"{opposite}, the other direction, goes on unless it is stopped, too")
         cancels = "; resting orders are cancelled" if cancels_resting else ""
         operator.record(by, self.name, row, f"{row.state}{cancels}", reason)
         return row
