@@ -145,7 +145,7 @@ TABLE: dict[str, Setting] = {
     "MOCK_LAUNCH_EVERY_S": Setting(
         whole(0, 86_400), "120", "seconds between launches of a new sandbox token; 0 for never"
     ),
-    "MOCK_FUNDS": Setting(whole(0, 10**12), "100000000", "what an account begins with of each token, in whole tokens"),
+    "MOCK_FUNDS": Setting(whole(0, 10**15), "10000000000000", "whole tokens of each kind that an account begins with"),
     "MOCK_FAULTS": Setting(
         Path, None, "JSON file of faults the sandbox injects, read again while it runs; see routing/sandbox/faults.py"
     ),

@@ -17,7 +17,7 @@ from orders.access.callers import Caller, Scope
 from orders.api import errors, market
 from orders.api.access import caller_of
 from orders.api.filters import refuse_unknown
-from orders.api.refusals import answer, refused
+from orders.api.refusals import answer, refused, wrong
 from orders.api.schema import operation
 from orders.stores import balances
 from orders.stores.balances import Balance
@@ -30,6 +30,7 @@ EXAMPLE = {
         {"token": "USDC", "total": "1250.4", "reserved": "0", "available": "1250.4", "value": "1250.4"},
     ]
 }
+USER_NAME = {"type": "string", "pattern": "^[A-Za-z0-9_.@+-]{1,150}$"}
 NO_USER = "there is no user {}; `manage.py balances` lists those that have traded"
 
 get_balances = operation(
@@ -37,9 +38,10 @@ get_balances = operation(
     "Show what an account has",
     {200: answer(market.Balances, "Every token of an active pair, and what else the account has traded.",
                  {"Two tokens": EXAMPLE})},
+    refused("A parameter is wrong.", wrong("owner", "", "is empty", "a value, or omit the parameter")),
     refused("There is no such user.", Http404(NO_USER.format("nobody"))),
     parameters=[
-        OpenApiParameter("owner", str, description="Another user's name; needs the scope `admin`. Yours if omitted.")
+        OpenApiParameter("owner", USER_NAME, description="Another user's name: scope `admin`. Yours if omitted.")
     ],
 )  # fmt: skip
 

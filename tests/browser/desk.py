@@ -5,8 +5,8 @@ from typing import Any
 from tests.browser.watched import Watched
 from tests.system import System
 
-SLOW_ENOUGH = {"MOCK_CONFIRM_DELAY_MS": "200-600"}
-"""Orders take long enough to be seen moving."""
+SLOW_ENOUGH = {"MOCK_CONFIRM_DELAY_MS": "200-600", "MOCK_FUNDS": "100000000"}
+"""Orders take long enough to be seen moving, and one alone can sell all that there is."""
 NOTHING = "\N{EN DASH}"
 """What stands for a figure that is not there."""
 CLOSED_LINE = ("WebSocket connection", "Failed to load resource", "ERR_")

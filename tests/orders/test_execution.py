@@ -319,8 +319,7 @@ def test_a_lost_transaction_is_proven_dead_only_past_its_last_valid_height(bench
     assert (last["status"], last["retry"]["code"]) == ("routing", "expired")
 
 
-def test_one_bad_order_in_a_batch_fails_alone(bench, settings):
-    settings.MOCK_FUNDS = 10**10
+def test_one_bad_order_in_a_batch_fails_alone(bench):
     bench.quote_all()
     good = bench.place(2)
     (vast,) = bench.place(amount=10**18)
