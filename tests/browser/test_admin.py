@@ -68,7 +68,7 @@ def test_the_dashboard_says_which_part_is_not_well_and_what_to_do(console, scene
         os.kill(frozen, signal.SIGSTOP)
         try:
             one.until(lambda: "no limit worker answers" in strip.inner_text(), "the frozen worker")
-            assert "see the end of their logs" in strip.inner_text()
+            assert "one that is frozen needs `manage.py restart`" in strip.inner_text()
         finally:
             os.kill(frozen, signal.SIGCONT)
         one.until(lambda: strip.locator("li.ok").count() == 5, "all is well again")
