@@ -23,7 +23,8 @@ from rest_framework.response import Response
 from orders.access.callers import Forbidden, Unauthorized
 from orders.access.limits import RateLimited, TooManyOpen
 from orders.flow.batcher import Overloaded
-from orders.flow.intake import Conflict, Paused
+from orders.flow.intake import Conflict
+from orders.flow.pauses import Paused
 from orders.flow.trading_limits import Rejected
 from orders.flow.waiting import Changed, NotResting
 from orders.stores.webhooks import TooManyWebhooks

@@ -20,8 +20,7 @@ from orders.api import requests, schema, serializers
 from orders.api.access import caller_of
 from orders.api.filters import refuse_unknown
 from orders.flow import balances, sniping, trading_limits
-from orders.flow.intake import Paused
-from orders.flow.pauses import pauses
+from orders.flow.pauses import Paused, pauses
 from orders.flow.routes import PriceImpact, affordable
 from orders.flow.trading_limits import Rejected
 from orders.stores.order_view import away_bps

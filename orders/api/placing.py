@@ -22,7 +22,8 @@ from orders.api.links import acknowledgement
 from orders.api.serializers import BATCH, IDEMPOTENCY_KEY, ORDERS_MAX
 from orders.flow import intake
 from orders.flow.batcher import Overloaded, Verdict, batcher
-from orders.flow.intake import Accepted, Conflict, NewOrder, Paused
+from orders.flow.intake import Accepted, Conflict, NewOrder
+from orders.flow.pauses import Paused
 from orders.flow.trading_limits import Rejected
 
 Answer = tuple[int, dict[str, Any], Mapping[str, str]]

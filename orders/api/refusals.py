@@ -21,8 +21,8 @@ from orders.api.errors import STORE_AWAY, Field, Invalid, Unconditional, describ
 from orders.api.filters import ACCEPTED
 from orders.api.parsers import BODY_MAX
 from orders.flow.batcher import Overloaded
-from orders.flow.intake import Conflict, Paused
-from orders.flow.pauses import Stop
+from orders.flow.intake import Conflict
+from orders.flow.pauses import Paused, Stop
 from orders.flow.trading_limits import Rejected
 from orders.flow.waiting import Changed, NotResting
 from orders.models import PauseState, Scope

@@ -195,7 +195,7 @@ amend_order = operation(
     "amend_order",
     "Change a resting order",
     {200: answer(read.Order, "The state of the order now.", {"Its price was changed": examples.AMENDED})},
-    *(OFF_TICK, NO_ORDER, NOT_RESTING, CHANGED, REJECTED, UNCONDITIONAL),
+    *(OFF_TICK, NO_ORDER, NOT_RESTING, CHANGED, REJECTED, UNCONDITIONAL, STOPPED),
     request=sent.AmendSerializer,
     examples={"Another price and no expiry": examples.AMENDMENT},
     parameters=[

@@ -153,7 +153,8 @@ class OneOrder(APIView):
         seq = conditions.seq_of(request.headers.get("If-Match"))
         changes = requests.amendment(terms.order_of(row), request.data)
         refuse_impatient(row)
-        waiting.amend(str(row.id), seq, changes)
+        keys = {key for key in (row.api_key, caller_of(request).key) if key is not None}
+        waiting.amend(str(row.id), seq, changes, keys)
         return standing(request, row_of(request, order_id))
 
     @schema.cancel_order

@@ -5,7 +5,7 @@ and given back when an order ends without a fill.  An order that is sent on a la
 Lowering a limit takes nothing back from what was counted today: a halt stops that.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from decimal import Decimal
 from typing import TypeVar
 
@@ -14,8 +14,9 @@ from django.db import transaction
 from engine.money import plain
 from engine.orders import Order
 from orders.flow import balances
+from orders.flow.pauses import Paused, pauses
 from orders.flow.trading_limits import Limit, Rejected, beyond_day, impacts, judge, tell, trading_limits, values
-from orders.models import LimitKind
+from orders.models import LimitKind, LimitScope
 from orders.stores import trading_holds
 from orders.stores.ids import first_at
 from orders.stores.trading_holds import Hold, Use
@@ -61,7 +62,7 @@ def admit(
 def recheck(orders: Sequence[Order]) -> dict[str, Rejected]:
     """Return those accepted orders that are beyond a limit now; the others are counted today, if they were not yet.
 
-    Limits of API keys are checked only when an order is placed.
+    Limits of API keys are checked only when an order is placed or amended.
     """
     limits = trading_limits()
     if not limits:
@@ -86,14 +87,17 @@ def recheck(orders: Sequence[Order]) -> dict[str, Rejected]:
     return rejected
 
 
-def amended(order: Order) -> None:
+def amended(order: Order, keys: Set[int] = frozenset()) -> None:
     """Count an order's new terms; whether its balance covers them is decided when they are committed.
 
-    Raises Rejected, DatabaseError.
+    `keys` are the API keys that placed and that amend it: their stops and limits hold as for a new order.  Raises
+    Paused, Rejected, DatabaseError.
     """
+    if stop := pauses().stopping(order.pair, keys):
+        raise Paused(stop)
     if short := balances.amended(order):
         raise short
-    limits = [limit for limit in trading_limits() if limit.covers(order, None)]
+    limits = [limit for limit in trading_limits() if any(limit.covers(order, key) for key in keys or (None,))]
     worth = values([order], {order.id: limits})
     for reason in judge([order], {order.id: limits}, worth).values():
         raise reason
@@ -103,7 +107,13 @@ def amended(order: Order) -> None:
     new = worth[order.id]
     with transaction.atomic():
         uses = trading_holds.lock(daily)
-        more = [hold for hold in trading_holds.counted([order.id], daily).values() if hold.value < new]
+        have = trading_holds.counted([order.id], daily)
+        # A key that amends what another placed has counted nothing of it, and nothing else will.
+        anew = [
+            limit.id for limit in daily.values() if limit.scope is LimitScope.KEY and (order.id, limit.id) not in have
+        ]
+        parts = [*have.values(), *(Hold(order.id, i, uses[i].day, Decimal(0)) for i in anew if i in uses)]
+        more = [hold for hold in parts if hold.value < new]
         for hold in more:
             use = uses[hold.limit]
             if use.used - hold.value + new > use.value:

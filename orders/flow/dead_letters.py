@@ -11,7 +11,8 @@ from django.utils import timezone
 from engine.lifecycle import OPEN_ATTEMPT, AttemptState, Status
 from orders import models
 from orders.flow import intake
-from orders.flow.intake import Accepted, NewOrder, Paused
+from orders.flow.intake import Accepted, NewOrder
+from orders.flow.pauses import Paused
 from orders.flow.trading_limits import Rejected
 from orders.models import DeadLetter, Verdict
 from orders.stores import event_codec, history, live, terms
@@ -147,7 +148,7 @@ def replay(order_id: str, by: str) -> Accepted:
         one.verdict = verdict(one.order, states)
         one.save(update_fields=["verdict"])
     refuse_unsafe(one)
-    again = NewOrder.replay(terms.order_of(one.order))
+    again = NewOrder.replay(terms.order_of(one.order), one.order.api_key)
     try:
         placed = intake.accept([again])[0]
     except (Paused, Rejected) as reason:

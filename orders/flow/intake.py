@@ -17,14 +17,12 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 
 from engine import events
 from engine.event_kinds import Head, Pending
-from engine.failures import Reducing
 from engine.lifecycle import Status
 from engine.orders import Order
 from orders.flow import admission, balances, dispatch, waiting
-from orders.flow.pauses import Stop, pauses
+from orders.flow.pauses import Paused, pauses
 from orders.flow.restoring import only_rests
 from orders.flow.trading_limits import Rejected, tell
-from orders.models import PauseState
 from orders.stores import event_codec, live, order_rows, placing, retired, terms
 from orders.stores.balances import Short
 from orders.stores.ids import new_id
@@ -56,9 +54,9 @@ class NewOrder:
     request_id: str = field(default_factory=request_id.get, compare=False, repr=False)
 
     @classmethod
-    def replay(cls, dead: Order) -> "NewOrder":
-        """Return a replay of a dead order, under a new id."""
-        return cls(replace(dead, id=new_id(), client_order_id=None), replay_of=dead.id)
+    def replay(cls, dead: Order, key: int | None) -> "NewOrder":
+        """Return a replay of a dead order that this API key had placed, under a new id."""
+        return cls(replace(dead, id=new_id(), client_order_id=None), replay_of=dead.id, key=key)
 
     @property
     def fingerprint(self) -> str:
@@ -77,14 +75,6 @@ class Accepted:
     status: Status
     created_at: datetime
     repeat: bool = False
-
-
-class Paused(Exception):
-    """An operator has stopped what the order is part of; the message says what, and the operator's reason."""
-
-    def __init__(self, stop: Stop) -> None:
-        super().__init__(str(stop))
-        self.code = Reducing.CODE if stop.state is PauseState.REDUCING else "paused"
 
 
 class Conflict(Exception):

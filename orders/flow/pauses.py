@@ -7,7 +7,7 @@ itself (orders/stores/attempts.py), so it obeys at once, whatever Redis has lost
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +80,14 @@ class Stop:
         return f"{self.what} is {self.state}{only}: {self.reason}"
 
 
+class Paused(Exception):
+    """An operator has stopped what the order is part of; the message says what, and the operator's reason."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(str(stop))
+        self.code = Reducing.CODE if stop.state is PauseState.REDUCING else "paused"
+
+
 @dataclass(frozen=True)
 class Pauses:
     """One reading of what is paused or halted, by scope and name, or the id of its user or key."""
@@ -116,6 +124,11 @@ class Pauses:
         """Return the halt under which no transaction of an account's order, or through a venue, is sent."""
         covering = self.covering(pair.name, venue, owner)
         return next((stop for stop in covering if stop.is_halt and stop.stops(pair)), None)
+
+    def stopping(self, pair: Pair, keys: Iterable[int]) -> Stop | None:
+        """Return what keeps one of these API keys from placing or amending an order of this pair, if anything does."""
+        found = (self.stops.get((Scope.KEY, key)) for key in keys)
+        return next((stop for stop in found if stop and stop.stops(pair)), None)
 
     def concerning(self, pair: str) -> tuple[Stop, ...]:
         """Return what stops a pair, or a venue that it is traded on, for everybody."""
@@ -161,8 +174,9 @@ def pause(
     With `cancels_resting` the caller then calls `waiting.cancel_halted`. Raises CannotPause.
     """
     subject = refuse(scope, name, state, cancels_resting=cancels_resting)
-    terms = {"reason": reason, "by": by, "state": state, "cancels_resting": cancels_resting, "subject": subject}
-    row, _ = Pause.objects.update_or_create(scope=scope, name=name, defaults=terms)
+    terms = {"name": name, "reason": reason, "by": by, "state": state, "cancels_resting": cancels_resting}
+    which: dict[str, Any] = {"name": name} if subject is None else {"subject": subject}
+    row, _ = Pause.objects.update_or_create(**which, scope=scope, defaults={**terms, "subject": subject})
     log.warning(str(state), what=str(row), reason=reason, by=by, cancels_resting=cancels_resting)
     transaction.on_commit(pauses_changed)
     return row
@@ -187,7 +201,8 @@ def refuse(
         raise CannotPause(f"there is no {scope} {name!r} to pause")
     if scope == Scope.PAIR and state is PauseState.REDUCING and not catalogue().pairs[name].buys:
         raise CannotPause(f"{name} only sells for its quote token: reduce the pair that buys")
-    if scope == Scope.VENUE and not set(VENUES) - {name, *(stop.name for stop in read().stops.values())}:
+    stopped = {stop.name for stop in read().stops.values() if stop.scope is Scope.VENUE}
+    if scope == Scope.VENUE and not set(VENUES) - {name} - stopped:
         raise CannotPause(f"{name} is the last venue that is not paused: pause or halt everything instead")
     return None
 
@@ -197,6 +212,13 @@ SUBJECTS: Mapping[Scope, Callable[[str], int | None]] = {
     Scope.KEY: lambda name: ApiKey.objects.filter(prefix=name).values_list("pk", flat=True).first(),
 }
 """Find the id of a user by its name, and of an API key by its prefix."""
+
+
+def find(scope: Scope, name: str) -> Pause | None:
+    """Return what stops what a scope names, if anything does: a user by the name it has now."""
+    subject = SUBJECTS[scope](name) if scope in SUBJECTS else None
+    rows = Pause.objects.filter(scope=scope)
+    return (rows.filter(name=name) if subject is None else rows.filter(subject=subject)).first()
 
 
 def resume(row: Pause, by: str) -> None:

@@ -5,7 +5,7 @@ cancellation and an expiry reserve the order with it, commit in Postgres and are
 same instant one wins, and the caller of the other learns which one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
@@ -204,25 +204,25 @@ def of_pair(pair: str) -> Q:
     return Q(pair__in=[known.name, f"{known.token_in.symbol}-{known.token_out.mint}"])
 
 
-def amend(order_id: str, seq: int, changes: Mapping[str, Any]) -> None:
+def amend(order_id: str, seq: int, changes: Mapping[str, Any], keys: Set[int] = frozenset()) -> None:
     """Change a resting order's terms if its last event is `seq`; `changes` are fields of the engine's Order.
 
-    The terms and the event are committed before clients are told. Raises NotResting, Changed, Rejected, StoreError,
-    DatabaseError.
+    `keys` are the API keys that placed and that amend it. The terms and the event are committed before clients are
+    told. Raises NotResting, Changed, Paused, Rejected, StoreError, DatabaseError.
     """
     one = found(order_id)
     refuse_unless(one, seq)
     after = replace(one.order, **changes)
     if after == one.order:
         return
-    admission.amended(after)
+    admission.amended(after, keys)
     after = replace(after, terms_seq=seq + 1)
     if not progress.advance([amendment(one, after)]):
         decisions.complete([order_id])
         now = found(order_id)
         refuse_unless(now, seq)
         # Its account's balance may have been spent meanwhile.
-        admission.amended(after)
+        admission.amended(after, keys)
         raise Changed(order_id, now.seq, seq)
     log.info("order amended", order_id=order_id, changed=sorted(changes))
     look([after])

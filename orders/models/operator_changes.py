@@ -1,6 +1,7 @@
 """What operators change while the engine runs: pauses, halts, risk limits and incident notes."""
 
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 
@@ -43,7 +44,11 @@ class Pause(models.Model):
     )
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["scope", "name"], name="paused_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["scope", "name"], condition=Q(subject=None), name="named_paused_once"),
+            # Names change hands, ids do not.
+            models.UniqueConstraint(fields=["scope", "subject"], name="subject_paused_once"),
+        ]
 
     def __str__(self) -> str:
         prefix = f"{self.scope}:" if self.scope in (Scope.USER, Scope.KEY) else ""

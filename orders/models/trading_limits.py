@@ -1,6 +1,7 @@
 """Trading limits: how much may be traded, by whom and of what; and what of the daily ones is used."""
 
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 
@@ -40,7 +41,13 @@ class TradingLimit(models.Model):
     set_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["scope", "name", "kind"], name="trading_limit_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["scope", "name", "kind"], condition=Q(subject=None), name="named_limit_once"
+            ),
+            # Names change hands, ids do not.
+            models.UniqueConstraint(fields=["scope", "subject", "kind"], name="subject_limit_once"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} of {self.name or self.scope}"

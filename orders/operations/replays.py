@@ -163,7 +163,8 @@ def refusal(letter: DeadLetter) -> str:
         return str(reason)
     if letter.replayed_at is not None:
         return f"{letter.order_id}: already replayed by {letter.replayed_by}"
-    stop = pauses().keeping_out(order.pair, order.owner) or trading_limits.would_reject(order, None)
+    key = letter.order.api_key
+    stop = pauses().keeping_out(order.pair, order.owner, key) or trading_limits.would_reject(order, key)
     return f"{letter.order_id}: {stop}" if stop else ""
 
 

@@ -116,12 +116,26 @@ def put(wanted: Wanted, reason: str, by: str) -> TradingLimit:
     """
     wanted.check()
     terms: dict[str, Any] = {"subject": wanted.subject, "value": wanted.value, "allowed": sorted(wanted.allowed)}
+    whose: dict[str, Any] = {"subject": wanted.subject} if wanted.subject else {"name": wanted.name}
     row, _ = TradingLimit.objects.update_or_create(
-        scope=wanted.scope, name=wanted.name, kind=wanted.kind, defaults={**terms, "reason": reason, "by": by}
+        **whose,
+        scope=wanted.scope,
+        kind=wanted.kind,
+        defaults={**terms, "name": wanted.name, "reason": reason, "by": by},
     )
     log.warning("trading limit set", limit=str(row), value=wanted.value, allowed=terms["allowed"], reason=reason, by=by)
     transaction.on_commit(changed)
     return row
+
+
+def find(scope: LimitScope, name: str, kind: LimitKind) -> TradingLimit | None:
+    """Return the limit of this kind, if there is one: of a user by the name it has now."""
+    rows = TradingLimit.objects.filter(scope=scope, kind=kind)
+    try:
+        subject = Wanted(scope, name, kind).subject
+    except CannotSet:
+        subject = None
+    return (rows.filter(name=name) if subject is None else rows.filter(subject=subject)).first()
 
 
 def remove(row: TradingLimit, by: str) -> None:

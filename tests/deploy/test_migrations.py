@@ -67,6 +67,22 @@ ALLOWED = {
         "A thousand open orders at a time, each batch a transaction of its own. The version before reads none of it; "
         "what it ends meanwhile stays reserved until an operator runs the repair that the migration names."
     ),
+    **dict.fromkeys(
+        (
+            ("orders.0024_stops_by_id", operation)
+            for operation in (
+                "RunSQL",
+                "RemoveConstraint pause paused_once",
+                "RemoveConstraint tradinglimit trading_limit_once",
+                "AddConstraint pause named_paused_once",
+                "AddConstraint pause subject_paused_once",
+                "AddConstraint tradinglimit named_limit_once",
+                "AddConstraint tradinglimit subject_limit_once",
+            )
+        ),
+        "Tables of a handful of rows that operators write. The version before looks a row up by its name, as ever; "
+        "only for a user who was renamed meanwhile does it make a second row, which is refused.",
+    ),
     ("workers.0004_sniper_net", "RunPython"): "One row of beat's schedule.",
     ("routing.0006_one_signature_index", "RunSQL"): "An index that nothing uses is dropped concurrently.",
     ("routing.0002_tokens_and_pairs", "RunPython"): CATALOGUE,

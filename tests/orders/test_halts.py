@@ -8,7 +8,8 @@ from redis.exceptions import ConnectionError as StoreGone
 from engine.orders import OrderType, TimeInForce
 from engine.triggers import Condition, Kind
 from orders.flow import intake, limits, pauses, recovery, settlement, sweep, waiting
-from orders.flow.intake import Accepted, Paused
+from orders.flow.intake import Accepted
+from orders.flow.pauses import Paused
 from orders.models import Act, Attempt, Pause, PauseState
 from orders.stores import attempts
 from routing import outages

@@ -9,8 +9,8 @@ from redis.exceptions import ConnectionError as StoreGone
 from engine.triggers import Condition, Kind
 from orders.flow import dead_letters, duties, intake, limits, recovery
 from orders.flow import pauses as pausing
-from orders.flow.intake import Accepted, Paused
-from orders.flow.pauses import CannotPause, Pauses, pause, pauses, resume
+from orders.flow.intake import Accepted
+from orders.flow.pauses import CannotPause, Paused, Pauses, pause, pauses, resume
 from orders.models import Act, Order, Pause
 from orders.operations import figures
 from orders.stores.threads import aside

@@ -60,7 +60,7 @@ class Command(BaseCommand):
 
     def remove(self, *, kind: LimitKind, by: str, **options: Any) -> None:
         scope, name = whose(options)
-        row = TradingLimit.objects.filter(scope=scope, name=name, kind=kind).first()
+        row = trading_limits.find(scope, name, kind)
         if row is None:
             raise CannotSet(f"{name or scope} has no limit {kind}; `manage.py limits list` shows all")
         trading_limits.remove(row, by)

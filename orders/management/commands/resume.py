@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from orders.flow import pauses
 from orders.management import operator, postgres
-from orders.models import Pause, Scope
+from orders.models import Scope
 
 
 class Command(BaseCommand):
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         """Delete the row; what is still in force is listed."""
         postgres.reach()
         scope, name = what
-        row = Pause.objects.filter(scope=scope, name=name).first()
+        row = pauses.find(scope, name)
         if row is None:
             raise CommandError(f"{name or scope} is not paused or halted", returncode=2)
         pauses.resume(row, by)
