@@ -12,7 +12,7 @@ import structlog
 from django.conf import settings
 from django.db import close_old_connections
 
-from orders.flow import dbsync, disconnects, pauses, recovery, sealing, settlement, sniping, waiting
+from orders.flow import dbsync, disconnects, limits, pauses, recovery, sealing, settlement, sniping, waiting
 from orders.flow.sweep import sweep
 from orders.stores.claims import hands
 from orders.telemetry import traces
@@ -126,7 +126,12 @@ def expiry() -> Duty:
 
 def limit_duties() -> list[Duty]:
     """List the limit worker's duties. Resting orders expire on time even if beat is down."""
-    return [expiry(), Duty("tell", 5.0, tell), Duty("disconnects", 1.0, disconnects.Watch().look)]
+    return [
+        expiry(),
+        Duty("tell", 5.0, tell),
+        Duty("disconnects", 1.0, disconnects.Watch().look),
+        Duty("wake", 0.5, limits.Wakes().look),
+    ]
 
 
 def sniper_duties() -> list[Duty]:

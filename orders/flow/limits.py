@@ -6,7 +6,9 @@ second is the safety net. Both lead to `fire`, which claims the orders that are 
 wakes the order worker. A claim stays on record until its orders have moved, so a worker that dies loses none.
 """
 
-from collections.abc import Iterable, Sequence
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 
 import structlog
@@ -21,9 +23,10 @@ from engine.quotes import Quote
 from engine.triggers import Distrust, Sighting, level, trusted
 from orders import models
 from orders.flow import dispatch, progress
-from orders.flow.pauses import pauses
+from orders.flow.pauses import KNOWN_WITHIN_S, Pauses, pauses
 from orders.flow.progress import Move
 from orders.stores import book, live
+from orders.stores import stopped as stopped_orders
 from orders.stores.book import Claim
 from orders.stores.live import Standing
 from orders.telemetry import traces
@@ -38,8 +41,9 @@ log = structlog.get_logger(__name__)
 MOVES = 250
 """Orders moved in one step: more would block Redis for its other clients for too long."""
 
-STOPPED_MS = 5_000
-"""How long an order stays out of the book whose price is reached while its account, or buying, is stopped."""
+STOPPED_MS = 5_000, 60_000
+"""How long an order stays out of the book whose price is reached while its account, or buying, is stopped: the first
+time, and at most.  It doubles each time; the end of the stop brings the order back at once (Wakes)."""
 
 IOC_WITHIN_MS = 5_000
 """How long after its acceptance an IOC order may be tried; later it is cancelled instead of fired."""
@@ -172,10 +176,44 @@ def is_reached(one: Standing, seen: Sighting) -> bool:
 def unstopped(reached: Sequence[Standing]) -> list[Standing]:
     """Return the orders that may fire.  The others, stopped by themselves, not with their pair, are looked at later."""
     now = pauses()
-    stopped = {one.order.id for one in reached if now.keeping_out(one.order.pair, one.order.owner)}
+    stopped = {one.order.id for one in reached if is_stopped(one, now)}
     if stopped:
-        live.look_later(sorted(stopped), STOPPED_MS)
+        # Spread out, so that not all orders of a large account come back at once.
+        stopped_orders.look_later({order_id: random.uniform(0.75, 1) for order_id in sorted(stopped)}, *STOPPED_MS)
     return [one for one in reached if one.order.id not in stopped]
+
+
+def is_stopped(one: Standing, now: Pauses) -> bool:
+    return now.keeping_out(one.order.pair, one.order.owner) is not None
+
+
+class Wakes:
+    """Brings orders that a stop keeps out of the book back as soon as it ends."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.known: Pauses | None = None
+        self.until = 0.0
+
+    def look(self) -> int:
+        """Wake what is stopped no more, if the stops have changed lately; return how many orders were woken."""
+        now = pauses()
+        if now != self.known:
+            # Another process may know the stops of a moment ago, and set an order aside for them.
+            self.until = self.clock() + 2 * KNOWN_WITHIN_S
+        if self.clock() > self.until:
+            return 0
+        woken = sum(wake(ids, now) for ids in stopped_orders.pages())
+        self.known = now
+        return woken
+
+
+def wake(order_ids: Sequence[str], now: Pauses) -> int:
+    """Have the sweep look now at those of these orders that nothing stops; return how many."""
+    standing = live.standing(order_ids)
+    free = [i for i in order_ids if i not in standing or not is_stopped(standing[i], now)]
+    stopped_orders.look_now(free)
+    return len(free)
 
 
 def still_out(claimed: Sequence[Standing]) -> list[Standing]:

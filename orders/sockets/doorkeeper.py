@@ -4,7 +4,9 @@ Keys that cancel on disconnect count as connected as long as this server has a s
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Set
 from contextlib import contextmanager
 from contextvars import Context
 from typing import Protocol
@@ -37,6 +39,42 @@ class Socket(Protocol):
         """Close it."""
 
 
+class Leases:
+    """Renews the leases of open sockets' keys, on a thread that nothing else in the server can hold up."""
+
+    def __init__(self, open_sockets: Set[Socket]) -> None:
+        self.open = open_sockets
+        self.thread: threading.Thread | None = None
+        self.deciding = threading.Lock()
+
+    def keep(self) -> None:
+        """Renew from now on, until no socket is open."""
+        with self.deciding:
+            if self.thread is None:
+                self.thread = threading.Thread(target=self.run, name="leases", daemon=True)
+                self.thread.start()
+
+    def run(self) -> None:
+        while self.goes_on():
+            # A copy, made at once: the event loop opens and closes sockets meanwhile.
+            callers = [one.caller for one in tuple(self.open)]
+            keys_now = {one.key for one in callers if one and one.key is not None and one.cancels_on_disconnect}
+            try:
+                connected.renew(keys_now)
+            except StoreError as reason:
+                log.warning("connected keys not renewed, will retry", reason=str(reason))
+            except Exception:
+                log.exception("connected keys not renewed, will retry")
+            time.sleep(connected.RENEW_EVERY_S)
+
+    def goes_on(self) -> bool:
+        """Tell whether a socket is open; if not, the next one starts another thread."""
+        with self.deciding:
+            if not self.open:
+                self.thread = None
+            return bool(self.open)
+
+
 class Doorkeeper:
     """Knows this server's open sockets, and looks at their keys."""
 
@@ -44,7 +82,7 @@ class Doorkeeper:
         self.open: set[Socket] = set()
         self.ending: dict[Socket, asyncio.Task[None]] = {}
         self.round: asyncio.Task[None] | None = None
-        self.renewing: asyncio.Task[None] | None = None
+        self.leases = Leases(self.open)
 
     @contextmanager
     def watching(self, socket: Socket) -> Iterator[None]:
@@ -53,8 +91,7 @@ class Doorkeeper:
         if self.round is None or self.round.done():
             # A fresh context: it is no part of the first socket's work.
             self.round = asyncio.create_task(self.go_round(), context=Context())
-        if self.renewing is None or self.renewing.done():
-            self.renewing = asyncio.create_task(self.renew(), context=Context())
+        self.leases.keep()
         try:
             yield
         finally:
@@ -76,20 +113,6 @@ class Doorkeeper:
                 log.warning("callers not looked at, sockets stay open", reason=str(reason))
             except Exception:
                 log.exception("callers not looked at, sockets stay open")
-
-    async def renew(self) -> None:
-        """Renew the leases of connected keys until no socket is open."""
-        while self.open:
-            callers = [one.caller for one in self.open if one.caller]
-            connected_keys = {one.key for one in callers if one.key is not None and one.cancels_on_disconnect}
-            try:
-                if connected_keys:
-                    await aside(connected.renew, connected_keys)
-            except (StoreError, DatabaseError) as reason:
-                log.warning("connected keys not renewed, will retry", reason=str(reason))
-            except Exception:
-                log.exception("connected keys not renewed, will retry")
-            await asyncio.sleep(connected.RENEW_EVERY_S)
 
     def end(self, is_gone: Callable[[Caller], bool]) -> None:
         """Turn away the sockets of these callers, each by itself: one may not read what it is told."""

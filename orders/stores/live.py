@@ -88,7 +88,6 @@ class Standing:
 
 DUE = script(PREFIX + lua(LUA / "due.lua"))
 REST = script(PREFIX + lua(LUA / "rest.lua"))
-LOOK_LATER = script(PREFIX + lua(LUA / "look_later.lua"))
 WATCH = script(PREFIX + lua(LUA / "watch.lua"))
 EVICT = script(PREFIX + lua(LUA / "evict.lua"))
 FORGET = script(PREFIX + lua(LUA / "forget.lua"))
@@ -135,11 +134,6 @@ def rest(order_ids: Sequence[str]) -> list[str]:
     """Put waiting orders into the book at their place; return those that still wait."""
     rested: list[str] = REST()([], order_ids) if order_ids else []
     return rested
-
-
-def look_later(order_ids: Sequence[str], after_ms: int) -> None:
-    """Take waiting orders out of the book; the sweep puts them back after this time."""
-    LOOK_LATER()([], [after_ms, *order_ids])
 
 
 def evict(place: str, order_ids: Sequence[str]) -> int:

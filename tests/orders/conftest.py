@@ -13,6 +13,8 @@ from orders.sockets import tail, ticker
 from orders.stores.threads import aside
 from routing import outages
 from routing.catalogue import catalogue
+from tests.orders import bench as benches
+from tests.orders.accounts import account
 from tests.orders.doors import until
 from tests.orders.sniping import Market, list_token, new_mint
 
@@ -94,3 +96,17 @@ def nova(bench):
 def unannounced(monkeypatch):
     """Orders without live state, so that the feed holds only what the test puts there."""
     monkeypatch.setattr(intake, "announce", lambda new: None)
+
+
+@pytest.fixture
+def alice(bench, monkeypatch):
+    """The account that places the bench's orders."""
+    found = account("alice")
+    monkeypatch.setattr(benches, "OWNER", found.pk)
+    return found
+
+
+@pytest.fixture
+def bob(bench):
+    """Another account."""
+    return account("bob")

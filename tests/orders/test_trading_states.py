@@ -3,101 +3,47 @@
 from dataclasses import replace
 from decimal import Decimal
 
-import httpx
 import pytest
 from django.db import connection
 
-from config.asgi import application
 from engine.money import Token
-from engine.orders import Order, OrderType, TimeInForce
+from engine.orders import OrderType, TimeInForce
 from engine.quotes import Pair
 from engine.triggers import Condition, Kind
 from orders.api.estimate import estimate
-from orders.flow import dead_letters, intake, limits, pauses, sweep, waiting
-from orders.flow.intake import Accepted, NewOrder
+from orders.flow import intake, limits, pauses, sweep, waiting
+from orders.flow.intake import Accepted
 from orders.flow.pauses import CannotPause, Paused
-from orders.flow.trading_limits import Rejected
 from orders.models import (
     BUYS_SQL,
     Act,
     Attempt,
-    LimitKind,
-    LimitScope,
     Pause,
     PauseState,
-    TradingLimit,
-    TradingLimitUse,
 )
-from orders.models import Order as Order_
-from orders.operations import replays, trading_limits
-from orders.stores import live
-from orders.stores.ids import new_id
+from orders.stores import live, stopped
 from orders.stores.threads import aside
-from routing import dollars
 from routing.models import LedgerEntry
-from routing.store import now_ms
-from tests.factories import DeadLetterFactory
-from tests.orders import bench as benches
+from routing.store import now_ms, redis
 from tests.orders.accounts import account, bearer, row_of, rows_of_keys
-from tests.orders.bench import STAGES, TOKENS
+from tests.orders.bench import STAGES
 from tests.orders.commands.standin import refused, run
 from tests.orders.doors import ORDER, opened, post
 from tests.orders.sniping import Market, list_token, new_mint
 from tests.orders.steps import at
+from tests.orders.stopping import BUY, WHY, buying, of, stop
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
-WHY = "the bot runs wild"
 STEPS = ("swap.building", "prepare", "sent")
-BUY = Pair(TOKENS["USDC"], TOKENS["SOL"], Decimal("0.0000001"))
 BOUGHT = {"type": "market", "tokenIn": "USDC", "tokenOut": "SOL", "amount": "5"}
 NOT_SENT = {"halted": "cancelled by the operator before it was sent: trading of the user alice is halted: " + WHY}
-
-
-@pytest.fixture(autouse=True)
-def no_limits():
-    """Each test begins and ends with no trading limit and no price in this process's memory."""
-
-    def forget():
-        trading_limits.trading_limits.forget()
-        dollars.prices.known.clear()
-
-    forget()
-    yield
-    forget()
-
-
-@pytest.fixture
-def alice(bench, monkeypatch):
-    """The account that places the bench's orders."""
-    found = account("alice")
-    monkeypatch.setattr(benches, "OWNER", found.pk)
-    return found
-
-
-@pytest.fixture
-def bob(bench):
-    return account("bob")
-
-
-def stop(scope, name, state=PauseState.HALTED, **more):
-    return pauses.pause(scope, name, WHY, "ops", state, **more)
 
 
 def stop_unheard(scope, name, state, subject=None):
     """Stop as another process does, of which this one has not read yet."""
     pauses.pauses()
     Pause.objects.create(scope=scope, name=name, subject=subject, reason=WHY, by="ops", state=state)
-
-
-def of(asked, owner):
-    return replace(asked, order=replace(asked.order, id=new_id(), owner=owner.pk))
-
-
-def buying(kind=OrderType.MARKET, **more):
-    """Make an order that buys SOL for 5 USDC; of the kinds that wait, a limit order that any price reaches."""
-    price = Decimal("0.0000001") if kind is OrderType.LIMIT else None
-    return NewOrder(Order(new_id(), kind, BUY, 5_000_000, 50, limit_price=price, owner=benches.OWNER, **more))
 
 
 def accepted(bench, *asked):
@@ -171,6 +117,72 @@ def test_a_stopped_users_limit_order_rests_at_its_price_without_a_word_and_fires
     assert bench.statuses(hers) == ["pending", "triggered"]
 
 
+def out_for(order_id):
+    """Return for how many seconds an order stays out of the book."""
+    return (redis().zscore(live.OPEN, order_id) - now_ms()) / 1000
+
+
+def test_a_stopped_order_comes_back_ever_later_and_a_minute_later_at_most(bench, alice):
+    (hers,) = bench.accept(bench.limit("100"))
+    stop("user", "alice")
+    left = []
+    for _ in range(6):
+        bench.price("150")
+        limits.check()
+        left.append(out_for(hers))
+        bench.pass_time(hers, 61_000)
+        sweep.sweep()
+        assert live.standing([hers])[hers].place
+    for seconds, most in zip(left, (5, 10, 20, 40, 60, 60), strict=True):
+        assert 0.75 * most - 2 < seconds <= most
+    assert bench.statuses(hers) == ["pending"]
+
+
+def test_the_end_of_a_stop_wakes_its_orders_at_once_and_no_others(bench, alice, bob):
+    hers, again, his = bench.accept(bench.limit("100"), bench.limit("100"), of(bench.limit("100"), bob))
+    row, other = stop("user", "alice"), stop("user", "bob")
+    clock = Clock()
+    wakes = limits.Wakes(clock)
+    bench.price("150")
+    limits.check()
+    assert wakes.look() == 0
+    pauses.resume(row, "ops")
+    assert wakes.look() == 2
+    sweep.sweep()
+    limits.check()
+    assert [bench.statuses(one)[-1] for one in (hers, again, his)] == ["triggered", "triggered", "pending"]
+    assert redis().hkeys(stopped.STOPPED) == [his]
+    pauses.resume(other, "ops")
+    (late,) = bench.accept(of(bench.limit("100"), bob))
+    wakes.look()
+    stopped.look_later({late: 1}, 60_000, 60_000)
+    clock.now += 1
+    assert wakes.look() == 1, "another process heard of the end a little later"
+    sweep.sweep()
+    limits.check()
+    assert {bench.statuses(one)[-1] for one in (his, late)} == {"triggered"}
+
+
+def test_a_limit_worker_that_was_away_when_the_stop_ended_wakes_its_orders(bench, alice):
+    (hers,) = bench.accept(bench.limit("100"))
+    row = stop("user", "alice")
+    bench.price("150")
+    limits.check()
+    pauses.resume(row, "ops")
+    assert limits.Wakes(Clock()).look() == 1
+    assert out_for(hers) <= 0
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
 def test_what_is_out_of_the_book_for_its_stopped_user_can_be_cancelled_and_amended(bench, alice):
     first, second = bench.accept(bench.limit("100"), bench.limit("100"))
     stop("user", "alice")
@@ -204,137 +216,6 @@ def test_a_users_halt_can_cancel_what_rests_and_what_comes_back_to_rest(bench, a
     bench.pass_time(comes_back, 60_000)
     sweep.sweep()
     assert bench.statuses(comes_back) == ["pending", "triggered", "pending", "cancelled"]
-
-
-# --- a key -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_stopped_key_places_nothing_and_its_halt_can_cancel_what_it_has_placed(bench, alice):
-    stopped, other = row_of(bearer(alice)), row_of(bearer(alice))
-    mine, others = bench.accept(*(replace(bench.limit("999"), key=key.pk) for key in (stopped, other)))
-    row = stop("key", stopped.prefix, cancels_resting=True)
-    answers = intake.place([replace(bench.order(), key=key) for key in (stopped.pk, other.pk, None)])
-    assert [type(answer) for answer in answers] == [Paused, Accepted, Accepted]
-    assert str(answers[0]) == f"trading with the API key {stopped.prefix} is halted: {WHY}"
-    assert waiting.cancel_halted(pauses.stop_of(row)).cancelled == 1
-    assert (bench.statuses(mine)[-1], bench.statuses(others)) == ("cancelled", ["pending"])
-
-
-async def amended(order_id, header, price="901"):
-    headers = {**header, "if-match": '"1"'}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=application), base_url="http://localhost") as client:
-        return await client.patch(f"/api/orders/{order_id}", json={"limitPrice": price}, headers=headers)
-
-
-@pytest.mark.parametrize("state", list(PauseState))
-async def test_a_stopped_key_amends_nothing_and_nobody_amends_what_it_has_placed(bench, monkeypatch, state):
-    with rows_of_keys(monkeypatch):
-        alice = await aside(account, "alice")
-        stopped, other = [await aside(bearer, alice) for _ in range(2)]
-        ids = [(await aside(row_of, header)) for header in (stopped, other)]
-        rests = [replace(of(buying(OrderType.LIMIT), alice), key=key.pk) for key in ids]
-        mine, others = await aside(bench.accept, *rests)
-        sold = (await aside(bench.accept, replace(of(bench.limit("900"), alice), key=ids[0].pk)))[0]
-        await aside(stop, "key", ids[0].prefix, state)
-        answers = [await amended(mine, stopped), await amended(others, stopped), await amended(mine, other)]
-        code = "reducing" if state is PauseState.REDUCING else "paused"
-        assert [(answer.status_code, answer.json()["error"]["code"]) for answer in answers] == [(503, code)] * 3
-        assert answers[0].headers["retry-after"] == "10"
-        assert f"trading with the API key {ids[0].prefix} is {state}" in answers[0].json()["error"]["message"]
-        assert (await amended(others, other)).status_code == 200
-        assert (await amended(sold, stopped)).status_code == (200 if state is PauseState.REDUCING else 503)
-
-
-def test_a_dead_letter_of_a_stopped_key_is_not_replayed_and_a_replay_counts_as_the_keys(bench, alice):
-    key = row_of(bearer(alice))
-    letter = DeadLetterFactory()
-    Order_.objects.filter(pk=letter.order_id).update(api_key=key.pk, owner=alice)
-    row = stop("key", key.prefix)
-    with pytest.raises(dead_letters.NotSafe, match=f"trading with the API key {key.prefix} is halted"):
-        dead_letters.replay(str(letter.order_id), "ops")
-    letter.refresh_from_db()
-    assert f"the API key {key.prefix} is halted" in replays.refusal(letter)
-    pauses.resume(row, "ops")
-    limit = trading_limits.Wanted(LimitScope.KEY, key.prefix, LimitKind.SLIPPAGE, 0)
-    trading_limits.put(limit, WHY, "ops")
-    assert f"API key {key.prefix}" in replays.refusal(letter)
-    with pytest.raises(dead_letters.NotSafe, match=f"API key {key.prefix}"):
-        dead_letters.replay(str(letter.order_id), "ops")
-    trading_limits.remove(trading_limits.find(LimitScope.KEY, key.prefix, LimitKind.SLIPPAGE), "ops")
-    assert bench.row(dead_letters.replay(str(letter.order_id), "ops").order_id).api_key == key.pk
-
-
-def test_an_amendment_counts_for_the_key_that_amends_and_for_the_one_that_placed(bench, alice):
-    placing, amending = (row_of(bearer(alice)) for _ in range(2))
-    limits_ = [
-        trading_limits.put(trading_limits.Wanted(LimitScope.KEY, key.prefix, LimitKind.DAY_VALUE, most), WHY, "ops")
-        for key, most in ((placing, 1_000), (amending, 400))
-    ]
-    bench.price("150")
-
-    def used(limit):
-        return TradingLimitUse.objects.get(limit=limit).used
-
-    (order_id,) = bench.accept(replace(bench.limit("900", 1_000_000_000), key=placing.pk))
-    keys = {placing.pk, amending.pk}
-    waiting.amend(order_id, 1, {"amount_in": 2 * 1_000_000_000}, keys)
-    assert [used(limit) for limit in limits_] == [300, 300]
-    with pytest.raises(Rejected) as day:
-        waiting.amend(order_id, 2, {"amount_in": 3 * 1_000_000_000}, keys)
-    assert (day.value.code, amending.prefix in str(day.value)) == ("rejected_day_value", True)
-    waiting.amend(order_id, 2, {"amount_in": 3 * 1_000_000_000}, {placing.pk})
-    assert [used(limit) for limit in limits_] == [450, 300]
-    waiting.cancel(order_id)
-    assert [used(limit) for limit in limits_] == [0, 0]
-
-
-# --- names change hands ----------------------------------------------------------------------------------------------
-
-
-def test_a_halt_follows_a_renamed_user_and_the_next_of_that_name_is_another(bench, alice, operator):
-    stop("user", "alice")
-    form = {"username": "alicia", "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00", "is_active": "on"}
-    assert operator.post(f"/admin/auth/user/{alice.pk}/change/", form).status_code == 302
-    assert str(intake.place([bench.order()])[0]) == f"trading of the user alicia is halted: {WHY}"
-    heir = account("alice")
-    stop("user", "alice", PauseState.PAUSED)
-    stop("user", "alicia", PauseState.PAUSED)
-    rows = Pause.objects.order_by("pk").values_list("subject", "name", "state")
-    assert list(rows) == [(alice.pk, "alicia", "paused"), (heir.pk, "alice", "paused")]
-    assert run("resume", "user:alice") == 0
-    answers = intake.place([bench.order(), of(bench.order(), heir)])
-    assert [type(one) for one in answers] == [Paused, Accepted]
-
-
-def test_a_halt_holds_though_the_user_was_renamed_elsewhere(bench, alice):
-    stop("user", "alice")
-    type(alice).objects.filter(pk=alice.pk).update(username="alicia")
-    stop("user", "alicia", PauseState.PAUSED)
-    assert Pause.objects.get().state == "paused", "one row for one user"
-    heir = account("alice")
-    stop("user", "alice")
-    assert pauses.read().own(alice.pk, None) and pauses.read().own(heir.pk, None)
-
-
-def test_a_limit_follows_a_renamed_user(bench, alice):
-    def put(value):
-        return trading_limits.put(
-            trading_limits.Wanted(LimitScope.USER, "alice", LimitKind.SLIPPAGE, value), WHY, "ops"
-        )
-
-    mine = put(10)
-    type(alice).objects.filter(pk=alice.pk).update(username="alicia")
-    heir = account("alice")
-    assert put(100).subject == heir.pk and TradingLimit.objects.get(pk=mine.pk).value == 10
-    assert trading_limits.find(LimitScope.USER, "alicia", LimitKind.SLIPPAGE).pk == mine.pk
-
-
-def test_a_user_who_has_the_name_of_a_venue_is_no_venue(bench):
-    account("RAYDIUM")
-    stop("user", "RAYDIUM")
-    assert stop("venue", "METEORA").state == PauseState.HALTED
-    with pytest.raises(CannotPause, match="RAYDIUM is the last venue"):
-        stop("venue", "RAYDIUM")
 
 
 # --- who is told -----------------------------------------------------------------------------------------------------
