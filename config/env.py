@@ -84,6 +84,8 @@ TABLE: dict[str, Setting] = {
     "ENGINE_LOG_FORMAT": Setting(one_of("auto", "json", "text"), "auto", "auto: text on a terminal, JSON otherwise"),
     "ENGINE_WORKER_THREADS": Setting(whole(1, 64), "4", "tasks one worker process runs at once"),
     "ENGINE_SOCKETS_MAX": Setting(whole(1, 1_000_000), "10000", "WebSockets one API process keeps open at once"),
+    "ENGINE_KEY_SOCKETS_MAX": Setting(whole(1, 1_000_000), "2000", "those that one API key, or person, keeps open"),
+    "ENGINE_KEY_FOLLOWS_MAX": Setting(whole(1, 1_000_000), "20000", "orders that these follow at once on `/ws/orders`"),
     "ENGINE_WEBHOOKS_MAX": Setting(whole(0, 1_000), "10", "webhooks one account may have"),
     "ENGINE_WEBHOOK_GIVE_UP_H": Setting(whole(1, 720), "24", "hours of failures after which a webhook is given up"),
     "ENGINE_WEBHOOK_PRIVATE": Setting(
@@ -103,13 +105,9 @@ TABLE: dict[str, Setting] = {
     ),
     "OTEL_TRACES_SAMPLER_ARG": Setting(number(0, 1), "1", "share of orders that are traced, when there is a collector"),
     "ORDER_MAX_IMPACT_BPS": risk_limit("ORDER_MAX_IMPACT_BPS"),
-    "ORDER_LIVE_TTL_S": Setting(
-        whole(1, 604_800), "10", "how long a finished order stays in Redis once Postgres has it, seconds"
-    ),
+    "ORDER_LIVE_TTL_S": Setting(whole(1, 604_800), "10", "seconds an order stays in Redis once Postgres has its end"),
     "ORDER_DEADLINE_S": Setting(
-        whole(1, 86_400),
-        "30",
-        "how long after its acceptance a market order may wait for a store, a venue or the chain, seconds",
+        whole(1, 86_400), "30", "seconds a market order may wait for a store, a venue or the chain after its acceptance"
     ),
     "ORDER_BACKLOG_MAX": Setting(
         whole(0, 1_000_000),

@@ -1,7 +1,7 @@
-"""How much a caller may ask for: orders per minute, and orders that rest at a time.
+"""How much a caller may ask for: orders per minute, orders that rest at a time, open sockets and followed orders.
 
-Each server process counts for itself, so what a key may place per minute is, with N API processes, at most N times its
-limit.
+Each server process counts for itself, so what a key may place per minute, open and follow is, with N API processes, at
+most N times its limit.
 """
 
 import asyncio
@@ -24,12 +24,34 @@ FORGET_AT = 10_000
 """Accounts and keys remembered, at most."""
 
 
-class RateLimited(Exception):
+class Limited(Exception):
+    """The caller has reached a limit; clients know which by the code."""
+
+    code: str
+
+
+class RateLimited(Limited):
     """The key has placed as many orders as it may for now."""
 
+    code = "rate_limited"
 
-class TooManyOpen(Exception):
+
+class TooManyOpen(Limited):
     """As many of the account's orders rest as may."""
+
+    code = "too_many_open"
+
+
+class TooManySockets(Limited):
+    """The caller has as many sockets open as it may."""
+
+    code = "too_many_sockets"
+
+
+class TooManyFollows(Limited):
+    """The caller's sockets follow as many orders as they may."""
+
+    code = "too_many_follows"
 
 
 @dataclass(slots=True)

@@ -40,7 +40,9 @@ CODES: Mapping[str, str] = {
     "store_unreachable": "A store does not answer, and what you asked may have been done; after a few seconds send an "
     "order again under the same `clientOrderId`, read an order before you change it again, resume a socket.",
     "too_large": "The body is larger than 64 KiB; send less at once.",
+    "too_many_follows": "The sockets of your key follow as many orders as they may; unfollow some.",
     "too_many_open": "As many of your orders rest as may, and nothing was done; cancel some.",
+    "too_many_sockets": "Your key has as many sockets open as it may; close some, or follow many orders on one.",
     "too_many_webhooks": "The account has as many webhooks as it may, and nothing was done; delete one.",
     "too_slow": "The body did not arrive in time, and the connection ends; send the request again.",
     "unauthorized": "No API key, or one that is unknown, revoked or expired; send `Authorization: Bearer <key>`.",

@@ -21,7 +21,7 @@ from rest_framework.exceptions import APIException, MethodNotAllowed
 from rest_framework.response import Response
 
 from orders.access.callers import Forbidden, Unauthorized
-from orders.access.limits import RateLimited, TooManyOpen
+from orders.access.limits import Limited
 from orders.flow.batcher import Overloaded
 from orders.flow.intake import Conflict
 from orders.flow.pauses import Paused
@@ -40,6 +40,8 @@ RETRY_AFTER_S = {
     "reducing": 10,
     "rate_limited": 5,
     "too_many_open": 60,
+    "too_many_sockets": 5,
+    "too_many_follows": 5,
 }
 """Seconds after which to try again what was answered 429 or 503, by its code."""
 SHOWN_MAX = 120
@@ -117,7 +119,7 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
             return 409, conflict(reason)
         case NotResting() | Changed() | Unconditional():
             return unchanged(reason)
-        case Unauthorized() | Forbidden() | RateLimited() | TooManyOpen() | Rejected():
+        case Unauthorized() | Forbidden() | Limited() | Rejected():
             return kept_out(reason)
         case Overloaded():
             return 503, body("overloaded", "the engine is overloaded; try again in a second")
@@ -137,7 +139,7 @@ def describe(reason: Exception) -> tuple[int, dict[str, Any]] | None:  # noqa: P
     return None
 
 
-def kept_out(reason: Unauthorized | Forbidden | RateLimited | TooManyOpen | Rejected) -> tuple[int, dict[str, Any]]:
+def kept_out(reason: Unauthorized | Forbidden | Limited | Rejected) -> tuple[int, dict[str, Any]]:
     """Say that nobody knows the caller, what it lacks, or which limit it has reached."""
     match reason:
         case Rejected():
@@ -148,9 +150,7 @@ def kept_out(reason: Unauthorized | Forbidden | RateLimited | TooManyOpen | Reje
             return 401, body("unauthorized", str(reason))
         case Forbidden():
             return 403, body("forbidden", str(reason))
-        case RateLimited():
-            return 429, body("rate_limited", str(reason))
-    return 429, body("too_many_open", str(reason))
+    return 429, body(reason.code, str(reason))
 
 
 def answer(reason: Exception) -> tuple[int, dict[str, Any]]:

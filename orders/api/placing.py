@@ -45,7 +45,7 @@ async def placed(text: bytes | str, key: str | None, caller: Caller, split: Spli
     new = [asked for asked in decoded if isinstance(asked, NewOrder)]
     try:
         counted_at = await limits.spend(caller, [asked.order for asked in new])
-    except (limits.RateLimited, limits.TooManyOpen) as full:
+    except limits.Limited as full:
         verdicts = iter(await repeated(new, full))
     else:
         found = await batcher().accept(new)

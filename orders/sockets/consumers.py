@@ -13,6 +13,7 @@ from django.http import QueryDict
 from engine.cursor import Cursor
 from orders.access.callers import Caller, Forbidden, Scope, Unauthorized
 from orders.access.keys import SEND_A_KEY
+from orders.access.limits import TooManySockets
 from orders.api import placing
 from orders.api.cursors import cursor
 from orders.api.errors import Invalid, answer, body, describe
@@ -61,6 +62,11 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
         "websocket.receive": AsyncWebsocketConsumer.websocket_receive,
     }
 
+    @property
+    def following(self) -> int:
+        """Return how many orders it follows at its client's request; see /ws/orders."""
+        return 0
+
     async def connect(self) -> None:
         """Accept the socket, and begin once its caller is known; without credentials, wait for a ticket."""
         await self.accept(handshake.subprotocol(self.scope))
@@ -78,7 +84,8 @@ class EventStream(AsyncWebsocketConsumer):  # type: ignore[misc]
         """Begin, if the caller may."""
         try:
             caller.require(self.needs)
-        except Forbidden as reason:
+            doorkeeper().admit(self)
+        except (Forbidden, TooManySockets) as reason:
             await self.turn_away(reason)
             return
         await self.begin()

@@ -1,5 +1,7 @@
 """Closes sockets whose API key or session holds no more: revoked, expired, logged out, or with other rights by now.
 
+It admits only so many sockets of one API key, or person, and lets them follow only so many orders.
+
 Keys that cancel on disconnect count as connected as long as this server has a socket of theirs.
 """
 
@@ -12,6 +14,7 @@ from contextvars import Context
 from typing import Protocol
 
 import structlog
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.db import DatabaseError
@@ -19,6 +22,7 @@ from django.utils import timezone
 
 from orders.access import keys
 from orders.access.callers import Caller, Unauthorized, of_user
+from orders.access.limits import TooManyFollows, TooManySockets
 from orders.stores import connected
 from orders.stores.threads import aside, one_per_loop
 from routing.store import StoreError
@@ -34,6 +38,11 @@ class Socket(Protocol):
     """An open socket."""
 
     caller: Caller | None
+
+    @property
+    def following(self) -> int:
+        """Return how many orders it follows at its client's request, one for each name or `all`."""
+        ...
 
     async def turn_away(self, reason: Exception) -> None:
         """Close it."""
@@ -75,11 +84,24 @@ class Leases:
             return bool(self.open)
 
 
+Holder = tuple[int, int | None] | None
+"""An account and its API key, if it uses one."""
+
+
+def holder(socket: Socket) -> Holder:
+    return (socket.caller.owner, socket.caller.key) if socket.caller else None
+
+
+def name_of(socket: Socket) -> str:
+    return socket.caller.name if socket.caller else "nobody"
+
+
 class Doorkeeper:
     """Knows this server's open sockets, and looks at their keys."""
 
     def __init__(self) -> None:
         self.open: set[Socket] = set()
+        self.admitted: dict[Holder, set[Socket]] = {}
         self.ending: dict[Socket, asyncio.Task[None]] = {}
         self.round: asyncio.Task[None] | None = None
         self.leases = Leases(self.open)
@@ -96,6 +118,39 @@ class Doorkeeper:
             yield
         finally:
             self.open.discard(socket)
+            self.release(socket)
+
+    def admit(self, socket: Socket) -> None:
+        """Count a socket whose caller is known, until it is closed.
+
+        Raises TooManySockets.
+        """
+        most, mine = settings.ENGINE_KEY_SOCKETS_MAX, self.those_of(socket)
+        if len(mine) >= most:
+            raise TooManySockets(f"{name_of(socket)} has {len(mine)} sockets open, of at most {most}; close some")
+        mine.add(socket)
+        self.admitted[holder(socket)] = mine
+
+    def release(self, socket: Socket) -> None:
+        mine = self.those_of(socket)
+        mine.discard(socket)
+        if not mine:
+            self.admitted.pop(holder(socket), None)
+
+    def let_follow(self, socket: Socket, count: int) -> None:
+        """Have an admitted socket follow `count` orders from now on.
+
+        Raises TooManyFollows.
+        """
+        most = settings.ENGINE_KEY_FOLLOWS_MAX
+        others = sum(one.following for one in self.those_of(socket) if one is not socket)
+        if count > socket.following and others + count > most:
+            said = f"the sockets of {name_of(socket)} follow at most {most} orders at a time"
+            raise TooManyFollows(f"{said}, not {others + count}; unfollow some")
+
+    def those_of(self, socket: Socket) -> set[Socket]:
+        """Return the open sockets of the same key or person."""
+        return self.admitted.get(holder(socket), set())
 
     async def go_round(self) -> None:
         """Look at the open sockets' callers until none is open."""

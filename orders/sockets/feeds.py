@@ -12,14 +12,16 @@ from engine.cursor import Cursor
 from engine.events import moment
 from engine.money import BPS, MATHS, plain
 from engine.quotes import Pair, Quote
+from orders.access.limits import TooManyFollows
 from orders.api.cursors import resumable
-from orders.api.errors import Field, Invalid, body, shown
+from orders.api.errors import Field, Invalid, answer, body, shown
 from orders.api.parsers import loads
 from orders.flow.pauses import pauses
 from orders.sockets.all_orders import Stream
 from orders.sockets.asking import ALL, AskedForAll, asked_for
 from orders.sockets.closing import BAD_REQUEST, UNKNOWN
 from orders.sockets.consumers import EventStream
+from orders.sockets.doorkeeper import doorkeeper
 from orders.sockets.tail import UnknownOrder, tail
 from orders.sockets.ticker import View, ticker
 from orders.stores import event_codec
@@ -164,8 +166,9 @@ class OrdersFeed(EventStream):
                 return
             if len(self.follows.keys() - {ALL, *asked.unfollow} | asked.follow.keys()) > FOLLOW_MAX:
                 raise Invalid(f"one socket follows at most {FOLLOW_MAX} orders at a time; open another")
-        except Invalid as reason:
-            await self.object(body(reason.code, reason.message, reason.fields))
+            doorkeeper().let_follow(self, len(self.follows.keys() - set(asked.unfollow) | asked.follow.keys()))
+        except (Invalid, TooManyFollows) as reason:
+            await self.object(answer(reason)[1])
             return
         self.bad = 0
         for order_id in asked.unfollow:
@@ -178,13 +181,14 @@ class OrdersFeed(EventStream):
     async def hear_of_all(self, asked: AskedForAll) -> None:
         """Follow every order of the caller, or no longer.
 
-        Raises Invalid.
+        Raises Invalid, TooManyFollows.
         """
         if not asked.follow:
             self.drop(ALL)
             await self.count()
             return
         assert self.caller
+        doorkeeper().let_follow(self, len(self.follows.keys() | {ALL}))
         try:
             after = await aside(resumable, asked.after)
         except DatabaseError as reason:
@@ -242,6 +246,11 @@ class OrdersFeed(EventStream):
         if not self.leaving:
             self.leaving = True
             await self.break_off(reason)
+
+    @property
+    def following(self) -> int:
+        """Return how many orders it follows, with one for all orders."""
+        return len(self.follows)
 
     def drop(self, order_id: str) -> None:
         """Stop following an order."""

@@ -23,7 +23,7 @@ from tests.system import NO_DELAYS, System, eventually, is_settled, system
 
 RESTS = {"type": "limit", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5", "limitPrice": "99999"}
 OPENED_AT_ONCE = 100
-SETTINGS = {**NO_DELAYS, "MOCK_LAUNCH_EVERY_S": "0", "ENGINE_SOCKETS_MAX": "20000"}
+SETTINGS = {**NO_DELAYS, "MOCK_LAUNCH_EVERY_S": "0", "ENGINE_SOCKETS_MAX": "20000", "ENGINE_KEY_SOCKETS_MAX": "20000"}
 
 
 def late_s(text: str) -> float:

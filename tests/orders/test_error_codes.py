@@ -6,6 +6,7 @@ import pytest
 from drf_spectacular.generators import SchemaGenerator
 
 from config.env import ROOT
+from orders.access.limits import Limited
 from orders.api.error_codes import CODES
 from orders.api.errors import RETRY_AFTER_S, body, headers_of
 
@@ -64,4 +65,5 @@ def test_every_code_answered_with_429_or_503_has_a_time_to_try_again():
 def test_no_error_has_a_code_without_a_meaning():
     texts = [path.read_text() for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
     used = {code for text in texts for found in WRITTEN.findall(text) for code in found if code}
+    used |= {kind.code for kind in Limited.__subclasses__()}
     assert {"no_order", "one_order", "too_large", "not_ready"} <= used <= set(CODES)

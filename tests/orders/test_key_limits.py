@@ -1,4 +1,4 @@
-"""The limits of an API key: orders per minute, and how many of an account's orders may rest."""
+"""The limits of an API key: orders per minute, resting orders of its account, open sockets and followed orders."""
 
 import asyncio
 import json
@@ -11,9 +11,10 @@ from config.asgi import application
 from orders import models
 from orders.access import limits
 from orders.flow.batcher import batcher
+from orders.sockets.doorkeeper import doorkeeper
 from orders.stores.threads import aside
 from tests.orders.accounts import account, bearer, rows_of_keys
-from tests.orders.doors import LIMIT, ORDER, opened
+from tests.orders.doors import LIMIT, NOBODY, ORDER, Socket, opened, until
 
 REST = LIMIT | {"limitPrice": "900"}
 
@@ -156,3 +157,70 @@ async def test_an_accepted_order_is_answered_again_beyond_the_limits():
     assert conflict.status_code == 409
     mixed = await post({"orders": [REST | {"clientOrderId": "once"}, REST]}, header, "batch")
     assert [one["status"] for one in mixed.json()["results"]] == [202, 429]
+
+
+def wire(header):
+    return [(b"authorization", header["authorization"].encode())]
+
+
+async def turned_away(header, path="/ws/orders"):
+    """Return the error that a socket hears, and the code and reason of its close."""
+    socket = Socket(path, wire(header))
+    assert (await socket.wire.connect())[0]
+    error = (await socket.event())["error"]
+    close = await socket.wire.receive_output(timeout=5)
+    await socket.wire.disconnect()
+    return error, close["code"], close["reason"]
+
+
+async def following(socket, *ids, **more):
+    """Ask a socket to follow orders; return what it answers first."""
+    await socket.send({"follow": [{"orderId": order_id} for order_id in ids], **more})
+    return await socket.event()
+
+
+async def test_a_key_has_so_many_sockets_open_of_whatever_kind_and_others_have_theirs(settings):
+    settings.ENGINE_KEY_SOCKETS_MAX = 2
+    mine, his = await key(), await key("bob")
+    async with opened("/ws/orders", wire(mine)) as first, opened("/ws/quotes/SOL-USDC", wire(mine)) as second:
+        assert await following(first) == {"following": 0} and (await second.event())["kind"] == "snapshot"
+        for path in ("/ws/orders", "/api/orders/execute", f"/ws/{NOBODY}"):
+            error, code, reason = await turned_away(mine, path)
+            assert (error["code"], code) == ("too_many_sockets", 4429)
+            assert reason.startswith("too_many_sockets: ") and reason.endswith(
+                "has 2 sockets open, of at most 2; close some"
+            )
+        async with opened("/ws/orders", wire(his)) as other:
+            assert await following(other) == {"following": 0}
+    await until(lambda: not doorkeeper().admitted, "the sockets have gone")
+    async with opened("/ws/orders", wire(mine)) as again:
+        assert await following(again) == {"following": 0}
+
+
+async def test_a_keys_sockets_together_follow_so_many_orders_and_a_message_beyond_changes_nothing(settings):
+    settings.ENGINE_KEY_FOLLOWS_MAX = 3
+    mine = await key()
+    ids = [(await post(REST, mine)).json()["orderId"] for _ in range(4)]
+    async with opened("/ws/orders", wire(mine)) as first, opened("/ws/orders", wire(mine)) as second:
+        assert await following(first, *ids[:2]) == {"following": 2}
+        for asked in ({"follow": [{"orderId": one} for one in ids[2:]]}, {"follow": [{"orderId": one} for one in ids]}):
+            await second.send(asked)
+            error = (await second.event())["error"]
+            assert error["code"] == "too_many_follows"
+        assert error["message"].endswith("follow at most 3 orders at a time, not 6; unfollow some")
+        assert await following(second, ids[2]) == {"following": 1}
+        await second.event()
+        await second.send({"follow": "all", "after": None})
+        assert (await second.event())["error"]["code"] == "too_many_follows", "all orders count as one"
+        assert await following(second, ids[3], unfollow=[ids[2]]) == {"following": 1}, "an exchange goes"
+
+
+async def test_what_a_closed_socket_followed_can_be_followed_anew(settings):
+    settings.ENGINE_KEY_FOLLOWS_MAX = 1
+    mine = await key()
+    order_id = (await post(REST, mine)).json()["orderId"]
+    async with opened("/ws/orders", wire(mine)) as first:
+        assert await following(first, order_id) == {"following": 1}
+    await until(lambda: not doorkeeper().admitted, "the socket has gone")
+    async with opened("/ws/orders", wire(mine)) as second:
+        assert await following(second, order_id) == {"following": 1}
