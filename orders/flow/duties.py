@@ -12,7 +12,7 @@ import structlog
 from django.conf import settings
 from django.db import close_old_connections
 
-from orders.flow import dbsync, disconnects, limits, pauses, recovery, sealing, settlement, sniping, waiting
+from orders.flow import dbsync, disconnects, honesty, limits, pauses, recovery, sealing, settlement, sniping, waiting
 from orders.flow.sweep import sweep
 from orders.stores.claims import hands
 from orders.telemetry import traces
@@ -131,6 +131,7 @@ def limit_duties() -> list[Duty]:
         Duty("tell", 5.0, tell),
         Duty("disconnects", 1.0, disconnects.Watch().look),
         Duty("wake", 0.5, limits.Wakes().look),
+        Duty("honesty", honesty.LOOK_EVERY_S, honesty.Watch().look),
     ]
 
 

@@ -88,6 +88,9 @@ BOOK_REPAIRED = Counter("engine_book_repaired_total", "Repairs to the book, by k
 BALANCES_WRONG = Counter(
     "engine_balances_wrong_total", "Balances that differed from the ledger when compared.", registry=PROCESS
 )
+VENUES_TRIPPED = Counter(
+    "engine_venues_tripped_total", "Venues that the engine paused, by venue.", ("venue",), registry=PROCESS
+)
 SET_ASIDE = Counter("engine_set_aside_total", "Records of the feed that could not be written.", registry=PROCESS)
 DBSYNC_LAG = Histogram(
     "engine_dbsync_lag_seconds",
@@ -221,6 +224,11 @@ def repaired(kinds: Mapping[str, int]) -> None:
 def balances_wrong(count: int) -> None:
     """Count balances that differ from the ledger."""
     BALANCES_WRONG.inc(count)
+
+
+def venue_tripped(venue: str) -> None:
+    """Count a venue that the engine has paused."""
+    child(VENUES_TRIPPED, venue).inc()
 
 
 class Event(Protocol):

@@ -22,6 +22,8 @@ SETTINGS = {
     "MOCK_REJECT_RATE": "0.02",
     "MOCK_BLOCKHASH_VALID_MS": "15000",
     "MOCK_LAUNCH_EVERY_S": "0",
+    # Venues lie by plan, and must go on being traded at.
+    "VENUE_SHORTFALL_MAX_BPS": "0",
     "CONFIRM_POLL_MS": "100",
     "CONFIRM_RESEND_MS": "1000",
     "MARKET_REPLAY_SPEED": "60",
