@@ -1,9 +1,11 @@
 """A stopped API key trades no more by any way, and stops and limits follow users through their names."""
 
 from dataclasses import replace
+from importlib import import_module
 
 import httpx
 import pytest
+from django.db import connection, transaction
 
 from config.asgi import application
 from engine.orders import OrderType
@@ -162,3 +164,21 @@ def test_a_user_who_has_the_name_of_a_venue_is_no_venue(bench):
     assert stop("venue", "METEORA").state == PauseState.HALTED
     with pytest.raises(CannotPause, match="RAYDIUM is the last venue"):
         stop("venue", "RAYDIUM")
+
+
+def test_the_migration_keeps_the_strongest_of_a_renamed_users_stops(bench, alice, bob):
+    migration = import_module("orders.migrations.0024_stops_by_id")
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE orders_pause DROP CONSTRAINT subject_paused_once")
+        cursor.execute("ALTER TABLE orders_tradinglimit DROP CONSTRAINT subject_limit_once")
+        for who, name, state in [(alice, "a", "halted"), (alice, "b", "paused"), (bob, "c", "reducing")]:
+            Pause.objects.create(scope="user", name=name, subject=who.pk, state=state, reason=WHY, by="ops")
+        Pause.objects.create(scope="pair", name="SOL-USDC", reason=WHY, by="ops")
+        for value in (1, 2):
+            terms = {"scope": "user", "subject": bob.pk, "kind": "slippage", "name": str(value), "value": value}
+            TradingLimit.objects.create(**terms, reason=WHY, by="ops")
+        cursor.execute(migration.STOPS)
+        cursor.execute(migration.LIMITS)
+        assert sorted(Pause.objects.values_list("name", flat=True)) == ["SOL-USDC", "a", "c"]
+        assert TradingLimit.objects.get().value == 2
+        transaction.set_rollback(True)
