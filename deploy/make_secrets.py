@@ -1,6 +1,7 @@
 """`python3 -m deploy.make_secrets [FOLDER]`: makes the passwords and keys that deploy/compose.yml hands out as files.
 
-Files that exist stay as they are: a password that Postgres was initialised with cannot be replaced by another.
+Files that exist stay as they are: a password that Postgres was initialised with cannot be replaced by another.  Only
+`redis_users` is made again if what the Redis users may do has changed; Valkey reads it when it is restarted.
 """
 
 import argparse
@@ -9,10 +10,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from deploy import redis_rights
+
 FOLDER = Path(__file__).resolve().parent / "compose" / "secrets"
 Known = Mapping[str, str]
 USERS = ("api", "workers", "dbsync", "dlq")
 """The database users besides the owner, who alone changes tables; their rights are in rights.sql."""
+ROLES = tuple(role for role in redis_rights.USERS if role != "keda")
+"""The roles that have a Redis user each; what it may do is in redis_rights.py."""
 MADE: dict[str, Callable[[Known], str]] = {
     # Letters, digits, - and _: they stand in addresses as they are.
     "postgres_password": lambda _: secrets.token_urlsafe(32),
@@ -28,8 +33,15 @@ MADE: dict[str, Callable[[Known], str]] = {
         )
         for user in USERS
     },
-    "redis_url": lambda known: f"redis://:{known['redis_password']}@valkey:6379/0",
+    **{
+        f"redis_url_{role}": lambda _, role=role: (  # type: ignore[misc]
+            f"redis://{redis_rights.name_of(role)}:{secrets.token_urlsafe(32)}@valkey:6379/0"
+        )
+        for role in ROLES
+    },
 }
+REDIS_USERS = "redis_users"
+"""Valkey's ACL file, made of these each time: what a role may do changes with versions."""
 
 
 def make(folder: Path) -> list[str]:
@@ -47,13 +59,24 @@ def make(folder: Path) -> list[str]:
             write(path, value(known))
             made.append(name)
         known[name] = path.read_text().strip()
+    users = redis_users(folder)
+    path = folder / REDIS_USERS
+    if not path.exists() or path.read_text() != users:
+        write(path, users)
+        made.append(REDIS_USERS)
     return made
+
+
+def redis_users(folder: Path) -> str:
+    """Return Valkey's ACL file."""
+    known = redis_rights.read([folder / "redis_password", *(folder / f"redis_url_{role}" for role in ROLES)])
+    return redis_rights.acl(known, ROLES)
 
 
 def write(path: Path, text: str) -> None:
     """Write a file that is complete from the moment it has its name."""
     making = path.with_name(f".{path.name}.new")
-    making.write_text(f"{text}\n")
+    making.write_text(f"{text.rstrip()}\n")
     making.chmod(0o444)
     making.replace(path)
 

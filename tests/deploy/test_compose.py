@@ -11,7 +11,7 @@ import yaml
 
 from config.env import ROOT, SECRETS, load
 from config.settings import OWN, POOL_SIZES
-from deploy import make_secrets, postgres, rights, role
+from deploy import make_secrets, postgres, redis_rights, rights, role
 from tests.deploy.test_image import tool
 
 FOLDER = ROOT / "deploy"
@@ -79,6 +79,14 @@ def test_every_service_is_limited_and_gives_up_what_it_does_not_need():
     assert all(service["read_only"] is True for service in ROLES.values())
 
 
+def secrets(service):
+    """The file that each of a service's secrets lies in, and the secret's name."""
+    return {
+        one if isinstance(one, str) else one["target"]: one if isinstance(one, str) else one["source"]
+        for one in service.get("secrets", [])
+    }
+
+
 def given(name):
     """The settings that a role gets as files, and the file's name of each."""
     told = ROLES[name]["environment"]
@@ -87,7 +95,7 @@ def given(name):
 
 @pytest.mark.parametrize("name", role.ROLES)
 def test_a_role_has_the_secrets_it_needs_and_no_other(name):
-    files, mounted = given(name), set(ROLES[name]["secrets"])
+    files, mounted = given(name), set(secrets(ROLES[name]))
     wanted = set(role.NEEDS.get(name, role.STORES))
     # The user of the admin is made by the migration.
     assert set(files) == wanted | ({"ENGINE_ADMIN_PASSWORD"} if name == "migrate" else set())
@@ -95,12 +103,16 @@ def test_a_role_has_the_secrets_it_needs_and_no_other(name):
     assert mounted - set(files.values()) == rest
 
 
-def test_every_role_works_as_its_own_database_user_and_migrate_knows_them_all():
+def test_every_role_works_as_its_own_user_of_both_stores_and_migrate_knows_those_of_postgres():
     users = {served: name for name, roles in rights.USERS.items() for served in roles}
     assert {name: given(name).get("DATABASE_URL") for name in ROLES} == {
         **{name: user.replace("engine_", "database_url_") for name, user in users.items()},
         "migrate": "database_url",
         "flower": None,
+    }
+    assert {name: secrets(ROLES[name]).get("redis_url") for name in ROLES} == {
+        **{name: f"redis_url_{name}" for name in ROLES},
+        "migrate": None,
     }
     named = role.parse(ROLES["migrate"]["command"]).users
     assert {file.name for file in named} == {f"database_url_{user}" for user in make_secrets.USERS}
@@ -119,8 +131,9 @@ def test_settings_are_known_and_secrets_are_files():
 def test_data_is_kept_and_redis_refuses_rather_than_forgets():
     assert SERVICES["postgres"]["volumes"] == ["${POSTGRES_DATA:-postgres}:/var/lib/postgresql"]
     assert SERVICES["valkey"]["volumes"] == ["${VALKEY_DATA:-valkey}:/data"]
-    (command,) = SERVICES["valkey"]["command"]
+    command = SERVICES["valkey"]["command"]
     assert "--appendonly yes" in command and "--maxmemory-policy noeviction" in command
+    assert "--aclfile /run/secrets/redis_users" in command
 
 
 def test_postgres_takes_the_connections_of_every_role_four_times():
@@ -245,11 +258,15 @@ def test_secrets_are_made_once_and_belong_together(folder):
     made = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
     assert set(made) | {"ngrok"} == set(COMPOSE["secrets"])
     assert made["postgres_password"].strip() in made["database_url"]
-    assert made["redis_password"].strip() in made["redis_url"]
+    assert redis_rights.digest(made["redis_password"].strip()) in made["redis_users"]
     assert len(set(made.values())) == len(made)
-    (folder / "redis_url").unlink()
-    assert make_secrets.make(folder) == ["redis_url"]
-    assert {path.name: path.read_text() for path in folder.iterdir() if path.is_file()} == made
+    # What the users of Redis may do changes with versions; their passwords stay.
+    (folder / "redis_users").write_text("those of another version\n")
+    (folder / "redis_url_beat").unlink()
+    assert make_secrets.make(folder) == ["redis_url_beat", "redis_users"]
+    again = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+    assert {name for name in made if again[name] != made[name]} == {"redis_url_beat", "redis_users"}
+    assert make_secrets.make(folder) == []
 
 
 def test_secrets_are_read_in_containers_and_by_nobody_else(folder):
@@ -258,6 +275,6 @@ def test_secrets_are_read_in_containers_and_by_nobody_else(folder):
 
 
 def test_made_secrets_are_settings_the_engine_accepts(folder):
-    files = {"DATABASE_URL": "database_url", "REDIS_URL": "redis_url", "ENGINE_SECRET_KEY": "secret_key"}
+    files = {"DATABASE_URL": "database_url", "REDIS_URL": "redis_url_api", "ENGINE_SECRET_KEY": "secret_key"}
     values = load({f"{name}_FILE": str(folder / file) for name, file in files.items()})
     assert values["DATABASE_URL"].endswith("@postgres:5432/engine")

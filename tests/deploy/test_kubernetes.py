@@ -123,11 +123,13 @@ def test_a_role_has_the_secrets_it_needs_and_no_other(made):
         assert set(files.values()) == rest.get(name, set()), name
 
 
-def test_every_role_works_as_its_own_database_user_and_migrate_knows_them_all(made):
+def test_every_role_works_as_its_own_user_of_both_stores_and_migrate_knows_those_of_postgres(made):
     found = pods(made)
     for user, names in rights.USERS.items():
         for name in names:
             assert mounted(found[name])["/run/secrets/engine/database-url"] == user.replace("engine_", "database-url-")
+    for name in set(role.ROLES) - {"migrate"}:
+        assert mounted(found[name])["/run/secrets/engine/redis-url"] == f"redis-url-{name}"
     named = role.parse(found["migrate"]["containers"][0]["args"]).users
     keys = mounted(found["migrate"])
     assert {keys[str(file)] for file in named} == {f"database-url-{user}" for user in make_secrets.USERS}

@@ -1,5 +1,6 @@
-"""The database users: each role does its work as its own user, and no more than that."""
+"""The users of both stores: each role does its work as its own user, and no more than that."""
 
+import json
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
@@ -9,18 +10,21 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import ProgrammingError, connection
 from psycopg.errors import InsufficientPrivilege
+from websockets.sync.client import connect
 
 from config.env import ROOT
-from deploy import rights, role
+from deploy import redis_rights, rights, role
 from deploy.options import CannotStart
 from deploy.servers import free_port
 from orders.models import Act, ArchivedOrder, JournalRow, Order, OrderEvent, Pause
 from orders.operations import retention
 from orders.stores import webhooks
 from routing.models import StoreEpoch
+from routing.store import redis
 from tests.bearer import bearer
 from tests.deploy.conftest import eventually
 from tests.deploy.test_role import address, asked, environ, started  # noqa: F401 - the fixture is found by its name
@@ -203,7 +207,30 @@ def test_an_operator_works_in_the_admin_as_the_apis_user(admin_client):
 
 
 @pytest.fixture
-def own_database(environ, tmp_path):  # noqa: F811
+def redis_users(tmp_path):
+    """Make the Redis users; returns the file of each one's address, and lists afterwards what they were refused."""
+    place = settings.REDIS_URL.rpartition("@")[2]
+    files = {name: tmp_path / f"redis_url_{name}" for name in redis_rights.USERS}
+    for name, file in files.items():
+        file.write_text(f"redis://{redis_rights.name_of(name)}:{uuid4().hex}@{place}\n")
+    lines = redis_rights.acl(redis_rights.read(files.values())).splitlines()[1:]
+    for line in lines:
+        redis().execute_command("ACL", "SETUSER", *line.split()[1:])
+    try:
+        yield files
+    finally:
+        redis().execute_command("ACL", "DELUSER", *map(redis_rights.name_of, files))
+
+
+def refusals():
+    """List what Redis has refused its users, and forget it."""
+    found = [f"{one['username']}: {one['context']} {one['reason']} {one['object']}" for one in redis().acl_log()]
+    redis().acl_log_reset()
+    return found
+
+
+@pytest.fixture
+def own_users(environ, redis_users, tmp_path):  # noqa: F811
     """Have the role `migrate` fill a database and make the users; returns what each role gets."""
     owner = urlsplit(address(environ))._replace(path="/rights")
     place = owner.netloc.rpartition("@")[2]
@@ -219,9 +246,20 @@ def own_database(environ, tmp_path):  # noqa: F811
             migrate = [sys.executable, "-m", "deploy.role", "migrate", "--users", *map(str, files.values())]
             subprocess.run(migrate, cwd=ROOT, env=given, check=True, timeout=240)
             yield {
-                served: {**environ, "DATABASE_URL_FILE": str(files[name]), "ENGINE_METRICS_PORT": str(free_port())}
+                served: {
+                    **environ,
+                    "DATABASE_URL_FILE": str(files[name]),
+                    "REDIS_URL_FILE": str(redis_users[served]),
+                    "ENGINE_METRICS_PORT": str(free_port()),
+                }
                 for name, roles in rights.USERS.items()
                 for served in roles
+            } | {
+                "flower": {
+                    **{key: value for key, value in environ.items() if key != "DATABASE_URL_FILE"},
+                    "REDIS_URL_FILE": str(redis_users["flower"]),
+                    "ENGINE_METRICS_PORT": str(free_port()),
+                }
             }
         finally:
             db.execute("DROP DATABASE rights WITH (FORCE)")
@@ -236,34 +274,44 @@ def call(environ, method, path, body=None, headers=None):  # noqa: F811
     return httpx.request(method, at, json=body, headers={**bearer(environ["key"]), **(headers or {})}, timeout=20)
 
 
+def manage(environ, *arguments):  # noqa: F811
+    """Run a command where a role runs."""
+    command = [sys.executable, "manage.py", *arguments]
+    given = {**environ, "ENGINE_NO_VENV": "1"}
+    return subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, check=False, timeout=120)
+
+
 def key_of(environ):  # noqa: F811
     """Make a key as the API's user may, for the administrator that `migrate` has made."""
-    create = [sys.executable, "manage.py", "apikeys", "create", "tests", "--owner", "admin"]
-    given = {**environ, "ENGINE_NO_VENV": "1"}
-    done = subprocess.run(create, cwd=ROOT, env=given, capture_output=True, text=True, check=False, timeout=120)
+    done = manage(environ, "apikeys", "create", "tests", "--owner", "admin")
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 ORDER = {"tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
+SNIPER = {
+    **{"type": "sniper", "tokenIn": "SOL", "tokenOut": "WIF", "amount": "0.5"},
+    "trigger": [{"kind": "liquidity", "atLeast": "1"}, {"kind": "volume", "atLeast": "1", "windowS": 60}],
+}
 
 
-def test_every_role_does_its_work_as_its_own_user(own_database, tmp_path):
-    """A market order, and a limit order that is amended and cancelled, with all eight roles."""
-    api = own_database["api"]
+def test_every_role_does_its_work_as_its_own_user(own_users, tmp_path):
+    """Orders of every type, one that fails for good, a halt and a lost Redis, with all nine roles."""
+    refusals()
+    api = own_users["api"]
     quick = {"MOCK_QUOTE_DELAY_MS": "50-100", "MOCK_LAUNCH_EVERY_S": "3"}
     beat = None
     with ExitStack() as running:
-        for name, given in own_database.items():
+        for name, given in own_users.items():
             # What each has in a container, and no more.
             others = {"ENGINE_SECRET_KEY", "ENGINE_KEY_PEPPER"} - set(role.NEEDS.get(name, ()))
             apis = {f"{one}_FILE" for one in others}
-            secrets = {"ENGINE_ADMIN_PASSWORD_FILE"} | apis
+            secrets = apis if name == "flower" else {"ENGINE_ADMIN_PASSWORD_FILE"} | apis
             mine = {key: value for key, value in given.items() if key not in secrets}
             last = running.enter_context(started(name, {**mine, **quick}, tmp_path, f"{name}.log"))
             beat = last if name == "beat" else beat
         api["key"] = key_of(api)
-        for given in own_database.values():
+        for given in own_users.values():
             eventually(lambda at=given: asked(at, "/readyz")[0] == 200, 120)
         eventually(lambda: call(api, "GET", "/readyz").json().get("status") == "ready", 60)
         going = call(api, "POST", "/api/orders/execute", {"type": "market", **ORDER}).json()["orderId"]
@@ -273,6 +321,20 @@ def test_every_role_does_its_work_as_its_own_user(own_database, tmp_path):
         changed = call(api, "PATCH", f"/api/orders/{resting}", {"limitPrice": "90000"}, known)
         assert changed.status_code == 200, changed.text
         assert call(api, "DELETE", f"/api/orders/{resting}").status_code == 200
+        near, huge = {"type": "limit", **ORDER, "limitPrice": "1"}, {"type": "market", **ORDER, "amount": "50000000"}
+        for order in (SNIPER, near, huge):
+            estimated = call(api, "POST", "/api/orders/estimate", order)
+            placed = call(api, "POST", "/api/orders/execute", order)
+            assert (estimated.status_code, placed.status_code) == (200, 202), estimated.text + placed.text
+        with connect(f"ws://127.0.0.1:{api['ENGINE_PORT']}/ws/orders") as watching:
+            watching.send(json.dumps({"ticket": call(api, "POST", "/api/tickets").json()["ticket"]}))
+            watching.send(json.dumps({"follow": [going]}))
+            eventually(lambda: going in watching.recv(20), 20)
+        assert "engine_queue_depth" in call(api, "GET", "/metrics?part=stores").text
+        halted = manage(own_users["stream"], "halt", "everything", "--reason", "a look")
+        assert halted.returncode == 0, halted.stderr
+        resumed = manage(api, "resume", "everything")
+        assert resumed.returncode == 0, resumed.stderr
         with psycopg.connect((tmp_path / "owner").read_text(), autocommit=True) as db:
 
             def found(query):
@@ -282,12 +344,18 @@ def test_every_role_does_its_work_as_its_own_user(own_database, tmp_path):
             eventually(lambda: found(ended) == ["cancelled", "confirmed"], 60)
             sealed = f"SELECT kind FROM orders_seal WHERE order_id IN ('{going}', '{resting}')"
             eventually(lambda: found(sealed) == ["order", "order"], 60)
-            assert found("SELECT what FROM orders_act JOIN orders_seal s ON s.act_id = orders_act.id") == [
-                "make API key"
-            ]
+            acts = "SELECT what FROM orders_act JOIN orders_seal s ON s.act_id = orders_act.id ORDER BY orders_act.id"
+            assert found(acts) == ["make API key", "halt", "resume"]
+            eventually(lambda: found("SELECT count(*) FROM orders_deadletter") == [1], 60)
+            redis().flushdb()
+            again = call(api, "POST", "/api/orders/execute", {"type": "market", **ORDER}).json()["orderId"]
+            eventually(lambda: found(f"SELECT status FROM orders_order WHERE id = '{again}'") == ["confirmed"], 60)
+            pages = f"http://127.0.0.1:{own_users['flower']['ENGINE_FLOWER_PORT']}/broker"
+            assert httpx.get(pages, auth=("admin", "a password of these tests"), timeout=20).status_code == 200
             # Beat writes what it has sent when it ends.
             beat.terminate()
             assert beat.wait(30) == 0
             assert found("SELECT count(*) FROM django_celery_beat_periodictask WHERE total_run_count > 0")[0] >= 5
-    for name in own_database:
+    for name in own_users:
         assert "permission denied" not in (tmp_path / f"{name}.log").read_text(), name
+    assert refusals() == []

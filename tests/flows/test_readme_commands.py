@@ -100,6 +100,7 @@ HOW = {
     "python3 manage.py axes_reset_username admin": ("tests/config/test_logins.py", '"axes_reset_username", "admin"'),
     "python3 manage.py secondfactor admin": ("tests/config/test_logins.py", 'call_command("secondfactor", "admin"'),
     ".venv/bin/python -m deploy.role order": ("tests/deploy/test_role.py", '"-m", "deploy.role"'),
+    "python3 -m deploy.redis_rights": ("tests/deploy/test_redis_rights.py", '"deploy.redis_rights"'),
     "sudo .venv/bin/python -m tests.deploy.image --try": ("tests/deploy/test_image.py", '"tests.deploy.image"'),
     "python3 -m pip install ./orders/client": ("tests/client/test_wheel.py", "order_engine_client"),
     "openapi-python-client generate --url http://127.0.0.1:8000/api/schema": (
