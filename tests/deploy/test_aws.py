@@ -109,7 +109,7 @@ def test_the_user_data_brings_up_this_compose_file_with_variables_it_knows():
     assert "docker compose -f deploy/compose.yml up" in USER_DATA
     variables = re.search(r"<<'VARIABLES'\n(.*?)VARIABLES", USER_DATA, re.DOTALL).group(1)
     names = re.findall(r"^(\w+)=", variables, re.MULTILINE)
-    assert len(names) == 8 and "CLIENTS" in names
+    assert len(names) == 9 and "CLIENTS" in names
     assert all(f"${{{name}:-" in compose for name in names)
     assert f"python3 -m {make_secrets.__name__} /data/postgres/secrets" in USER_DATA
 
@@ -177,6 +177,41 @@ def test_there_is_a_backup_of_the_last_hour_and_of_the_last_week():
     (policy,) = of("AWS::DLM::LifecyclePolicy").values()
     kept = {one["CreateRule"]["Interval"]: one["RetainRule"]["Count"] for one in policy["PolicyDetails"]["Schedules"]}
     assert kept == {1: 24, 24: 7}
+
+
+def copied(folder, tmp_path, *, fails=False):
+    """Run the instance's own copying of the archive, with a stand-in for AWS; returns what it has copied."""
+    (text,) = re.findall(r"<<'ARCHIVE'\n(.*?)^ARCHIVE", script(), re.MULTILINE | re.DOTALL)
+    text = text.replace("/data/redis/archive", str(folder)).replace("/run/engine-archive", str(tmp_path / "list"))
+    aws = "false" if fails else 'echo "$4"'
+    (tmp_path / "aws").write_text(f"#!/bin/sh\n[ $1 = cloudwatch ] || {aws}\n")
+    (tmp_path / "aws").chmod(0o755)
+    text = text.replace("/snap/bin/aws", str(tmp_path / "aws"))
+    done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) is fails, done.stderr
+    return sorted(done.stdout.split())
+
+
+def test_what_postgres_archives_is_copied_once_and_again_after_a_failure(tmp_path):
+    folder = tmp_path / "archive"
+    for name in ("wal/1.gz", "wal/2.gz.new", "base/.new/base.tar.gz", "base/a/base.tar.gz"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    copied(folder, tmp_path, fails=True)
+    assert copied(folder, tmp_path) == ["base/a/base.tar.gz", "wal/1.gz"]
+    assert copied(folder, tmp_path) == []
+    (folder / "wal" / "2.gz.new").rename(folder / "wal" / "2.gz")
+    (folder / "wal" / "2.gz").touch()
+    assert copied(folder, tmp_path) == ["wal/2.gz"]
+
+
+def test_the_archive_is_closed_and_the_instance_deletes_nothing_of_it():
+    (bucket,) = of("AWS::S3::Bucket").values()
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert RESOURCES["Archive"]["DeletionPolicy"] == "Retain"
+    (policy,) = RESOURCES["InstanceRole"]["Properties"]["Policies"]
+    allowed = [one["Action"] for one in policy["PolicyDocument"]["Statement"] if "Archive" in str(one.get("Resource"))]
+    assert allowed == [["s3:PutObject", "s3:GetObject"], "s3:ListBucket"]
 
 
 def test_nobody_places_orders_who_was_not_named():

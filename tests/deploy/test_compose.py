@@ -129,7 +129,13 @@ def test_settings_are_known_and_secrets_are_files():
 
 
 def test_data_is_kept_and_redis_refuses_rather_than_forgets():
-    assert SERVICES["postgres"]["volumes"] == ["${POSTGRES_DATA:-postgres}:/var/lib/postgresql"]
+    assert SERVICES["postgres"]["volumes"][:2] == [
+        "${POSTGRES_DATA:-postgres}:/var/lib/postgresql",
+        "${POSTGRES_ARCHIVE:-archive}:/archive",
+    ]
+    assert {"-carchive_mode=on", "-carchive_command=/bin/sh /etc/archive wal %p %f"} < set(
+        SERVICES["postgres"]["command"]
+    )
     assert SERVICES["valkey"]["volumes"] == ["${VALKEY_DATA:-valkey}:/data"]
     command = SERVICES["valkey"]["command"]
     assert "--appendonly yes" in command and "--maxmemory-policy noeviction" in command
