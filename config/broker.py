@@ -9,6 +9,7 @@ Both: Celery's consumer waits two seconds longer after each failed reconnect, up
 RabbitMQ: py-amqp waits for an answer without a timeout, and kombu keeps using a channel that the server has closed.
 """
 
+import ssl
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,7 @@ from amqp.exceptions import RecoverableConnectionError
 from celery.app.amqp import AMQP
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 from kombu.transport import redis as stock
+from kombu.utils.url import parse_url
 
 ANSWER_WITHIN_S = 3.0
 """How long RabbitMQ may take to confirm a message or to answer anything else."""
@@ -138,10 +140,17 @@ RABBITMQ: dict[str, Any] = {
 def configuration(redis_url: str, broker_url: str | None) -> dict[str, Any]:
     """Return Celery's settings for the broker."""
     if broker_url is None:
-        return {"broker_url": redis_url, **REDIS}
+        return {"broker_url": redis_url, **REDIS, **redis_tls(redis_url)}
     # The name in the certificate is checked against the host name in the address.
     tls = {"broker_use_ssl": {"server_hostname": None}} if broker_url.startswith("amqps:") else {}
     return {"broker_url": broker_url, **RABBITMQ, **tls}
+
+
+def redis_tls(redis_url: str) -> dict[str, Any]:
+    """Return the setting by which a `rediss://` server's certificate is checked, which kombu by itself does not do."""
+    if not redis_url.startswith("rediss:"):
+        return {}
+    return {"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED, **parse_url(redis_url).get("ssl", {})}}
 
 
 def queue_arguments(broker_url: str | None) -> dict[str, Any] | None:
