@@ -16,7 +16,8 @@ from tests.deploy.test_image import tool
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ("production", "trial")
-KEDA = "keda.sh/v1alpha1"
+OTHERS = ("keda.sh/", "gateway.networking.k8s.io/", "gateway.envoyproxy.io/")
+"""Kinds of their own, which the cluster knows and the validator does not."""
 KEPT_FREE = 20
 """Connections for operators, backups and the superuser."""
 
@@ -71,8 +72,7 @@ def test_every_manifest_is_sound(folder, tmp_path, request):
         found = request.getfixturevalue("on_rabbitmq")
     else:
         found = yaml.safe_load_all(kustomize(FOLDER / folder))
-    # KEDA's kinds are its own; the cluster knows them, the validator does not.
-    theirs = [one for one in found if one["apiVersion"] != KEDA]
+    theirs = [one for one in found if not one["apiVersion"].startswith(OTHERS)]
     (tmp_path / "made.yml").write_text(yaml.safe_dump_all(theirs))
     command = [tool("kubernetes-validate"), "--strict", "--no-warn", str(tmp_path / "made.yml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -231,16 +231,29 @@ def test_only_the_worker_that_delivers_webhooks_goes_out_and_to_public_addresses
     assert rule["ports"] == [{"protocol": "TCP", "port": 443}]
 
 
-def test_strangers_do_not_get_past_the_ingress(production):
-    (ingress,) = of(production, "Ingress").values()
-    told = ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/whitelist-source-range"]
-    assert all(ip_network(one).is_private for one in told.split(","))
+def test_strangers_do_not_get_past_the_gateway_and_nobody_says_another_address(production):
+    (policy,) = of(production, "SecurityPolicy").values()
+    (gateway,), (route,) = of(production, "Gateway"), of(production, "HTTPRoute")
+    assert [(one["kind"], one["name"]) for one in policy["spec"]["targetRefs"]] == [("HTTPRoute", route)]
+    told = policy["spec"]["authorization"]
+    assert told["defaultAction"] == "Deny"
+    assert all(ip_network(one).is_private for rule in told["rules"] for one in rule["principal"]["clientCIDRs"])
+    (limits,) = of(production, "ClientTrafficPolicy").values()
+    assert [(one["kind"], one["name"]) for one in limits["spec"]["targetRefs"]] == [("Gateway", gateway)]
+    assert limits["spec"]["headers"]["earlyRequestHeaders"] == {"remove": ["X-Forwarded-For"]}
 
 
-def test_clients_do_not_reach_the_metrics(production):
-    (ingress,) = of(production, "Ingress").values()
-    paths = {(one["path"], one["pathType"]) for rule in ingress["spec"]["rules"] for one in rule["http"]["paths"]}
-    assert ("/", "Exact") in paths and ("/", "Prefix") not in paths
+def test_clients_reach_the_api_by_tls_and_not_the_metrics(production):
+    (gateway,), (route,) = of(production, "Gateway").values(), of(production, "HTTPRoute").values()
+    (listener,) = gateway["spec"]["listeners"]
+    assert (listener["protocol"], listener["hostname"]) == ("HTTPS", *route["spec"]["hostnames"])
+    (parent,) = route["spec"]["parentRefs"]
+    assert (parent["name"], parent["sectionName"]) == (gateway["metadata"]["name"], listener["name"])
+    (rule,) = route["spec"]["rules"]
+    (service,) = rule["backendRefs"]
+    assert of(production, "Service")[service["name"]]["spec"]["ports"][0]["port"] == service["port"]
+    paths = {(one["path"]["value"], one["path"]["type"]) for one in rule["matches"]}
+    assert ("/", "Exact") in paths and ("/", "PathPrefix") not in paths
     assert not [path for path, _ in paths if "/metrics".startswith(path) and path != "/"]
 
 
