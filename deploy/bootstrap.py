@@ -157,11 +157,14 @@ def pip_command(home: Path) -> list[str]:
 
 
 def install(home: Path, requirements: Path) -> None:
-    """Install exactly the pinned files, checked by hash; raises BootstrapFailed with pip's last words."""
+    """Install exactly the pinned files, checked by hash; raises BootstrapFailed with pip's last words.
+
+    A package that would have to be built is refused: building runs its code.
+    """
     command = [
         *pip_command(home),
-        *("install", "--require-hashes", "--no-deps", "--no-compile", "--disable-pip-version-check"),
-        *("--no-input", "--progress-bar", "off", "-r", str(requirements)),
+        *("install", "--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-compile"),
+        *("--disable-pip-version-check", "--no-input", "--progress-bar", "off", "-r", str(requirements)),
     ]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PIP_ROOT_USER_ACTION": "ignore", "PIP_NO_COLOR": "1"}
     parent = os.getpid()

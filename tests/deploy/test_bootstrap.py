@@ -1,7 +1,9 @@
 """The bootstrap's decisions: what is current, what is shown, what is said when it fails."""
 
+import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +103,22 @@ def test_two_starts_at_once_wait_for_each_other(project, builds):
         assert "waiting for it" in other.stdout.readline()
         bootstrap.build(project, project / ".venv", dev=False)
     assert other.communicate(timeout=10)[0] == "done\n", "what the first one built is not built again"
+
+
+def test_no_package_runs_code_of_its_own_to_be_installed(tmp_path):
+    ran = tmp_path / "ran"
+    source = tmp_path / "odd-1.0"
+    source.mkdir()
+    (source / "setup.py").write_text(
+        f"open({str(ran)!r}, 'w').close()\nfrom setuptools import setup\nsetup(name='odd')\n"
+    )
+    archive = shutil.make_archive(str(source), "gztar", tmp_path, source.name)
+    digest = hashlib.sha256(Path(archive).read_bytes()).hexdigest()
+    (tmp_path / "odd.txt").write_text(f"--no-index\n--find-links {tmp_path}\nodd==1.0 --hash=sha256:{digest}\n")
+    bootstrap.make_venv(tmp_path / "home")
+    with pytest.raises(bootstrap.BootstrapFailed, match="odd"):
+        bootstrap.install(tmp_path / "home", tmp_path / "odd.txt")
+    assert not ran.exists()
 
 
 def test_progress_counts_what_pip_really_does(capsys):
