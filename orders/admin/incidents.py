@@ -6,10 +6,10 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.validators import RegexValidator
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from orders.admin.readonly import ReadOnly
@@ -52,6 +52,11 @@ class IncidentNoteAdmin(ReadOnly):
     fields = ("what", "note", "hours")
     actions = ("end_selected",)
 
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[IncidentNote]":
+        """Tell of each note whether it holds, by Postgres' clock."""
+        rows: QuerySet[IncidentNote] = super().get_queryset(request)
+        return rows.annotate(holds=Q(until__gt=Now()))
+
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Require permission to add notes."""
         return request.user.has_perm("orders.add_incidentnote")
@@ -87,5 +92,5 @@ class IncidentNoteAdmin(ReadOnly):
         return moment(row.noted_at)
 
     @admin.display(description="until (UTC)")
-    def holds_until(self, row: IncidentNote) -> str:
-        return moment(row.until) if row.until > timezone.now() else "over"
+    def holds_until(self, row: Any) -> str:
+        return moment(row.until) if row.holds else "over"

@@ -5,7 +5,6 @@ from typing import Any
 
 import structlog
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from engine.events import moment
 from orders.models import IncidentNote
@@ -25,8 +24,9 @@ def acknowledge(subject: str, note: str, by: str, span: timedelta) -> IncidentNo
 
     Raises DatabaseError.
     """
-    terms = {"note": note, "by": by, "noted_at": Now(), "until": timezone.now() + span}
+    terms = {"note": note, "by": by, "noted_at": Now(), "until": Now() + span}
     row, _ = IncidentNote.objects.update_or_create(subject=subject, defaults=terms)
+    row.refresh_from_db()
     log.warning("incident acknowledged", subject=subject, note=note, by=by, for_s=int(span.total_seconds()))
     return row
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
 from orders.models import Act, IncidentNote
 from orders.operations import figures, incidents
@@ -52,6 +53,16 @@ def test_a_note_whose_time_is_over_is_no_longer_shown_and_the_list_says_so(opera
     IncidentNote.objects.update(until=datetime.now(UTC) - timedelta(seconds=1))
     assert strip(operator) == []
     assert "QueueOld restarted ada" in list_of(operator, IncidentNote) and " over" in list_of(operator, IncidentNote)
+
+
+def test_a_note_holds_by_the_clock_of_postgres(operator, bench, monkeypatch):
+    monkeypatch.setattr(timezone, "now", lambda: datetime(2020, 1, 1, tzinfo=UTC))
+    row = incidents.acknowledge("QueueOld", "restarted", "ada", timedelta(hours=1))
+    held = row.until - bench.sql("SELECT now()")[0][0]
+    assert timedelta(minutes=59) < held <= timedelta(hours=1)
+    assert incidents.noted() != []
+    bench.sql("UPDATE orders_incidentnote SET until = now() - interval '1 second'")
+    assert incidents.noted() == []
 
 
 def test_a_note_is_ended_by_hand_and_that_is_on_record(operator):
