@@ -56,7 +56,7 @@ SPECTACULAR_SETTINGS = {
         "SniperTimeInForce": "orders.api.described.SNIPER_LIVES",
         "ConditionKind": [*Kind],
         "CheckVerdict": ["pass", "refuse"],
-        "WebhookState": ["active", "disabled", "failed"],
+        "WebhookState": ["active", "disabled", "stopped", "failed"],
         "ErrorCode": "orders.api.error_codes.CODES",
         "Venue": "routing.venues.VENUES",
         "PricedVenue": "orders.api.market.PRICED",

@@ -3,17 +3,32 @@
 from collections.abc import Callable
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from unfold.forms import ActionForm
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from orders.admin.readonly import ReadOnly
+from orders.admin.recorded import reason_of
 from orders.admin.wording import moment
 from orders.models import Webhook, WebhookState
 from orders.operations.words import NOTHING
 from orders.stores import journal, webhooks
 
 REPLAYED_S = 3_600
+
+
+class Because(ActionForm):  # type: ignore[misc]
+    """An action, and why: for the audit log, and for the owner of a webhook that is stopped."""
+
+    reason = forms.CharField(
+        label="",
+        required=False,
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget({"placeholder": "reason, told to the owner", "aria-label": "Reason"}),
+    )
 
 
 @admin.register(Webhook)
@@ -29,7 +44,8 @@ class Webhooks(ReadOnly):
         *("tried", "last_status", "why", "created_at"),
     )
     readonly_fields = fields
-    actions = ("disable_selected", "enable_selected", "replay_selected")
+    actions = ("stop_selected", "enable_selected", "replay_selected")
+    action_form = Because
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Webhook]":
         return webhooks.with_lag(super().get_queryset(request))
@@ -37,13 +53,17 @@ class Webhooks(ReadOnly):
     def has_switch_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("orders.change_webhook")
 
-    @admin.action(description="Disable", permissions=["switch"])
-    def disable_selected(self, request: HttpRequest, queryset: "QuerySet[Webhook]") -> None:
-        self.each(request, queryset, "Disabled", lambda rows: webhooks.switch(rows, on=False))
+    @admin.action(description="Stop, until an operator enables it", permissions=["switch"])
+    def stop_selected(self, request: HttpRequest, queryset: "QuerySet[Webhook]") -> None:
+        by, why = request.user.get_username(), reason_of(request)
+        if not why:
+            messages.error(request, "Not stopped: give a reason, which the owner reads.")
+            return
+        self.each(request, queryset, "Stopped", lambda rows: webhooks.stop(rows, by, why))
 
     @admin.action(description="Enable; it goes on where it stopped", permissions=["switch"])
     def enable_selected(self, request: HttpRequest, queryset: "QuerySet[Webhook]") -> None:
-        self.each(request, queryset, "Enabled", lambda rows: webhooks.switch(rows, on=True))
+        self.each(request, queryset, "Enabled", webhooks.lift)
 
     @admin.action(description="Send the events of the last hour again", permissions=["switch"])
     def replay_selected(self, request: HttpRequest, queryset: "QuerySet[Webhook]") -> None:

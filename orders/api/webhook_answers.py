@@ -15,7 +15,10 @@ class Webhook(Value, frozen=True):
     url: Words
     all: Annotated[bool, Meta(description="Whether it gets the events of every account.")]
     state: Annotated[
-        Literal["active", "disabled", "failed"], Meta(description="`failed`: it was given up; enable it again.")
+        Literal["active", "disabled", "stopped", "failed"],
+        Meta(
+            description="`failed`: it was given up; enable it again. `stopped`: by an operator, who alone enables it."
+        ),
     ]
     cursor: Annotated[Position, Meta(description="Everything up to there is delivered.")]
     created_at: Moment
@@ -25,7 +28,9 @@ class Webhook(Value, frozen=True):
     next_try_at: Moment | None
     last_at: Moment | None
     last_status: Annotated[int | None, Meta(description="HTTP status of the last answer.")]
-    last_error: Words | None
+    last_error: Annotated[
+        Words | None, Meta(description="What was wrong with the last call, or which operator stopped it and why.")
+    ]
 
 
 class WebhookWithSecret(Webhook, frozen=True):

@@ -10,7 +10,7 @@ from orders.api.fields import Flag, Text
 from orders.api.refusals import BAD_PARAMETER, answer, refused, wrong
 from orders.api.schema import operation
 from orders.api.webhook_answers import Webhook, Webhooks, WebhookWithSecret
-from orders.operations.webhook_calls import URL_MAX
+from orders.operations.webhook_calls import NOT_PUBLIC, URL_MAX
 from orders.stores.webhooks import TooManyWebhooks
 
 URL = r"^https?://([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[1-9][0-9]{0,4})?([/?][!-~]*)?$"
@@ -76,7 +76,7 @@ EXAMPLE = {
     "lastError": None,
 }
 SECRET = {**EXAMPLE, "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwAAAAAAAAAAA="}
-WRONG_URL = wrong("url", "https://10.0.0.1/", "is at the address 10.0.0.1, which is not public", ACCEPTED["url"])
+WRONG_URL = wrong("url", "https://10.0.0.1/", NOT_PUBLIC, ACCEPTED["url"])
 INVALID = refused("The request is wrong; nothing was done.", WRONG_URL)
 NO_WEBHOOK = refused("There is no such webhook.", Http404(f"there is no webhook {EXAMPLE['webhookId']}"))
 FULL = refused(

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db.models import QuerySet
 from django.http import Http404
-from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from orders.access.callers import Scope
+from orders.access.callers import Forbidden, Scope
 from orders.api import operators
 from orders.api import webhook_schema as schema
 from orders.api.access import caller_of
@@ -20,7 +20,7 @@ from orders.api.cursors import resumable
 from orders.api.errors import FIELDS_MAX, Field, Invalid, shown
 from orders.api.filters import refuse_unknown
 from orders.api.refusals import wrong
-from orders.models import Webhook
+from orders.models import Webhook, WebhookState
 from orders.operations.webhook_calls import NotAllowed, parsed
 from orders.stores import webhooks
 from orders.stores.order_view import uuid_or_none
@@ -44,14 +44,14 @@ class Webhooks(APIView):
         refuse_unknown(request.query_params, ())
         given = read(schema.NewWebhookSerializer, request.data)
         caller = caller_of(request)
-        url, every = callable_url(given["url"]), given.get("all", False)
+        url, every = callable_url(request, given["url"]), given.get("all", False)
         if every:
             caller.require(Scope.ADMIN)
             if caller.key is None:
                 raise wrong("all", "true", "needs an API key", schema.ACCEPTED["all"])
-        row = webhooks.make(caller.owner, url, all_accounts=every, most=settings.ENGINE_WEBHOOKS_MAX)
-        if every:
-            operators.record(request, "make webhook", row.id, "gets the events of every account")
+        made = webhooks.make(caller.owner, url, all_accounts=every, most=settings.ENGINE_WEBHOOKS_MAX)
+        row = row_of(of_caller(request).filter(pk=made.pk), str(made.pk))
+        on_record(request, row, "make webhook", f"at {urlsplit(url).hostname}")
         return Response(with_secret(row), status=201)
 
 
@@ -70,27 +70,33 @@ class OneWebhook(APIView):
     def patch(self, request: Request, webhook_id: str) -> Response:
         """Change a webhook's address, disable it, or enable it again, also one that was given up.
 
-        It goes on where it stopped.
+        It goes on where it stopped.  One that an operator stopped is left as it is, with 403.
         """
         refuse_unknown(request.query_params, ())
-        rows = one(request, webhook_id)
+        rows = changeable(request, webhook_id)
         given = read(schema.WebhookChangeSerializer, request.data)
         if not given:
             raise Invalid("the body must be a JSON object with at least one of: url, enabled")
         if "url" in given:
-            webhooks.move(rows, callable_url(given["url"]))
+            webhooks.move(rows, callable_url(request, given["url"]))
         if "enabled" in given:
             webhooks.switch(rows, on=given["enabled"])
-        return Response(described(row_of(rows, webhook_id)))
+        row = row_of(rows, webhook_id)
+        refuse_stopped(row)
+        on_record(request, row, "change webhook", f"{row.state}, at {urlsplit(row.url).hostname}")
+        return Response(described(row))
 
     @schema.delete_webhook
     def delete(self, request: Request, webhook_id: str) -> Response:
-        """Delete a webhook; a call under way may still arrive."""
+        """Delete a webhook; a call under way may still arrive.  One that an operator stopped is kept, with 403."""
         refuse_unknown(request.query_params, ())
-        rows = one(request, webhook_id)
-        was = described(row_of(rows, webhook_id))
-        rows.delete()
-        return Response(was)
+        rows = changeable(request, webhook_id)
+        was = row_of(rows, webhook_id)
+        webhooks.delete(rows)
+        for kept in rows:
+            refuse_stopped(kept)
+        on_record(request, was, "delete webhook", "deleted")
+        return Response(described(was))
 
 
 class Rotate(APIView):
@@ -103,9 +109,11 @@ class Rotate(APIView):
         For 24 hours the secret before signs beside it.  One that was rotated before that signs no more.
         """
         refuse_unknown(request.query_params, ())
-        rows = one(request, webhook_id)
+        rows = changeable(request, webhook_id)
         webhooks.rotate(rows)
-        return Response(with_secret(row_of(rows, webhook_id)))
+        row = row_of(rows, webhook_id)
+        on_record(request, row, "rotate webhook", "a new secret")
+        return Response(with_secret(row))
 
 
 class Replay(APIView):
@@ -113,16 +121,21 @@ class Replay(APIView):
 
     @schema.replay_webhook
     def post(self, request: Request, webhook_id: str) -> Response:
-        """Send again what follows a cursor, with ids of its own; `"0"` is the oldest event that is kept."""
+        """Send again what follows a cursor, with ids of its own; `"0"` is the oldest event that is kept.
+
+        A webhook that has not come as far goes on where it is: nothing is skipped.
+        """
         refuse_unknown(request.query_params, ())
-        rows = one(request, webhook_id)
+        rows = changeable(request, webhook_id)
         given = read(schema.WebhookReplaySerializer, request.data)
         webhooks.replay(rows, resumable(given["after"]))
-        return Response(described(row_of(rows, webhook_id)))
+        row = row_of(rows, webhook_id)
+        on_record(request, row, "replay webhook", f"after {row.cursor}")
+        return Response(described(row))
 
 
 def of_caller(request: Request) -> "QuerySet[Webhook]":
-    return Webhook.objects.filter(owner=caller_of(request).owner)
+    return webhooks.with_old_secret(Webhook.objects.filter(owner=caller_of(request).owner))
 
 
 def one(request: Request, webhook_id: str) -> "QuerySet[Webhook]":
@@ -134,6 +147,29 @@ def one(request: Request, webhook_id: str) -> "QuerySet[Webhook]":
     rows = of_caller(request).filter(pk=known) if known else Webhook.objects.none()
     row_of(rows, webhook_id)
     return rows
+
+
+def changeable(request: Request, webhook_id: str) -> "QuerySet[Webhook]":
+    """Return the same if the caller may change it: that takes the scope with which it was made.
+
+    Raises Http404, Forbidden.
+    """
+    rows = one(request, webhook_id)
+    if row_of(rows, webhook_id).all_accounts:
+        caller_of(request).require(Scope.ADMIN)
+    return rows
+
+
+def refuse_stopped(row: Webhook) -> None:
+    """Raise Forbidden for a webhook that an operator stopped."""
+    if row.state == WebhookState.STOPPED:
+        raise Forbidden(f"the webhook was {row.last_error}; only an operator enables it again")
+
+
+def on_record(request: Request, row: Webhook, what: str, outcome: str) -> None:
+    """Put on record what was done with a webhook that gets the events of every account."""
+    if row.all_accounts:
+        operators.record(request, what, row.id, f"{outcome}; it gets the events of every account")
 
 
 def row_of(rows: "QuerySet[Webhook]", webhook_id: str) -> Webhook:
@@ -173,20 +209,23 @@ def read(kind: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
     return good
 
 
-def callable_url(url: str) -> str:
+def callable_url(request: Request, url: str) -> str:
     """Return an address if it may be called, as far as that is known without resolving its name.
 
-    Raises Invalid.
+    Raises Invalid, Forbidden for the host of a webhook of the account's that an operator stopped.
     """
     try:
-        return str(parsed(url))
+        found = str(parsed(url))
     except NotAllowed as reason:
         raise wrong("url", shown(url), str(reason), schema.ACCEPTED["url"]) from None
+    for row in of_caller(request).filter(state=WebhookState.STOPPED):
+        if urlsplit(row.url).hostname == urlsplit(found).hostname:
+            refuse_stopped(row)
+    return found
 
 
-def described(row: Webhook) -> dict[str, Any]:
-    """Describe a webhook; of an old secret only while it signs."""
-    old_until = row.old_secret_until
+def described(row: Any) -> dict[str, Any]:
+    """Describe a webhook of `of_caller`; of an old secret only while it signs."""
     waits = row.state == "active" and row.failures
     return {
         "webhookId": str(row.id),
@@ -195,7 +234,7 @@ def described(row: Webhook) -> dict[str, Any]:
         "state": row.state,
         "cursor": str(row.cursor),
         "createdAt": row.created_at,
-        "oldSecretUntil": old_until if old_until and old_until > timezone.now() else None,
+        "oldSecretUntil": row.signs_until,
         "failures": row.failures,
         "failingSince": row.failing_since,
         "nextTryAt": row.next_at if waits else None,

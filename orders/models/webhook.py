@@ -10,6 +10,7 @@ class WebhookState(models.TextChoices):
 
     ACTIVE = "active", "active"
     DISABLED = "disabled", "disabled"
+    STOPPED = "stopped", "stopped by an operator"
     FAILED = "failed", "failed"
 
 

@@ -2,8 +2,8 @@
 
 At least once, and each order's events in sequence: one process at a time delivers a webhook, batch after batch of the
 journal, and its cursor moves only after the receiver has taken a batch.  A batch that failed is sent again after a
-while.  Calls wait on one event loop, and receivers that failed or were slow have at most half of the places: they keep
-nobody else waiting.
+while.  Calls wait on one event loop, and receivers that failed or were slow have at most half of the places, a webhook
+one, and an account a few: they keep nobody else waiting.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import hashlib
 import random
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 import structlog
@@ -18,7 +19,7 @@ from django.conf import settings
 
 from engine.retry import away_ms
 from orders.operations import webhook_calls
-from orders.operations.webhook_calls import Answer
+from orders.operations.webhook_calls import PLACES, Answer
 from orders.stores import event_codec, journal, webhooks
 from orders.stores.threads import aside
 from orders.stores.webhooks import Claim
@@ -30,8 +31,8 @@ BATCH = 100
 """About how many events one call has."""
 EVERY_S = 0.5
 """How often webhooks with something to deliver are searched for."""
-PLACES = 64
-"""Calls in flight at a time."""
+OF_AN_ACCOUNT = 16
+"""Calls in flight from which an account gets no more places."""
 FIRST_WAIT_MS, LONGEST_WAIT_MS = 1_000, 600_000
 SENT_BY_S = webhooks.LEASE_S - webhook_calls.WITHIN_S - 5
 """Age of a lease from which nothing is sent under it: it could end before the answer comes."""
@@ -45,8 +46,8 @@ class Deliverer:
     def __init__(self) -> None:
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=lambda: asyncio.run(self.work()), name="webhooks", daemon=True)
-        self.calls: dict[asyncio.Task[None], bool] = {}
-        """Deliveries in flight; whether each has one of the places for slow receivers."""
+        self.calls: dict[asyncio.Task[None], tuple[Claim, bool]] = {}
+        """Deliveries in flight, of what, and whether each has one of the places for slow receivers."""
 
     def start(self) -> None:
         self.thread.start()
@@ -75,10 +76,19 @@ class Deliverer:
         for slow in (False, True):
             free = PLACES - len(self.calls)
             if slow:
-                free = min(free, PLACES // 2 - sum(self.calls.values()))
-            began = time.monotonic()
-            for held in await aside(webhooks.claim, free, slow=slow) if free > 0 else ():
-                self.calls[asyncio.create_task(deliver(held, began))] = slow
+                free = min(free, PLACES // 2 - sum(is_slow for _, is_slow in self.calls.values()))
+            if free > 0:
+                await self.begin(free, slow)
+
+    async def begin(self, free: int, slow: bool) -> None:
+        """Begin so many deliveries at most."""
+        # Who changes a webhook frees it at once, but its call under way keeps its place.
+        busy = [held.id for held, _ in self.calls.values()]
+        of_accounts = Counter(held.account for held, _ in self.calls.values())
+        sated = [account for account, count in of_accounts.items() if count >= OF_AN_ACCOUNT]
+        began = time.monotonic()
+        for held in await aside(webhooks.claim, free, slow=slow, busy=busy, sated=sated):
+            self.calls[asyncio.create_task(deliver(held, began))] = (held, slow)
 
     async def pause(self) -> None:
         """Wait until a delivery is over, which may have been one of several, or for EVERY_S."""
@@ -94,7 +104,7 @@ class Deliverer:
 
 
 async def deliver(held: Claim, claimed_at: float) -> None:
-    """Deliver the next batch of a webhook.
+    """Deliver the next batch of a webhook; return once its name's resolving, too, is over.
 
     Raises DatabaseError.
     """
@@ -112,6 +122,9 @@ async def deliver(held: Claim, claimed_at: float) -> None:
         message = event_codec.JSON.encode({"events": events, "cursor": str(position)})
         answer = await webhook_calls.call(held.url, message, headers(held, message, int(time.time())))
     await settle(held, position, len(events), answer)
+    if answer.lookup and not answer.lookup.done():
+        # Nothing ends it, so it keeps this call's place: of places and threads there are as many.
+        await asyncio.gather(asyncio.wrap_future(answer.lookup), return_exceptions=True)
 
 
 def headers(held: Claim, message: bytes, now_s: int) -> dict[str, str]:
@@ -140,5 +153,5 @@ async def settle(held: Claim, position: int, events: int, answer: Answer) -> Non
     wait_ms = away_ms(held.failures, random.random, FIRST_WAIT_MS, LONGEST_WAIT_MS)
     give_up_h = settings.ENGINE_WEBHOOK_GIVE_UP_H
     state = await aside(webhooks.fail, held, answer.error, answer.status, answer.ms, wait_ms, give_up_h)
-    log.warning("webhook failed", **about, reason=answer.error, wait_ms=wait_ms, state=state)
+    log.warning("webhook failed", **about, reason=answer.error, detail=answer.detail, wait_ms=wait_ms, state=state)
     metrics.webhook(answer.outcome if state != "failed" else "given_up")

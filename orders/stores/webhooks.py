@@ -14,9 +14,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import Case, F, QuerySet, When
 from django.db.models.expressions import RawSQL
-from django.utils import timezone
+from django.db.models.functions import Least, Now
 
 from orders.models import Webhook, WebhookState
 from orders.stores import journal
@@ -41,10 +41,14 @@ class TooManyWebhooks(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A webhook to be delivered by the holder of `lease`; `owner` is None if it gets every account's events."""
+    """A webhook to be delivered by the holder of `lease`.
+
+    `account` is whose it is, and `owner` whose events it gets: None for every account's.
+    """
 
     id: UUID
     lease: UUID
+    account: int
     owner: int | None
     url: str
     cursor: int
@@ -54,16 +58,18 @@ class Claim:
     entitled: bool
 
 
-def claim(limit: int, *, slow: bool) -> list[Claim]:
+def claim(limit: int, *, slow: bool, busy: Sequence[UUID] = (), sated: Sequence[int] = ()) -> list[Claim]:
     """Take the lease of webhooks that have something to deliver, those first that have waited longest.
 
-    `slow` chooses between those that failed or were slow last time and all others.  Raises DatabaseError.
+    `slow` chooses between those that failed or were slow last time and all others.  Without the webhooks `busy` and
+    those of the accounts `sated`.  Raises DatabaseError.
     """
     sql = """
         WITH due AS (
             SELECT w.id FROM orders_webhook w
             WHERE w.state = 'active' AND w.next_at <= now() AND (w.leased_until IS NULL OR w.leased_until <= now())
               AND (w.failures > 0 OR w.last_ms > %s) = %s
+              AND w.id <> ALL (%s::uuid[]) AND w.owner_id <> ALL (%s::bigint[])
               AND CASE WHEN w.all_accounts THEN w.cursor < (SELECT max(position) FROM orders_journalrow)
                        ELSE EXISTS (SELECT FROM orders_journalrow j
                                     WHERE j.owner_id = w.owner_id AND j.position > w.cursor) END
@@ -71,15 +77,15 @@ def claim(limit: int, *, slow: bool) -> list[Claim]:
         )
         UPDATE orders_webhook w SET lease = gen_random_uuid(), leased_until = now() + %s * interval '1 second'
         FROM due WHERE due.id = w.id
-        RETURNING w.id, w.lease, CASE WHEN NOT w.all_accounts THEN w.owner_id END AS owner, w.url, w.cursor, w.replays,
-                  w.failures, array_remove(ARRAY[w.secret_id,
+        RETURNING w.id, w.lease, w.owner_id AS account, CASE WHEN NOT w.all_accounts THEN w.owner_id END AS owner,
+                  w.url, w.cursor, w.replays, w.failures, array_remove(ARRAY[w.secret_id,
                       CASE WHEN w.old_secret_until > now() THEN w.old_secret_id END], NULL) AS secret_ids,
                   EXISTS (SELECT FROM auth_user u WHERE u.id = w.owner_id AND u.is_active)
                   AND (NOT w.all_accounts OR EXISTS (
                       SELECT FROM orders_apikey k WHERE k.owner_id = w.owner_id AND k.scopes @> '"admin"'
                       AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()))) AS entitled
     """
-    return fetch_as(Claim, sql, SLOW_MS, slow, limit, LEASE_S)
+    return fetch_as(Claim, sql, SLOW_MS, slow, list(busy), list(sated), limit, LEASE_S)
 
 
 def advance(held: Claim, position: int, status: int | None, ms: int) -> bool:
@@ -171,38 +177,76 @@ def rotate(rows: "QuerySet[Webhook]") -> None:
     with transaction.atomic():
         for row in rows.select_for_update():
             row.old_secret_id, row.secret_id = row.secret_id, uuid4()
-            row.old_secret_until = timezone.now() + timedelta(seconds=OVERLAP_S)
+            row.old_secret_until = Now() + timedelta(seconds=OVERLAP_S)
             row.save(update_fields=["secret_id", "old_secret_id", "old_secret_until"])
 
 
 def switch(rows: "QuerySet[Webhook]", *, on: bool) -> None:
-    """Enable webhooks, which then go on where they stopped, or disable them.
+    """Enable webhooks, which then go on where they stopped, or disable them; those that an operator stopped stay so.
 
     Raises DatabaseError.
     """
     state = WebhookState.ACTIVE if on else WebhookState.DISABLED
-    rows.exclude(state=state).update(**afresh(), state=state)
+    theirs(rows).exclude(state=state).update(**afresh(), state=state)
 
 
 def move(rows: "QuerySet[Webhook]", url: str) -> None:
-    """Have webhooks go to another address from now on.
+    """Have webhooks go to another address from now on, but for those that an operator stopped.
 
     Raises DatabaseError.
     """
-    rows.update(**afresh(), url=url)
+    theirs(rows).update(**afresh(), url=url)
+
+
+def delete(rows: "QuerySet[Webhook]") -> None:
+    """Delete webhooks, but for those that an operator stopped.
+
+    Raises DatabaseError.
+    """
+    theirs(rows).delete()
+
+
+def theirs(rows: "QuerySet[Webhook]") -> "QuerySet[Webhook]":
+    """Return those that their owner may switch, move and delete."""
+    return rows.exclude(state=WebhookState.STOPPED)
+
+
+def stop(rows: "QuerySet[Webhook]", by: str, why: str) -> None:
+    """Stop webhooks until an operator lifts that; their owner reads who stopped them and why.
+
+    Raises DatabaseError.
+    """
+    told = f"stopped by the operator {by}: {why}"
+    rows.update(**afresh(), state=WebhookState.STOPPED, last_error=told[:ERROR_MAX])
+
+
+def lift(rows: "QuerySet[Webhook]") -> None:
+    """Enable webhooks whoever stopped them; they go on where they stopped.
+
+    Raises DatabaseError.
+    """
+    rows.exclude(state=WebhookState.ACTIVE).update(**afresh(), state=WebhookState.ACTIVE, last_error="")
 
 
 def afresh() -> dict[str, Any]:
-    """Return the fields that forget failures, and overtake whatever is under way."""
-    return {**FREED, "next_at": timezone.now(), "failures": 0, "failing_since": None, "last_ms": 0}
+    """Return the fields that forget failures, and overtake whatever is under way.
+
+    One that was slow stays among the slow until a call shows otherwise.
+    """
+    return {**FREED, "next_at": Now(), "failures": 0, "failing_since": None}
 
 
 def replay(rows: "QuerySet[Webhook]", after: int) -> None:
-    """Have webhooks deliver again what follows a position.
+    """Have webhooks deliver again what follows a position; one that is not as far goes on where it is.
 
     Raises DatabaseError.
     """
-    rows.update(**afresh(), cursor=after, replays=F("replays") + 1)
+    rows.update(**afresh(), cursor=Least("cursor", after), replays=F("replays") + 1)
+
+
+def with_old_secret(rows: "QuerySet[Webhook]") -> "QuerySet[Webhook]":
+    """Add `signs_until` to webhooks: until when the old secret signs, by Postgres' clock; None if it does not."""
+    return rows.annotate(signs_until=Case(When(old_secret_until__gt=Now(), then="old_secret_until")))
 
 
 def secret(secret_id: UUID) -> bytes:

@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import signal
+import socket
+import threading
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -15,7 +17,9 @@ from routing import outages
 from routing.catalogue import catalogue
 from tests.orders import bench as benches
 from tests.orders.accounts import account
+from tests.orders.bench import OWNER
 from tests.orders.doors import until
+from tests.orders.receiver import receiving
 from tests.orders.sniping import Market, list_token, new_mint
 
 
@@ -110,3 +114,35 @@ def alice(bench, monkeypatch):
 def bob(bench):
     """Another account."""
     return account("bob")
+
+
+@pytest.fixture
+def webhook_account(bench, settings):
+    """The account of the tests' orders, whose webhooks may go to this machine."""
+    settings.ENGINE_WEBHOOK_PRIVATE = True
+    bench.quote_all()
+    User.objects.create(pk=OWNER, username="tests")
+    # The ids of others follow.
+    bench.sql("SELECT setval(pg_get_serial_sequence('auth_user', 'id'), (SELECT max(id) FROM auth_user))")
+
+
+@pytest.fixture
+def receiver():
+    with receiving() as one:
+        yield one
+
+
+@pytest.fixture
+def slow_names(monkeypatch):
+    """Names of slow.example.com are not resolved while the test runs."""
+    ends, resolve = threading.Event(), socket.getaddrinfo
+
+    def slowly(host, *args, **more):
+        if host == "slow.example.com":
+            ends.wait(60)
+            raise socket.gaierror(-3, "Temporary failure in name resolution")
+        return resolve(host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    yield ends
+    ends.set()

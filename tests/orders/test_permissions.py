@@ -31,7 +31,7 @@ TABLE = {
     "orders.tradinglimit": {**SHOWN, "add": OWNER, "action remove_selected": OWNER},
     "orders.webhook": {
         **{"view": OPERATOR, "add": NOBODY, "change": NOBODY, "delete": NOBODY},
-        **{f"action {act}_selected": OPERATOR for act in ("disable", "enable", "replay")},
+        **{f"action {act}_selected": OPERATOR for act in ("stop", "enable", "replay")},
     },
     "orders.apikey": {
         **{"view": OWNER, "add": OWNER, "change": NOBODY, "delete": NOBODY},

@@ -1,4 +1,4 @@
-"""Webhooks: signed, at least once, each order's events in sequence; and never to where only the engine gets."""
+"""Webhooks: signed, at least once, each order's events in sequence."""
 
 import asyncio
 import socket
@@ -6,95 +6,36 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import timedelta
-from ipaddress import ip_address
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import User
-from django.urls import reverse
 from django.utils import timezone
 
 from config.env import ROOT
 from deploy.servers import free_port
 from orders.access.callers import Scope
-from orders.models import Act, ApiKey, JournalRow, Webhook
+from orders.models import ApiKey, JournalRow, Webhook
 from orders.operations import webhook_calls
 from orders.operations import webhooks as delivering
-from orders.operations.webhook_calls import Answer, NotAllowed, addresses, call, parsed
+from orders.operations.webhook_calls import Answer, call
 from orders.stores import journal, webhooks
 from orders.stores.threads import aside
 from orders.telemetry import metrics
 from tests.flows.readme import block
-from tests.orders.accounts import account, bearer, rows_of_keys
+from tests.orders.accounts import account, bearer
 from tests.orders.bench import OWNER
-from tests.orders.doors import delete, error_of, field_of, get, http, patch, post
-from tests.orders.pages import list_of
+from tests.orders.hooking import STAGES, deliver, deliver_all, hook, now, take, trade
 from tests.orders.receiver import receiving, signatures
 from tests.system import eventually
 
-HOOKS = "/api/webhooks"
-
-
-@pytest.fixture(autouse=True)
-def an_account(bench, settings):
-    """The account of the tests' orders, whose webhooks may go to this machine."""
-    settings.ENGINE_WEBHOOK_PRIVATE = True
-    bench.quote_all()
-    User.objects.create(pk=OWNER, username="tests")
-    # The ids of others follow.
-    bench.sql("SELECT setval(pg_get_serial_sequence('auth_user', 'id'), (SELECT max(id) FROM auth_user))")
-
-
-@pytest.fixture
-def receiver():
-    with receiving() as one:
-        yield one
+pytestmark = pytest.mark.usefixtures("webhook_account")
 
 
 @pytest.fixture
 def at_once(monkeypatch):
     """What failed is tried again at once."""
     monkeypatch.setattr(delivering, "away_ms", lambda *_: 0)
-
-
-def hook(url, **more):
-    return webhooks.make(OWNER, url, **{"all_accounts": False, "most": 10, **more})
-
-
-def trade(bench, count=1):
-    """Have orders filled and saved; return their ids."""
-    ids = bench.place(count, slippage_bps=5_000)
-    bench.run(ids)
-    bench.archive()
-    return ids
-
-
-def take(limit=8):
-    return webhooks.claim(limit, slow=False) + webhooks.claim(limit, slow=True)
-
-
-def deliver_all(held):
-    async def every():
-        await asyncio.gather(*(delivering.deliver(one, time.monotonic()) for one in held))
-
-    asyncio.run(every())
-
-
-def deliver(rounds=50):
-    """Deliver until there is nothing more, or nothing that is due."""
-    for _ in range(rounds):
-        if not (held := take()):
-            return
-        deliver_all(held)
-    pytest.fail(f"still not done after {rounds} rounds")
-
-
-def now(row):
-    row.refresh_from_db()
-    return row
-
-
-STAGES = [1, 2, 3, 4, 5]
 
 
 def test_each_order_is_told_whole_and_in_sequence_in_signed_batches(bench, receiver, monkeypatch):
@@ -168,7 +109,7 @@ def test_a_failure_is_noted_and_the_next_try_waits_ever_longer(bench):
         deliver_all(take())
         waits.append((now(row).next_at - row.last_at).total_seconds())
     assert row.failures == 12 and row.failing_since and row.cursor == 0
-    assert "ConnectError" in row.last_error and row.last_status is None
+    assert (row.last_error, row.last_status) == ("no connection to the receiver", None)
     assert 0.5 <= waits[0] <= 1 and 300 <= waits[-1] <= 600 and waits[3] > waits[0]
     assert take() == []
 
@@ -295,6 +236,82 @@ def test_a_slow_receiver_keeps_nobody_waiting(bench, receiver, monkeypatch):
             deliverer.stop()
 
 
+def test_a_name_that_resolves_slowly_keeps_nobody_else_waiting(bench, receiver, at_once, slow_names, monkeypatch):
+    """Resolving outlives its call and cannot be ended: it keeps its place, and its webhook has no second one."""
+    monkeypatch.setattr(webhook_calls, "WITHIN_S", 0.3)
+    monkeypatch.setattr(webhook_calls, "PLACES", 4)
+    monkeypatch.setattr(delivering, "PLACES", 4)
+    webhook_calls.resolvers.cache_clear()
+    rows = [hook("http://slow.example.com/") for _ in range(6)]
+    # Found by their failures to be slow, as any is after its first call.
+    Webhook.objects.update(failures=1)
+    hook(receiver.url)
+    ids = trade(bench)
+    deliverer = delivering.Deliverer()
+    deliverer.start()
+    try:
+        tried = Webhook.objects.filter(pk__in=[row.pk for row in rows], failures=2)
+        eventually(lambda: tried.count() == 2, 9, "two of them have failed")
+        eventually(lambda: receiver.seqs() == dict.fromkeys(ids, STAGES), 9, "the other has it")
+        more = trade(bench)
+        eventually(lambda: receiver.seqs() == dict.fromkeys(ids + more, STAGES), 9, "and again")
+        assert (tried.count(), Webhook.objects.filter(failures__gt=2).count()) == (2, 0)
+    finally:
+        slow_names.set()
+        deliverer.stop()
+        webhook_calls.resolvers.cache_clear()
+
+
+def test_who_changes_a_webhook_again_and_again_has_one_call_of_it_under_way(bench):
+    with receiving() as slow:
+        slow.held = threading.Event()
+        hook(slow.url)
+        trade(bench)
+        deliverer = delivering.Deliverer()
+
+        async def rounds():
+            for _ in range(3):
+                await deliverer.round()
+                await aside(webhooks.replay, Webhook.objects.all(), 0)
+            under_way = len(deliverer.calls)
+            slow.held.set()
+            await asyncio.gather(*deliverer.calls)
+            return under_way
+
+        assert asyncio.run(rounds()) == 1
+
+
+def test_an_account_has_a_share_of_the_places(bench, receiver, monkeypatch):
+    monkeypatch.setattr(delivering, "OF_AN_ACCOUNT", 1)
+    receiver.held = threading.Event()
+    bob = account("bob").pk
+    hook(receiver.url)
+    trade(bench)
+    deliverer = delivering.Deliverer()
+
+    async def rounds():
+        await deliverer.round()
+        await aside(more)
+        await deliverer.round()
+        under_way = [held.account for held, _ in deliverer.calls.values()]
+        receiver.held.set()
+        await asyncio.gather(*deliverer.calls)
+        return under_way
+
+    def more():
+        for owner in (OWNER, bob):
+            webhooks.make(owner, receiver.url, all_accounts=False, most=10)
+        Webhook.objects.filter(cursor__gt=0).update(cursor=0)
+        trade(bench)
+        bench.sql(
+            "UPDATE orders_journalrow SET owner_id = %s WHERE position IN "
+            "(SELECT max(position) FROM orders_journalrow)",
+            bob,
+        )
+
+    assert asyncio.run(rounds()) == [OWNER, bob]
+
+
 def test_nothing_is_sent_for_a_closed_account(bench, receiver):
     row = hook(receiver.url)
     User.objects.update(is_active=False)
@@ -317,142 +334,28 @@ def test_an_operators_webhook_gets_every_accounts_events_while_the_operator_has_
     assert (len(receiver.calls), now(row).state) == (1, "failed")
 
 
-PRIVATE = [
-    *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1"),
-    *("::1", "::ffff:10.0.0.1", "fe80::1", "fc00::1", "fec0::1", "ff02::1", "::", "64:ff9b::10.0.0.1", "2002:a00:1::1"),
-]
-
-
-@pytest.mark.parametrize("address", PRIVATE)
-async def test_an_address_that_is_not_public_is_refused_by_number_and_by_name(address, settings, monkeypatch):
-    settings.ENGINE_WEBHOOK_PRIVATE = False
-    literal = f"[{address}]" if ":" in address else address
-    with pytest.raises(NotAllowed, match="not public"):
-        parsed(f"https://{literal}/events")
-    # One address of several is enough.
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 443)) for one in ("8.8.8.8", address)]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    with pytest.raises(NotAllowed, match="not public"):
-        await addresses(parsed("https://receiver.example.com/events"))
-    answer = await call("https://receiver.example.com/events", b"", {})
-    assert (answer.outcome, str(ip_address(address)) in answer.error) == ("forbidden", True)
-
-
-@pytest.mark.parametrize("host", ["localhost", "127.1", "0x7f.1", "2130706433"])
-async def test_other_spellings_of_this_machine_are_refused(host, settings):
-    settings.ENGINE_WEBHOOK_PRIVATE = False
-    answer = await call(f"https://{host}/", b"", {})
-    assert (answer.outcome, "not public" in answer.error) == ("forbidden", True), answer
-
-
-async def test_the_connection_goes_to_the_address_that_was_checked(receiver, monkeypatch):
-    asked = []
-
-    def once(host, port, **_):
-        asked.append(host)
-        assert len(asked) == 1, "a name is resolved once"
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
-
-    monkeypatch.setattr(webhook_calls.socket, "getaddrinfo", once)
-    url = receiver.url.replace("127.0.0.1", "receiver.example.com")
-    answer = await call(url, b"{}", {})
-    assert (answer.outcome, asked) == ("delivered", ["receiver.example.com"])
-    assert receiver.calls[0][0]["host"] == f"receiver.example.com:{receiver.port}"
-
-
-async def test_a_receiver_that_never_answers_ends_within_the_limit(receiver, monkeypatch):
-    monkeypatch.setattr(webhook_calls, "WITHIN_S", 0.2)
-    receiver.held = threading.Event()
-    answer = await call(receiver.url, b"{}", {})
-    receiver.held.set()
-    assert (answer.outcome, answer.error) == ("unreachable", "no answer within 0.2 s")
-
-
-async def test_a_webhook_is_made_shown_changed_and_deleted_and_its_secret_is_shown_once(bench):
-    made = (await post({"url": "https://bot.example.com/events"}, HOOKS)).json()
-    place = f"{HOOKS}/{made['webhookId']}"
-    assert made.pop("secret").startswith("whsec_")
-    assert (await get(place)).json() == made
-    assert (await get(HOOKS)).json() == {"results": [made]}
-    disabled = await patch(place, {"enabled": False})
-    assert (disabled.json()["state"], "secret" in disabled.json()) == ("disabled", False)
-    moved = (await patch(place, {"url": "https://new.example.com/", "enabled": True})).json()
-    assert (moved["state"], moved["url"]) == ("active", "https://new.example.com/")
-    rotated = (await post(None, f"{place}/rotate")).json()
-    assert rotated["secret"].startswith("whsec_") and rotated["oldSecretUntil"]
-    assert (await post({"after": "0"}, f"{place}/replay")).json()["cursor"] == "0"
-    assert (await delete(place)).status_code == 200
-    assert (await get(place)).status_code == 404
-
-
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({}, "url"),
-        ({"url": 7}, "url"),
-        ({"url": "ftp://bot.example.com/"}, "url"),
-        ({"url": "http://bot.example.com/"}, "url"),
-        ({"url": "https://me:secret@bot.example.com/"}, "url"),
-        ({"url": "https://bot.example.com/#x"}, "url"),
-        ({"url": "https://[::1]/"}, "url"),
-        ({"url": f"https://bot.example.com/{'x' * 500}"}, "url"),
-        ({"url": "https://bot.example.com/", "events": []}, "events"),
-        ({"url": "https://bot.example.com/", "all": 1}, "all"),
-    ],
-)
-async def test_a_wrong_request_names_the_field(bench, settings, body, field):
-    settings.ENGINE_WEBHOOK_PRIVATE = False
-    answer = await post(body, HOOKS)
-    assert (answer.status_code, field_of(answer)["field"]) == (400, field)
-
-
-async def test_a_cursor_of_nobody_is_refused_for_a_replay(bench):
-    place = f"{HOOKS}/{(await post({'url': 'https://bot.example.com/'}, HOOKS)).json()['webhookId']}"
-    answer = await post({"after": "4711"}, f"{place}/replay")
-    assert (answer.status_code, field_of(answer)["field"]) == (400, "after")
-
-
-async def test_an_account_has_a_few_webhooks_and_no_more(bench, settings):
-    settings.ENGINE_WEBHOOKS_MAX = 2
-    answers = [await post({"url": "https://bot.example.com/"}, HOOKS) for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [201, 201, 409]
-    assert error_of(answers[2])["code"] == "too_many_webhooks"
-
-
-async def test_a_webhook_does_not_exist_for_another_account_nor_for_an_operator(bench, monkeypatch):
-    made = (await post({"url": "https://bot.example.com/"}, HOOKS)).json()["webhookId"]
-    with rows_of_keys(monkeypatch):
-        for scopes in ({Scope.READ, Scope.TRADE}, set(Scope)):
-            header = await aside(lambda scopes=scopes: bearer(account("bob"), scopes))
-            async with http() as client:
-                for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/rotate")):
-                    answer = await client.request(method, f"{HOOKS}/{made}{path}", headers=header)
-                    assert answer.status_code == 404
-                assert (await client.get(HOOKS, headers=header)).json() == {"results": []}
-
-
-async def test_events_of_every_account_are_for_an_operators_key_and_on_record(bench, monkeypatch):
-    with rows_of_keys(monkeypatch):
-        for scopes, status in (({Scope.TRADE}, 403), ({Scope.TRADE, Scope.ADMIN}, 201)):
-            header = await aside(lambda scopes=scopes: bearer(account("bob"), scopes))
-            answer = await post({"url": "https://bot.example.com/", "all": True}, HOOKS, **header)
-            assert answer.status_code == status, answer.text
-    assert await aside(lambda: list(Act.objects.values_list("what", flat=True))) == ["make webhook"]
-
-
-def test_an_operator_disables_enables_and_replays_in_the_admin_and_it_is_on_record(bench, receiver, operator):
+def test_a_replay_of_one_that_is_behind_skips_nothing(bench, receiver):
     row = hook(receiver.url)
     ids = trade(bench)
-    assert "active" in list_of(operator, Webhook)
+    _, newest = journal.bounds()
+    webhooks.replay(Webhook.objects.all(), newest)
+    assert now(row).cursor == 0
     deliver()
-    lists = reverse("admin:orders_webhook_changelist")
-    for action, state in (("disable", "disabled"), ("enable", "active"), ("replay", "active")):
-        operator.post(lists, {"action": f"{action}_selected", "_selected_action": str(row.pk)})
-        assert now(row).state == state
-    deliver()
-    assert receiver.seqs() == dict.fromkeys(ids, STAGES * 2)
-    told = list(Act.objects.order_by("pk").values_list("outcome", flat=True))
-    assert told == ["Disabled.", "Enabled.", "Replayed after 0."]
+    assert receiver.seqs() == dict.fromkeys(ids, STAGES)
+
+
+def test_times_are_those_of_postgres(bench, monkeypatch):
+    """A process whose clock is wrong neither keeps a secret alive nor puts off a call."""
+    row = hook("https://bot.example.com/")
+    monkeypatch.setattr(timezone, "now", lambda: datetime(2020, 1, 1, tzinfo=UTC))
+    webhooks.rotate(Webhook.objects.all())
+    webhooks.replay(Webhook.objects.all(), 0)
+    moment = bench.sql("SELECT now()")[0][0]
+    assert abs(now(row).old_secret_until - moment - timedelta(days=1)) < timedelta(minutes=1)
+    assert abs(row.next_at - moment) < timedelta(minutes=1)
+    assert webhooks.with_old_secret(Webhook.objects.all()).get().signs_until == row.old_secret_until
+    bench.sql("UPDATE orders_webhook SET old_secret_until = now() - interval '1 second'")
+    assert webhooks.with_old_secret(Webhook.objects.all()).get().signs_until is None
 
 
 def test_the_lag_is_the_age_of_what_is_not_delivered(bench, receiver):
