@@ -8,6 +8,9 @@ from decimal import Decimal
 import pytest
 
 from orders.stores import event_codec
+from tests.chaos.checker.world import World
+from tests.load.delivery import differences
+from tests.load.followers import Histories
 from tests.load.scenarios.copies import Copies, Progress, joined_late
 from tests.load.scenarios.options import profile_of
 from tests.load.scenarios.pace import Profile
@@ -311,3 +314,38 @@ def test_a_load_that_cannot_be_is_refused_by_name():
         profile_of(Namespace(**{**vars(asked), "profile": "much"}))
     with pytest.raises(ValueError, match="--seconds -1: give a number above 0"):
         profile_of(Namespace(**{**vars(asked), "seconds": -1.0}))
+
+
+def told(*statuses, epoch=0, order_id=ID):
+    return [
+        {"orderId": order_id, "epoch": epoch, "seq": seq, "status": status} for seq, status in enumerate(statuses, 1)
+    ]
+
+
+def held(*messages):
+    histories = Histories()
+    for message in messages:
+        histories.take(message)
+    return histories
+
+
+def test_what_a_client_was_not_told_or_told_otherwise_is_named():
+    events = told("pending", "routing", "confirmed")
+    world = World(rows={ID: None}, events={ID: events})
+    assert differences(held(*events), [ID], world) == []
+    assert "is not told" in differences(held(), [ID], world)[0]
+    assert "the rows have" in differences(held(*events[:2]), [ID], world)[0]
+    assert "the rows have" in differences(held(*told("pending", "routing", "failed")), [ID], world)[0]
+    assert "is unknown" in differences(held(*events, *told("pending", order_id="another")), [ID], world)[0]
+    assert "is not told" in differences(held(*events), [ID, "another"], world)[0]
+
+
+def test_a_client_takes_a_later_epoch_in_place_of_what_it_has_and_no_gap():
+    first, later = told("pending", "routing", "building"), told("pending", "cancelled", epoch=1)
+    histories = held(*first, *first, later[1])
+    assert [one["status"] for one in histories.held[ID]] == ["pending", "cancelled"]
+    assert (histories.repeats, histories.ended) == (3, 1)
+    with pytest.raises(AssertionError, match="came after 1"):
+        held(first[0], first[2])
+    with pytest.raises(AssertionError, match="told otherwise"):
+        held(*first, first[1] | {"status": "failed"})

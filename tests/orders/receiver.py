@@ -13,7 +13,10 @@ from typing import Any
 
 @dataclass
 class Receiver:
-    """What came, and how it is answered: by `status`, or by the next of `statuses`; `held` keeps answers back."""
+    """What came, and how it is answered: by `status`, or by the next of `statuses`; `held` keeps answers back.
+
+    Every so many calls it answers 500 or not at all; `kept` is what it has answered with 2xx.
+    """
 
     port: int = 0
     status: int = 204
@@ -21,6 +24,10 @@ class Receiver:
     headers: dict[str, str] = field(default_factory=dict)
     calls: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     held: threading.Event | None = None
+    refuses_every: int = 0
+    hangs_every: int = 0
+    kept: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
 
     @property
     def url(self) -> str:
@@ -46,10 +53,20 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.calls.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                call = ({name.lower(): value for name, value in self.headers.items()}, body)
+                receiver.calls.append(call)
+                number = len(receiver.calls)
                 if receiver.held:
                     receiver.held.wait(20)
-                self.send_response(receiver.statuses.pop(0) if receiver.statuses else receiver.status)
+                if receiver.hangs_every and number % receiver.hangs_every == 0:
+                    receiver.ended.wait(20)
+                    return
+                status = receiver.statuses.pop(0) if receiver.statuses else receiver.status
+                if receiver.refuses_every and number % receiver.refuses_every == 0:
+                    status = 500
+                if 200 <= status < 300:
+                    receiver.kept.append(call)
+                self.send_response(status)
                 for name, value in receiver.headers.items():
                     self.send_header(name, value)
                 self.send_header("content-length", "0")
@@ -76,6 +93,7 @@ def receiving(port: int = 0, **answers: Any):
     try:
         yield receiver
     finally:
+        receiver.ended.set()
         server.shutdown()
         server.server_close()
         thread.join()
