@@ -47,7 +47,7 @@ USERS: Mapping[str, tuple[str, str]] = {
     ),
     "order": (ENGINE, f"{EPOCH} {STOPS} {ORDERS} {WORKER} ~quotes:{{* %R~sandbox:venues"),
     "limit": (
-        f"{ENGINE} scan",
+        f"{ENGINE} scan hscan",
         f"{EPOCH} {STOPS} {ORDERS} {WORKER} {MARKET} ~book:* ~balances:compared ~keys:connected:*",
     ),
     "sniper": (ENGINE, f"{EPOCH} {STOPS} {ORDERS} {WORKER} {MARKET} ~market:*"),
