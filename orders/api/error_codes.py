@@ -24,7 +24,8 @@ CODES: Mapping[str, str] = {
     "paused": "An operator has paused or halted the pair, your account or all trading, and nothing was done; try again "
     "later.",
     "precondition_required": "`If-Match` is missing; send the seq of the last event you know.",
-    "rate_limited": "The API key has placed as many orders as it may per minute; nothing was done, try again later.",
+    "rate_limited": "The API key has placed as many orders as it may per minute, or the account has a CSV export under "
+    "way; nothing was done, try again later.",
     "reducing": "An operator allows only orders that sell for the quote token of their pair, and nothing was done; "
     "sell, or try again later.",
     "rejected_day_value": "The order is worth more than is left of a daily trading limit; place a smaller one, or wait "

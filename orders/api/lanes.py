@@ -8,7 +8,7 @@ few threads that keep busy, none takes another kind's, and what finds no free th
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -18,6 +18,7 @@ from asgiref.sync import ThreadSensitiveContext
 
 from orders.api.errors import STORE_AWAY
 from orders.api.http import Application, Receive, Scope, Send, refuse, respond
+from orders.api.placing import DOORS
 from orders.flow.batcher import Overloaded
 from orders.stores.threads import one_per_loop
 
@@ -29,9 +30,14 @@ READ_S = 3.0
 """How long a read may take in all."""
 STREAM_S = 600.0
 """How long an answer may be sent that is streamed; then the connection is closed."""
+STALL_S = 20.0
+"""How long a client may leave a part of it unread."""
 COMPLAIN_EVERY_S = 5.0
+AT_END = "orders.at_end"
+"""In the scope of a request whose answer is streamed: an ExitStack that is closed once no more of it is sent."""
 
-READS = ("/api/orders", "/api/events", "/api/quotes", "/api/candles", "/api/pairs")
+API = "/api/"
+DESCRIPTIONS = ("/api/schema", "/api/docs", "/api/redoc", "/api/asyncapi")
 
 
 @dataclass(frozen=True)
@@ -71,11 +77,11 @@ def kind_of(scope: Scope) -> Kind:
         return PROBE
     if path == "/api/orders/estimate":
         return ESTIMATE
-    if path.startswith(READS):
-        if method in ("GET", "HEAD", "OPTIONS"):
-            return EXPORT if path == "/api/orders" and may_be_csv(scope) else READ
-        return PLACE if method == "POST" else CHANGE
-    return PAGE
+    if not path.startswith(API) or path.startswith(DESCRIPTIONS):
+        return PAGE
+    if method in ("GET", "HEAD", "OPTIONS"):
+        return EXPORT if path == "/api/orders" and may_be_csv(scope) else READ
+    return PLACE if path in DOORS else CHANGE
 
 
 def may_be_csv(scope: Scope) -> bool:
@@ -135,7 +141,7 @@ class Lanes:
             await refuse(send, reason)
         except CutShort:
             # The server closes the connection of an answer without an end.
-            log.warning("answer cut short, it took too long", kind=kind.name, within_s=STREAM_S)
+            log.warning("answer cut short, it is read too slowly", kind=kind.name)
 
     async def serve_on(self, kind: Kind, application: Application, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request on one of its kind's threads, which is free again before a slow client has read the answer.
@@ -144,7 +150,8 @@ class Lanes:
         """
         if kind.streams:
             async with self.lanes[kind].thread() as thread, ThreadSensitiveContext(executor=thread):
-                await application(scope, receive, within(STREAM_S, send))
+                with ExitStack() as at_end:
+                    await application({**scope, AT_END: at_end}, receive, within(STREAM_S, STALL_S, send))
             return
         answer: list[Any] = []
 
@@ -192,16 +199,17 @@ class Lanes:
             log.warning("requests refused, all threads are busy or take too long", kind=kind.name, threads=kind.threads)
 
 
-def within(seconds: float, send: Send) -> Send:
-    """Make a `send` that fails so long after now.
+def within(seconds: float, each_s: float, send: Send) -> Send:
+    """Make a `send` that fails so long after now, and for a message that is not taken within `each_s`.
 
     Raises CutShort.
     """
-    until = asyncio.get_running_loop().time() + seconds
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
 
     async def limited(message: Any) -> None:
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout_at(min(until, loop.time() + each_s)):
                 await send(message)
         except TimeoutError:
             raise CutShort from None

@@ -18,6 +18,9 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from engine.money import plain
+from orders.access.limits import RateLimited
+from orders.api.access import caller_of
+from orders.api.lanes import AT_END
 from orders.models import Order
 from orders.stores import order_view
 
@@ -60,6 +63,8 @@ NUMBERS = frozenset(
 )
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """How a text begins that a spreadsheet may take for a formula."""
+writing: dict[int, object] = {}
+"""The accounts whose exports are being written."""
 
 
 class Renderer(BaseRenderer):
@@ -83,12 +88,27 @@ class ByParameter(DefaultContentNegotiation):
         return named[0] if named else super().select_renderer(request, renderers, format_suffix)
 
 
-def answer(chosen: "QuerySet[Order]", method: str | None) -> HttpResponseBase:
-    """Answer with these orders, newest first."""
+def answer(chosen: "QuerySet[Order]", request: Request) -> HttpResponseBase:
+    """Answer with these orders, newest first.
+
+    Raises RateLimited.
+    """
     kind = f"{CSV}; charset=utf-8; header=present"
-    if method == "HEAD":
+    if request.method == "HEAD":
         return HttpResponse(content_type=kind, headers=DISPOSITION)
+    take_turn(request)
     return StreamingHttpResponse(written(chosen), content_type=kind, headers=DISPOSITION)
+
+
+def take_turn(request: Request) -> None:
+    """Let an account have one export at a time of this process, so that two slow ones do not keep all others out.
+
+    Raises RateLimited.
+    """
+    caller, mine = caller_of(request), object()
+    if writing.setdefault(caller.owner, mine) is not mine:
+        raise RateLimited(f"another CSV export of {caller.name}'s account is being written; read it to its end first")
+    request._request.scope[AT_END].callback(writing.pop, caller.owner)
 
 
 async def written(chosen: "QuerySet[Order]") -> AsyncIterator[str]:

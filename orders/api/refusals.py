@@ -91,6 +91,10 @@ LIMITED = refused(
     RateLimited("the key reporting may place 600 orders per minute"),
     TooManyOpen("10000 orders of this account rest, of at most 10000; cancel some"),
 )
+EXPORTING = refused(
+    "As CSV: another export of the account is being written; nothing was done.",
+    RateLimited("another CSV export of reporting's account is being written; read it to its end first"),
+)
 REJECTED = refused(
     "The order is beyond a trading limit or the account's balance; nothing was done.",
     Rejected(

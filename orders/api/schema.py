@@ -19,6 +19,7 @@ from orders.api.refusals import (
     BAD_BATCH,
     BAD_PARAMETER,
     CHANGED,
+    EXPORTING,
     INVALID,
     LIMITED,
     MEDIA_TYPE,
@@ -147,7 +148,7 @@ list_orders = operation(
         200: answer(read.Orders, LISTED),
         (200, order_csv.CSV): OpenApiResponse(str, examples=[OpenApiExample("A limit order that rests", CSV)]),
     },
-    BAD_PARAMETER,
+    *(BAD_PARAMETER, EXPORTING),
     parameters=[
         OpenApiParameter("format", str, enum=list(FORMATS), description=ACCEPTED["format"]),
         OpenApiParameter(
@@ -162,10 +163,13 @@ list_orders = operation(
         OpenApiParameter("createdBefore", TIMES, description="Before this time."),
         OpenApiParameter(
             "limit",
-            {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": OrderPages.page_size},
-            description="Orders on a page.",
+            # Without a default: generated clients would send it, also with `format=csv`, which takes no `limit`.
+            {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX},
+            description=f"Orders on a page; {OrderPages.page_size} if omitted.  JSON only: CSV has all orders.",
         ),
-        OpenApiParameter("cursor", {"type": "string", "pattern": CURSOR}, description=ACCEPTED["cursor"]),
+        OpenApiParameter(
+            "cursor", {"type": "string", "pattern": CURSOR}, description=f"{ACCEPTED['cursor']}; JSON only"
+        ),
     ],
 )
 cancel_orders = operation(

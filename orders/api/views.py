@@ -113,7 +113,7 @@ class Orders(RestAsJson, APIView):
         refuse_format(request.query_params, as_csv)
         chosen = of_caller(request, OrderFilter.chosen(request.query_params))
         if as_csv:
-            return order_csv.answer(chosen, request.method)
+            return order_csv.answer(chosen, request)
         pages = OrderPages()
         page = pages.paginate_queryset(chosen, request, view=self) or []
         return pages.get_paginated_response(described(request, page))

@@ -14,6 +14,7 @@ from orders.api.lanes import ALIVE, CHANGE, ESTIMATE, EXPORT, KINDS, PAGE, PLACE
 from orders.api.views import Orders
 from orders.stores import threads
 from tests.orders.doors import get, http, until
+from tests.orders.test_access import KNOWN, OPEN
 
 HOST = [(b"host", b"localhost")]
 
@@ -30,6 +31,12 @@ HOST = [(b"host", b"localhost")]
         ("GET", "/api/candles/SOL-USDC", READ),
         ("PATCH", "/api/orders/x", CHANGE),
         ("DELETE", "/api/orders/x", CHANGE),
+        ("GET", "/api/webhooks", READ),
+        ("POST", "/api/webhooks", CHANGE),
+        ("POST", "/api/webhooks/x/rotate", CHANGE),
+        ("GET", "/api/balances", READ),
+        ("POST", "/api/tickets", CHANGE),
+        ("GET", "/api/asyncapi", PAGE),
         ("GET", "/healthz", ALIVE),
         ("GET", "/readyz", PROBE),
         ("GET", "/metrics", PROBE),
@@ -42,6 +49,20 @@ HOST = [(b"host", b"localhost")]
 )
 def test_every_request_has_its_lane(method, path, kind):
     assert kind_of(asked(method, path)) is kind
+
+
+def test_no_address_of_the_api_is_forgotten():
+    """Whoever may ask: what is not a description waits in none of the pages' lanes, whichever methods it has."""
+    found = {}
+    for address, view in KNOWN.items():
+        methods = [
+            name.upper() for name in ("get", "post", "patch", "delete") if hasattr(getattr(view, "cls", view), name)
+        ]
+        found |= {(method, address): kind_of(asked(method, f"/{address}")) for method in methods}
+    api = {(method, address): kind for (method, address), kind in found.items() if address not in OPEN}
+    assert len(api) > 20 and not {PAGE, PROBE, ALIVE} & set(api.values())
+    assert {kind for (method, _), kind in api.items() if method == "GET"} == {READ}
+    assert {kind for (method, _), kind in api.items() if method != "GET"} == {PLACE, CHANGE, ESTIMATE}
 
 
 @pytest.mark.parametrize(("accept", "kind"), [(b"*/*", READ), (b"text/csv", EXPORT), (b"text/*", EXPORT)])

@@ -96,6 +96,13 @@ async def test_what_is_wrong_is_refused_as_json_whatever_is_accepted(bench, quer
     assert [one["field"] for one in error_of(answer)["fields"]] == [field]
 
 
+async def test_the_description_has_no_default_that_a_generated_client_would_send_with_it(bench):
+    async with http() as client:
+        described = (await client.get("/api/schema", headers={"accept": "application/json"})).json()
+    parameters = described["paths"]["/api/orders"]["get"]["parameters"]
+    assert [one["name"] for one in parameters if "default" in one["schema"]] == []
+
+
 async def test_other_methods_have_no_csv(bench):
     async with http() as client:
         head = await client.head(ADDRESS)
@@ -208,6 +215,37 @@ async def test_a_store_that_goes_away_leaves_the_answer_without_its_end(reader, 
     with pytest.raises(OperationalError):
         await serving
     assert None not in reader.parts
+
+
+async def test_an_account_has_one_export_at_a_time(reader):
+    serving = reader.begin()
+    await until(lambda: reader.parts, "the header is sent")
+    again = await get(ADDRESS)
+    assert (again.status_code, error_of(again)["code"], again.headers["retry-after"]) == (429, "rate_limited", "5")
+    assert (await get("/api/orders")).status_code == 200
+    for _ in range(4):
+        reader.may.release()
+    await serving
+    assert len(await rows()) == 5
+
+
+async def test_another_account_can_export_meanwhile(reader, monkeypatch):
+    serving = reader.begin()
+    await until(lambda: reader.parts, "the header is sent")
+    with rows_of_keys(monkeypatch):
+        assert await rows(**await aside(lambda: bearer(account("alice")))) == []
+    for _ in range(4):
+        reader.may.release()
+    await serving
+
+
+async def test_a_client_that_reads_nothing_for_a_while_is_cut_off_and_can_export_again(reader, monkeypatch):
+    monkeypatch.setattr(lanes, "STALL_S", 0.2)
+    await reader.begin()
+    assert len(reader.parts) == 1 and order_csv.writing == {}
+    assert len(lanes.lanes().lanes[lanes.EXPORT].free) == lanes.EXPORT.threads
+    monkeypatch.undo()
+    assert len(await rows()) == 5
 
 
 async def test_a_client_that_reads_too_slowly_is_cut_off_and_keeps_no_thread(reader, monkeypatch):
