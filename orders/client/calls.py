@@ -46,4 +46,4 @@ def said(answer: httpx.Response) -> Any:
         return found
     if not isinstance(found, dict) or "error" not in found:
         raise Unreadable(f"status {answer.status_code} without an error as this engine writes it")
-    raise refusal(found["error"], answer.status_code)
+    raise refusal(found["error"], answer.status_code, answer.headers)

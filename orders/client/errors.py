@@ -28,11 +28,23 @@ class WrongField:
 
 
 class Refused(ClientError):
-    """The engine did not do it; `status` is the HTTP status, of a socket's refusal the one it stands for."""
+    """The engine did not do it; `status` is the HTTP status, of a socket's refusal the one it stands for.
 
-    def __init__(self, code: str, message: str, fields: tuple[WrongField, ...] = (), status: int = 0) -> None:
+    `retry_after` is the number of seconds after which the engine says to try again, by the header of the same name: it
+    comes with every 429 and 503 over HTTP; otherwise, and from a socket that was open, it is None.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        fields: tuple[WrongField, ...] = (),
+        status: int = 0,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__("\n  ".join([f"{code}: {message}", *map(str, fields)]))
         self.code, self.message, self.fields, self.status = code, message, fields, status
+        self.retry_after = retry_after
 
     @property
     def passes(self) -> bool:
@@ -72,16 +84,23 @@ NAMED = {401: Unauthorized, 403: Forbidden}
 """The refusals that have a class of their own, by their HTTP status."""
 
 
-def refusal(error: Any, status: int) -> Refused:
-    """Read the engine's one error shape.
+def refusal(error: Any, status: int, headers: Mapping[str, str] | None = None) -> Refused:
+    """Read the engine's one error shape, and of the headers that came with it when to try again.
 
     Raises Unreadable.
     """
     try:
-        kind = NAMED.get(status, Refused)
-        return kind(str(error["code"]), str(error["message"]), tuple(map(wrong, error.get("fields", ()))), status)
+        kind, fields = NAMED.get(status, Refused), tuple(map(wrong, error.get("fields", ())))
+        return kind(
+            str(error["code"]), str(error["message"]), fields, status, seconds((headers or {}).get("Retry-After"))
+        )
     except (KeyError, TypeError, AttributeError):
         raise Unreadable(f"{error!r} is no error as this engine writes it") from None
+
+
+def seconds(text: str | None) -> float | None:
+    """Read Retry-After, which a proxy may have written as a date, or as anything."""
+    return float(text) if text and text.isascii() and text.isdigit() else None
 
 
 def wrong(told: Mapping[str, Any]) -> WrongField:

@@ -189,7 +189,7 @@ async def opened(address: str, headers: Mapping[str, str], deadline: Deadline) -
 def unopened(address: str, answer: Response) -> ClientError:
     """Return what an answer means that opened no socket: the engine's refusal, if it is one."""
     with suppress(ValueError, TypeError, KeyError, Unreadable):
-        return refusal(json.loads(answer.body or b"")["error"], answer.status_code)
+        return refusal(json.loads(answer.body or b"")["error"], answer.status_code, answer.headers)
     return Unreadable(f"{address} answered {answer.status_code}, and opened no socket")
 
 

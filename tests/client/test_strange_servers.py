@@ -82,6 +82,15 @@ async def test_a_refusal_is_final_by_its_close_code(code, status):
         assert (refusal.value.status, len(asked)) == (status, 1)
 
 
+@pytest.mark.parametrize(("told", "seconds"), [("10", 10), (None, None), ("Sun, 29 Nov 2026 08:00:00 GMT", None)])
+def test_a_refusal_says_when_to_try_again_if_the_engine_does(told, seconds):
+    headers = {"Retry-After": told} if told else {}
+    answer = httpx.Response(503, json={"error": {"code": "paused", "message": "later"}}, headers=headers)
+    with pytest.raises(Refused) as refusal:
+        calls.said(answer)
+    assert refusal.value.retry_after == seconds
+
+
 @pytest.mark.parametrize("text", ["hello", "[]", "1", '{"seq": 1}', "null"])
 async def test_what_is_no_message_of_the_engine_is_called_that(text):
     async with scripted([text]) as (client, _):
