@@ -100,22 +100,12 @@ def enter_venv(*, dev: bool) -> None:
 
 
 def run_django() -> None:
-    """Hand the command line to Django; a wrong setting is one sentence, not a traceback."""
+    """Hand the command line to Django."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from config import env, values
+    from config import env
 
-    try:
-        settings = env.load()
-    except values.BadSetting as problem:
-        print(problem, file=sys.stderr)
-        sys.exit(2)
-    if sys.argv[1] in ASK_THE_STORES and not (settings["DATABASE_URL"] and settings["REDIS_URL"]):
-        print(
-            f"No engine runs on {settings['ENGINE_DATA_DIR']}, and DATABASE_URL and REDIS_URL are not both given.\n"
-            "Start one with `python3 manage.py up`, or name the stores of the one that is meant.",
-            file=sys.stderr,
-        )
-        sys.exit(2)
+    if not env.asks_help(sys.argv):
+        check(sys.argv[1])
     from django.core.management import execute_from_command_line
 
     try:
@@ -126,6 +116,24 @@ def run_django() -> None:
             sys.stdout.flush()
     except BrokenPipeError:
         leave_quietly()
+
+
+def check(command: str) -> None:
+    """Exit with one sentence, not a traceback, where a setting is wrong or a command would find no engine."""
+    from config import env, values
+
+    try:
+        settings = env.load()
+    except values.BadSetting as problem:
+        print(problem, file=sys.stderr)
+        sys.exit(2)
+    if command in ASK_THE_STORES and not (settings["DATABASE_URL"] and settings["REDIS_URL"]):
+        print(
+            f"No engine runs on {settings['ENGINE_DATA_DIR']}, and DATABASE_URL and REDIS_URL are not both given.\n"
+            "Start one with `python3 manage.py up`, or name the stores of the one that is meant.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
 
 def leave_quietly() -> None:

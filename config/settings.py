@@ -16,7 +16,9 @@ try:
 except values.BadSetting as problem:
     # Every process that imports the settings (command, server or worker) exits with one line and no traceback.
     print(problem, file=sys.stderr)  # noqa: T201
-    sys.exit(2)
+    if not env.asks_help(sys.argv):
+        sys.exit(2)
+    ENV = env.for_help()
 BASE_DIR = env.ROOT
 
 ROLE: str = ENV["ENGINE_ROLE"]

@@ -5,20 +5,19 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from orders.access import keys
 from orders.access.callers import OPEN_ORDERS_MAX, Scope
-from orders.management import operator, postgres
+from orders.management import asking, operator
 from orders.management.commands.deadletters import table
 from orders.models import ApiKey
 
 DAY_S = 86_400
 
 
-class Command(BaseCommand):
+class Command(asking.StoresCommand):
     """Makes, lists, rotates and revokes API keys."""
 
     help = "Make, list, rotate and revoke API keys; a key is shown once, when made. Exit codes: 0 done; 2 refused."
@@ -58,13 +57,6 @@ class Command(BaseCommand):
 
     def handle(self, *, what: str, **options: Any) -> None:
         """Do what is asked."""
-        postgres.reach()
-        try:
-            self.do(what, options)
-        except OperationalError as reason:
-            raise postgres.unreachable(reason) from None
-
-    def do(self, what: str, options: Mapping[str, Any]) -> None:
         does: dict[str, Callable[..., None]] = {
             "create": self.create,
             "list": self.show,

@@ -6,12 +6,11 @@ from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
 from django.utils import timezone
 
-from orders.management import engine, postgres
+from orders.management import asking, engine
 from orders.management.commands.deadletters import table
 from orders.models import Act
 from orders.operations import audit
@@ -24,7 +23,7 @@ SHOWN = 50
 SAY_EVERY_S = 2.0
 
 
-class Command(BaseCommand):
+class Command(asking.StoresCommand):
     """Lists acts and verifies history."""
 
     help = "List operators' acts, or verify history. Exit codes: 0 as recorded; 1 something is wrong; 2 unreachable."
@@ -48,11 +47,7 @@ class Command(BaseCommand):
 
     def handle(self, *, what: str, **options: Any) -> None:
         """Do what is asked."""
-        postgres.reach()
-        try:
-            self.show(**options) if what == "list" else self.verify(**options)
-        except OperationalError as reason:
-            raise postgres.unreachable(reason) from None
+        self.show(**options) if what == "list" else self.verify(**options)
 
     def show(self, *, who: str, words: str, since: timedelta | str | None, limit: int, **_: Any) -> None:
         """Write the table."""

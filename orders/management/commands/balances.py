@@ -3,18 +3,17 @@
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError
+from django.core.management.base import CommandError, CommandParser
 
 from engine.money import Token, shown
-from orders.management import operator, postgres
+from orders.management import asking, operator
 from orders.management.commands.deadletters import table
 from orders.stores import balances
 from orders.stores.balances import Difference
 from routing.catalogue import catalogue
 
 
-class Command(BaseCommand):
+class Command(asking.StoresCommand):
     """Lists balances and compares them with the ledger."""
 
     help = (
@@ -31,20 +30,16 @@ class Command(BaseCommand):
 
     def handle(self, *, user: str | None, repair: str | None, by: str, **_: Any) -> None:
         """List, compare, and repair if asked to."""
-        postgres.reach()
-        try:
-            names = dict(get_user_model().objects.values_list("pk", "username"))
-            if user is not None and user not in names.values():
-                raise CommandError(f"there is no user {user!r}", returncode=2)
-            rows = [one for one in balances.compared() if user in (None, names.get(one.owner))]
-            self.show(rows, names)
-            wrong = [one for one in rows if one.differs]
-            if repair:
-                self.repair(wrong, names, repair, by)
-            elif wrong:
-                raise CommandError(f"{len(wrong)} differ; --repair REASON sets them right", returncode=1)
-        except OperationalError as away:
-            raise postgres.unreachable(away) from None
+        names = dict(get_user_model().objects.values_list("pk", "username"))
+        if user is not None and user not in names.values():
+            raise CommandError(f"there is no user {user!r}", returncode=2)
+        rows = [one for one in balances.compared() if user in (None, names.get(one.owner))]
+        self.show(rows, names)
+        wrong = [one for one in rows if one.differs]
+        if repair:
+            self.repair(wrong, names, repair, by)
+        elif wrong:
+            raise CommandError(f"{len(wrong)} differ; --repair REASON sets them right", returncode=1)
 
     def show(self, rows: list[Difference], names: dict[int, str]) -> None:
         if not rows:

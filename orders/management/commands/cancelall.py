@@ -5,12 +5,12 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, OperationalError
+from django.core.management.base import CommandError, CommandParser
+from django.db import OperationalError
 
 from engine.orders import OrderType
 from orders.flow.waiting import Cancelled
-from orders.management import engine, operator, postgres
+from orders.management import asking, engine, operator
 from orders.operations import bulk_cancels
 from orders.operations.bulk_cancels import KINDS, CannotMatch, Terms
 from routing.store import StoreError
@@ -18,7 +18,7 @@ from routing.store import StoreError
 SAY_EVERY_S = 2.0
 
 
-class Command(BaseCommand):
+class Command(asking.StoresCommand):
     """Counts what matches, asks, cancels page by page, and says how it goes."""
 
     help = (
@@ -37,7 +37,6 @@ class Command(BaseCommand):
 
     def handle(self, *, older_than: timedelta | None, by: str, reason: str, **options: Any) -> None:
         """Cancel, and exit with 1 if any order is left or was lost."""
-        postgres.reach()
         before = bulk_cancels.older_than(older_than) if older_than else None
         terms = Terms(options["owner"], options["pair"], options["kind"], before)
         try:
@@ -48,8 +47,6 @@ class Command(BaseCommand):
             done = self.cancel(terms, by, reason)
         except CannotMatch as wrong:
             raise CommandError(str(wrong), returncode=2) from None
-        except OperationalError as away:
-            raise postgres.unreachable(away) from None
         if done.lost or not done.complete:
             sys.exit(1)
 
@@ -64,7 +61,7 @@ class Command(BaseCommand):
                 if time.monotonic() - said_at > SAY_EVERY_S:
                     said_at = time.monotonic()
                     self.stderr.write(f"{done.cancelled:,} cancelled so far")
-        except (StoreError, DatabaseError) as away:
+        except (StoreError, OperationalError) as away:
             raise CommandError(f"a store is unavailable: {away}\nRun it again for the rest.", returncode=2) from None
         except KeyboardInterrupt:
             raise CommandError("interrupted; run it again for the rest", returncode=engine.INTERRUPTED) from None

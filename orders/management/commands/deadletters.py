@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
-from django.db import OperationalError
+from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from orders.flow import dead_letters
 from orders.flow.dead_letters import LETTERS, OPEN, Outlook
-from orders.management import postgres
+from orders.management import asking
 from orders.models import DeadLetter
 from orders.operations import replays
 from orders.operations.words import NOTHING, age, sold
@@ -17,7 +16,7 @@ ROWS = 50
 REASON_WIDTH = 80
 
 
-class Command(BaseCommand):
+class Command(asking.StoresCommand):
     """Lists dead letters."""
 
     help = "List dead letters that were not replayed, newest first."
@@ -29,14 +28,10 @@ class Command(BaseCommand):
 
     def handle(self, *, replay: str | None, limit: int, **options: Any) -> None:
         """Write the table."""
-        postgres.reach()
         letters = DeadLetter.objects.select_related("order__owner").prefetch_related("order__replayed_as")
         letters = letters.filter(LETTERS[Outlook(replay)]) if replay else letters
         letters = letters if replay or options["all"] else letters.filter(OPEN)
-        try:
-            rows = [row(letter) for letter in letters.order_by("-pk")[: max(1, limit)]]
-        except OperationalError as reason:
-            raise postgres.unreachable(reason) from None
+        rows = [row(letter) for letter in letters.order_by("-pk")[: max(1, limit)]]
         if not rows:
             which = f" with replay outlook {replay}" if replay else "" if options["all"] else " that were not replayed"
             self.stdout.write(f"There are no dead letters{which}.")

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from orders.flow import pauses, waiting
-from orders.management import operator, postgres
+from orders.management import operator
 from orders.management.commands import pause
 from orders.models import PauseState, Scope
 from routing.store import StoreError
@@ -29,7 +29,6 @@ class Command(pause.Command):
 
     def handle(self, *, what: tuple[Scope, str], reason: str, by: str, **options: Any) -> None:
         """Halt, then cancel once every process knows."""
-        postgres.reach()
         row = self.stop(what, reason, by, cancels_resting=options["cancel_resting"])
         if not row.cancels_resting:
             return

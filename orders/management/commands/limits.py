@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from orders.management import operator, postgres
+from orders.management import asking, operator
 from orders.management.commands.deadletters import table
 from orders.models import LimitKind, LimitScope, TradingLimit, TradingLimitUse
 from orders.operations import trading_limits
@@ -15,7 +14,7 @@ from orders.operations.trading_limits import CannotSet, wanted
 SCOPES = tuple(scope for scope in LimitScope if scope is not LimitScope.EVERYTHING)
 
 
-class Command(BaseCommand):
+class Command(asking.StoresCommand):
     """Sets, lists and removes trading limits."""
 
     help = "Set, list and remove trading limits. Exit codes: 0 done; 2 refused or unreachable."
@@ -44,11 +43,8 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         """Do what is asked."""
-        postgres.reach()
         try:
             options["act"](**options)
-        except OperationalError as reason:
-            raise postgres.unreachable(reason) from None
         except CannotSet as reason:
             raise CommandError(str(reason), returncode=2) from None
 

@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import ProgrammingError
+from django.core.management.base import CommandError, CommandParser
 
 from orders.flow import pauses
-from orders.management import operator, postgres
+from orders.management import asking, operator
 from orders.models import Pause, PauseState, Scope
 from routing.catalogue import catalogue
 
 
-class Command(BaseCommand):
+class Command(asking.StoresCommand):
     """Pauses; a row in Postgres is all it takes, so no other process has to answer."""
 
     help = "Refuse new orders and fire none that rest; what was accepted still executes. `resume` ends it."
@@ -24,7 +23,6 @@ class Command(BaseCommand):
 
     def handle(self, *, what: tuple[Scope, str], reason: str, by: str, **options: Any) -> None:
         """Write the row and say what is in force."""
-        postgres.reach()
         self.stop(what, reason, by)
 
     def stop(self, what: tuple[Scope, str], reason: str, by: str, *, cancels_resting: bool = False) -> Pause:
@@ -36,11 +34,6 @@ class Command(BaseCommand):
             row = pauses.pause(*what, reason, by, self.state, cancels_resting=cancels_resting)
         except pauses.CannotPause as refusal:
             raise CommandError(str(refusal), returncode=2) from None
-        except ProgrammingError:
-            # Of the roles' database users, only the API's may read accounts.
-            raise CommandError(
-                f"run it in the API's container: {what[1]} cannot be looked up here", returncode=2
-            ) from None
         self.stdout.write(str(pauses.stop_of(row)))
         opposite = "-".join(reversed(what[1].split("-")))
         if what[0] is Scope.PAIR and self.state is not PauseState.REDUCING and opposite in catalogue().pairs:

@@ -5,12 +5,11 @@ from collections import Counter
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError
+from django.core.management.base import CommandError, CommandParser
 
 from orders.flow import dead_letters
 from orders.flow.dead_letters import LETTERS, Outlook
-from orders.management import operator, postgres
+from orders.management import asking, operator
 from orders.models import DeadLetter
 from orders.operations import replays
 
@@ -19,7 +18,7 @@ ALL_MAX = 1_000
 REPLAYED, REFUSED, ALREADY, WOULD = "replayed", "refused", "already replayed", "may be replayed"
 
 
-class Command(BaseCommand):
+class Command(asking.StoresCommand):
     """Replays dead letters."""
 
     help = (
@@ -42,12 +41,8 @@ class Command(BaseCommand):
 
     def handle(self, *, order_id: UUID | None, by: str, reason: str | None, **options: Any) -> None:
         """Check or replay the letters, report each outcome, and exit with 1 if any is refused."""
-        postgres.reach()
-        try:
-            asked = [str(order_id)] if order_id else safe()
-            outcomes = Counter(self.weigh(one) if reason is None else self.replay(one, by, reason) for one in asked)
-        except OperationalError as away:
-            raise postgres.unreachable(away) from None
+        asked = [str(order_id)] if order_id else safe()
+        outcomes = Counter(self.weigh(one) if reason is None else self.replay(one, by, reason) for one in asked)
         self.stdout.write(summary(outcomes))
         if outcomes.total() == ALL_MAX:
             self.stdout.write(f"Stopped at {ALL_MAX}; run it again for the rest.")

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from orders.flow import pauses
-from orders.management import operator, postgres
+from orders.management import asking, operator
 from orders.models import Scope
 
 
-class Command(BaseCommand):
+class Command(asking.StoresCommand):
     """Resumes."""
 
     help = "End a pause, a halt or a reduction. Exit codes: 0 ended; 2 nothing to end, or Postgres unreachable."
@@ -21,7 +21,6 @@ class Command(BaseCommand):
 
     def handle(self, *, what: tuple[Scope, str], by: str, reason: str, **options: Any) -> None:
         """Delete the row; what is still in force is listed."""
-        postgres.reach()
         scope, name = what
         row = pauses.find(scope, name)
         if row is None:

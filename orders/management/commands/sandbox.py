@@ -5,19 +5,17 @@ from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 
 from engine.triggers import usd
-from orders.management import operator
+from orders.management import asking, operator
 from routing import outages
 from routing.sandbox import stage
 from routing.store import StoreError, redis
 from routing.venues import VENUES
 
 USD_MAX = 1_000_000_000_000
-PATIENCE_S = 2
 HUNDREDTH = Decimal("0.01")
 
 
@@ -115,15 +113,8 @@ def explained() -> Iterator[None]:
         yield
     except (outages.UnknownVenue, stage.NotStaged) as reason:
         raise CommandError(str(reason), returncode=2) from None
-    except StoreError as reason:
-        raise away("Redis", reason) from None
-    except DatabaseError as reason:
-        raise away("Postgres", reason) from None
-
-
-def away(store: str, reason: Exception) -> CommandError:
-    """Build the error for an unreachable store: the reason, and what to start."""
-    return CommandError(f"{store} cannot be reached; is `manage.py up` running?\n{reason}", returncode=2)
+    except (StoreError, DatabaseError) as reason:
+        raise asking.explained(reason) or reason from None
 
 
 def reach() -> None:
@@ -132,11 +123,7 @@ def reach() -> None:
     Raises CommandError and StoreError.
     """
     redis().ping()
-    try:
-        # Not through the pool, which would retry for seconds and then not give the reason.
-        psycopg.connect(**{**connection.get_connection_params(), "connect_timeout": PATIENCE_S}).close()
-    except psycopg.OperationalError as reason:
-        raise away("Postgres", reason) from None
+    asking.reach()
 
 
 def hundredths(text: str, most: int, name: str) -> int:

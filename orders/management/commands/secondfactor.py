@@ -4,17 +4,17 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from orders.management import operator, postgres
+from orders.management import asking, operator
 
 RECOVERY_CODES = 8
 
 
-class Command(BaseCommand):
+class Command(asking.StoresCommand):
     """Sets up a TOTP authenticator (RFC 6238), which counts only once it has shown a code."""
 
     help = (
@@ -29,7 +29,6 @@ class Command(BaseCommand):
 
     def handle(self, *, username: str, remove: bool, by: str, **options: Any) -> None:
         """Set up or remove the second factor of a user."""
-        postgres.reach()
         user = User.objects.filter(username=username).first()
         if user is None:
             raise CommandError(f"there is no user {username}", returncode=2)

@@ -3,10 +3,14 @@
 import json
 import re
 import socket
+from importlib import import_module
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
+from manage import ASK_THE_STORES
+from orders.management.asking import StoresCommand
 from tests.orders.commands.standin import DROP, ID, INTERRUPT, always, manage, page, refused, run
 
 ASKING = [
@@ -87,3 +91,40 @@ def test_the_new_commands_need_neither_store(engine):
     done = manage("orders", "--url", engine.url, "--json", **nowhere)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == engine.order()
+
+
+def test_the_help_of_every_command_prints_without_an_engine_and_with_a_wrong_setting():
+    wrong = {"DATABASE_URL": "", "REDIS_URL": "", "ENGINE_PORT": "eighty"}
+    for words in (["cancelall", "--help"], ["apikeys", "create", "-h"], ["help", "order"]):
+        done = manage(*words, **wrong)
+        assert (done.returncode, done.stdout[:16]) == (0, "usage: manage.py"), done.stderr
+        assert "setting error: ENGINE_PORT='eighty'" in done.stderr and "Traceback" not in done.stderr
+    # What is to be done, and not explained, is refused.
+    assert manage("orders", **wrong).returncode == 2
+
+
+def test_every_command_that_asks_the_stores_says_why_they_do_not_answer():
+    """But `sandbox`, whose venues need Redis alone, and which says it in the same words."""
+    for name in set(ASK_THE_STORES) - {"sandbox"}:
+        assert issubclass(import_module(f"orders.management.commands.{name}").Command, StoresCommand), name
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("words", "table"),
+    [
+        (["cancelall", "--owner", "ada", "--reason", "x", "--yes"], "auth_user"),
+        (["apikeys", "list"], "orders_apikey"),
+        (["pause", "user:ada", "--reason", "x"], "auth_user"),
+        (["audit", "list"], "orders_act"),
+        (["deadletters"], "orders_deadletter"),
+        (["secondfactor", "ada"], "auth_user"),
+    ],
+    ids=" ".join,
+)
+def test_a_database_that_is_not_migrated_is_called_that(words, table):
+    with connection.cursor() as cursor:
+        cursor.execute(f'ALTER TABLE "{table}" RENAME TO elsewhere')
+    code, message = refused(*words)
+    assert code == 2
+    assert "run `manage.py migrate` first" in message and table in message
