@@ -5,8 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.validators import RegexValidator
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -26,8 +25,8 @@ class NoteForm(forms.ModelForm):  # type: ignore[type-arg]
     # Django would refuse a second note on a subject, which replaces the first.
     what = forms.CharField(
         max_length=60,
-        validators=[RegexValidator(r"\A[A-Za-z][\w-]*\Z", "The name of a part or of an alert is one word.")],
-        help_text=f"A part of the dashboard's strip ({', '.join(incidents.PARTS)}), or an alert, such as QueueOld.",
+        help_text=f"A part of the dashboard's strip ({', '.join(incidents.PARTS)}), an alert, such as QueueOld, "
+        "or an order's id.",
         widget=UnfoldAdminTextInputWidget,
     )
     note = forms.CharField(
@@ -40,6 +39,13 @@ class NoteForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = IncidentNote
         fields = ("note",)
+
+    def clean_what(self) -> str:
+        """Refuse what is neither a part, an alert nor an order."""
+        try:
+            return incidents.known(self.cleaned_data["what"])
+        except incidents.UnknownSubject as reason:
+            raise forms.ValidationError(str(reason)) from None
 
 
 @admin.register(IncidentNote)

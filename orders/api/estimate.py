@@ -60,7 +60,7 @@ def estimate(order: Order, now: int, key: int | None = None) -> Json:
     """
     chosen, problem = routed(order, now)
     if stop := pauses().keeping_out(order.pair, order.owner, key):
-        problem = problem_of(Paused(stop).code, str(stop))
+        problem = problem_of((told := Paused(stop, order.pair)).code, str(told))
     elif beyond := trading_limits.would_reject(order, key):
         problem = problem_of(beyond.code, str(beyond))
     elif short := balances.short_of([order]).get(order.id):

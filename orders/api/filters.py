@@ -126,7 +126,7 @@ class OrderFilter(django_filters.FilterSet):  # type: ignore[misc]
         chosen = cls(parameters, queryset=Order.objects.all())
         if not chosen.is_valid():
             fields = [wrong(name, messages, parameters) for name, messages in chosen.errors.items()]
-            raise Invalid("; ".join(f"{field.field}: {field.message}" for field in fields), fields)
+            raise Invalid("; ".join(f"{one.field}: {one.message}; accepted: {one.accepted}" for one in fields), fields)
         found: QuerySet[Order] = chosen.qs
         return found
 

@@ -108,7 +108,7 @@ def take_turn(request: Request) -> None:
     caller, mine = caller_of(request), object()
     if writing.setdefault(caller.owner, mine) is not mine:
         raise RateLimited(f"another CSV export of {caller.name}'s account is being written; read it to its end first")
-    request._request.scope[AT_END].callback(writing.pop, caller.owner)
+    request._request.scope[AT_END].callback(writing.pop, caller.owner)  # type: ignore[attr-defined] # ASGI's
 
 
 async def written(chosen: "QuerySet[Order]") -> AsyncIterator[str]:

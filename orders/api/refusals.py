@@ -10,6 +10,8 @@ from msgspec import Struct
 from rest_framework.exceptions import NotAcceptable, UnsupportedMediaType
 
 from engine.lifecycle import Status
+from engine.money import Token
+from engine.quotes import Pair
 from orders.access import keys
 from orders.access.callers import Forbidden, Unauthorized
 from orders.access.limits import RateLimited, TooManyOpen
@@ -75,12 +77,13 @@ INVALID = refused(
     Invalid(f"the body is larger than {BODY_MAX} bytes", code="too_large"),
 )
 AWAY = refused("A store is unavailable, or the engine is overloaded.", STORE_AWAY, Overloaded())
+PURCHASE = Pair(Token("USDC", "USDC", 6), Token("SOL", "SOL", 9))
 STOPPED = refused(
     "A store is unavailable, the engine is overloaded, or an operator has stopped trading; nothing was done.",
     STORE_AWAY,
     Overloaded(),
-    Paused(Stop(Scope.PAIR, "SOL-USDC", PauseState.PAUSED, "a venue is being upgraded")),
-    Paused(Stop(Scope.EVERYTHING, "", PauseState.REDUCING, "positions are being closed")),
+    Paused(Stop(Scope.PAIR, "USDC-SOL", PauseState.PAUSED, "a venue is being upgraded"), PURCHASE),
+    Paused(Stop(Scope.EVERYTHING, "", PauseState.REDUCING, "positions are being closed"), PURCHASE),
 )
 NOT_FOR_US = refused(
     "The request is malformed, for example an unknown Host.",

@@ -94,7 +94,7 @@ def amended(order: Order, keys: Set[int] = frozenset()) -> None:
     Paused, Rejected, DatabaseError.
     """
     if stop := pauses().stopping(order.pair, keys):
-        raise Paused(stop)
+        raise Paused(stop, order.pair)
     if short := balances.amended(order):
         raise short
     limits = [limit for limit in trading_limits() if any(limit.covers(order, key) for key in keys or (None,))]

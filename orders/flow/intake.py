@@ -128,8 +128,8 @@ def refused(asked: Sequence[NewOrder]) -> dict[str, Paused]:
     now = pauses()
     if not now.stops:
         return {}
-    found = {one.order.id: now.keeping_out(one.order.pair, one.order.owner, one.key) for one in asked}
-    return {order_id: Paused(stop) for order_id, stop in found.items() if stop}
+    found = {one.order: now.keeping_out(one.order.pair, one.order.owner, one.key) for one in asked}
+    return {order.id: Paused(stop, order.pair) for order, stop in found.items() if stop}
 
 
 def covered(asked: Sequence[NewOrder], short: dict[str, Rejected]) -> dict[str, Committed]:

@@ -81,11 +81,13 @@ class Stop:
 
 
 class Paused(Exception):
-    """An operator has stopped what the order is part of; the message says what, and the operator's reason."""
+    """An operator has stopped what the order is part of; the message says what, why, and what is accepted still."""
 
-    def __init__(self, stop: Stop) -> None:
-        super().__init__(str(stop))
-        self.code = Reducing.CODE if stop.state is PauseState.REDUCING else "paused"
+    def __init__(self, stop: Stop, pair: Pair) -> None:
+        is_reducing, sells = stop.state is PauseState.REDUCING, f"{pair.token_out.symbol}-{pair.token_in.symbol}"
+        goes = f"; {pair.name} buys, an order of {sells}, which sells, is accepted" if is_reducing else ""
+        super().__init__(f"{stop}{goes}")
+        self.code = Reducing.CODE if is_reducing else "paused"
 
 
 @dataclass(frozen=True)
@@ -194,11 +196,11 @@ def refuse(
     if scope in SUBJECTS:
         found = SUBJECTS[Scope(scope)](name)
         if found is None:
-            raise CannotPause(f"there is no {Scope(scope).label} {name!r} to pause")
+            raise CannotPause(f"there is no {Scope(scope).label} {name!r}")
         return found
     known = {Scope.EVERYTHING: {""}, Scope.PAIR: catalogue().pairs.keys(), Scope.VENUE: set(VENUES)}
     if scope not in known or name not in known[Scope(scope)]:
-        raise CannotPause(f"there is no {scope} {name!r} to pause")
+        raise CannotPause(f"there is no {scope} {name!r}; WHAT is everything, a pair, a venue, user:NAME or key:PREFIX")
     if scope == Scope.PAIR and state is PauseState.REDUCING and not catalogue().pairs[name].buys:
         raise CannotPause(f"{name} only sells for its quote token: reduce the pair that buys")
     stopped = {stop.name for stop in read().stops.values() if stop.scope is Scope.VENUE}

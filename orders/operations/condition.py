@@ -113,12 +113,20 @@ def ask_quotes() -> None:
 
 def ask_workers() -> None:
     """See whether every queue has a worker, and whether it works."""
-    missing = [queue for queue, count in heartbeats.alive().items() if not count]
+    alive = heartbeats.alive()
+    missing = [queue for queue, count in alive.items() if not count]
     if missing:
         raise Wrong(
             f"no {listed(missing)} worker answers",
             "Their orders wait. One that has ended is started again by itself, see the end of its log; "
             "one that is frozen needs `manage.py restart` and its role.",
+        )
+    lost = {queue: count for queue, count in heartbeats.silent().items() if count}
+    if lost:
+        raise Wrong(
+            "; ".join(partly(count, count + alive[queue], queue) for queue, count in lost.items()),
+            "The others work on. One that is frozen needs `manage.py restart` and its role; one that was killed for "
+            "good is forgotten after an hour.",
         )
     late = {queue: age for queue, age in dispatch.ages_ms().items() if age and age > HANGS_MS}
     if late:
@@ -127,6 +135,10 @@ def ask_workers() -> None:
             f"the {listed(list(late))} worker does not keep up: a message has waited {late[queue] // 1000} s",
             "Restart it if it hangs, or run more of them.",
         )
+
+
+def partly(lost: int, known: int, queue: str) -> str:
+    return f"{lost} of {known} {queue} workers {'does' if lost == 1 else 'do'} not answer"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from decimal import Decimal
 from engine.events import moment
 from engine.lifecycle import OPEN_ATTEMPT, AttemptState, Status
 from engine.money import MATHS, plain, shown
-from engine.orders import Order
+from engine.orders import Order, OrderType
 from engine.quotes import CannotFill, NoQuote, Quote, best, offers
 from orders import models
 from orders.flow import dead_letters, trading_limits
@@ -28,7 +28,12 @@ from routing.risk_limits import risk_limits
 from routing.store import StoreError, now_ms
 from routing.venues import VENUES
 
-UNKNOWN = "unknown"
+UNKNOWN, NO_PRICE = "unknown", "no price"
+UNFILLABLE = (UNKNOWN, NO_PRICE)
+DOUBTS = dict.fromkeys(OrderType, "the new order would rest") | {
+    OrderType.MARKET: "the new order would wait for a quote, and fail at its deadline without one"
+}
+"""What becomes of a replay that cannot be filled now."""
 RECORDED = {Interval.SECOND: 600, Interval.MINUTE: 3_600}
 """How far before an order's failure a recorded price still is one of then, in seconds."""
 DEAD = {
@@ -41,7 +46,10 @@ DEAD = {
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """One dead letter before its replay, in sentences; `refusal` is empty if a replay would be accepted now."""
+    """One dead letter before its replay, in sentences; `refusal` is empty if a replay would be accepted now.
+
+    `doubt` is empty unless it would be accepted and could not be filled now.
+    """
 
     letter: DeadLetter
     asked: str
@@ -50,6 +58,7 @@ class Assessment:
     venues: tuple[str, ...]
     execution: str
     refusal: str
+    doubt: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +78,11 @@ def assess(letter: DeadLetter) -> Assessment:
     letter.verdict = dead_letters.verdict(letter.order, [one.state for one in attempts])
     then = price_then(letter)
     now, venues = market(letter, then)
+    refused = refusal(letter)
     order = letter.order
+    doubt = "" if refused or not now.startswith(UNFILLABLE) else f"{now}; {DOUBTS[OrderType(order.type)]}"
     asked = f"{order.type} order of {owner(order)} to sell {sold(order.amount_in, order.pair)} in {order.pair}"
-    return Assessment(letter, asked, then.said, now, venues, execution(letter, attempts), refusal(letter))
+    return Assessment(letter, asked, then.said, now, venues, execution(letter, attempts), refused, doubt)
 
 
 def price_then(letter: DeadLetter) -> Then:
@@ -106,7 +117,7 @@ def market(letter: DeadLetter, then: Then) -> tuple[str, tuple[str, ...]]:
 def price_now(fresh: Quote | None, then: Then) -> str:
     """Say the best price now, and how far it is from that of then."""
     if fresh is None:
-        return "no price: no venue has a fresh quote"
+        return f"{NO_PRICE}: no venue has a fresh quote"
     said = f"{plain(fresh.net_price)} after fee at {fresh.venue}"
     if not then.price:
         return said

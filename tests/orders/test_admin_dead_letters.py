@@ -13,6 +13,7 @@ from orders.models import Act, DeadLetter, Order, Verdict
 from orders.operations import replays
 from routing import candles
 from routing.candles import Candle
+from routing.store import redis
 from routing.venues import VENUES
 from tests.factories import AttemptFactory, DeadLetterFactory, OrderFactory
 from tests.orders.commands.standin import run
@@ -275,6 +276,11 @@ def test_the_terminal_says_the_same_before_a_replay(bench, capsys):
     said = capsys.readouterr().out
     found = replays.assess(letter)
     assert all(words in said for words in (found.then, found.execution)) and "1 may be replayed, 0 refused" in said
+    redis().delete("quotes:{SOL-USDC}:METEORA")
+    assert run("replay", str(letter.order_id), "--check") == 0
+    said = capsys.readouterr().out
+    assert "in doubt: no price: no venue has a fresh quote; the new order would wait for a quote, and fail" in said
+    assert "0 may be replayed" in said and "1 could be replayed, and not be filled now" in said
     assert run("replay", str(useless.order_id), "--check") == 1
     assert "refused now:" in capsys.readouterr().out
     assert not Order.objects.exclude(replay_of=None).exists()

@@ -158,7 +158,7 @@ async def test_a_socket_that_is_gone_is_watched_no_more():
 
 def test_the_command_makes_lists_rotates_and_revokes(capsys):
     account("alice")
-    call_command("apikeys", "create", "reporting", "--owner", "alice", "--scopes", "read")
+    call_command("apikeys", "create", "reporting", "--owner", "alice", "--scopes", "read", "--orders-per-minute", "90")
     token = capsys.readouterr().out.strip()
     assert keys.keys().caller(token).scopes == {Scope.READ}
     prefix = token.split("_")[1]
@@ -167,6 +167,7 @@ def test_the_command_makes_lists_rotates_and_revokes(capsys):
     call_command("apikeys", "list")
     listed = capsys.readouterr().out
     assert second.split("_")[1] in listed and prefix not in listed and second not in listed
+    assert "per minute  may rest" in listed and "90          10,000" in listed
     call_command("apikeys", "revoke", second.split("_")[1])
     keys.keys.forget()
     for one in (token, second):

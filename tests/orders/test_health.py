@@ -14,7 +14,7 @@ from orders.operations import condition, figures, heartbeats
 from orders.stores import placing
 from orders.stores.threads import aside
 from routing import store
-from routing.store import StoreError, redis
+from routing.store import StoreError, now_ms, redis
 from tests.orders.doors import ORDER, error_of, post
 from tests.system import eventually
 
@@ -73,6 +73,15 @@ def test_a_worker_that_lives_and_takes_no_message_is_said_to_hang(well, client, 
     answer = client.get("/readyz").json()
     assert answer["status"] == "degraded"
     assert answer["parts"]["workers"] == "the order worker does not keep up: a message has waited 0 s"
+
+
+def test_one_frozen_worker_of_several_is_said_to_be(well, client):
+    now = now_ms()
+    # The one that has begun since has replaced one of them.
+    redis().zadd(heartbeats.ALIVE, {f"order a-{one} {now - 90_000}": now - 30_000 for one in (1, 2)})
+    answer = client.get("/readyz").json()
+    assert answer["status"] == "degraded"
+    assert answer["parts"]["workers"] == "1 of 2 order workers does not answer"
 
 
 @contextmanager

@@ -35,6 +35,31 @@ def test_a_process_that_falls_silent_is_gone_and_later_forgotten(bench):
     assert set(redis().zrange(ALIVE, 0, -1)) == {"order a-1", "order a-2", heartbeats.name("limit")}
 
 
+def known(now, **processes):
+    """Write down processes of the order worker by their first and last heartbeats, seconds before now."""
+    told = {f"order a-{name} {now - first * 1000}": now - last * 1000 for name, (first, last) in processes.items()}
+    redis().zadd(ALIVE, told)
+    return heartbeats.silent()["order"]
+
+
+def test_one_of_several_that_froze_is_missed_and_is_heard_again(bench):
+    now = now_ms()
+    assert known(now, p1=(100, 1), p2=(99, 30)) == 1
+    assert known(now, p2=(99, 0)) == 0
+
+
+def test_one_that_died_and_was_replaced_is_not_missed_but_the_second_is(bench):
+    now = now_ms()
+    assert known(now, p1=(100, 30), p2=(28, 1)) == 0
+    assert known(now, p3=(100, 40)) == 1
+    assert known(now, p4=(35, 1)) == 0
+
+
+def test_processes_of_an_earlier_version_are_alive_and_never_missed(bench):
+    redis().zadd(ALIVE, {"order a-1": now_ms(), "order a-2": now_ms() - 30_000})
+    assert (heartbeats.alive()["order"], heartbeats.silent()["order"]) == (1, 0)
+
+
 def test_a_worker_is_alive_from_its_first_moment_until_it_says_goodbye(bench):
     heart = Heart("sniper")
     heart.start()

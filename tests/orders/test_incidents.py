@@ -8,6 +8,7 @@ from django.utils import timezone
 from orders.models import Act, IncidentNote
 from orders.operations import figures, incidents
 from orders.stores import acts
+from tests.factories import OrderFactory
 from tests.orders.pages import list_of, messages_of, text
 
 ADD = "/admin/orders/incidentnote/add/"
@@ -73,7 +74,26 @@ def test_a_note_is_ended_by_hand_and_that_is_on_record(operator):
     assert Act.objects.get().outcome == "Ended; ada had noted: restarted"
 
 
-@pytest.mark.parametrize("wrong", [{"what": "two words"}, {"what": ""}, {"note": ""}, {"hours": "1000"}])
+@pytest.mark.parametrize("name", ["workers", "QueueOld", "the id of an order"])
+def test_a_note_is_on_a_part_an_alert_or_an_order(operator, name):
+    subject = str(OrderFactory().pk) if name.startswith("the") else name
+    operator.post(ADD, NOTE | {"what": subject})
+    assert [one["subject"] for one in strip(operator)] == [subject]
+
+
+def test_a_note_on_a_part_that_there_is_not_is_refused_with_those_there_are(operator):
+    page = operator.post(ADD, NOTE | {"what": "quots"}).content.decode()
+    assert "no part (postgres, redis, quotes, workers, trading)" in page
+    assert strip(operator) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"what": "two words"}, {"what": ""}, {"note": ""}, {"hours": "1000"}),
+        {"what": "0193ab00-0000-7000-8000-000000000001"},
+    ],
+)
 def test_a_note_on_nothing_or_for_ever_is_refused(operator, wrong):
     assert operator.post(ADD, NOTE | wrong).status_code == 200
     assert not IncidentNote.objects.exists() and not Act.objects.exists()

@@ -257,13 +257,13 @@ def test_the_commands_and_the_admin_stop_users_and_keys(bench, alice, operator, 
         ("key", key.pk, "paused"),
     }
     assert run("resume", "user:alice") == 0
-    assert refused("halt", "user:nobody", "--reason", WHY) == (2, "there is no user 'nobody' to pause")
+    assert refused("halt", "user:nobody", "--reason", WHY) == (2, "there is no user 'nobody'")
     asked = {"what": "user:", "which": "alice", "reason": WHY, "state": "reducing"}
     operator.post("/admin/orders/pause/add/", asked)
     assert Pause.objects.filter(scope="user", subject=alice.pk, state="reducing").exists()
     assert "user alice" in operator.get("/admin/orders/pause/").content.decode()
     page = operator.post("/admin/orders/pause/add/", asked | {"which": "nobody"}).content.decode()
-    assert "there is no user &#x27;nobody&#x27; to pause" in page
+    assert "there is no user &#x27;nobody&#x27;" in page
 
 
 # --- reducing --------------------------------------------------------------------------------------------------------
@@ -290,7 +290,8 @@ async def test_while_trading_is_reducing_sales_are_accepted_and_purchases_refuse
     assert bought.headers["retry-after"] == "10"
     assert bought.json()["error"] == {
         "code": "reducing",
-        "message": f"trading is reducing, only sales for the quote token are accepted: {WHY}",
+        "message": f"trading is reducing, only sales for the quote token are accepted: {WHY}; "
+        "USDC-SOL buys, an order of SOL-USDC, which sells, is accepted",
         "fields": [],
     }
 

@@ -81,7 +81,7 @@ class Command(asking.StoresCommand):
         if not rows:
             self.stdout.write("There are no API keys.")
             return
-        head = ("prefix", "name", "owner", "scopes", "last used (UTC)", "ends (UTC)")
+        head = ("prefix", "name", "owner", "scopes", "per minute", "may rest", "last used (UTC)", "ends (UTC)")
         self.stdout.write(table([head, *(described(key) for key in rows)]))
 
     def rotate(self, *, prefix: str, overlap: int, by: str, **_: Any) -> None:
@@ -123,4 +123,5 @@ def found(prefix: str) -> ApiKey:
 def described(row: ApiKey) -> tuple[str, ...]:
     ends = min(filter(None, (row.revoked_at, row.expires_at)), default=None)
     times = (f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in (row.last_used_at, ends))
-    return (row.prefix, row.name, str(row.owner), " ".join(row.scopes), *times)
+    limits = ("no limit" if most is None else f"{most:,}" for most in (row.orders_per_minute, row.open_orders_max))
+    return (row.prefix, row.name, str(row.owner), " ".join(row.scopes), *limits, *times)

@@ -16,6 +16,7 @@ from orders.operations import replays
 ALL_MAX = 1_000
 """Maximum number of letters that one run with --all-safe replays."""
 REPLAYED, REFUSED, ALREADY, WOULD = "replayed", "refused", "already replayed", "may be replayed"
+DOUBTED = "could be replayed, and not be filled now"
 
 
 class Command(asking.StoresCommand):
@@ -62,8 +63,9 @@ class Command(asking.StoresCommand):
             f"price now:  {found.now}",
         ]
         lines += [*found.venues, found.execution, *([f"refused now: {found.refusal}"] if found.refusal else [])]
+        lines += [f"in doubt: {found.doubt}"] if found.doubt else []
         self.stdout.write("\n  ".join([order_id, *lines]))
-        return REFUSED if found.refusal else WOULD
+        return REFUSED if found.refusal else DOUBTED if found.doubt else WOULD
 
     def replay(self, order_id: str, by: str, why: str) -> str:
         """Replay one letter and return the outcome; the reason for a refusal goes to standard error."""
@@ -87,8 +89,9 @@ def unknown(order_id: str) -> CommandError:
 
 
 def summary(outcomes: Counter[str]) -> str:
-    """Count the outcomes; repeats, which are rare, appear only if there were any."""
-    words = [WOULD if outcomes[WOULD] else REPLAYED, REFUSED, *([ALREADY] if outcomes[ALREADY] else [])]
+    """Count the outcomes; those that are rare appear only if there were any."""
+    checked = outcomes[WOULD] or outcomes[DOUBTED]
+    words = [WOULD if checked else REPLAYED, REFUSED, *(rare for rare in (ALREADY, DOUBTED) if outcomes[rare])]
     return ", ".join(f"{outcomes[word]} {word}" for word in words)
 
 
