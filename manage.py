@@ -37,6 +37,8 @@ HELP = """\
 usage: python3 manage.py COMMAND [options]
 
   up           start the whole engine on this machine; Ctrl-C stops it
+  backup       write all of Postgres to a file
+  restore      fill an empty database from a backup
   test         run the tests, with stores of their own; -m long runs those that take minutes each
   order        place a market, limit or sniper order and watch its stages live
   orders       list orders: what rests, and how far its price is
@@ -77,6 +79,10 @@ def main() -> None:
         from deploy import launcher
 
         sys.exit(launcher.main(sys.argv[2:]))
+    if command in ("backup", "restore"):
+        from deploy import backups
+
+        sys.exit(backups.main(command, sys.argv[2:]))
     if command == "test":
         os.chdir(ROOT)
         # All of them on two cores at once, each with stores of its own; what is named, one after the other.
@@ -102,9 +108,9 @@ def enter_venv(*, dev: bool) -> None:
 def run_django() -> None:
     """Hand the command line to Django."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from config import env
+    from config import help
 
-    if not env.asks_help(sys.argv):
+    if not help.asks_help(sys.argv):
         check(sys.argv[1])
     from django.core.management import execute_from_command_line
 

@@ -7,7 +7,7 @@ so the launcher can read the settings before anything else is imported.
 import difflib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -176,16 +176,6 @@ def load(environ: Mapping[str, str] | None = None, root: Path = ROOT) -> dict[st
     engine = running(values["ENGINE_DATA_DIR"])
     stores = {name: engine.get(name) for name in ("DATABASE_URL", "REDIS_URL") if values[name] is None}
     return {**values, **stores, "RUNNING_URL": engine.get("API_URL")}
-
-
-def asks_help(words: Sequence[str]) -> bool:
-    """Tell whether a command line asks `manage.py` to explain a command, which must not need sound settings."""
-    return words[0].endswith("manage.py") and (words[1:2] == ["help"] or not {"-h", "--help"}.isdisjoint(words[2:]))
-
-
-def for_help() -> dict[str, Any]:
-    """Return every setting's default, whatever is given, and files of nobody."""
-    return load({"ENGINE_SECRET_KEY": "only explains commands"}, Path(os.devnull))
 
 
 REDIS_CALL_MS = 2_000

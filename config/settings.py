@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from config import env, logs, values
+from config import env, help, logs, values
 from config.kept import kept_secret
 from config.layer import Parser
 from config.rest import REST_FRAMEWORK, SESSION_COOKIE, SPECTACULAR_SETTINGS  # noqa: F401 - settings
@@ -16,9 +16,9 @@ try:
 except values.BadSetting as problem:
     # Every process that imports the settings (command, server or worker) exits with one line and no traceback.
     print(problem, file=sys.stderr)  # noqa: T201
-    if not env.asks_help(sys.argv):
+    if not help.asks_help(sys.argv):
         sys.exit(2)
-    ENV = env.for_help()
+    ENV = help.settings()
 BASE_DIR = env.ROOT
 
 ROLE: str = ENV["ENGINE_ROLE"]
