@@ -47,6 +47,8 @@ COMMANDS = commands()
 HOW = {
     "python3 manage.py up": ("tests/system.py", '"manage.py", "up"'),
     "python3 manage.py test": (".ci/run", "manage.py test"),
+    "python3 manage.py backup engine.dump": ("tests/deploy/test_backups.py", 'manage(data, "backup"'),
+    "python3 manage.py restore engine.dump": ("tests/deploy/test_backups.py", 'manage(other, "restore"'),
     "python3 manage.py test -m long": ("pyproject.toml", "not long"),
     "python3 manage.py test tests/chaos": (".ci/run", "manage.py test"),
     "python3 manage.py test -m long tests/orders/test_replayed_book.py": ("pyproject.toml", "not long"),
