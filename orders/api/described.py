@@ -31,6 +31,11 @@ KNOWN_STATE = {"execute_order": '"1"', "get_order": "$response.header.ETag", "am
 
 
 RETRY_AFTER = {"description": "Seconds after which to try again.", "required": True, "schema": {"type": "integer"}}
+VERSION = {
+    "description": "The version of this API.",
+    "required": True,
+    "schema": {"type": "string", "pattern": r"^1\.[0-9]+\.[0-9]+$"},
+}
 REQUEST_ID = {
     "description": "The request's id: the one that the client sent, if it fits, else a new one.  The log has it.",
     "required": True,
@@ -59,7 +64,7 @@ class Described(AutoSchema):
             operation["requestBody"]["required"] = True
         for status, answer in operation.get("responses", {}).items():
             headers = answer.setdefault("headers", {})
-            headers["X-Request-Id"] = REQUEST_ID
+            headers |= {"X-Request-Id": REQUEST_ID, "API-Version": VERSION}
             if status in ("429", "503"):
                 headers["Retry-After"] = RETRY_AFTER
             if links := dict(linked(operation["operationId"], status)):

@@ -29,6 +29,7 @@ async def test_every_answer_has_the_id_its_client_gave_or_a_new_one(bench, metho
         named = await client.request(method, path, json=body, headers={"x-request-id": SANE})
         made = [(await client.request(method, path, json=body)).headers.get_list("x-request-id") for _ in range(2)]
     assert (named.status_code, named.headers.get_list("x-request-id")) == (status, [SANE])
+    assert named.headers.get_list("api-version") == ["1.0.0"]
     (first,), (second,) = made
     assert first != second and request_ids.SANE.fullmatch(first.encode())
 
@@ -45,6 +46,7 @@ async def test_a_socket_has_an_id_too(bench):
     await socket.send_input({"type": "websocket.connect"})
     accepted = await socket.receive_output(timeout=WITHIN_S)
     assert (b"x-request-id", SANE.encode()) in accepted["headers"]
+    assert [value for name, value in accepted["headers"] if name == b"api-version"] == [b"1.0.0"]
     await socket.disconnect(timeout=WITHIN_S)
 
 
