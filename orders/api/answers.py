@@ -38,6 +38,7 @@ Shown = Annotated[str, Meta(max_length=SHOWN_MAX)]
 Words = Annotated[str, Meta(min_length=1)]
 Position = Annotated[str, Meta(pattern=POSITION)]
 Cursor = Annotated[str, Meta(pattern=CURSOR)]
+CANCELLED_PAIR = r"^(\*|[^/\x00-\x1f-]+-[^/\x00-\x1f]+)$"
 Result = Annotated[Any, Meta(extra_json_schema={"$ref": "#/components/schemas/Result"})]
 
 
@@ -225,9 +226,9 @@ class Orders(Value, frozen=True):
 
 
 class Cancelled(Value, frozen=True):
-    """What became of a pair's resting orders."""
+    """What became of the resting orders of a pair, or of every pair."""
 
-    pair: PairName
+    pair: Annotated[str, Meta(pattern=CANCELLED_PAIR, description="As asked for: a pair, or * for all.")]
     cancelled: Annotated[Count, Meta(description="Orders this request cancelled.")]
     lost: Annotated[Count, Meta(description="Orders that fired or ended before they could be cancelled.")]
     complete: Annotated[bool, Meta(description="Whether all orders were processed; if not, repeat the request.")]

@@ -197,12 +197,14 @@ def unreadable(name: str, given: Sequence[str]) -> tuple[str, str] | None:
     return None
 
 
+EVERY_PAIR = "*"
+CANCELLED_PAIR = f"{ACCEPTED['pair']}; {EVERY_PAIR} for every pair"
 KINDS = {kind.value: kind for kind in OrderType if kind is not OrderType.MARKET}
 """Types of order that wait."""
 
 
 def pair_and_type(parameters: QueryDict) -> tuple[str, OrderType | None]:
-    """Read whose orders are meant: a pair's, of one type that waits or of all.
+    """Read whose orders are meant: a pair's or EVERY_PAIR's, of one type that waits or of all.
 
     Raises Invalid; whoever cancels says exactly what.
     """
@@ -214,7 +216,7 @@ def pair_and_type(parameters: QueryDict) -> tuple[str, OrderType | None]:
 
 def unclear(name: str, given: Sequence[str]) -> Field | None:
     """Say what is wrong with one of the parameters that choose what is cancelled."""
-    accepted = ACCEPTED["pair"] if name == "pair" else f"one of: {', '.join(KINDS)}; both if omitted"
+    accepted = CANCELLED_PAIR if name == "pair" else f"one of: {', '.join(KINDS)}; both if omitted"
     if len(given) > 1:
         return Field(name, shown(given[-1]), "is given more than once", accepted)
     if name == "type":
@@ -223,7 +225,8 @@ def unclear(name: str, given: Sequence[str]) -> Field | None:
     if not given:
         return Field(name, None, "is missing", accepted)
     try:
-        catalogue().pair(given[0])
+        if given[0] != EVERY_PAIR:
+            catalogue().pair(given[0])
     except UnknownPair:
         return Field(name, shown(given[0]), "is not a pair this engine trades", accepted)
     return None

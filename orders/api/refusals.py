@@ -20,7 +20,7 @@ from orders.api import examples
 from orders.api import serializers as sent
 from orders.api.components import reference
 from orders.api.errors import STORE_AWAY, Field, Invalid, Unconditional, describe
-from orders.api.filters import ACCEPTED
+from orders.api.filters import ACCEPTED, CANCELLED_PAIR
 from orders.api.parsers import BODY_MAX
 from orders.flow.batcher import Overloaded
 from orders.flow.intake import Conflict
@@ -58,7 +58,7 @@ OFF_TICK = refused(
     "The request is wrong; nothing was changed.", wrong("limitPrice", "158.505", TICKS, sent.ACCEPTED["limitPrice"])
 )
 NO_PAIR_NAMED = refused(
-    "A parameter is wrong; nothing was cancelled.", wrong("pair", None, "is missing", ACCEPTED["pair"])
+    "A parameter is wrong; nothing was cancelled.", wrong("pair", None, "is missing", CANCELLED_PAIR)
 )
 BAD_BATCH = refused(
     "The batch is wrong as a whole; nothing was done.", wrong("orders", "[]", f"must be {sent.BATCH}", sent.BATCH)

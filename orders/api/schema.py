@@ -12,7 +12,7 @@ from orders.api.components import reference
 from orders.api.conditions import IF_MATCH
 from orders.api.errors import body
 from orders.api.fields import CLIENT_ORDER_ID, TIME
-from orders.api.filters import ACCEPTED, FORMATS, KINDS, PAIR_SCHEMA
+from orders.api.filters import ACCEPTED, CANCELLED_PAIR, FORMATS, KINDS, PAIR_SCHEMA
 from orders.api.paging import CURSOR, LIMIT_MAX, OrderPages
 from orders.api.refusals import (
     AWAY,
@@ -167,14 +167,12 @@ list_orders = operation(
             {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX},
             description=f"Orders on a page; {OrderPages.page_size} if omitted.  JSON only: CSV has all orders.",
         ),
-        OpenApiParameter(
-            "cursor", {"type": "string", "pattern": CURSOR}, description=f"{ACCEPTED['cursor']}; JSON only"
-        ),
+        OpenApiParameter("cursor", {"type": "string", "pattern": CURSOR}, description=ACCEPTED["cursor"]),
     ],
 )
 cancel_orders = operation(
     "cancel_orders",
-    "Cancel all resting orders of a pair",
+    "Cancel all resting orders, of a pair or of every pair",
     {
         200: answer(
             read.Cancelled,
@@ -184,7 +182,12 @@ cancel_orders = operation(
     },
     NO_PAIR_NAMED,
     parameters=[
-        OpenApiParameter("pair", PAIR_SCHEMA, required=True, description=ACCEPTED["pair"]),
+        OpenApiParameter(
+            "pair",
+            PAIR_SCHEMA | {"pattern": read.CANCELLED_PAIR, "minLength": 1},
+            required=True,
+            description=CANCELLED_PAIR,
+        ),
         OpenApiParameter("type", str, enum=list(KINDS), description="Only orders of this type."),
     ],
 )

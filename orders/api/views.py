@@ -26,7 +26,7 @@ from orders.api.access import caller_of
 from orders.api.cursors import cursor
 from orders.api.description import RestAsJson
 from orders.api.errors import shown
-from orders.api.filters import OrderFilter, pair_and_type, refuse_format, refuse_unknown
+from orders.api.filters import EVERY_PAIR, OrderFilter, pair_and_type, refuse_format, refuse_unknown
 from orders.api.links import links
 from orders.api.paging import OrderPages
 from orders.api.parsers import Unread
@@ -120,11 +120,11 @@ class Orders(RestAsJson, APIView):
 
     @schema.cancel_orders
     def delete(self, request: Request) -> Response:
-        """Cancel every order of a pair that waits: limit and sniper orders, or those of one type."""
+        """Cancel every order that waits, of a pair or of all: limit and sniper orders, or those of one type."""
         refuse_unknown(request.query_params, ("pair", "type"))
         pair, kind = pair_and_type(request.query_params)
         only_of = caller_of(request).only_of
-        done = waiting.cancel_all(pair, kind, only_of)
+        done = waiting.cancel_all(None if pair == EVERY_PAIR else pair, kind, only_of)
         if only_of is None:
             operators.record(request, "cancel all orders", pair, f"{done.cancelled} cancelled, {done.lost} lost")
         return Response(

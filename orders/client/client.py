@@ -188,7 +188,7 @@ class Client:
         return read(Order, await self._ask("DELETE", f"/api/orders/{segment(order)}"))
 
     async def cancel_all(self, pair: str, type: OrderType | str | None = None) -> CancelledAll:
-        """Cancel all that rest of a pair, or those of one type."""
+        """Cancel all that rest of a pair, `"*"` for every pair, or those of one type."""
         asked = {"pair": pair, **({"type": str(type)} if type else {})}
         return read(CancelledAll, await self._ask("DELETE", "/api/orders", params=asked, timeout=CANCEL_ALL_TIMEOUT_S))
 

@@ -131,10 +131,13 @@ def found(order_id: str) -> Standing:
     return one
 
 
-def cancel_all(pair: str, kind: OrderType | None = None, owner: int | None = None) -> Cancelled:
+def cancel_all(pair: str | None, kind: OrderType | None = None, owner: int | None = None) -> Cancelled:
     """Cancel every resting order of a pair, or of one account, within ALL_WITHIN_S, also those that Redis has lost."""
-    which = of_pair(pair) & (Q(type=kind) if kind else EVERY) & (EVERY if owner is None else Q(owner=owner))
-    return cancel_each(which, event_kinds.Cancelled("all of the pair cancelled by the client"))
+    which = (of_pair(pair) if pair else EVERY) & (Q(type=kind) if kind else EVERY)
+    all_of = "all of the pair" if pair else "all"
+    return cancel_each(
+        which & (EVERY if owner is None else Q(owner=owner)), event_kinds.Cancelled(f"{all_of} cancelled by the client")
+    )
 
 
 def cancel_halted(stop: Stop) -> Cancelled:

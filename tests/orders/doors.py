@@ -68,10 +68,10 @@ async def patch(path: str, body: Any, seq: int | str | None = None) -> httpx.Res
         return await client.patch(path, content=json.dumps(body).encode(), headers=headers)
 
 
-async def delete(path: str) -> httpx.Response:
+async def delete(path: str, **headers: str) -> httpx.Response:
     """Delete what is at an address."""
     async with http() as client:
-        return await client.delete(path)
+        return await client.delete(path, headers=headers)
 
 
 async def until(check: Any, what: str) -> None:

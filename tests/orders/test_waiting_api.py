@@ -14,6 +14,7 @@ from orders.stores import order_view, swaps
 from orders.stores.threads import aside
 from routing import quotes
 from routing.store import StoreError, redis
+from tests.orders.accounts import account, bearer, rows_of_keys
 from tests.orders.doors import (
     LAUNCH,
     LIMIT,
@@ -206,6 +207,18 @@ async def test_all_orders_of_a_pair_that_rest_are_cancelled_and_no_others(bench)
     assert (await delete("/api/orders?pair=SOL-USDC")).json()["cancelled"] == 1
     assert (await shown(sniper))["status"] == "cancelled"
     assert {(await shown(order_id))["status"] for order_id in (market, other)} == {"pending"}
+
+
+async def test_what_rests_in_every_pair_is_cancelled_and_nobody_elses(bench, monkeypatch):
+    with rows_of_keys(monkeypatch):
+        alice, bob = [await aside(lambda name=name: bearer(account(name))) for name in ("alice", "bob")]
+        both = [await placed(one, **alice) for one in (LIMIT, LIMIT | {"tokenIn": "JUP", "limitPrice": "1"})]
+        his = await placed(LIMIT, **bob)
+        answer = await delete("/api/orders?pair=*&type=limit", **alice)
+        assert answer.json() == {"pair": "*", "cancelled": 2, "lost": 0, "complete": True}
+    for order_id in both:
+        assert (await aside(bench.events, order_id))[-1]["reason"] == "all cancelled by the client"
+    assert await aside(bench.statuses, his) == ["pending"]
 
 
 async def test_orders_for_a_token_that_is_not_listed_are_cancelled_by_its_mint(bench):

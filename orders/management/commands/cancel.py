@@ -31,7 +31,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("order_ids", nargs="*", type=UUID, metavar="ORDER_ID", help="the orders to cancel")
-        parser.add_argument("--pair", help="instead: all resting orders of this pair, such as SOL-USDC")
+        parser.add_argument(
+            "--pair", help="instead: all resting orders of this pair, such as SOL-USDC, or '*' for every pair"
+        )
         parser.add_argument(
             "--type",
             choices=[str(OrderType.LIMIT), str(OrderType.SNIPER)],
