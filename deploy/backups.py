@@ -25,10 +25,7 @@ ABOUT = {
     "Exit codes: 0 restored; 2 not restored.",
 }
 REASON = "restored from a backup: compare open orders with the wallet before you resume"
-HALT = """
-INSERT INTO orders_pause (scope, name, state, reason, by) VALUES ('everything', '', 'halted', %s, 'restore')
-ON CONFLICT (scope, name) DO UPDATE SET state = 'halted', reason = excluded.reason, by = excluded.by
-"""
+HALT = "INSERT INTO orders_pause (scope, name, state, reason, by) VALUES ('everything', '', 'halted', %s, 'restore')"
 
 
 class Failed(Exception):
@@ -113,7 +110,9 @@ def restore(file: Path, url: str, *, otherwise: str = "make a new one, and let D
             if (found := db.execute(tables).fetchone()) and found[0]:
                 raise Failed(f"the database has {found[0]} tables already; {otherwise}")
             run("pg_restore", url, "--no-owner", "--no-privileges", "--single-transaction", str(file))
-            db.execute(HALT, (REASON,))
+            with db.transaction():
+                db.execute("DELETE FROM orders_pause WHERE scope = 'everything'")
+                db.execute(HALT, (REASON,))
     except psycopg.Error as reason:
         raise Failed(f"Postgres refused it: {reason}") from None
     print("Restored, and everything is halted. Before a role starts: empty Redis, and run `manage.py migrate`.")
