@@ -51,7 +51,7 @@ usage: python3 manage.py COMMAND [options]
   reduce       take only orders that sell for the quote token
   resume       end a halt, a pause or a reduction
   limits       bound what may be traded: the value of an order or a day, tokens, venues
-  balances     list what accounts have, and whether it agrees with the ledger
+  balances     list what accounts have and have made, and whether it agrees with the ledger
   apikeys      make, list, rotate and revoke API keys
   deadletters  list what failed for good, and whether a replay is safe
   replay       place the order of a dead letter anew

@@ -32,6 +32,7 @@ EXAMPLE = {
 }
 USER_NAME = {"type": "string", "pattern": "^[A-Za-z0-9_.@+-]{1,150}$"}
 NO_USER = "there is no user {}; `manage.py balances` lists those that have traded"
+OWNER = OpenApiParameter("owner", USER_NAME, description="Another user's name: scope `admin`. Yours if omitted.")
 
 get_balances = operation(
     "get_balances",
@@ -40,9 +41,7 @@ get_balances = operation(
                  {"Two tokens": EXAMPLE})},
     refused("A parameter is wrong.", wrong("owner", "", "is empty", "a value, or omit the parameter")),
     refused("There is no such user.", Http404(NO_USER.format("nobody"))),
-    parameters=[
-        OpenApiParameter("owner", USER_NAME, description="Another user's name: scope `admin`. Yours if omitted.")
-    ],
+    parameters=[OWNER],
 )  # fmt: skip
 
 
@@ -80,9 +79,13 @@ def owner_of(caller: Caller, name: str | None) -> int:
     return found
 
 
+def token_of(known: Catalogue, symbol: str) -> Token:
+    """Return a token; one that is not listed yet has no decimals: its amounts are its smallest units."""
+    return known.tokens.get(symbol) or Token(symbol, symbol, 0, listed=False)
+
+
 def row(one: Balance, known: Catalogue, prices: Mapping[str, Decimal]) -> dict[str, Any]:
-    # A token that is not listed yet has no decimals: then these are its smallest units.
-    token = known.tokens.get(one.token) or Token(one.token, one.token, 0, listed=False)
+    token = token_of(known, one.token)
     price = prices.get(one.token)
     return {
         "token": one.token,

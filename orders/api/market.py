@@ -1,4 +1,4 @@
-"""What the API answers about tokens, pairs, prices and balances, one class for each answer."""
+"""What the API answers about tokens, pairs, prices, balances and positions, one class for each answer."""
 
 from typing import Annotated
 
@@ -94,5 +94,33 @@ class Balances(Value, frozen=True):
     results: tuple[Balance, ...]
 
 
-MARKET = (Quotes, Pairs, Candles, Balances)
+class Position(Value, frozen=True):
+    """What an account's fills in one market have come to; money is in whole quote tokens, the venues' fees included."""
+
+    token: Annotated[TokenName, Meta(description="The token that is held.")]
+    quote_token: Annotated[TokenName, Meta(description="The token that it is priced in.")]
+    amount: Annotated[Decimals, Meta(description="Bought by fills and not sold yet.")]
+    average_cost: Annotated[Decimals | None, Meta(description="Of one token; null while nothing is held.")]
+    cost: Annotated[Decimals, Meta(description="Of the amount.")]
+    price: Annotated[Decimals | None, Meta(description="What a sale gets now, after fee; null without a fresh price.")]
+    value: Annotated[Decimals | None, Meta(description="Of the amount at `price`, without price impact.")]
+    unrealised: Annotated[Decimals | None, Meta(description="`value` less `cost`.")]
+    realised: Annotated[Decimals, Meta(description="What sales received less their average cost.")]
+    bought: Decimals
+    spent: Annotated[Decimals, Meta(description="On what was bought.")]
+    sold: Decimals
+    received: Annotated[Decimals, Meta(description="For what was sold.")]
+    uncosted: Annotated[Decimals, Meta(description="Sold beyond what was bought, at no known cost and without result.")]
+    fees: Annotated[Decimals, Meta(description="Of the venues.")]
+    shortfall: Annotated[Decimals, Meta(description="What fills cost beyond the quotes they were routed on.")]
+    shortfall_bps: Annotated[Decimals | None, Meta(description="The same, of the value as quoted.")]
+
+
+class Positions(Value, frozen=True):
+    """What an account's fills have come to."""
+
+    results: tuple[Position, ...]
+
+
+MARKET = (Quotes, Pairs, Candles, Balances, Positions)
 """The answers; the others are within them."""

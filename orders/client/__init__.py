@@ -64,6 +64,7 @@ from .event_kinds import (
     Triggered,
 )
 from .events import Message, Rewound
+from .holdings import Balance, Position
 from .sync import SyncClient
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "Amended",
     "AnswerLost",
     "Backoff",
+    "Balance",
     "Building",
     "Cancelled",
     "CancelledAll",
@@ -99,6 +101,7 @@ __all__ = [
     "Pair",
     "Pending",
     "Placed",
+    "Position",
     "Quote",
     "Reached",
     "Refused",

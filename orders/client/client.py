@@ -19,6 +19,7 @@ from .cursor import Cursor
 from .deadline import Deadline
 from .errors import AnswerLost, Refused, Unreachable
 from .events import Message
+from .holdings import Balance, Balances, Position, Positions
 from .key import Key
 from .reading import read
 from .words import OrderType
@@ -220,6 +221,16 @@ class Client:
     async def pairs(self) -> tuple[Pair, ...]:
         """Return what is traded."""
         return read(Pairs, await self._ask("GET", "/api/pairs")).results
+
+    async def balances(self, owner: str | None = None) -> tuple[Balance, ...]:
+        """Return what your account has of each token; with the scope `admin`, another user's by name."""
+        params = {"owner": owner} if owner else {}
+        return read(Balances, await self._ask("GET", "/api/balances", params=params)).results
+
+    async def positions(self, owner: str | None = None) -> tuple[Position, ...]:
+        """Return what your account's fills have come to in each market; with the scope `admin`, another user's."""
+        params = {"owner": owner} if owner else {}
+        return read(Positions, await self._ask("GET", "/api/positions", params=params)).results
 
     async def candles(
         self, pair: str, interval: str = "1m", *, venue: str = "BEST", since: Time | None = None, to: Time | None = None

@@ -233,6 +233,8 @@ class SyncClient:
     amend = waits(Client.amend)
     estimate = waits(Client.estimate)
     pairs = waits(Client.pairs)
+    balances = waits(Client.balances)
+    positions = waits(Client.positions)
     candles = waits(Client.candles)
     execute = yields(Client.execute)
     follow = yields(Client.follow)

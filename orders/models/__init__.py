@@ -22,6 +22,7 @@ from orders.models.order import (
     OrderEvent,
     standing_at,
 )
+from orders.models.position import Position
 from orders.models.set_aside import SetAside
 from orders.models.trading_limits import LimitKind, LimitScope, TradingLimit, TradingLimitHold, TradingLimitUse
 from orders.models.webhook import Webhook, WebhookState
@@ -49,6 +50,7 @@ __all__ = [
     "OrderEvent",
     "Pause",
     "PauseState",
+    "Position",
     "Scope",
     "Seal",
     "SealKind",

@@ -41,6 +41,10 @@ class Attempt(models.Model):
     settled_at = models.DateTimeField(null=True)
     slot = models.BigIntegerField(null=True)
     amount_out = models.DecimalField(max_digits=20, decimal_places=0, null=True)
+    position_step = models.IntegerField(
+        null=True,
+        help_text="Which step of its account's position counted it; what a step bought came before its sales.",
+    )
     fee_lamports = models.BigIntegerField(null=True)
     error_code = models.CharField(
         max_length=40,

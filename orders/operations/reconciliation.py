@@ -18,7 +18,7 @@ from django.db import DatabaseError
 from engine.lifecycle import FINAL, AttemptState, Status
 from orders import models
 from orders.flow import dbsync, restoring, waiting
-from orders.stores import attempts, balances, book, live
+from orders.stores import attempts, balances, book, live, positions
 from orders.stores.live import Standing
 from orders.telemetry import metrics
 from routing.store import redis
@@ -63,20 +63,21 @@ def take() -> Repairs:
 
 
 def compare_balances() -> None:
-    """Compare balances with landed attempts and open orders, now and then; count those that differ and change nothing.
+    """Compare balances and positions with what is on record, now and then; count what differs and change nothing.
 
-    A difference means that a change of a balance and its reason were not committed together: somebody has to look.
+    A difference means that a change and its reason were not committed together: somebody has to look.
     """
     if not redis().set(BALANCES, 1, nx=True, ex=BALANCES_EVERY_S):
         return
     try:
-        wrong = [one for one in balances.compared() if one.differs]
+        compared: list[balances.Difference | positions.Difference] = [*balances.compared(), *positions.compared()]
     except DatabaseError as reason:
         log.warning("balances not compared with the ledger", reason=str(reason).strip())
         return
+    wrong = [one for one in compared if one.differs]
     metrics.balances_wrong(len(wrong))
     for one in wrong:
-        log.error("balance differs from the ledger", **asdict(one))
+        log.error("balance or position differs from the ledger", **asdict(one))
 
 
 def resting() -> Repairs:

@@ -10,7 +10,7 @@ from django.db import DataError, IntegrityError
 
 from engine.lifecycle import AttemptState
 from engine.orders import OrderType
-from orders.stores import attempts, balances, terms
+from orders.stores import attempts, balances, positions, terms
 from orders.stores.rows import fetch, recordset
 from routing.chain import Finding
 from routing.crashpoints import Store, step
@@ -97,7 +97,7 @@ def writable(found: Finding) -> Finding:
     "settle", Store.POSTGRES, "the attempt is committed as", *DECIDED, kind=lambda to, found, now: to if found else ""
 )
 def record(state: AttemptState, findings: Sequence[Finding], now: int) -> list[Settled]:
-    """Record the decision in one statement; what has landed moves the balances of its account with it.
+    """Record the decision in one statement; what has landed moves its account's positions and balances with it.
 
     `now`, epoch ms by the store's clock, is the settlement time unless one is recorded already.  Two workers may settle
     the same attempts concurrently: each locks its rows in id order, so they cannot deadlock.
@@ -112,11 +112,12 @@ def record(state: AttemptState, findings: Sequence[Finding], now: int) -> list[S
             JOIN json_to_recordset(%s) AS a(signature text, slot bigint, amount_out numeric, fee_lamports bigint,
                                             error_code text, error text) USING (signature)
             WHERE t.state = ANY(%s) ORDER BY t.id FOR UPDATE OF t
-        ), settled AS (
+        ), {positions.COUNTED if landed else ""} settled AS (
             UPDATE orders_attempt t
             SET state = '{state.value}', settled_at = coalesce(settled_at, to_timestamp(%s / 1000.0)), slot = a.slot,
                 amount_out = a.amount_out, fee_lamports = a.fee_lamports, error_code = a.error_code, error = a.error
-            FROM found a, orders_order o
+                {", position_step = coalesce(n.step, t.position_step)" if landed else ""}
+            FROM found a {positions.STEPS if landed else ""}, orders_order o
             WHERE t.id = a.id AND o.id = t.order_id
             RETURNING {SETTLED_COLUMNS}, a.before, o.on_balance
         ){f", {balances.LANDED}" if landed else ""}

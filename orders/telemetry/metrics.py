@@ -86,7 +86,9 @@ RESTORED = Counter(
 )
 BOOK_REPAIRED = Counter("engine_book_repaired_total", "Repairs to the book, by kind.", ("kind",), registry=PROCESS)
 BALANCES_WRONG = Counter(
-    "engine_balances_wrong_total", "Balances that differed from the ledger when compared.", registry=PROCESS
+    "engine_balances_wrong_total",
+    "Balances and positions that differed from the ledger when compared.",
+    registry=PROCESS,
 )
 VENUES_TRIPPED = Counter(
     "engine_venues_tripped_total", "Venues that the engine paused, by venue.", ("venue",), registry=PROCESS
@@ -222,7 +224,7 @@ def repaired(kinds: Mapping[str, int]) -> None:
 
 
 def balances_wrong(count: int) -> None:
-    """Count balances that differ from the ledger."""
+    """Count balances and positions that differ from the ledger."""
     BALANCES_WRONG.inc(count)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 from psycopg.rows import dict_row
 
+from orders.stores import positions
 from orders.stores.balances import DUE
 from tests.chaos.checker import ends, executions, records, stories
 from tests.chaos.checker.verdict import Verdict
@@ -45,7 +46,9 @@ def nothing_lost_or_doubled(engine: Any, count: int, failing: int = 0) -> None:
     assert Counter(row.status for row in world.rows.values()) == wanted, fates(world)
     with engine.postgres() as db:
         differ = [one for one in db.execute(DUE).fetchall() if one[2:4] != one[4:6]]
+        markets = [positions.difference(one) for one in db.execute(positions.DUE).fetchall()]
     assert differ == [], f"balances differ from the ledger (owner, token, total, reserved, each due): {differ}"
+    assert not [one for one in markets if one.differs or one.due is None], f"positions differ: {markets}"
     landed = sum(one.landing == "landed" for one in world.executions)
     assert landed == count - failing, f"{landed} executions landed, of {count} orders"
 

@@ -265,6 +265,20 @@ async def test_an_estimate_and_the_pairs_are_typed(client, market):
     assert pairs["SOL-USDC"].tick == catalogue().active["SOL-USDC"].tick
 
 
+async def test_balances_and_positions_are_read_and_another_users_are_refused(client, bench, market):
+    await executed(client, market)
+    sold = {one.token: one for one in await client.balances()}["SOL"]
+    assert sold.total > sold.available - 1 and sold.reserved == 0 and sold.value > 0
+    (position,) = await client.positions()
+    assert (position.token, position.quote_token, position.amount, position.average_cost) == ("SOL", "USDC", 0, None)
+    assert position.sold == position.uncosted > 0 and position.received > 0 and position.fees > 0
+    assert position.realised == 0 and position.price is not None
+    for ask in (client.balances, client.positions):
+        with pytest.raises(Refused) as refused:
+            await ask("nobody")
+        assert refused.value.status in (403, 404)
+
+
 async def test_recorded_prices_are_read_as_candles(client, bench):
     second, prices = now_ms() // 1000 - 90, [Decimal(price) for price in ("150.5", "152", "149.25", "151")]
     await aside(add, [RecordedCandle("SOL-USDC", "METEORA", second, *prices, 3, 0, 900)])

@@ -63,6 +63,9 @@ ALLOWED = {
         "orders.0022_balances",
         "RunSQL",
     ): "A storage parameter of a table that this migration makes, and functions that the version before does not call.",
+    ("orders.0026_positions", "RunSQL"): (
+        "A storage parameter of a table that this migration makes, and functions that the version before does not call."
+    ),
     ("orders.0023_open_orders_reserved", "RunPython"): (
         "A thousand open orders at a time, each batch a transaction of its own. The version before reads none of it; "
         "what it ends meanwhile stays reserved until an operator runs the repair that the migration names."

@@ -63,6 +63,7 @@ def test_every_address_is_described(schema):
         "/api/tickets",
         "/api/candles/{pair}",
         "/api/balances",
+        "/api/positions",
         "/api/pairs",
         "/healthz",
         "/readyz",

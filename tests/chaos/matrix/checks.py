@@ -9,7 +9,7 @@ from engine.orders import OrderType
 from orders import models
 from orders.models import SetAside
 from orders.operations import reconciliation
-from orders.stores import balances, event_codec, history, live, order_view
+from orders.stores import balances, event_codec, history, live, order_view, positions
 from routing.risk_limits import risk_limits
 from tests.chaos.matrix.blows import COSTS_A_TRY, Blow
 from tests.chaos.matrix.follower import Event, Story
@@ -157,11 +157,11 @@ def uses_up_no_try(world: World, cell: "Cell", row: models.Order) -> None:
 
 
 def finds_nothing_to_repair(world: World) -> None:
-    """Check that nothing is left to repair, nothing was set aside, and balances equal the ledger."""
+    """Check that nothing is left to repair, nothing was set aside, and balances and positions equal the ledger."""
     repaired = {kind: count for kind, count in reconciliation.take().items() if count}
     if repaired:
         world.complain(f"reconciliation finds {repaired}")
-    if wrong := [one for one in balances.compared() if one.differs]:
-        world.complain(f"balances differ from the ledger: {wrong}")
+    if wrong := [one for one in (*balances.compared(), *positions.compared()) if one.differs]:
+        world.complain(f"balances or positions differ from the ledger: {wrong}")
     if SetAside.objects.exists():
         world.complain(f"set aside: {list(SetAside.objects.values_list('reason', flat=True))}")

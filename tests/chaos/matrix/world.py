@@ -29,7 +29,7 @@ BLOCKS = 10
 """Blocks that pass with a round."""
 TABLES = (
     *("orders_orderevent", "orders_attempt", "orders_deadletter", "orders_setaside", "orders_order"),
-    *("orders_balance", "routing_tokenmarket"),
+    *("orders_balance", "orders_position", "routing_tokenmarket"),
 )
 
 VISIBLE = frozenset(
