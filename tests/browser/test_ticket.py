@@ -64,6 +64,60 @@ def test_a_changed_order_after_a_lost_answer_is_placed_once_that_is_meant(desk):
     assert with_amount(desk, "1.121", "1.122") == ["1.121", "1.122"]
 
 
+def test_an_order_without_an_answer_is_remembered_over_a_reload(desk):
+    desk.expected = ("ERR_FAILED",)
+    desk.fill(amount="1.141")
+    with answers_lost(desk):
+        desk.page.click("#place")
+        desk.until(lambda: with_amount(desk, "1.141"), "the engine has it")
+        desk.page.reload()
+    desk.until(
+        lambda: desk.text("#outcome").startswith("Accepted before the reload: market order, 1.141"), "it is told"
+    )
+    desk.is_live()
+    desk.page.reload()
+    desk.is_live()
+    assert desk.text("#outcome") == "" and with_amount(desk, "1.141") == ["1.141"]
+
+
+@pytest.mark.parametrize("look", [{}, {"viewport": {"width": 390, "height": 800}, "color_scheme": "dark"}], ids=str)
+def test_results_are_shown_by_market_and_follow_the_fills(opened, look):
+    with opened(**look) as desk:
+        shows_results(desk)
+        assert desk.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing overflows"
+
+
+def shows_results(desk):
+    """Buy, and compare what the dialog shows with what the engine says."""
+    desk.side("Buy")
+    desk.fill(amount="300")
+    desk.ends(desk.place(), "confirmed")
+    desk.side("Sell")
+    desk.page.get_by_role("button", name="Results").click()
+    dialog = asked(desk, "Positions and results")
+    row = dialog.locator("#positions tr", has_text="SOL").first
+    row.wait_for()
+    (held,) = [
+        one
+        for one in desk.http.get("/api/positions").json()["results"]
+        if (one["token"], one["quoteToken"]) == ("SOL", "USDC")
+    ]
+    cells = row.locator("td").all_inner_texts()
+    assert float(held["amount"]) > 0 and float(cells[0].split()[0]) == pytest.approx(float(held["amount"]))
+    assert float(cells[1].split()[0]) == pytest.approx(float(held["averageCost"]), rel=1e-4)
+    assert dialog.evaluate("one => one.scrollWidth <= one.clientWidth"), "nothing overflows"
+    dialog.get_by_role("button", name="Close").click()
+    dialog.wait_for(state="hidden")
+
+
+def test_a_sniper_order_takes_a_share_of_what_pays_for_it(desk):
+    desk.choose("sniper")
+    desk.page.get_by_role("button", name="25 %").click()
+    (sol,) = [one for one in desk.http.get("/api/balances").json()["results"] if one["token"] == "SOL"]
+    assert float(desk.page.input_value("#amount")) == pytest.approx(float(sol["available"]) / 4)
+    desk.choose("market")
+
+
 def test_a_key_pressed_twice_is_one_order(desk):
     desk.fill(amount="1.131")
     for _ in range(3):

@@ -42,6 +42,8 @@ export async function readiness() {
 }
 export const pairs = async () => (await ask("GET", "/api/pairs")).results;
 export const balances = async () => (await ask("GET", "/api/balances")).results;
+export const positions = async () => (await ask("GET", "/api/positions")).results;
+export const named = (clientOrderId) => ask("GET", `/api/orders/by-client-id/${clientOrderId}`);
 export const estimate = (order, signal) => ask("POST", "/api/orders/estimate", { body: order, signal });
 export const place = (order) => ask("POST", "/api/orders/execute", { body: order });
 export const cancelAll = (pair) => ask("DELETE", `/api/orders?${new URLSearchParams({ pair })}`);

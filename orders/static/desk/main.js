@@ -8,6 +8,7 @@ import { byId, make, say } from "./dom.js";
 import { listen } from "./keys.js";
 import { Market } from "./market.js";
 import { Orders } from "./orders.js";
+import { results } from "./results.js";
 import { known, marketOf, markets, sideOf } from "./sides.js";
 import { Status } from "./status.js";
 import { Ticket } from "./ticket.js";
@@ -86,4 +87,5 @@ listen({
   search: () => ticket.choose("type", "sniper", "tokenOut"),
 });
 window.addEventListener("hashchange", () => choose(asked()));
+results();
 readPairs();

@@ -33,6 +33,7 @@ export class Ticket {
       event.preventDefault();
       if (this.terms.market) this.submit();
     });
+    this.recall();
     setInterval(() => !document.hidden && this.estimated && this.estimate(), AGAIN_MS);
   }
 
@@ -266,6 +267,14 @@ export class Ticket {
       } else say(byId("outcome"), `Not placed: ${this.showRefusal(reason)}`);
       firstWrong(this.form)?.focus();
     }
+  }
+
+  // After a reload: says what became of an order that had no answer yet.
+  async recall() {
+    const { asked, order } = await this.placing.left();
+    if (!asked || this.sending) return;
+    if (order) this.placed(order.orderId);
+    say(byId("outcome"), order ? `Accepted before the reload: ${order.type} order, ${order.amount} ${order.tokenIn} for ${order.tokenOut}.` : "The order sent before the reload was not accepted.");
   }
 
   // The next order is typed anew: a key pressed twice must not be one.
