@@ -16,6 +16,11 @@ class PoolExhausted(Exception):
     """The pool cannot fill this amount; it may fill a smaller one."""
 
 
+def with_fee(taxed: int, fee_bps: int) -> int:
+    """Return the smallest input of which `taxed` is left after the fee."""
+    return -(-taxed * BPS // (BPS - fee_bps))
+
+
 @dataclass(frozen=True, slots=True)
 class ConstantProduct:
     """A Raydium standard pool: reserve_in * reserve_out stays constant (x * y = k)."""
@@ -34,6 +39,16 @@ class ConstantProduct:
         if paid <= 0:
             raise PoolExhausted("the amount is too small to buy one base unit")
         return paid
+
+    def needed(self, amount_out: int, fee_bps: int) -> int:
+        """Return the smallest input, fee included, for which the pool pays at least `amount_out`, in base units.
+
+        Raises PoolExhausted if the pool does not hold that much.
+        Source: Raydium AMM v4 `Calculator::swap_token_amount_base_out`.
+        """
+        if amount_out >= self.reserve_out:
+            raise PoolExhausted("the pool does not hold that much")
+        return with_fee(-(-self.reserve_in * amount_out // (self.reserve_out - amount_out)), fee_bps)
 
     def spot(self, token_in: Token, token_out: Token) -> Decimal:
         """Return whole tokens out per whole token in for an infinitesimal trade, before fees."""
@@ -77,6 +92,24 @@ class Bins:
         if paid <= 0:
             raise PoolExhausted("the amount is too small to buy one base unit")
         return paid
+
+    def needed(self, amount_out: int, fee_bps: int) -> int:
+        """Return the smallest input, fee included, for which the pool pays at least `amount_out`, in base units.
+
+        Raises PoolExhausted past MAX_BINS bins.
+        Source: Meteora DLMM `Bin::swap_exact_out`: in each bin the input is rounded up.
+        """
+        left, price, taxed = amount_out, self.price_q64, 0
+        for _ in range(MAX_BINS):
+            if not price:
+                break
+            part = min(left, self.bin_out)
+            taxed += -(-part * Q64 // price)
+            left -= part
+            if not left:
+                return with_fee(taxed, fee_bps)
+            price = price * (BPS - self.step_bps) // BPS
+        raise PoolExhausted(f"the amount crosses more than {MAX_BINS} bins")
 
     def spot(self, token_in: Token, token_out: Token) -> Decimal:
         """Return the active bin's price: whole tokens out per whole token in, before fees."""

@@ -64,7 +64,7 @@ class Pending(Facts, frozen=True):
 
     type: OrderType
     pair: PairName
-    amount_in: Annotated[Decimals, Meta(description="tokenIn to sell, in whole tokens.")]
+    amount_in: Annotated[Decimals, Meta(description="tokenIn to sell, in whole tokens; with amountOut the maximum.")]
     slippage_bps: Count
     deadline: Deadline | None = None
     limit_price: Annotated[Decimals, Meta(description="For limit orders: minimum tokenOut per tokenIn.")] | None = None
@@ -75,6 +75,7 @@ class Pending(Facts, frozen=True):
     expires_at: Moment | None = None
     trigger: Annotated[Conditions, Meta(description="For sniper orders.")] | None = None
     allow_unknown: bool = False
+    amount_out: Annotated[Decimals | None, Meta(description="tokenOut to buy exactly, in whole tokens.")] = None
 
 
 Term = Literal["amountIn", "limitPrice", "maxPrice", "expiresAt"]
@@ -186,6 +187,7 @@ class Offer(Value, frozen=True):
     net_price: Annotated[Decimals, Meta(description="The price less the fee.")]
     age_ms: Count
     amount_out: Annotated[Decimals, Meta(description="The amount paid out for this order, after fee and impact.")]
+    amount_in: Annotated[Decimals | None, Meta(description="For an exact amountOut: what it takes for that.")] = None
 
 
 class Routing(Facts, frozen=True):
@@ -217,6 +219,8 @@ class Building(Facts, frozen=True):
     expected_out: Decimals
     minimum_out: Annotated[Decimals, Meta(description="The minimum the order accepts.")]
     quoted_price: Decimals
+    expected_in: Annotated[Decimals | None, Meta(description="For an exact amountOut: what it is to take.")] = None
+    maximum_in: Annotated[Decimals | None, Meta(description="For an exact amountOut: the maximum it spends.")] = None
 
 
 class Submitted(Facts, frozen=True):
@@ -246,7 +250,7 @@ class Confirmed(Facts, frozen=True):
     venue: Venue
     tx_hash: Signature
     slot: int
-    amount_in: Decimals
+    amount_in: Annotated[Decimals, Meta(description="What was sold.")]
     amount_out: Decimals
     executed_price: Annotated[Decimals, Meta(description="tokenOut per tokenIn.")]
     slippage_bps: Annotated[Decimals, Meta(description="Against the quote; negative if better than quoted.")]

@@ -27,10 +27,10 @@ from engine.event_kinds import (
     Wait,
 )
 from engine.failures import Failure
-from engine.money import BPS, plain, price_of, shortfall_bps, shown
+from engine.money import BPS, excess_bps, plain, price_of, shortfall_bps, shown
 from engine.orders import Order
 from engine.quotes import Offer as Offered
-from engine.quotes import Pair, Quote
+from engine.quotes import Pair
 from engine.triggers import Sighting
 
 
@@ -64,7 +64,9 @@ def pending(order: Order) -> Pending:
 
 
 def terms(order: Order) -> dict[str, Any]:
-    """Return the fields of `pending` that a limit or sniper order adds: what it waits for and for how long."""
+    """Return the fields of `pending` that not every order has: an exact amount; what it waits for and for how long."""
+    if order.amount_out is not None:
+        return {"amount_out": shown(order.amount_out, order.pair.token_out)}
     if not order.waits:
         return {}
     stated = {
@@ -104,15 +106,17 @@ def expired(order: Order) -> Expired:
     return Expired("expiresAt has passed", moment(order.expires_at or 0))
 
 
-def quoted(quote: Quote, now: int, amount_out: str) -> Offer:
-    """State one venue's quote at the moment it was used."""
+def quoted(order: Order, offer: Offered, now: int) -> Offer:
+    """State one venue's quote at the moment it was used for an order."""
+    quote, pair = offer.quote, order.pair
     return Offer(
         venue=quote.venue,
         price=plain(quote.price),
         fee_bps=quote.fee_bps,
         net_price=plain(quote.net_price),
         age_ms=quote.age(now),
-        amount_out=amount_out,
+        amount_out=shown(offer.amount_out, pair.token_out),
+        amount_in=None if order.amount_out is None else shown(offer.amount_in, pair.token_in),
     )
 
 
@@ -120,12 +124,11 @@ def routing(
     order: Order, offers: Sequence[Offered], missing: Sequence[str], source: str, reason: str, now: int
 ) -> Routing:
     """State the routing decision: venue, reason, the quotes compared, and the venues without a usable quote."""
-    token = order.pair.token_out
     return Routing(
         venue=offers[0].quote.venue,
         reason=reason,
         source=source,
-        quotes=tuple([quoted(offer.quote, now, shown(offer.amount_out, token)) for offer in offers]),
+        quotes=tuple([quoted(order, offer, now) for offer in offers]),
         missing=tuple(missing),
     )
 
@@ -135,20 +138,30 @@ def retry(failure: Failure, wait_ms: int) -> Retry:
     return Retry(Wait(failure.code, failure.message, wait_ms))
 
 
-def building(order: Order, venue: str, expected_out: int, minimum_out: int) -> Building:
-    """Give the expected output and the minimum the order accepts."""
-    token = order.pair.token_out
+def building(order: Order, offer: Offered, minimum_out: int, maximum_in: int) -> Building:
+    """Give the expected output and the minimum the order accepts; of one that buys an exact amount, also the input."""
+    sold, bought, exact = order.pair.token_in, order.pair.token_out, order.amount_out is not None
     return Building(
-        venue=venue,
-        expected_out=shown(expected_out, token),
-        minimum_out=shown(minimum_out, token),
-        quoted_price=plain(price_of(order.amount_in, expected_out, order.pair.token_in, token)),
+        venue=offer.quote.venue,
+        expected_out=shown(offer.amount_out, bought),
+        minimum_out=shown(minimum_out, bought),
+        quoted_price=plain(price_of(offer.amount_in, offer.amount_out, sold, bought)),
+        expected_in=shown(offer.amount_in, sold) if exact else None,
+        maximum_in=shown(maximum_in, sold) if exact else None,
     )
 
 
-def confirmed(pair: Pair, amount_in: int, expected_out: int, fee_bps: int, fill: Fill) -> Confirmed:
-    """State the fill: the amounts, the slippage against the quote, and the fees."""
+def confirmed(
+    pair: Pair, amount_in: int, expected_out: int, fee_bps: int, fill: Fill, expected_in: int | None = None
+) -> Confirmed:
+    """State the fill: the amounts, the slippage against the quote, and the fees.
+
+    `expected_in` is given for an order that bought an exact amount: its slippage is in what it sold.
+    """
     token_in, token_out = pair.token_in, pair.token_out
+    slippage = (
+        shortfall_bps(expected_out, fill.amount_out) if expected_in is None else excess_bps(expected_in, amount_in)
+    )
     return Confirmed(
         venue=fill.venue,
         tx_hash=fill.signature,
@@ -156,7 +169,7 @@ def confirmed(pair: Pair, amount_in: int, expected_out: int, fee_bps: int, fill:
         amount_in=shown(amount_in, token_in),
         amount_out=shown(fill.amount_out, token_out),
         executed_price=plain(price_of(amount_in, fill.amount_out, token_in, token_out)),
-        slippage_bps=plain(shortfall_bps(expected_out, fill.amount_out)),
+        slippage_bps=plain(slippage),
         fees=Fees(
             venue_fee_bps=fee_bps,
             # The pool deducts its fee from the input before the swap, rounded up.

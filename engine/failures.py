@@ -79,6 +79,13 @@ class BeyondImpact(Failure):
     RETRY = REPLAY = False
 
 
+class BeyondMaximum(Failure):
+    """No venue sells the exact amount that the order buys for what it may spend."""
+
+    CODE = "maximum_exceeded"
+    RETRY = False
+
+
 class BelowOwnPrice(Failure):
     """The price that triggered the order is no longer available."""
 

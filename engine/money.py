@@ -90,6 +90,16 @@ def less_bps(amount: int, bps: int) -> int:
     return amount * (BPS - bps) // BPS
 
 
+def more_bps(amount: int, bps: int) -> int:
+    """Add `bps` to an amount, rounded up: against the taker, as the pools round."""
+    return -(-amount * (BPS + bps) // BPS)
+
+
 def shortfall_bps(expected: int, actual: int) -> Decimal:
     """Return how far `actual` fell short of `expected`, in bps to two places; negative is an improvement."""
     return (Decimal((expected - actual) * BPS) / Decimal(expected)).quantize(Decimal("0.01"))
+
+
+def excess_bps(expected: int, actual: int) -> Decimal:
+    """Return how far `actual` went beyond `expected`, in bps to two places; negative is an improvement."""
+    return (Decimal((actual - expected) * BPS) / Decimal(expected)).quantize(Decimal("0.01"))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
 
-from engine.money import MATHS, less_bps
+from engine.money import MATHS, less_bps, more_bps
 from engine.quotes import Pair
 from engine.triggers import Condition
 
@@ -39,6 +39,9 @@ def waits(kind: OrderType) -> bool:
 class Order:
     """A client's order; `amount_in` is in base units of `pair.token_in`, times are in epoch milliseconds.
 
+    With `amount_out`, base units of `pair.token_out`, a market order buys exactly that; `amount_in` is then the most
+    that it may spend.
+
     `limit_price` is whole tokens out per whole token in, `max_price` the inverse: the most that one token out may cost.
     `owner` is the id of the account that placed it, None for orders older than accounts.  `deadline` is the time by
     which a market order must have been tried; it is set on acceptance.  `terms_seq` is the version of the terms: the
@@ -60,6 +63,7 @@ class Order:
     deadline: int | None = None
     terms_seq: int = 1
     owner: int | None = None
+    amount_out: int | None = None
 
     @property
     def waits(self) -> bool:
@@ -83,6 +87,17 @@ class Order:
         """Return the minimum output this order accepts, in base units of `pair.token_out`; at least 1.
 
         The tighter of two bounds: its slippage, rounded down, and its price, rounded up.  It is therefore never worse
-        than the order's price.
+        than the order's price.  An order that buys an exact amount accepts no other.
         """
+        if self.amount_out is not None:
+            return self.amount_out
         return max(1, less_bps(expected_out, self.slippage_bps), self.floor_out)
+
+    def maximum_in(self, expected_in: int) -> int:
+        """Return the most this order spends, in base units of `pair.token_in`.
+
+        That is `amount_in`; for an order that buys an exact amount no more than its slippage, rounded up, allows.
+        """
+        return (
+            self.amount_in if self.amount_out is None else min(self.amount_in, more_bps(expected_in, self.slippage_bps))
+        )

@@ -90,14 +90,15 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A quote applied to one order's size; `amount_out` is in base units, after the fee."""
+    """A quote applied to one order's size; amounts are in base units, `amount_in` with the fee."""
 
     quote: Quote
+    amount_in: int
     amount_out: int
 
-    def impact_bps(self, pair: Pair, amount_in: int) -> Decimal:
+    def impact_bps(self, pair: Pair) -> Decimal:
         """Return the price impact of the order's size in bps: how far its fill is below the quoted price less fee."""
-        ideal = MATHS.multiply(from_units(amount_in, pair.token_in), self.quote.net_price)
+        ideal = MATHS.multiply(from_units(self.amount_in, pair.token_in), self.quote.net_price)
         filled = from_units(self.amount_out, pair.token_out)
         return MATHS.multiply(1 - MATHS.divide(filled, ideal), Decimal(BPS)).quantize(Decimal("0.01"))
 
@@ -107,8 +108,10 @@ def best(quotes: Iterable[Quote]) -> Quote | None:
     return max((quote for quote in quotes if quote.price > 0), key=lambda quote: quote.net_price, default=None)
 
 
-def offers(quotes: Iterable[Quote], amount_in: int) -> list[Offer]:
-    """Apply the quotes to `amount_in` base units, best first.
+def offers(quotes: Iterable[Quote], amount_in: int, amount_out: int | None = None) -> list[Offer]:
+    """Apply the quotes to an order, best first: to `amount_in` base units to sell, or to `amount_out` to buy exactly.
+
+    The best pays the most for `amount_in`, or needs the least for `amount_out`.
 
     A quote whose price less fee is not positive is no quote, whatever its pool would pay.
 
@@ -119,11 +122,21 @@ def offers(quotes: Iterable[Quote], amount_in: int) -> list[Offer]:
         if quote.net_price <= 0:
             continue
         try:
-            found.append(Offer(quote, quote.pool.out(amount_in, quote.fee_bps)))
+            found.append(offer(quote, amount_in, amount_out))
         except PoolExhausted as reason:
             reasons.append(f"{quote.venue}: {reason}")
     if reasons and not found:
         raise CannotFill("; ".join(reasons))
     if not found:
         raise NoQuote("no venue has quoted this pair")
-    return sorted(found, key=lambda offer: -offer.amount_out)
+    return sorted(found, key=lambda offer: (offer.amount_in, -offer.amount_out))
+
+
+def offer(quote: Quote, amount_in: int, amount_out: int | None) -> Offer:
+    """Apply one quote.
+
+    Raises PoolExhausted.
+    """
+    if amount_out is None:
+        return Offer(quote, amount_in, quote.pool.out(amount_in, quote.fee_bps))
+    return Offer(quote, quote.pool.needed(amount_out, quote.fee_bps), amount_out)

@@ -51,6 +51,7 @@ class Finding:
     fee_lamports: int = 0
     error_code: str = ""
     error: str = ""
+    amount_in: int = 0
 
 
 @dataclass(frozen=True, slots=True)

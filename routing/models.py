@@ -101,6 +101,9 @@ class LedgerEntry(models.Model):
     venue = models.CharField(max_length=16, blank=True, db_default="")
     amount_in = models.DecimalField(max_digits=20, decimal_places=0, null=True)
     minimum_out = models.DecimalField(max_digits=20, decimal_places=0, null=True)
+    maximum_in = models.DecimalField(
+        max_digits=20, decimal_places=0, null=True, help_text="Of a swap that pays exactly `minimum_out`."
+    )
 
     class Meta:
         verbose_name_plural = "ledger entries"

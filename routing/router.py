@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from engine.money import shortfall_bps
+from engine.money import excess_bps, shortfall_bps
 from engine.quotes import NoQuote, Offer, Quote, best, offers
 from routing import quotes
 from routing.quotes import Cached
@@ -41,7 +41,7 @@ class Route:
 
     @property
     def winner(self) -> Offer:
-        """The offer with the highest output."""
+        """The offer with the highest output, or with the lowest input for an exact output."""
         return self.offers[0]
 
     @property
@@ -50,8 +50,11 @@ class Route:
         if len(self.offers) == 1:
             return f"only {self.winner.quote.venue} has a fresh enough quote that fills this amount"
         second = self.offers[1]
-        if second.amount_out == self.winner.amount_out:
+        if (second.amount_in, second.amount_out) == (self.winner.amount_in, self.winner.amount_out):
             return f"{self.winner.quote.venue} and {second.quote.venue} pay the same; the first is taken"
+        if second.amount_in != self.winner.amount_in:
+            saved = excess_bps(self.winner.amount_in, second.amount_in)
+            return f"{second.quote.venue} takes {saved} bps more than {self.winner.quote.venue} with fees and impact"
         lead = -shortfall_bps(second.amount_out, self.winner.amount_out)
         return f"{self.winner.quote.venue} pays {lead} bps more than {second.quote.venue} after fees and impact"
 
@@ -87,14 +90,14 @@ def only(usable: Basis, venues: Collection[str]) -> Basis:
     return replace(usable, quotes=left)
 
 
-def choose(usable: Basis, amount_in: int) -> Route:
-    """Choose the venue with the highest output for this amount.
+def choose(usable: Basis, amount_in: int, amount_out: int | None = None) -> Route:
+    """Choose the venue with the highest output for `amount_in`, or with the lowest input for exactly `amount_out`.
 
     Raises engine.quotes.NoQuote when no venue quotes, CannotFill when none can fill the amount.
     """
     if usable.silences and not usable.quotes:
         raise NoQuote("; ".join(silence.reason for silence in usable.silences))
-    return Route(usable.source, tuple(offers(usable.quotes, amount_in)))
+    return Route(usable.source, tuple(offers(usable.quotes, amount_in, amount_out)))
 
 
 def asked(answers: Sequence[Answer]) -> Basis:

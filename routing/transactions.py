@@ -20,23 +20,27 @@ MEMO_PROGRAM = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The program of a venue's swap instruction, and the tag bytes that identify the instruction."""
+    """A venue's program, and the tag bytes that identify its swap instructions: for an exact input, an exact output."""
 
     program: Pubkey
     tag: bytes
+    exact_out: bytes
 
 
 ROUTES = {
-    # Raydium AMM v4, instruction 9 `SwapBaseIn`: raydium-io/raydium-amm, program/src/instruction.rs.
-    "RAYDIUM": Route(Pubkey.from_string("675kPX9MHTjS2zt1qfr1NYHuzeLXfQM9H24wFSUt1Mp8"), b"\x09"),
-    # Meteora DLMM, the Anchor discriminator of `swap`: the first eight bytes of sha256("global:swap").
+    # Raydium AMM v4, instructions 9 `SwapBaseIn`, 11 `SwapBaseOut`: raydium-io/raydium-amm, program/src/instruction.rs.
+    "RAYDIUM": Route(Pubkey.from_string("675kPX9MHTjS2zt1qfr1NYHuzeLXfQM9H24wFSUt1Mp8"), b"\x09", b"\x0b"),
+    # Meteora DLMM, the Anchor discriminators of `swap` and `swap_exact_out`: eight bytes of sha256("global:<name>").
     "METEORA": Route(
-        Pubkey.from_string("LBUZKhRxPF3XUpBCjp4YzTKgLccjZhTSDM9YuVaPwxo"), bytes.fromhex("f8c69e91e17587c8")
+        Pubkey.from_string("LBUZKhRxPF3XUpBCjp4YzTKgLccjZhTSDM9YuVaPwxo"),
+        bytes.fromhex("f8c69e91e17587c8"),
+        bytes.fromhex("fa49652126cf4bb8"),
     ),
 }
 
 AMOUNTS = struct.Struct("<QQ")
-"""The arguments, the same for both venues: amount in and minimum amount out, base units, little-endian u64."""
+"""The arguments, the same for both venues, base units, little-endian u64: amount in and minimum amount out, or for an
+exact output the maximum amount in and the amount out."""
 
 
 class BadTransaction(Exception):
@@ -45,7 +49,10 @@ class BadTransaction(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """One order's swap at one venue; mints are in base58, amounts in base units."""
+    """One order's swap at one venue; mints are in base58, amounts in base units.
+
+    An `exact_out` swap pays `min_out` to the unit and takes at most `amount_in`.
+    """
 
     order_id: str
     attempt: int
@@ -54,6 +61,7 @@ class Swap:
     mint_out: str
     amount_in: int
     min_out: int
+    exact_out: bool = False
 
     @property
     def memo(self) -> str:
@@ -125,7 +133,7 @@ def receive(raw: bytes) -> Received:
 def _instructions(swap: Swap, payer: Pubkey) -> list[Instruction]:
     route = ROUTES[swap.venue]
     accounts = [AccountMeta(payer, True, True), _readonly(swap.mint_in), _readonly(swap.mint_out)]
-    data = route.tag + AMOUNTS.pack(swap.amount_in, swap.min_out)
+    data = (route.exact_out if swap.exact_out else route.tag) + AMOUNTS.pack(swap.amount_in, swap.min_out)
     return [Instruction(route.program, data, accounts), Instruction(MEMO_PROGRAM, swap.memo.encode(), [])]
 
 
@@ -158,19 +166,21 @@ def _swap(message: Message) -> Swap:
     try:
         instruction, memo = message.instructions
         keys = message.account_keys
-        venue, amounts = _venue(keys[instruction.program_id_index], instruction)
+        venue, exact_out, amounts = _venue(keys[instruction.program_id_index], instruction)
         _, mint_in, mint_out = (keys[index] for index in instruction.accounts)
         if keys[memo.program_id_index] != MEMO_PROGRAM:
             raise BadTransaction("the second instruction is not a memo")
         order_id, _, attempt = memo.data.decode().rpartition(":")
-        return Swap(order_id, int(attempt), venue, str(mint_in), str(mint_out), *AMOUNTS.unpack(amounts))
+        amount_in, min_out = AMOUNTS.unpack(amounts)
+        return Swap(order_id, int(attempt), venue, str(mint_in), str(mint_out), amount_in, min_out, exact_out)
     except (ValueError, IndexError, struct.error) as reason:
         raise BadTransaction(f"not a swap: {reason}") from None
 
 
-def _venue(program: Pubkey, instruction: CompiledInstruction) -> tuple[str, bytes]:
-    """Return the venue of an instruction, and the data after its tag."""
+def _venue(program: Pubkey, instruction: CompiledInstruction) -> tuple[str, bool, bytes]:
+    """Return the venue of an instruction, whether its output is exact, and the data after its tag."""
     for venue, route in ROUTES.items():
-        if program == route.program and instruction.data.startswith(route.tag):
-            return venue, instruction.data[len(route.tag) :]
+        for exact_out, tag in ((False, route.tag), (True, route.exact_out)):
+            if program == route.program and instruction.data.startswith(tag):
+                return venue, exact_out, instruction.data[len(tag) :]
     raise BadTransaction("not an instruction of a known venue")

@@ -116,6 +116,9 @@ class Resting(Value, frozen=True):
     ] = UNSET
 
 
+EXACT = "For market orders that buy an exact amount of tokenOut: that amount; `amount` is the most they spend."
+
+
 class Order(Value, frozen=True):
     """An order as it stands; a term that its type does not have is null."""
 
@@ -126,6 +129,7 @@ class Order(Value, frozen=True):
     token_in: TokenName
     token_out: TokenName
     amount: Decimals
+    amount_out: Annotated[Decimals | None, Meta(description=EXACT)]
     slippage_bps: Slippage
     deadline: Deadline | None
     limit_price: Decimals | None
@@ -157,6 +161,8 @@ class EstimatedFill(Value, frozen=True):
     fee_bps: Count
     fee: Annotated[Decimals, Meta(description="In tokenIn.")]
     expected_price: Annotated[Decimals, Meta(description="tokenOut per tokenIn, after fee and impact.")]
+    expected_in: Annotated[Decimals, Meta(description="What it would sell: for an exact amountOut at most `amount`.")]
+    maximum_in: Annotated[Decimals, Meta(description="The most it would sell, by slippage and `amount`.")]
     expected_out: Decimals
     minimum_out: Annotated[Decimals, Meta(description="The minimum accepted, by slippage and the order's own price.")]
     impact_bps: Annotated[Decimals, Meta(description="Price impact of the order's own size, in bps.")]
@@ -196,7 +202,7 @@ class EstimatedSniper(Value, frozen=True):
 class Problem(Value, frozen=True):
     """What would keep an order from being filled."""
 
-    code: Literal["no_quote", "cannot_fill", "price_impact"]
+    code: Literal["no_quote", "cannot_fill", "price_impact", "maximum_exceeded"]
     message: str
 
 
@@ -208,6 +214,7 @@ class Estimate(Value, frozen=True):
     token_in: TokenName
     token_out: TokenName
     amount: Decimals
+    amount_out: Annotated[Decimals | None, Meta(description=EXACT)]
     slippage_bps: Slippage
     fill: EstimatedFill | None
     limit: Annotated[EstimatedLimit | None, Meta(description="For limit orders.")]
@@ -282,18 +289,7 @@ class NotReady(Value, frozen=True):
 
 
 ANSWERS = (
-    Accepted,
-    Error,
-    Events,
-    AllEvents,
-    Order,
-    Orders,
-    Cancelled,
-    Verdicts,
-    Estimate,
-    Ticket,
-    Health,
-    Ready,
+    *(Accepted, Error, Events, AllEvents, Order, Orders, Cancelled, Verdicts, Estimate, Ticket, Health, Ready),
     NotReady,
 )
 """The answers; the others are within them."""

@@ -10,6 +10,7 @@ from rest_framework.views import APIView
 
 from engine import token_checks
 from engine.events import quoted
+from engine.failures import BeyondMaximum, TooMuchImpact
 from engine.money import BPS, plain, price_of, shown
 from engine.orders import Order, OrderType
 from engine.quotes import CannotFill, NoQuote
@@ -21,7 +22,7 @@ from orders.api.access import caller_of
 from orders.api.filters import refuse_unknown
 from orders.flow import balances, sniping, trading_limits
 from orders.flow.pauses import Paused, pauses
-from orders.flow.routes import PriceImpact, affordable
+from orders.flow.routes import PriceImpact, SpendsTooMuch, affordable
 from orders.flow.trading_limits import Rejected
 from orders.stores.order_view import away_bps
 from routing import router, tape
@@ -71,6 +72,7 @@ def estimate(order: Order, now: int, key: int | None = None) -> Json:
         "tokenIn": order.pair.token_in.symbol,
         "tokenOut": order.pair.token_out.symbol,
         "amount": shown(order.amount_in, order.pair.token_in),
+        "amountOut": None if order.amount_out is None else shown(order.amount_out, order.pair.token_out),
         "slippageBps": order.slippage_bps,
         "fill": fill(order, chosen, now) if chosen else None,
         "limit": limit(order, now) if order.type is OrderType.LIMIT else None,
@@ -86,20 +88,22 @@ def routed(order: Order, now: int) -> tuple[Route | None, Json | None]:
     if basis is None:
         return None, problem_of("no_quote", f"no venue has a usable quote of {name} now")
     try:
-        chosen = router.choose(router.only(basis, trading_limits.venues(order)), order.amount_in)
-        return chosen, over_impact(order, chosen)
+        chosen = router.choose(router.only(basis, trading_limits.venues(order)), order.amount_in, order.amount_out)
+        return chosen, too_dear(order, chosen)
     except NoQuote as reason:
         return None, problem_of("no_quote", str(reason))
     except CannotFill as reason:
         return None, problem_of("cannot_fill", f"no venue can fill this amount: {reason}")
 
 
-def over_impact(order: Order, chosen: Route) -> Json | None:
-    """Say that the order is too large for its pools, if so."""
+def too_dear(order: Order, chosen: Route) -> Json | None:
+    """Say that the order is too large for its pools, or its exact amount too dear for what it may spend, if so."""
     try:
         affordable(order, chosen)
     except PriceImpact as reason:
-        return problem_of("price_impact", str(reason))
+        return problem_of(TooMuchImpact.CODE, str(reason))
+    except SpendsTooMuch as reason:
+        return problem_of(BeyondMaximum.CODE, str(reason))
     except Rejected as reason:
         return problem_of(reason.code, str(reason))
     return None
@@ -113,20 +117,22 @@ def problem_of(code: str, message: str) -> Json:
 def fill(order: Order, chosen: Route, now: int) -> Json:
     """State what the winner would pay, and what the others would."""
     offer, (sold, bought) = chosen.winner, (order.pair.token_in, order.pair.token_out)
-    fee = -(-order.amount_in * offer.quote.fee_bps // BPS)
+    fee = -(-offer.amount_in * offer.quote.fee_bps // BPS)
     return {
         "venue": offer.quote.venue,
         "reason": chosen.reason,
         "price": plain(offer.quote.price),
         "feeBps": offer.quote.fee_bps,
         "fee": shown(fee, sold),
-        "expectedPrice": plain(price_of(order.amount_in, offer.amount_out, sold, bought)),
+        "expectedPrice": plain(price_of(offer.amount_in, offer.amount_out, sold, bought)),
+        "expectedIn": shown(offer.amount_in, sold),
+        "maximumIn": shown(order.maximum_in(offer.amount_in), sold),
         "expectedOut": shown(offer.amount_out, bought),
         "minimumOut": shown(order.minimum_out(offer.amount_out), bought),
-        "impactBps": plain(offer.impact_bps(order.pair, order.amount_in)),
+        "impactBps": plain(offer.impact_bps(order.pair)),
         "ageMs": offer.quote.age(now),
         "fresh": offer.quote.age(now) <= risk_limits.QUOTE_FRESH_MS,
-        "quotes": [to_builtins(quoted(one.quote, now, shown(one.amount_out, bought))) for one in chosen.offers],
+        "quotes": [to_builtins(quoted(order, one, now)) for one in chosen.offers],
     }
 
 

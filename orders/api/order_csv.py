@@ -44,7 +44,10 @@ TERMS = (
     "status",
 )
 RESTS = ("limitPrice", "maxPrice", "timeInForce", "expiresAt", "slippageBps", "venue", "txHash", "replayOf")
+ASKED = {"exactAmountOut": "amountOut"}
+"""Columns of terms whose names stand for a fact of the outcome, and their own names."""
 OUTCOME = {
+    "amountIn": "amountIn",
     "amountOut": "amountOut",
     "executedPrice": "executedPrice",
     "filledSlippageBps": "slippageBps",
@@ -54,11 +57,11 @@ OUTCOME = {
 }
 """Columns of facts of the last event, and their names there."""
 FEES = ("venueFee", "venueFeeToken", "networkFeeLamports")
-COLUMNS = (*TERMS, *RESTS, *OUTCOME, *FEES)
+COLUMNS = (*TERMS, *RESTS, *OUTCOME, *FEES, *ASKED)
 NUMBERS = frozenset(
     {
         *("amount", "limitPrice", "maxPrice", "slippageBps", "amountOut", "executedPrice", "filledSlippageBps"),
-        *("venueFee", "networkFeeLamports"),
+        *("amountIn", "venueFee", "networkFeeLamports", "exactAmountOut"),
     }
 )
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -142,6 +145,7 @@ def cells(order: Mapping[str, Any]) -> list[str]:
     result = order["result"]
     known = {
         **{name: order[name] for name in (*TERMS, *RESTS)},
+        **{column: order[term] for column, term in ASKED.items()},
         **{column: result.get(fact) for column, fact in OUTCOME.items()},
         **{name: result.get("fees", {}).get(name) for name in FEES},
     }

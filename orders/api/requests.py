@@ -99,7 +99,7 @@ def changes(order: Order, good: Mapping[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     if "amount" in good:
-        found["amount_in"] = units_of(good["amount"], order.pair)
+        found["amount_in"] = units_of(good["amount"], order.pair.token_in)
     if "limitPrice" in good:
         found["limit_price"] = on_the_tick(good["limitPrice"], order.pair)
     if "maxPrice" in good:

@@ -16,6 +16,7 @@ APPLIES = {
     "trigger": (OrderType.SNIPER,),
     "maxPrice": (OrderType.SNIPER,),
     "allowUnknown": (OrderType.SNIPER,),
+    "amountOut": (OrderType.MARKET,),
 }
 """Types of order that have a field; the others all have."""
 NEEDS = {OrderType.LIMIT: "limitPrice", OrderType.SNIPER: "trigger"}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-from engine.money import BadAmount, to_units
+from engine.money import BadAmount, Token, to_units
 from engine.orders import (
     CLIENT_ORDER_ID_MAX,
     SLIPPAGE_DEFAULT_BPS,
@@ -18,7 +18,6 @@ from engine.orders import (
     OrderType,
     TimeInForce,
 )
-from engine.quotes import Pair
 from engine.triggers import WINDOW_MAX_S
 from orders.api.fields import (
     AHEAD_MAX,
@@ -47,6 +46,8 @@ ACCEPTED = {
     "tokenIn": "a token by symbol or mint",
     "tokenOut": "a token by symbol or mint, other than tokenIn",
     "amount": 'tokenIn to sell, in whole tokens: a decimal above 0 as string or number, such as "1.5"',
+    "amountOut": "for market orders: the exact amount of tokenOut to buy, in whole tokens; amount is then the most "
+    "that is spent",
     "slippageBps": f"a whole number from 0 to {SLIPPAGE_MAX_BPS}; {SLIPPAGE_DEFAULT_BPS} if omitted",
     "clientOrderId": f"1 to {CLIENT_ORDER_ID_MAX} letters, digits and . _ : -, unique to this order",
     "limitPrice": "for limit orders: the minimum tokenOut per tokenIn, a decimal above 0 on the pair's tick",
@@ -126,6 +127,7 @@ class ExecuteSerializer(serializers.Serializer[Any]):
     tokenIn = TokenName(help_text=ACCEPTED["tokenIn"])
     tokenOut = TokenName(help_text=ACCEPTED["tokenOut"])
     amount = Amount(help_text=ACCEPTED["amount"])
+    amountOut = Amount(help_text=ACCEPTED["amountOut"], required=False)
     slippageBps = Whole(
         help_text=ACCEPTED["slippageBps"], min_value=0, max_value=SLIPPAGE_MAX_BPS, default=SLIPPAGE_DEFAULT_BPS
     )
@@ -176,7 +178,8 @@ def new_order(known: Catalogue, good: Mapping[str, Any], owner: int | None) -> N
         pair=pair,
         time_in_force=lifetime(good.get("timeInForce"), expires_at, kind),
         limit_price=on_the_tick(good["limitPrice"], pair) if "limitPrice" in good else None,
-        amount_in=units_of(good["amount"], pair),
+        amount_in=units_of(good["amount"], pair.token_in),
+        amount_out=units_of(good["amountOut"], pair.token_out, "amountOut") if "amountOut" in good else None,
         slippage_bps=good.get("slippageBps", SLIPPAGE_DEFAULT_BPS),
         client_order_id=good.get("clientOrderId"),
         max_price=good.get("maxPrice"),
@@ -188,15 +191,15 @@ def new_order(known: Catalogue, good: Mapping[str, Any], owner: int | None) -> N
     return NewOrder(payable(order, NEEDS_PRICE.get(kind, "amount")))
 
 
-def units_of(amount: Any, pair: Pair) -> int:
-    """Turn the amount to sell into base units.
+def units_of(amount: Any, token: Token, field: str = "amount") -> int:
+    """Turn an amount, given as this field, into base units.
 
     Raises BadTerm.
     """
     try:
-        return to_units(amount, pair.token_in)
+        return to_units(amount, token)
     except BadAmount as reason:
-        raise BadTerm("amount", str(reason)) from None
+        raise BadTerm(field, str(reason)) from None
 
 
 NEEDS_PRICE = {OrderType.LIMIT: "limitPrice", OrderType.SNIPER: "maxPrice"}

@@ -51,6 +51,7 @@ class Order(Value):
     token_in: str
     token_out: str
     amount: Decimal
+    amount_out: Decimal | None
     slippage_bps: int
     limit_price: Decimal | None
     max_price: Decimal | None
@@ -158,6 +159,8 @@ class EstimatedFill(Value):
     fee_bps: int
     fee: Decimal
     expected_price: Decimal
+    expected_in: Decimal
+    maximum_in: Decimal
     expected_out: Decimal
     minimum_out: Decimal
     impact_bps: Decimal
@@ -201,6 +204,7 @@ class Estimate(Value):
     type: str
     pair: str
     amount: Decimal
+    amount_out: Decimal | None
     slippage_bps: int
     fill: EstimatedFill | None
     limit: EstimatedLimit | None

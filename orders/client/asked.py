@@ -53,9 +53,13 @@ class NewOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarketOrder(NewOrder):
-    """Executed at once, at the best price there is."""
+    """Executed at once, at the best price there is.
+
+    With `amount_out` it buys exactly that, in whole tokens of `token_out`; `amount` is then the most that it may spend.
+    """
 
     type: ClassVar[OrderType] = OrderType.MARKET
+    amount_out: Number | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

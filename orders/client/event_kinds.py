@@ -27,6 +27,7 @@ class Pending(Event):
     expires_at: datetime | None = None
     trigger: tuple[WaitsFor, ...] | None = None
     allow_unknown: bool = False
+    amount_out: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,7 @@ class Offer(Value):
     net_price: Decimal
     age_ms: int
     amount_out: Decimal
+    amount_in: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +163,8 @@ class Building(Event):
     expected_out: Decimal
     minimum_out: Decimal
     quoted_price: Decimal
+    expected_in: Decimal | None = None
+    maximum_in: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

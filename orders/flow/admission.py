@@ -132,7 +132,7 @@ def repeats(orders: Sequence[Order], counting: Mapping[str, Sequence[Limit]]) ->
         longest = max((one for one in counting[order.id] if one.kind is LimitKind.REPEAT), key=by_value, default=None)
         if longest is None:
             continue
-        terms = (order.limit_price, order.max_price, order.trigger)
+        terms = (order.amount_out, order.limit_price, order.max_price, order.trigger)
         alike = (order.owner, order.type, order.pair.name, order.amount_in, terms)
         if alike in seen:
             found[order.id] = repeated(longest)
@@ -147,6 +147,7 @@ def repeats(orders: Sequence[Order], counting: Mapping[str, Sequence[Limit]]) ->
                 "type": order.type,
                 "pair": order.pair.name,
                 "amount_in": order.amount_in,
+                "amount_out": order.amount_out,
                 "limit_price": order.limit_price and plain(order.limit_price),
                 "max_price": order.max_price and plain(order.max_price),
                 "trigger": [condition.as_dict() for condition in order.trigger],

@@ -31,9 +31,8 @@ def routing(routed: Routed, now: int) -> Routing:
 
 
 def building(routed: Routed) -> Building:
-    """Return the `building` event: the venue, the expected output and the minimum output."""
-    offer = routed.route.winner
-    return events.building(routed.claim.order, offer.quote.venue, offer.amount_out, routed.minimum_out)
+    """Return the `building` event: the venue, what is expected and what is accepted."""
+    return events.building(routed.claim.order, routed.route.winner, routed.minimum_out, routed.maximum_in)
 
 
 def build(routed: Sequence[Routed]) -> list[tuple[Claim, Prepared]]:
@@ -78,8 +77,9 @@ def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
         venue=offer.quote.venue,
         mint_in=order.pair.token_in.mint,
         mint_out=order.pair.token_out.mint,
-        amount_in=order.amount_in,
+        amount_in=routed.maximum_in,
         min_out=routed.minimum_out,
+        exact_out=order.amount_out is not None,
     )
     signed = transactions.sign(swap, blockhash.hash, wallet())
     return Prepared(
@@ -92,7 +92,8 @@ def sign(routed: Routed, blockhash: Blockhash) -> Prepared:
         expected_out=offer.amount_out,
         minimum_out=routed.minimum_out,
         fee_bps=offer.quote.fee_bps,
-        amount_in=order.amount_in,
+        amount_in=routed.maximum_in,
+        expected_in=None if order.amount_out is None else offer.amount_in,
         limit_price=None if order.limit_price is None else plain(order.limit_price),
         terms_seq=order.terms_seq,
         epoch=epochs.known(),

@@ -198,6 +198,8 @@ def as_row(asked: NewOrder) -> dict[str, Any]:
         "fingerprint": asked.fingerprint if order.client_order_id or asked.replay_of else "",
         "replay_of": asked.replay_of,
     }
+    if order.amount_out is not None:
+        row["amount_out"] = order.amount_out
     if order.waits:
         row |= {**terms.as_columns(order), "allow_unknown": order.allow_unknown}
         row["trigger"] = [condition.as_dict() for condition in order.trigger]

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.failures import BelowOwnPrice, NoVenueQuotes, TooLargeForPools, TooMuchImpact
+from engine.failures import BelowOwnPrice, BeyondMaximum, NoVenueQuotes, TooLargeForPools, TooMuchImpact
 from engine.money import MATHS, plain, shown
 from engine.orders import Order
 from engine.quotes import CannotFill, NoQuote
@@ -24,11 +24,12 @@ U64_MAX = 2**64 - 1
 
 
 class Routed(msgspec.Struct, frozen=True):
-    """A claimed order with its route and the minimum output it accepts, in base units."""
+    """A claimed order with its route, the minimum output it accepts and the most it spends, in base units."""
 
     claim: Claim
     route: Route
     minimum_out: int
+    maximum_in: int
 
 
 def route(claims: Iterable[Claim], bases: Mapping[str, Basis]) -> tuple[list[Routed], list[Move]]:
@@ -48,6 +49,8 @@ def route(claims: Iterable[Claim], bases: Mapping[str, Basis]) -> tuple[list[Rou
             moves.append(endings.after(claim, TooLargeForPools(f"no venue can fill this amount: {reason}")))
         except PriceImpact as reason:
             moves.append(endings.after(claim, TooMuchImpact(str(reason))))
+        except SpendsTooMuch as reason:
+            moves.append(endings.after(claim, BeyondMaximum(str(reason))))
         except Rejected as reason:
             trading_limits.tell({claim.order.id: reason})
             moves.append(endings.beyond_impact(claim, reason))
@@ -59,15 +62,15 @@ def route(claims: Iterable[Claim], bases: Mapping[str, Basis]) -> tuple[list[Rou
 def chosen(claim: Claim, basis: Basis) -> Routed:
     """Choose one order's venue.
 
-    Raises PriceGone, NoQuote, CannotFill, PriceImpact, Rejected.
+    Raises PriceGone, NoQuote, CannotFill, PriceImpact, SpendsTooMuch, Rejected.
     """
     order = claim.order
     usable = router.only(basis, trading_limits.venues(order))
-    best = good_enough(order, affordable(order, router.choose(usable, order.amount_in)))
+    best = good_enough(order, affordable(order, router.choose(usable, order.amount_in, order.amount_out)))
     minimum_out = order.minimum_out(best.winner.amount_out)
     if max(minimum_out, best.winner.amount_out) > U64_MAX:
         raise CannotFill(f"{best.winner.amount_out} base units exceed what an instruction can hold")
-    return Routed(claim, best, minimum_out)
+    return Routed(claim, best, minimum_out, order.maximum_in(best.winner.amount_in))
 
 
 class PriceGone(Exception):
@@ -109,12 +112,16 @@ class PriceImpact(Exception):
     """The order is so large for its pools, or so small for their rounding, that its size worsens its price too much."""
 
 
-def affordable(order: Order, chosen: Route) -> Route:
-    """Pass a route whose price impact is within ORDER_MAX_IMPACT_BPS and the trading limits.
+class SpendsTooMuch(Exception):
+    """The best venue takes more for the exact amount that the order buys than it may spend."""
 
-    Raises PriceImpact, Rejected.
+
+def affordable(order: Order, chosen: Route) -> Route:
+    """Pass a route that the order's amount pays for, with a price impact within ORDER_MAX_IMPACT_BPS and the limits.
+
+    Raises PriceImpact, SpendsTooMuch, Rejected.
     """
-    impact = chosen.winner.impact_bps(order.pair, order.amount_in)
+    impact = chosen.winner.impact_bps(order.pair)
     if impact > risk_limits.ORDER_MAX_IMPACT_BPS:
         raise PriceImpact(
             f"price impact of {percent(impact)} at {chosen.winner.quote.venue}, the best venue, exceeds the limit of "
@@ -122,6 +129,12 @@ def affordable(order: Order, chosen: Route) -> Route:
         )
     if beyond := trading_limits.beyond_impact(order, impact):
         raise beyond
+    if chosen.winner.amount_in > order.amount_in:
+        token, needed = order.pair.token_in, chosen.winner.amount_in
+        raise SpendsTooMuch(
+            f"{chosen.winner.quote.venue}, the best venue, would take {shown(needed, token)} {token.symbol} for "
+            f"amountOut, more than the {shown(order.amount_in, token)} that the order may spend"
+        )
     return chosen
 
 

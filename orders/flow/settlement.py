@@ -234,7 +234,9 @@ def confirmed(attempt: Settled) -> Confirmed:
     """Return the event of the fill, compared with the quote."""
     fill = Fill(attempt.venue, attempt.signature, attempt.slot, attempt.amount_out, attempt.fee_lamports)
     pair = catalogue().pair(attempt.pair)
-    return events.confirmed(pair, attempt.amount_in, attempt.expected_out, attempt.fee_bps, fill)
+    return events.confirmed(
+        pair, attempt.amount_in, attempt.expected_out, attempt.fee_bps, fill, expected_in=attempt.expected_in
+    )
 
 
 def revisit(order_ids: Sequence[str]) -> None:

@@ -140,10 +140,10 @@ def impacts(orders: Sequence[Order], covering: Mapping[str, Sequence[Limit]]) ->
 
 def beyond_now(order: Order, basis: router.Basis) -> Rejected | None:
     try:
-        chosen = router.choose(router.only(basis, venues(order)), order.amount_in)
+        chosen = router.choose(router.only(basis, venues(order)), order.amount_in, order.amount_out)
     except (NoQuote, CannotFill):
         return None
-    return beyond_impact(order, chosen.winner.impact_bps(order.pair, order.amount_in))
+    return beyond_impact(order, chosen.winner.impact_bps(order.pair))
 
 
 def tell(rejected: Mapping[str, Rejected]) -> None:

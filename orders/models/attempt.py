@@ -29,6 +29,12 @@ class Attempt(models.Model):
     amount_in = models.DecimalField(
         max_digits=20, decimal_places=0, null=True, help_text="What it sells; the order may have been amended since."
     )
+    expected_in = models.DecimalField(
+        max_digits=20,
+        decimal_places=0,
+        null=True,
+        help_text="For an exact output, which is minimum_out: the input quoted; amount_in is its limit until it lands.",
+    )
     limit_price = models.DecimalField(max_digits=40, decimal_places=18, null=True)
     terms_seq = models.IntegerField(db_default=1, help_text="Version of the order's terms it was built on.")
     seq = models.IntegerField(help_text="Sequence number of the order's `submitted` event for this attempt.")

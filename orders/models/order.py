@@ -48,6 +48,12 @@ class Order(models.Model):
     type = models.CharField(max_length=10, choices=[(kind, kind) for kind in OrderType])
     pair = models.CharField(max_length=64, help_text="As it was asked for; by mint when the token had no name yet.")
     amount_in = models.DecimalField(max_digits=20, decimal_places=0)
+    amount_out = models.DecimalField(
+        max_digits=20,
+        decimal_places=0,
+        null=True,
+        help_text="What a market order buys exactly; amount_in is then the most that it may spend.",
+    )
     slippage_bps = models.IntegerField()
     limit_price = models.DecimalField(max_digits=40, decimal_places=18, null=True)
     max_price = models.DecimalField(max_digits=40, decimal_places=18, null=True)
@@ -118,6 +124,9 @@ class Order(models.Model):
                 nulls_distinct=False,
                 # The index then also serves prefix searches, whatever the collation of the database.
                 opclasses=["varchar_pattern_ops", "int4_ops"],
+            ),
+            models.CheckConstraint(
+                condition=Q(amount_out=None) | Q(type=OrderType.MARKET, amount_out__gt=0), name="exact_out_at_market"
             ),
             models.UniqueConstraint(fields=["replay_of"], condition=Q(replay_of__isnull=False), name="replayed_once"),
         ]

@@ -135,11 +135,13 @@ def venue_now(name: str, quote: Quote | None, order: Order, now: int) -> str:
     if age > risk_limits.QUOTE_FRESH_MS:
         return f"{name} does not quote now; its last quote is {age / 1000:.1f} s old"
     try:
-        (offer,) = offers([quote], order.amount_in)
+        (offer,) = offers([quote], order.amount_in, order.amount_out)
     except (CannotFill, NoQuote) as reason:
         return f"{name} quotes, but cannot fill this amount: {reason}"
-    token = order.pair.token_out
-    return f"{name} quotes {plain(quote.price)}, {age} ms old; pays {shown(offer.amount_out, token)} {token.symbol}"
+    sold, bought = order.pair.token_in, order.pair.token_out
+    pays = f"pays {shown(offer.amount_out, bought)} {bought.symbol}"
+    takes = "" if order.amount_out is None else f" for {shown(offer.amount_in, sold)} {sold.symbol}"
+    return f"{name} quotes {plain(quote.price)}, {age} ms old; {pays}{takes}"
 
 
 def execution(letter: DeadLetter, attempts: Sequence[models.Attempt]) -> str:

@@ -174,7 +174,7 @@ def spellings(pair: Pair) -> tuple[str, str]:
 
 def fill(row: Attempt, pair: Pair) -> Json:
     """Describe a landed attempt as a fill."""
-    amount_in, amount_out = int(row.order.amount_in), int(row.amount_out or 0)
+    amount_in, amount_out = int(row.amount_in or row.order.amount_in), int(row.amount_out or 0)
     return {
         "txHash": row.signature,
         "at": moment(epoch_ms(row.settled_at or row.sent_at)),

@@ -8,8 +8,7 @@
 A worker that loses step 2 withdraws the attempt: a prepared attempt has not been sent, and a withdrawn one never is.
 Step 3 also reads what operators have halted: from the moment a halt is committed, no attempt that it covers is sent.
 
-The partial unique index `one_open_or_landed_attempt` guarantees at most one such attempt per order, whatever the code
-does.
+The partial unique index `one_open_or_landed_attempt` guarantees at most one per order, whatever the code does.
 """
 
 from collections.abc import Sequence
@@ -34,6 +33,7 @@ OPEN = [state.value for state in OPEN_ATTEMPT]
 class Prepared(msgspec.Struct, frozen=True):
     """One signed transaction; amounts are in base units.
 
+    With `expected_in` it pays exactly `minimum_out` and takes at most `amount_in`; its row states what it took, later.
     `epoch`, `seq` and `at` are those of the order's `submitted` event for it; `told` are the order's events between the
     first and that one.
     """
@@ -56,6 +56,7 @@ class Prepared(msgspec.Struct, frozen=True):
     """Time at which its order is submitted, epoch ms."""
     told: tuple[str, ...]
     tries: int = 1
+    expected_in: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,8 @@ def statement(on_conflict: str) -> str:
         WITH asked AS (
             SELECT * FROM json_to_recordset(%s) AS a(
                 order_id uuid, number int, tries int, venue text, signature text, raw bytea, last_valid_height bigint,
-                expected_out numeric, minimum_out numeric, fee_bps int, amount_in numeric, limit_price numeric,
-                terms_seq int, epoch int, seq int, at bigint, told jsonb)
+                expected_out numeric, minimum_out numeric, fee_bps int, amount_in numeric, expected_in numeric,
+                limit_price numeric, terms_seq int, epoch int, seq int, at bigint, told jsonb)
         ), open_orders AS (
             -- Waits for an end or an amendment under way (decisions.commit), and then reads the row anew.
             SELECT o.id FROM orders_order o JOIN asked ON asked.order_id = o.id
@@ -105,10 +106,10 @@ def statement(on_conflict: str) -> str:
             ORDER BY o.id FOR KEY SHARE OF o
         ), made AS (
             INSERT INTO orders_attempt (order_id, number, tries, state, venue, signature, raw, last_valid_height,
-                                        expected_out, minimum_out, fee_bps, amount_in, limit_price, terms_seq,
-                                        epoch, seq, submitted_at)
+                                        expected_out, minimum_out, fee_bps, amount_in, expected_in, limit_price,
+                                        terms_seq, epoch, seq, submitted_at)
             SELECT order_id, number, tries, 'prepared', venue, signature, raw, last_valid_height,
-                   expected_out, minimum_out, fee_bps, amount_in, limit_price, terms_seq,
+                   expected_out, minimum_out, fee_bps, amount_in, expected_in, limit_price, terms_seq,
                    epoch, seq, to_timestamp(at / 1000.0)
             FROM asked JOIN open_orders ON open_orders.id = asked.order_id
             {on_conflict}
@@ -135,6 +136,7 @@ def as_row(attempt: Prepared) -> dict[str, Any]:
         "minimum_out": attempt.minimum_out,
         "fee_bps": attempt.fee_bps,
         "amount_in": attempt.amount_in,
+        "expected_in": attempt.expected_in,
         "limit_price": attempt.limit_price,
         "terms_seq": attempt.terms_seq,
         "epoch": attempt.epoch,

@@ -5,7 +5,8 @@ Every change is part of the statement or transaction that commits its reason, so
 - an order's row with `on_balance`: its `amount_in` is reserved;
 - an amendment: the difference is reserved, or given back;
 - an end without a fill: the reservation is given back;
-- an attempt that becomes `landed`: the reservation and what was sold go, what was bought comes.
+- an attempt that becomes `landed`: the reservation and what was sold go, what was bought comes.  An order that bought
+  an exact amount may have sold less than it reserved.
 
 The constraint `balance_covers_orders` refuses whatever reserves more than there is.  Nothing else is refused: an end or
 a fill is committed whatever its balance says.  Fees of the network are paid by the engine's wallet; the venue's fee is
@@ -98,9 +99,9 @@ FILLS = f"""
 LANDED = f"""
     changes AS MATERIALIZED (
         SELECT s.owner_id, side.token, sum(side.total) AS total, sum(side.reserved) AS reserved
-        FROM (SELECT owner_id, pair, sum(amount_in) AS sold, sum(amount_out) AS bought
+        FROM (SELECT owner_id, pair, sum(amount_in) AS sold, sum(reserved) AS held, sum(amount_out) AS bought
               FROM settled WHERE on_balance AND before <> 'landed' GROUP BY 1, 2) AS s,
-        LATERAL (VALUES ({SOLD}, -s.sold, -s.sold), ({BOUGHT}, s.bought, 0)) AS side(token, total, reserved)
+        LATERAL (VALUES ({SOLD}, -s.sold, -s.held), ({BOUGHT}, s.bought, 0)) AS side(token, total, reserved)
         GROUP BY 1, 2
     ), {MOVED}
 """  # noqa: S608 - constants

@@ -36,6 +36,7 @@ class Body(msgspec.Struct, rename="camel", omit_defaults=True):
     deadline: int | None = None
     terms_seq: int = 1
     owner: int | None = None
+    amount_out: str | None = None
 
 
 def dumps(order: Order, since: int = 0, rest_price: Decimal | None = None) -> str:
@@ -55,6 +56,7 @@ def body_of(order: Order, since: int, rest_price: Decimal | None) -> Body:
         deadline=order.deadline,
         terms_seq=order.terms_seq,
         owner=order.owner,
+        amount_out=None if order.amount_out is None else str(order.amount_out),
     )
     if not order.waits:
         return body
@@ -94,6 +96,7 @@ def order_from(body: Body) -> Order:
         deadline=body.deadline,
         terms_seq=body.terms_seq,
         owner=body.owner,
+        amount_out=int(body.amount_out) if body.amount_out else None,
     )
 
 

@@ -33,17 +33,17 @@ def statement(*, may_repeat: bool, reserve: bool) -> str:
     Without a name there is nothing to repeat, and Postgres logs less for an insert that cannot meet a row.
     """
     insert = f"""
-        INSERT INTO orders_order (id, owner_id, api_key, type, pair, amount_in, slippage_bps, client_order_id,
-                                  fingerprint, replay_of_id, limit_price, max_price, time_in_force, expires_at, trigger,
-                                  allow_unknown, epoch, deadline_at, on_balance)
-        SELECT id, owner, api_key, type, pair, amount_in, slippage_bps, client_order_id, fingerprint, replay_of,
-               limit_price, max_price, coalesce(time_in_force, 'gtc'), expires_at, coalesce(trigger, '[]'),
+        INSERT INTO orders_order (id, owner_id, api_key, type, pair, amount_in, amount_out, slippage_bps,
+                                  client_order_id, fingerprint, replay_of_id, limit_price, max_price, time_in_force,
+                                  expires_at, trigger, allow_unknown, epoch, deadline_at, on_balance)
+        SELECT id, owner, api_key, type, pair, amount_in, amount_out, slippage_bps, client_order_id, fingerprint,
+               replay_of, limit_price, max_price, coalesce(time_in_force, 'gtc'), expires_at, coalesce(trigger, '[]'),
                coalesce(allow_unknown, false), %s,
                CASE WHEN type = 'market' THEN statement_timestamp() + %s * interval '1 second' END,
                {"owner IS NOT NULL" if reserve else "false"}
         FROM json_to_recordset(%s) AS o(id uuid, owner int, api_key bigint, type text, pair text, amount_in numeric,
-                                        slippage_bps int, client_order_id text, fingerprint text, replay_of uuid,
-                                        limit_price numeric, max_price numeric, time_in_force text,
+                                        amount_out numeric, slippage_bps int, client_order_id text, fingerprint text,
+                                        replay_of uuid, limit_price numeric, max_price numeric, time_in_force text,
                                         expires_at timestamptz, trigger jsonb, allow_unknown bool)
         {UNCLAIMED if may_repeat else ""}
         -- In one order everywhere: two groups with the same client ids would otherwise wait for each other.

@@ -193,6 +193,7 @@ def as_json(row: models.Order, last: Mapping[str, Any] | None, links: Mapping[st
         "tokenIn": pair.token_in.symbol,
         "tokenOut": pair.token_out.symbol,
         "amount": plain(from_units(int(row.amount_in), pair.token_in)),
+        "amountOut": None if row.amount_out is None else plain(from_units(int(row.amount_out), pair.token_out)),
         "slippageBps": row.slippage_bps,
         "deadline": row.deadline_at and moment(epoch_ms(row.deadline_at)),
         **terms(row),

@@ -48,6 +48,7 @@ def order_of(row: models.Order) -> Order:
         deadline=epoch_ms(row.deadline_at) if row.deadline_at else None,
         terms_seq=row.terms_seq,
         owner=row.owner_id,
+        amount_out=None if row.amount_out is None else int(row.amount_out),
     )
 
 

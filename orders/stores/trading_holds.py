@@ -138,10 +138,11 @@ def repeated(asked: Sequence[dict[str, Any]]) -> set[str]:
     rows = fetch(
         """
         SELECT a.id::text FROM json_to_recordset(%s) AS a(id uuid, since uuid, within_s bigint, owner int, type text,
-            pair text, amount_in numeric, limit_price numeric, max_price numeric, trigger jsonb)
+            pair text, amount_in numeric, amount_out numeric, limit_price numeric, max_price numeric, trigger jsonb)
         WHERE EXISTS (SELECT FROM orders_order o WHERE o.owner_id = a.owner AND o.id > a.since
             AND o.created_at > statement_timestamp() - a.within_s * interval '1 second'
             AND (o.type, o.pair, o.amount_in, o.trigger) = (a.type, a.pair, a.amount_in, a.trigger)
+            AND o.amount_out IS NOT DISTINCT FROM a.amount_out
             AND o.limit_price IS NOT DISTINCT FROM a.limit_price AND o.max_price IS NOT DISTINCT FROM a.max_price)
         """,
         recordset(asked),

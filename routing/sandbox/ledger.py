@@ -23,12 +23,13 @@ NOW = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 # Rows are written in signature order: otherwise two senders of the same transactions could deadlock.
 WRITE = """
 INSERT INTO routing_ledgerentry (signature, slot, lands_at, landing, amount_out, fee_lamports, error_code, error,
-                                 memo, venue, amount_in, minimum_out)
+                                 memo, venue, amount_in, minimum_out, maximum_in)
 SELECT signature, lands_ms / %s, to_timestamp(lands_ms / 1000.0), landing, amount_out, %s,
-       error_code, error, memo, venue, amount_in, minimum_out
+       error_code, error, memo, venue, amount_in, minimum_out, maximum_in
 FROM json_to_recordset(%s) AS sent (signature text, lands_ms bigint, expires_ms bigint, landing text,
                                     amount_out numeric, error_code text, error text,
-                                    memo text, venue text, amount_in numeric, minimum_out numeric)
+                                    memo text, venue text, amount_in numeric, minimum_out numeric,
+                                    maximum_in numeric)
 WHERE expires_ms >= extract(epoch FROM clock_timestamp()) * 1000
 ORDER BY signature
 """
@@ -38,7 +39,7 @@ SENT_BEFORE = "ON CONFLICT (signature) DO NOTHING"
 # that landed in between could be taken for expired.
 READ = """
 SELECT floor(extract(epoch FROM seen_at) * 1000)::bigint,
-       signature, landing, slot, amount_out, fee_lamports, error_code, error
+       signature, landing, slot, amount_out, fee_lamports, error_code, error, coalesce(amount_in, 0)
 FROM (SELECT statement_timestamp() - %s * interval '1 millisecond' AS seen_at) AS always
 LEFT JOIN routing_ledgerentry ON signature = ANY(%s::text[]) AND lands_at <= seen_at
 """
@@ -155,9 +156,9 @@ def _together(signatures: Sequence[str], *looks: Look) -> Look:
 
 
 def _finding(
-    signature: str, landing: str, slot: int, amount_out: int, fee_lamports: int, error_code: str, error: str
+    signature: str, landing: str, slot: int, paid: int, fee_lamports: int, error_code: str, error: str, taken: int
 ) -> Finding:
-    return Finding(signature, Landing(landing), slot, int(amount_out), fee_lamports, error_code, error)
+    return Finding(signature, Landing(landing), slot, int(paid), fee_lamports, error_code, error, int(taken))
 
 
 def _now_ms() -> int:
@@ -179,8 +180,9 @@ def _write(entries: Sequence[Entry]) -> None:
             "error": entry.outcome.error,
             "memo": entry.swap.memo,
             "venue": entry.swap.venue,
-            "amount_in": entry.swap.amount_in,
+            "amount_in": entry.outcome.amount_in or entry.swap.amount_in,
             "minimum_out": entry.swap.min_out,
+            "maximum_in": entry.swap.amount_in if entry.swap.exact_out else None,
         }
         for entry in entries
     ]

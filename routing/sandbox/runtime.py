@@ -7,7 +7,7 @@ from hashlib import blake2b
 from solders.hash import Hash
 
 from engine.amm import PoolExhausted
-from engine.money import Token, less_bps
+from engine.money import Token, less_bps, more_bps
 from engine.quotes import Pair
 from routing.chain import Blockhash, Landing
 from routing.sandbox.market import Market
@@ -37,8 +37,9 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The output of an execution in base units, or the reason why it failed."""
+    """What an execution took and paid in base units, or the reason why it failed."""
 
+    amount_in: int = 0
     amount_out: int = 0
     error_code: str = ""
     error: str = ""
@@ -137,12 +138,19 @@ class Runtime:
         """Execute against the pool at the time the transaction lands."""
         if luck.rejected:
             return Outcome(error_code="program_error", error=f"the {swap.venue} program failed")
-        pool = self.market.pool(swap.venue, pair, lands_ms)
+        pool, fee_bps = self.market.pool(swap.venue, pair, lands_ms), FEE_BPS[swap.venue]
+        taken, paid = swap.amount_in, swap.min_out
         try:
-            paid = less_bps(pool.out(swap.amount_in, FEE_BPS[swap.venue]), luck.noise_bps)
+            if swap.exact_out:
+                taken = more_bps(pool.needed(paid, fee_bps), luck.noise_bps)
+            else:
+                paid = less_bps(pool.out(taken, fee_bps), luck.noise_bps)
         except PoolExhausted as reason:
             return Outcome(error_code="program_error", error=str(reason))
         if paid < swap.min_out:
             sentence = f"the pool pays {paid} base units, less than the least accepted {swap.min_out}"
             return Outcome(error_code="slippage_exceeded", error=sentence)
-        return Outcome(amount_out=paid)
+        if taken > swap.amount_in:
+            sentence = f"the pool takes {taken} base units, more than the most accepted {swap.amount_in}"
+            return Outcome(error_code="slippage_exceeded", error=sentence)
+        return Outcome(taken, paid)

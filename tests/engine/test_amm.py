@@ -91,3 +91,29 @@ def test_the_spot_price_is_in_whole_tokens(pool):
 @given(POOLS)
 def test_a_pool_comes_back_from_the_cache_as_it_went_in(pool):
     assert pool_from(pool.as_dict()) == pool
+
+
+@given(POOLS, st.integers(1, 10**15), st.integers(0, 500))
+def test_the_input_for_an_exact_output_is_the_smallest_that_pays_it(pool, amount_out, fee_bps):
+    try:
+        needed = pool.needed(amount_out, fee_bps)
+    except PoolExhausted:
+        return
+    assert pool.out(needed, fee_bps) >= amount_out
+    if isinstance(pool, ConstantProduct) and needed > 1:
+        assert paid_or_0(pool, needed - 1, fee_bps) < amount_out
+
+
+def paid_or_0(pool, amount_in, fee_bps):
+    try:
+        return pool.out(amount_in, fee_bps)
+    except PoolExhausted:
+        return 0
+
+
+def test_a_pool_does_not_sell_all_it_has():
+    with pytest.raises(PoolExhausted, match="does not hold"):
+        ConstantProduct(10, 1_000).needed(1_000, 25)
+    assert Bins(2 * Q64, 5_000, 1_000).needed(1_500, 0) == 1_000
+    with pytest.raises(PoolExhausted, match=f"more than {MAX_BINS} bins"):
+        Bins(Q64, 1, 10).needed(10 * MAX_BINS + 1, 0)

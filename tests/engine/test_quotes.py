@@ -54,6 +54,17 @@ def test_offers_are_sized_for_the_order_and_come_best_first():
     ]
 
 
+def test_for_an_exact_output_the_offer_that_takes_least_comes_first():
+    dear = quote("RAYDIUM", "1", fee_bps=0, pool=ConstantProduct(2_000, 2_000))
+    cheap = quote("METEORA", "1", fee_bps=0, pool=ConstantProduct(10**9, 10**9))
+    empty = quote("EMPTY", "1", fee_bps=0, pool=ConstantProduct(10**9, 1_000))
+    found = offers([dear, empty, cheap], 1, 1_000)
+    assert [(one.quote.venue, one.amount_in, one.amount_out) for one in found] == [
+        ("METEORA", 1_001, 1_000),
+        ("RAYDIUM", 2_000, 1_000),
+    ]
+
+
 def test_a_pool_that_cannot_pay_is_left_out_of_the_offers():
     empty = quote("RAYDIUM", pool=ConstantProduct(10**12, 1))
     assert [offer.quote.venue for offer in offers([empty, quote("METEORA")], 1_000)] == ["METEORA"]

@@ -13,7 +13,7 @@ from django.db.models import F
 from django.utils import timezone
 from solders.pubkey import Pubkey
 
-from engine.money import less_bps
+from engine.money import less_bps, more_bps
 from routing.chain import LOOKUP_LIMIT, ChainUnreachable, Landing, TransactionRefused
 from routing.models import LedgerEntry, Pair, Token
 from routing.sandbox import ledger
@@ -72,6 +72,38 @@ def test_a_swap_that_would_pay_less_than_the_minimum_is_rejected_for_slippage():
     assert (too_little.landing, too_little.error_code) == (Landing.REJECTED, "slippage_exceeded")
     assert str(expected) in too_little.error
     assert too_little.amount_out == 0
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_an_exact_output_takes_what_the_pool_needs_and_no_more_than_its_maximum(venue):
+    runtime = runtime_of()
+    blockhash, wanted = runtime.blockhash(NOW).hash, 150_000_001
+    needed = MARKET.pool(venue, SOL_USDC, NOW).needed(wanted, FEE_BPS[venue])
+    facts = {"venue": venue, "min_out": wanted, "exact_out": True}
+    enough = runtime.entry(signed(blockhash, amount_in=needed, **facts).raw, NOW).outcome
+    too_little = runtime.entry(signed(blockhash, amount_in=needed - 1, **facts).raw, NOW).outcome
+    assert (enough.landing, enough.amount_in, enough.amount_out) == (Landing.LANDED, needed, wanted)
+    assert (too_little.landing, too_little.error_code) == (Landing.REJECTED, "slippage_exceeded")
+    assert f"takes {needed}" in too_little.error and not too_little.amount_in
+
+
+def test_noise_makes_an_exact_output_up_to_its_bps_dearer():
+    runtime = runtime_of(noise_bps=8)
+    needed = MARKET.pool("RAYDIUM", SOL_USDC, NOW).needed(150_000_000, FEE_BPS["RAYDIUM"])
+    blockhash, facts = runtime.blockhash(NOW).hash, {"min_out": 150_000_000, "exact_out": True}
+    taken = {runtime.entry(signed(blockhash, **facts).raw, NOW).outcome.amount_in for _ in range(200)}
+    assert taken == {more_bps(needed, bps) for bps in range(9)}
+
+
+@pytest.mark.django_db
+def test_the_ledger_states_what_an_exact_output_took_and_might_have_taken():
+    chain = chain_of()
+    sent = sent_through(chain, min_out=150_000_000, exact_out=True)
+    entry = LedgerEntry.objects.get()
+    assert entry.amount_in < entry.maximum_in == 1_500_000_000
+    assert (entry.amount_out, entry.minimum_out) == (150_000_000, 150_000_000)
+    found = look_one(chain, sent.signature)
+    assert (found.amount_in, found.amount_out) == (entry.amount_in, 150_000_000)
 
 
 def test_noise_makes_executions_up_to_its_bps_worse_and_never_better():

@@ -71,6 +71,14 @@ def test_the_venue_that_pays_most_for_this_amount_wins(bench):
     assert chosen.reason.startswith("METEORA pays") and "more than RAYDIUM" in chosen.reason
 
 
+def test_the_venue_that_takes_least_for_an_exact_amount_wins(bench):
+    quotes = bench.quote("RAYDIUM"), bench.quote("METEORA")
+    chosen = router.choose(Basis(Source.BEST, quotes), 1, 150_000_000)
+    assert chosen.winner.amount_in == min(offer.amount_in for offer in chosen.offers)
+    assert chosen.winner.quote.venue == "METEORA"
+    assert chosen.reason.startswith("RAYDIUM takes") and "more than METEORA" in chosen.reason
+
+
 def test_a_single_quote_wins_for_want_of_another(bench):
     chosen = router.choose(Basis(Source.BEST, (bench.quote("RAYDIUM"),)), 1_500_000_000)
     assert chosen.reason.startswith("only RAYDIUM")

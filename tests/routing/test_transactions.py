@@ -21,9 +21,17 @@ U64 = st.integers(min_value=0, max_value=U64_MAX)
 RAW = signed(order_id="fuzzed").raw
 
 
-@given(st.sampled_from(VENUES), U64, U64, st.integers(min_value=1, max_value=99), st.text("abc-0:9", max_size=36))
-def test_a_swap_is_read_as_it_was_signed(venue, amount_in, min_out, attempt, order_id):
-    written = swap(order_id or "x", venue=venue, amount_in=amount_in, min_out=min_out, attempt=attempt)
+@given(
+    st.sampled_from(VENUES),
+    U64,
+    U64,
+    st.integers(min_value=1, max_value=99),
+    st.text("abc-0:9", max_size=36),
+    st.booleans(),
+)
+def test_a_swap_is_read_as_it_was_signed(venue, amount_in, min_out, attempt, order_id, exact_out):
+    facts = {"venue": venue, "amount_in": amount_in, "min_out": min_out, "attempt": attempt, "exact_out": exact_out}
+    written = swap(order_id or "x", **facts)
     assert transactions.read(transactions.sign(written, BLOCKHASH, WALLET).raw) == written
 
 
