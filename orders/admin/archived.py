@@ -12,7 +12,7 @@ from orders.admin import search, timeline
 from orders.admin.readonly import ReadOnly
 from orders.admin.wording import badge, moment
 from orders.models import ArchivedOrder, Attempt
-from orders.operations.words import NOTHING, bought, sold
+from orders.operations.words import NOTHING, asked, bought
 from orders.stores import history, retired
 
 
@@ -55,7 +55,7 @@ class ArchivedOrderAdmin(ReadOnly):
     def asked(self, kept: ArchivedOrder) -> str:
         """Show its type, pair and amount sold."""
         order = retired.order(kept)
-        return f"{order.type} {order.pair}, {sold(order.amount_in, order.pair)}"
+        return f"{order.type} {order.pair}, {asked(order)}"
 
     @admin.display(description="status")
     def standing(self, kept: ArchivedOrder) -> SafeString:

@@ -13,7 +13,7 @@ from orders.admin.filters import ByVenue
 from orders.admin.readonly import ReadOnly
 from orders.admin.wording import link, moment
 from orders.models import Attempt
-from orders.operations.words import bought
+from orders.operations.words import bought, sold
 
 OUTCOME = ("expected", "minimum", "out", "sends")
 
@@ -25,6 +25,11 @@ class Shown:
     def of(self, attempt: Attempt) -> SafeString | str:
         """Link to the order."""
         return link(attempt.order)
+
+    @admin.display
+    def sells(self, attempt: Attempt) -> str:
+        """Show the amount in: for an exact amount out, the maximum until it has landed."""
+        return sold(attempt.amount_in or attempt.order.amount_in, attempt.order.pair)
 
     @admin.display
     def expected(self, attempt: Attempt) -> str:
@@ -86,7 +91,7 @@ class AttemptAdmin(Shown, ReadOnly):
     search_fields = ("signature",)
     search_help_text = "The beginning of a transaction hash, an order id or a client order id."
     fields = (
-        *("of", "number", "state", "venue", "signature", *OUTCOME, "fee_bps", "created", "sent", "settled"),
+        *("of", "number", "state", "venue", "signature", "sells", *OUTCOME, "fee_bps", "created", "sent", "settled"),
         *("last_valid_height", "slot", "fee_lamports", "error_code", "error"),
     )
     readonly_fields = fields

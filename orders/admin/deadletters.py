@@ -24,7 +24,7 @@ from orders.flow import dead_letters
 from orders.flow.dead_letters import LETTERS, OPEN, Outlook
 from orders.models import DeadLetter, Order
 from orders.operations import replays
-from orders.operations.words import age, sold
+from orders.operations.words import age, asked
 from orders.stores import event_codec
 
 LIST, PAGE, REPLAY = (f"admin:orders_deadletter_{name}" for name in ("changelist", "change", "replay"))
@@ -176,7 +176,7 @@ class DeadLetterAdmin(ReadOnly):
     @admin.display
     def amount(self, letter: DeadLetter) -> str:
         """Show the amount to sell in whole tokens."""
-        return sold(letter.order.amount_in, letter.order.pair)
+        return asked(letter.order)
 
     @admin.display
     def age(self, letter: DeadLetter) -> str:

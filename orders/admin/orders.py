@@ -27,7 +27,7 @@ from orders.flow import waiting
 from orders.models import ArchivedOrder, Order
 from orders.operations import replays
 from orders.operations.figures import oldest
-from orders.operations.words import NOTHING, sold
+from orders.operations.words import NOTHING, asked
 from orders.stores import retired
 from orders.stores.order_view import uuid_or_none
 from routing import away
@@ -141,7 +141,7 @@ class OrderAdmin(CancelsMany):
     @admin.display
     def amount(self, order: Order) -> str:
         """Show the amount sold in whole tokens."""
-        return sold(order.amount_in, order.pair)
+        return asked(order)
 
     @admin.display(description="waits for")
     def waits_for(self, order: Order) -> str:

@@ -40,6 +40,10 @@ def asked(first: Event) -> str:
     sold, _, bought = first["pair"].partition("-")
     price = f" at {first['limitPrice']} or better" if first.get("limitPrice") else ""
     watched = f" on {terminal.conditions(first['trigger'])}" if first.get("trigger") else ""
+    if first.get("amountOut"):
+        return (
+            f"A {first['type']} order to buy exactly {first['amountOut']} {bought} for up to {first['amountIn']} {sold}"
+        )
     return f"A {first['type']} order to sell {first['amountIn']} {sold} for {bought}{price}{watched}"
 
 

@@ -96,7 +96,8 @@ def table(quotes: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Turn quotes into rows under a header."""
     if not quotes:
         return []
-    return [[words(name) for name in QUOTED], *([written(quote.get(name, "")) for name in QUOTED] for quote in quotes)]
+    names = (*QUOTED, "amountIn") if quotes[0].get("amountIn") else QUOTED
+    return [[words(name) for name in names], *([written(quote.get(name, "")) for name in names] for quote in quotes)]
 
 
 def written(value: Any) -> str:

@@ -49,6 +49,7 @@ MARKET = {
     "slippageBps": 50,
     "clientOrderId": "rebalance-2026-11-22",
 }
+EXACT = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5", "amountOut": "200"}
 LIMIT = {
     "type": "limit",
     "tokenIn": "SOL",
@@ -83,6 +84,7 @@ RESTING = {
     "tokenIn": "SOL",
     "tokenOut": "USDC",
     "amount": "1.5",
+    "amountOut": None,
     "slippageBps": 50,
     "deadline": None,
     "limitPrice": "160",
@@ -123,6 +125,7 @@ ESTIMATE = {
     "tokenIn": "SOL",
     "tokenOut": "USDC",
     "amount": "1.5",
+    "amountOut": None,
     "slippageBps": 50,
     "fill": {
         "venue": "METEORA",
@@ -131,6 +134,8 @@ ESTIMATE = {
         "feeBps": 20,
         "fee": "0.003",
         "expectedPrice": "154.88",
+        "expectedIn": "1.5",
+        "maximumIn": "1.5",
         "expectedOut": "232.32",
         "minimumOut": "240",
         "impactBps": "0.62",

@@ -106,7 +106,12 @@ execute_order = operation(
     },
     *(INVALID, TAKEN, REJECTED, LIMITED, STOPPED),
     request=sent.ExecuteSerializer,
-    examples={"A market order": examples.MARKET, "A limit order": examples.LIMIT, "A sniper order": examples.SNIPER},
+    examples={
+        "A market order": examples.MARKET,
+        "A market order for an exact amount": examples.EXACT,
+        "A limit order": examples.LIMIT,
+        "A sniper order": examples.SNIPER,
+    },
     parameters=[IDEMPOTENCY_KEY, REPLAYED],
 )
 estimate_order = operation(

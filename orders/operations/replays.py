@@ -18,7 +18,8 @@ from orders import models
 from orders.flow import dead_letters, trading_limits
 from orders.flow.pauses import pauses
 from orders.models import DeadLetter, Verdict
-from orders.operations.words import NOTHING, bought, sold
+from orders.operations import words
+from orders.operations.words import NOTHING, bought
 from orders.stores import event_codec, retired
 from orders.stores.terms import epoch_ms, order_of
 from routing import away, candles, outages, quotes
@@ -81,7 +82,7 @@ def assess(letter: DeadLetter) -> Assessment:
     refused = refusal(letter)
     order = letter.order
     doubt = "" if refused or not now.startswith(UNFILLABLE) else f"{now}; {DOUBTS[OrderType(order.type)]}"
-    asked = f"{order.type} order of {owner(order)} to sell {sold(order.amount_in, order.pair)} in {order.pair}"
+    asked = f"{order.type} order of {owner(order)} to sell {words.asked(order)} in {order.pair}"
     return Assessment(letter, asked, then.said, now, venues, execution(letter, attempts), refused, doubt)
 
 
@@ -138,9 +139,9 @@ def venue_now(name: str, quote: Quote | None, order: Order, now: int) -> str:
         (offer,) = offers([quote], order.amount_in, order.amount_out)
     except (CannotFill, NoQuote) as reason:
         return f"{name} quotes, but cannot fill this amount: {reason}"
-    sold, bought = order.pair.token_in, order.pair.token_out
-    pays = f"pays {shown(offer.amount_out, bought)} {bought.symbol}"
-    takes = "" if order.amount_out is None else f" for {shown(offer.amount_in, sold)} {sold.symbol}"
+    token_in, token_out = order.pair.token_in, order.pair.token_out
+    pays = f"pays {shown(offer.amount_out, token_out)} {token_out.symbol}"
+    takes = "" if order.amount_out is None else f" for {shown(offer.amount_in, token_in)} {token_in.symbol}"
     return f"{name} quotes {plain(quote.price)}, {age} ms old; {pays}{takes}"
 
 

@@ -45,8 +45,10 @@ def retrying(event: Event) -> str:
 
 def pending(event: Event) -> str:
     """Describe the order as it was placed."""
-    asked = f"sell {event['amountIn']} {event['pair']} {aim(event)}, slippage at most {event['slippageBps']} bps"
-    return f"{asked}{patience(event)}"
+    wanted = f"sell {event['amountIn']} {event['pair']}"
+    if event.get("amountOut"):
+        wanted = f"sell up to {event['amountIn']} {event['pair']} for exactly {event['amountOut']}"
+    return f"{wanted} {aim(event)}, slippage at most {event['slippageBps']} bps{patience(event)}"
 
 
 def aim(event: Event) -> str:
@@ -152,11 +154,15 @@ def routing(event: Event) -> str:
 def offer(quote: Event) -> str:
     """Describe one venue's quote and what it pays for this order."""
     pays = f"{quote['price']} less {quote['feeBps']} bps pays {quote['amountOut']}"
+    if quote.get("amountIn"):
+        pays += f" for {quote['amountIn']}"
     return f"{quote['venue']} {pays} ({quote['ageMs']} ms old)"
 
 
 def building(event: Event) -> str:
-    """State the expected and the minimum amount out."""
+    """State what is expected and what is accepted."""
+    if event.get("maximumIn"):
+        return f"{event['venue']}: expects to sell {event['expectedIn']}, accepts no more than {event['maximumIn']}"
     return f"{event['venue']}: expects {event['expectedOut']}, accepts no less than {event['minimumOut']}"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.money import Token, shown
 from engine.quotes import Pair
+from orders.models import Order
 from routing.catalogue import UnknownPair, catalogue
 
 NOTHING = "-"
@@ -20,6 +21,12 @@ def sold(units: Any, pair: str) -> str:
 def bought(units: Any, pair: str) -> str:
     """Format base units of the pair's second token as whole tokens."""
     return whole(units, pair, lambda known: known.token_out)
+
+
+def asked(order: Order) -> str:
+    """Say what an order sells, in whole tokens: its amount, or at most that for what it buys exactly."""
+    amount = sold(order.amount_in, order.pair)
+    return amount if order.amount_out is None else f"up to {amount} for exactly {bought(order.amount_out, order.pair)}"
 
 
 def whole(units: Any, pair: str, side: Callable[[Pair], Token]) -> str:

@@ -6,15 +6,17 @@ from decimal import Decimal
 from tests.chaos.checker.world import Answer, Attempt, Execution, Json, Row, Told, World
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-MARKET, CANCELLED, AMENDED, RESTING, ARMED, EXPIRED = (f"{n}0000000-0000-7000-8000-000000000000" for n in range(1, 7))
+IDS = tuple(f"{n}0000000-0000-7000-8000-000000000000" for n in range(1, 8))
+MARKET, CANCELLED, AMENDED, RESTING, ARMED, EXPIRED, EXACT = IDS
 LIFE = ("routing", "building", "submitted")
 
 
 def clean() -> World:
-    """Return a world of six orders with nothing wrong."""
+    """Return a world of seven orders with nothing wrong."""
     world = World(decimals={"SOL": 9, "USDC": 6, "WIF": 6}, calm_over=NOW.timestamp())
     world.best["SOL-USDC"] = [(world.calm_over - 60 + second, Decimal(150)) for second in range(60)]
     place(world, MARKET, {"type": "market", "amount": "1.5"}, [*LIFE, "confirmed"])
+    place(world, EXACT, {"type": "market", "amount": "1.5", "amountOut": "165"}, [*LIFE, "confirmed"])
     place(world, CANCELLED, {"type": "limit", "amount": "2", "limitPrice": "160"}, ["cancelled"])
     cancel(world, CANCELLED)
     place(
@@ -55,6 +57,7 @@ def place(world: World, order_id: str, asked: Json, then: list[str]) -> None:
         expires_at=expires_at,
         trigger=asked.get("trigger", []),
         client_order_id=asked["clientOrderId"],
+        amount_out=int(Decimal(asked["amountOut"]) * 10**6) if "amountOut" in asked else None,
     )
     world.events[order_id] = events
     if then and then[-1] == "confirmed":
@@ -63,7 +66,7 @@ def place(world: World, order_id: str, asked: Json, then: list[str]) -> None:
 
 def event(order_id: str, seq: int, status: str, asked: Json) -> Json:
     """Make an event; the first one states what was asked."""
-    stated = {name: asked[name] for name in ("type", "limitPrice", "expiresAt") if name in asked}
+    stated = {name: asked[name] for name in ("type", "amountOut", "limitPrice", "expiresAt") if name in asked}
     amount = {"amountIn": asked["amount"]} if asked else {}
     at = f"2026-01-01T11:58:{seq:02}.000Z"
     return {"orderId": order_id, "epoch": 1, "seq": seq, "status": status, "at": at, "attempt": 0, **stated, **amount}
@@ -75,6 +78,9 @@ def execute(world: World, order_id: str, attempt: int = 1) -> Execution:
     paid = row.amount_in * 165 // 1000
     memo, signature = f"{order_id}:{attempt}", f"signature-{order_id[0]}-{attempt}"
     one = Execution(signature, 7, "landed", paid, 5000, memo, "RAYDIUM", row.amount_in, paid - 1)
+    if row.amount_out is not None:
+        one.amount_in, one.amount_out, one.minimum_out = row.amount_out * 1000 // 165, row.amount_out, row.amount_out
+        one.maximum_in = one.amount_in + 1
     world.executions.append(one)
     world.attempts.setdefault(order_id, []).append(Attempt(order_id, attempt, "landed", signature))
     state(world, order_id, one)
@@ -126,6 +132,7 @@ def read(world: World, order_id: str) -> None:
         "updatedAt": events[-1]["at"],
         "result": {name: value for name, value in events[-1].items() if name not in common},
         "amount": str(Decimal(row.amount_in).scaleb(-9)),
+        "amountOut": None if row.amount_out is None else str(Decimal(row.amount_out).scaleb(-6)),
         "limitPrice": row.limit_price and str(row.limit_price),
         "maxPrice": None,
         "expiresAt": events[0].get("expiresAt"),

@@ -34,7 +34,7 @@ def test_an_order_that_the_engine_carried_to_its_end_is_read_whole(bench, tmp_pa
         "updatedAt": last["at"],
         "epoch": last.get("epoch", 0),
         "result": {name: last[name] for name in list(last)[list(last).index("attempt") + 1 :]},
-        **{"amount": "1.5", "limitPrice": None, "maxPrice": None, "expiresAt": None},
+        **{"amount": "1.5", "amountOut": None, "limitPrice": None, "maxPrice": None, "expiresAt": None},
     }
     write(
         tmp_path,

@@ -52,6 +52,8 @@ def test_orders_are_of_every_sort():
     orders = list(Orders(1, 300, 40))
     assert {one.body["type"] for one in orders} == {"market", "limit", "sniper"}
     assert {one.body.get("timeInForce") for one in orders} == {"gtc", "gtd", "ioc", None}
+    exact = [one for one in orders if one.exact_bps is not None]
+    assert exact and {one.body["type"] for one in exact} == {"market"}
     assert {deed.kind for one in orders for deed in one.deeds} == {"cancel", "amend"}
     assert {deed.change for one in orders for deed in one.deeds} == {"", "limitPrice", "amount", "expiresAt"}
     assert any(one.repeats for one in orders) and any(one.drops for one in orders)

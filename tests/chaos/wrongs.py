@@ -5,7 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from tests.chaos.checker.world import Answer, Told, World
-from tests.chaos.fabricated import AMENDED, ARMED, CANCELLED, MARKET, NOW, RESTING, execute, read, state
+from tests.chaos.fabricated import AMENDED, ARMED, CANCELLED, EXACT, MARKET, NOW, RESTING, execute, read, state
 
 TOLD = "socket"
 
@@ -52,7 +52,7 @@ def ended_after_the_calm(world: World) -> None:
     world.calm_over -= 600
     for known in (world.best["SOL-USDC"],):
         known[:] = [(at - 600, price) for at, price in known]
-    for order_id in (CANCELLED, AMENDED):
+    for order_id in (CANCELLED, AMENDED, EXACT):
         for events in (world.events[order_id], [told.message for told in story(world, order_id)]):
             events[-1]["at"] = "2026-01-01T11:49:59.000Z"
         read(world, order_id)
@@ -139,6 +139,34 @@ def stale_terms(world: World) -> None:
     state(world, AMENDED, one)
     story(world, AMENDED)[-1].message.update(world.events[AMENDED][-1])
     read(world, AMENDED)
+
+
+def exact_fill(world: World, **facts: int) -> None:
+    """Have the order that buys an exact amount be filled with other amounts, and everybody told so."""
+    one = next(one for one in world.executions if one.order_id == EXACT)
+    for name, value in facts.items():
+        setattr(one, name, value)
+    state(world, EXACT, one)
+    price = Decimal(one.amount_out) * 1000 / one.amount_in
+    world.events[EXACT][-1]["executedPrice"] = str(price)
+    story(world, EXACT)[-1].message.update(world.events[EXACT][-1])
+    read(world, EXACT)
+
+
+def bought_another_amount(world: World) -> None:
+    exact_fill(world, amount_out=166 * 10**6)
+
+
+def spent_more_than_it_may(world: World) -> None:
+    exact_fill(world, amount_in=1_600_000_000, maximum_in=1_600_000_000)
+
+
+def took_more_than_signed_for(world: World) -> None:
+    exact_fill(world, amount_in=1_000_000_002, maximum_in=1_000_000_001)
+
+
+def took_without_a_bound(world: World) -> None:
+    next(one for one in world.executions if one.order_id == EXACT).maximum_in = None
 
 
 def cancelled_executed(world: World) -> None:
@@ -262,8 +290,8 @@ WRONGS: dict[str, list[Callable[[World], None]]] = {
     "confirmed_otherwise": [confirmed_otherwise],
     "executed_without_attempt": [executed_without_attempt],
     "attempt_contradicts_chain": [attempt_contradicts_chain, attempt_the_chain_never_saw],
-    "below_limit": [below_limit],
-    "stale_terms": [stale_terms],
+    "below_limit": [below_limit, took_more_than_signed_for, took_without_a_bound],
+    "stale_terms": [stale_terms, bought_another_amount, spent_more_than_it_may],
     "cancelled_executed": [cancelled_executed],
     "cancel_undone": [cancel_undone],
     "cancel_misanswered": [cancel_misanswered],

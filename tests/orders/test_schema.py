@@ -139,7 +139,7 @@ def test_the_list_is_described_as_pages_with_every_parameter(schema):
 
 def test_the_request_is_described_with_limits_and_an_example_of_each_type_that_is_accepted(schema, bench, client):
     body = schema["paths"]["/api/orders/execute"]["post"]["requestBody"]["content"]["application/json"]
-    assert [example["value"]["type"] for example in body["examples"].values()] == list(OrderType)
+    assert {example["value"]["type"] for example in body["examples"].values()} == set(OrderType)
     for example in body["examples"].values():
         answer = client.post("/api/orders/execute", example["value"], content_type="application/json")
         assert answer.status_code == 202, answer.content

@@ -10,7 +10,7 @@ from orders.flow.dead_letters import LETTERS, OPEN, Outlook
 from orders.management import asking
 from orders.models import DeadLetter
 from orders.operations import replays
-from orders.operations.words import NOTHING, age, sold
+from orders.operations.words import NOTHING, age, asked
 
 ROWS = 50
 REASON_WIDTH = 80
@@ -47,7 +47,7 @@ def row(letter: DeadLetter) -> tuple[str, ...]:
         f"{letter.created_at:%Y-%m-%d %H:%M:%S}",
         age(letter.created_at, timezone.now()),
         letter.order.pair,
-        sold(letter.order.amount_in, letter.order.pair),
+        asked(letter.order),
         replays.owner(letter.order),
         str(dead_letters.outlook(letter).label),
         letter.code,

@@ -61,6 +61,7 @@ class Command(Follower):
 
 def add_market(kinds: Any) -> None:
     parser = add_kind(kinds, OrderType.MARKET, "sell immediately at the best price")
+    parser.add_argument("--amount-out", metavar="Q", help="buy exactly Q of TOKEN_OUT; AMOUNT is then the most to sell")
     parser.add_argument("--timeout", type=float, default=MARKET_TIMEOUT_S, help="seconds to follow it (%(default)g)")
 
 
@@ -136,7 +137,7 @@ def new_order(options: Mapping[str, Any], now: datetime) -> NewOrder:
     """
     common = {name: options[name] for name in ("token_in", "token_out", "amount", "slippage_bps", "client_order_id")}
     if options["type"] == OrderType.MARKET:
-        return MarketOrder(**common)
+        return MarketOrder(**common, amount_out=options["amount_out"])
     expires_at = options["expires"] and engine.expires_at(options["expires"], now)
     if options["type"] == OrderType.LIMIT:
         return LimitOrder(**common, limit_price=options["price"], time_in_force=options["tif"], expires_at=expires_at)

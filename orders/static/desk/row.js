@@ -63,7 +63,7 @@ export class Row {
     say(this.what, marketName(order.pair));
     mark(this.element, "data-side", side);
     say(this.terms, termsOf(order));
-    say(this.amount, figure(order.terms.amountIn));
+    say(this.amount, figure(order.got?.amountIn ?? order.terms.amountIn));
     say(this.token, order.pair.split("-")[0]);
     mark(this.toggle, "aria-label", `${when(order.events[0].at)}, ${name}, ${order.terms.amountIn}, ${order.status}: details`);
     say(this.venue, order.venue || NONE);
@@ -199,9 +199,10 @@ export class Row {
 }
 
 function termsOf(order) {
-  const { limitPrice, maxPrice, trigger, expiresAt, timeInForce } = order.terms;
+  const { amountOut, limitPrice, maxPrice, trigger, expiresAt, timeInForce } = order.terms;
   const { side } = sideOf(order.pair);
   const parts = [order.type === "sniper" ? "sniper" : `${side} ${order.type}`];
+  if (amountOut) parts.push(`for exactly ${figure(amountOut, 9)} ${order.pair.split("-")[1]}`);
   if (limitPrice) parts.push(`at ${figure(perBase(side, limitPrice))}`);
   if (trigger) parts.push(`on ${trigger.map((one) => (one.kind === "launch" ? "launch" : `${one.kind} ≥ ${figure(one.atLeast)}`)).join(" and ")}`);
   if (maxPrice) parts.push(`at most ${figure(maxPrice)}`);

@@ -59,7 +59,7 @@ function note(order, event) {
   if (event.seq === 1) {
     order.type = event.type;
     order.pair = event.pair;
-    order.terms = { amountIn: event.amountIn, slippageBps: event.slippageBps, limitPrice: event.limitPrice,
+    order.terms = { amountIn: event.amountIn, amountOut: event.amountOut, slippageBps: event.slippageBps, limitPrice: event.limitPrice,
       maxPrice: event.maxPrice, expiresAt: event.expiresAt, timeInForce: event.timeInForce, trigger: event.trigger };
   }
   if (event.kind === "amended") for (const [name, change] of Object.entries(event.amended)) order.terms[name] = change.to;
@@ -173,7 +173,9 @@ const SENTENCES = {
   },
   routing: (event) => `${event.reason}.`,
   retry: ({ retry }) => `The try failed: ${retry.message}. Next try in ${retry.inMs} ms.`,
-  building: (event) => `Expects ${event.expectedOut}, accepts no less than ${event.minimumOut}.`,
+  building: (event) => (event.maximumIn
+    ? `Expects to pay ${event.expectedIn} for exactly ${event.expectedOut}, accepts no more than ${event.maximumIn}.`
+    : `Expects ${event.expectedOut}, accepts no less than ${event.minimumOut}.`),
   submitted: (event) => `Sent; it can land up to block height ${event.lastValidBlockHeight}.`,
   confirmed: (event, priced) =>
     `Got ${event.amountOut} at ${priced(event.executedPrice)}, ${against(event.slippageBps)}; fees ${event.fees.venueFee} ${event.fees.venueFeeToken} and ${event.fees.networkFeeLamports} lamports.`,

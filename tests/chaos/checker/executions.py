@@ -76,11 +76,21 @@ def on_terms(world: World, order_id: str, one: Execution, verdict: Verdict) -> N
     if row is None or not events:
         return
     terms, decimals = in_force(events), world.tokens(row.pair)
-    if one.amount_in != units(terms.amount, decimals[0]):
-        sold = Decimal(one.amount_in).scaleb(-decimals[0])
-        verdict.add("stale_terms", order_id, f"{one.memo} sold {sold}, the terms in force say {terms.amount}")
+    if told := otherwise(one, terms, decimals):
+        verdict.add("stale_terms", order_id, f"{one.memo} {told}")
     if worse := below(one, terms, decimals):
         verdict.add("below_limit", order_id, f"{one.memo}: {worse}")
+
+
+def otherwise(one: Execution, terms: Terms, decimals: tuple[int, int]) -> str:
+    """Say how the amounts of a fill are not those of its order's terms; nothing when they are."""
+    limit, sold = units(terms.amount, decimals[0]), Decimal(one.amount_in).scaleb(-decimals[0])
+    if terms.amount_out is None:
+        return "" if one.amount_in == limit else f"sold {sold}, the terms in force say {terms.amount}"
+    if one.amount_out != units(terms.amount_out, decimals[1]):
+        bought = Decimal(one.amount_out).scaleb(-decimals[1])
+        return f"bought {bought}, the terms in force say exactly {terms.amount_out}"
+    return "" if one.amount_in <= limit else f"sold {sold}, the terms in force allow {terms.amount}"
 
 
 def below(one: Execution, terms: Terms, decimals: tuple[int, int]) -> str:
@@ -92,6 +102,10 @@ def below(one: Execution, terms: Terms, decimals: tuple[int, int]) -> str:
         return f"filled at {float(1 / price):.9g}, the dearest is {terms.max_price}"
     if one.amount_out < one.minimum_out:
         return f"paid {one.amount_out}, the transaction's own least is {one.minimum_out}"
+    if one.maximum_in is not None and one.amount_in > one.maximum_in:
+        return f"took {one.amount_in}, the transaction's own most is {one.maximum_in}"
+    if one.maximum_in is None and terms.amount_out is not None:
+        return "its transaction does not bound what it takes"
     return ""
 
 

@@ -67,7 +67,9 @@ def first_events(world: World, verdict: Verdict) -> None:
         if not events:
             continue
         asked = {"amountIn": post.asked["amount"]} | {
-            name: post.asked[name] for name in ("limitPrice", "maxPrice", "expiresAt") if name in post.asked
+            name: post.asked[name]
+            for name in ("amountOut", "limitPrice", "maxPrice", "expiresAt")
+            if name in post.asked
         }
         wrong = {name: events[0].get(name) for name in asked if not same(name, events[0].get(name), asked[name])}
         if wrong:
@@ -120,9 +122,12 @@ def rows(world: World, verdict: Verdict) -> None:
         if not events:
             continue
         terms = in_force(events)
-        held = (row.amount_in, row.limit_price, row.max_price, row.expires_at and moment(row.expires_at))
+        sold, bought = world.tokens(row.pair)
+        expires_at = row.expires_at and moment(row.expires_at)
+        held = (row.amount_in, row.amount_out, row.limit_price, row.max_price, expires_at)
         told = (
-            units(terms.amount, world.tokens(row.pair)[0]),
+            units(terms.amount, sold),
+            None if terms.amount_out is None else units(terms.amount_out, bought),
             decimal(terms.limit_price),
             decimal(terms.max_price),
             terms.expires_at,

@@ -48,7 +48,8 @@ def against_last(order: Json, last: Json, verdict: Verdict) -> None:
 def against_terms(order: Json, events: list[Json], verdict: Verdict) -> None:
     """Compare the terms that an order shows with those of its history."""
     terms = in_force(events)
-    shown = (decimal(order["amount"]), decimal(order["limitPrice"]), decimal(order["maxPrice"]), order["expiresAt"])
-    told = (terms.amount, terms.limit_price, terms.max_price, terms.expires_at)
+    names = ("amount", "amountOut", "limitPrice", "maxPrice")
+    shown = (*(decimal(order[name]) for name in names), order["expiresAt"])
+    told = (terms.amount, terms.amount_out, terms.limit_price, terms.max_price, terms.expires_at)
     if shown != told:
         verdict.add("order_terms", order["orderId"], f"shows {shown}, its history {told}")

@@ -10,7 +10,7 @@ from tests.chaos.checker.world import Attempt, Execution, Row, World, moment
 
 ORDERS = """
 SELECT id::text, type, pair, amount_in, status, seq, limit_price, max_price, time_in_force, expires_at, trigger,
-       client_order_id, result
+       client_order_id, result, amount_out
 FROM orders_order
 """
 EVENTS = """
@@ -19,7 +19,7 @@ SELECT order_id::text AS "orderId", epoch, seq, status, at, attempt, facts FROM 
 ATTEMPTS = "SELECT order_id::text, number, state, signature FROM orders_attempt ORDER BY order_id, number"
 LEDGER = """
 SELECT signature, slot, landing, amount_out, fee_lamports, memo, venue, coalesce(amount_in, 0) AS amount_in,
-       coalesce(minimum_out, 0) AS minimum_out
+       coalesce(minimum_out, 0) AS minimum_out, maximum_in
 FROM routing_ledgerentry ORDER BY slot
 """
 TOKENS = "SELECT symbol, mint, decimals FROM routing_token"
@@ -40,14 +40,14 @@ def read_from(connection: "psycopg.Connection[DictRow]", world: World) -> None:
         for token in rows(connection, TOKENS):
             world.decimals |= {token["symbol"]: token["decimals"], token["mint"]: token["decimals"]}
         for row in rows(connection, ORDERS):
-            world.rows[row["id"]] = Row(**whole(row, "amount_in"))
+            world.rows[row["id"]] = Row(**whole(row, "amount_in", "amount_out"))
         for event in rows(connection, EVENTS):
             facts = event.pop("facts")
             world.events.setdefault(event["orderId"], []).append({**event, "at": moment(event["at"]), **facts})
         for attempt in rows(connection, ATTEMPTS):
             world.attempts.setdefault(attempt["order_id"], []).append(Attempt(**attempt))
         for entry in rows(connection, LEDGER):
-            world.executions.append(Execution(**whole(entry, "amount_in", "amount_out", "minimum_out")))
+            world.executions.append(Execution(**whole(entry, "amount_in", "amount_out", "minimum_out", "maximum_in")))
 
 
 def rows(connection: "psycopg.Connection[DictRow]", query: str) -> Iterator[dict[str, Any]]:
@@ -59,4 +59,4 @@ def rows(connection: "psycopg.Connection[DictRow]", query: str) -> Iterator[dict
 
 def whole(row: dict[str, Any], *names: str) -> dict[str, Any]:
     """Read amounts, which are numeric in Postgres because an u64 fits no bigint, as whole numbers."""
-    return {**row, **{name: int(row[name]) for name in names}}
+    return {**row, **{name: None if row[name] is None else int(row[name]) for name in names}}

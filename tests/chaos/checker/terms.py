@@ -18,6 +18,8 @@ class Terms:
     limit_price: Decimal | None
     max_price: Decimal | None
     expires_at: str | None
+    amount_out: Decimal | None = None
+    """What is bought exactly; `amount` is then the most that may be spent."""
 
 
 def decimal(value: Any) -> Decimal | None:
@@ -32,12 +34,13 @@ def stated(event: Json) -> Terms:
         decimal(event.get("limitPrice")),
         decimal(event.get("maxPrice")),
         event.get("expiresAt"),
+        decimal(event.get("amountOut")),
     )
 
 
 def in_force(events: list[Json]) -> Terms:
     """Return the terms at the end of a history: those of event 1, and every amendment."""
-    known: Json = {name: events[0].get(name) for name in NAMES.values()}
+    known: Json = {name: events[0].get(name) for name in (*NAMES.values(), "amountOut")}
     for event in events:
         for name, change in event.get("amended", {}).items():
             known[name] = change["to"]

@@ -28,6 +28,8 @@ class Row:
     trigger: list[Json] = field(default_factory=list)
     client_order_id: str | None = None
     result: Json = field(default_factory=dict)
+    amount_out: int | None = None
+    """What it buys exactly; `amount_in` is then the most that it may spend."""
 
 
 @dataclass
@@ -53,6 +55,8 @@ class Execution:
     venue: str
     amount_in: int
     minimum_out: int
+    maximum_in: int | None = None
+    """Of a transaction that pays an exact amount: the most it may take for it."""
 
     @property
     def order_id(self) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 
 from tests.chaos.clients.http import Http
 from tests.chaos.clients.journal import Journal
@@ -59,3 +59,8 @@ class Market:
         if other_than is not None and whole * tick == Decimal(other_than):
             whole += 1
         return f"{(whole * tick).normalize():f}"
+
+    def worth(self, pair: str, amount: str, bps: int) -> str:
+        """Return so much of what an amount is worth, in tokens out to six decimals, which each of them has."""
+        worth = Decimal(amount) * self.best[pair] * bps / 10_000
+        return f"{worth.quantize(Decimal('0.000001'), ROUND_DOWN).normalize():f}"

@@ -57,6 +57,8 @@ class Trader:
         body = dict(planned.body)
         if planned.off_bps is not None:
             body["limitPrice"] = self.market.limit(pair_of(body), planned.off_bps)
+        if planned.exact_bps is not None:
+            body["amountOut"] = self.market.worth(pair_of(body), body["amount"], planned.exact_bps)
         if planned.expires_in_s is not None:
             body["expiresAt"] = moment_in(planned.expires_in_s)
         return body

@@ -48,12 +48,13 @@ def named(client_order_id: str) -> Json | None:
 
 def create(asked: Json) -> str:
     """Save a new order with its first event; return its id."""
-    order_id, sold = str(uuid4()), asked["tokenIn"]
+    order_id, sold, bought = str(uuid4()), asked["tokenIn"], asked["tokenOut"]
     values = (
         order_id,
         asked["type"],
-        f"{sold}-{asked['tokenOut']}",
+        f"{sold}-{bought}",
         units(asked["amount"], sold),
+        units(asked["amountOut"], bought) if "amountOut" in asked else None,
         asked["slippageBps"],
         asked.get("limitPrice"),
         asked.get("timeInForce", "gtc"),
@@ -61,7 +62,7 @@ def create(asked: Json) -> str:
         Jsonb(asked.get("trigger", [])),
         asked["clientOrderId"],
     )
-    names = ("type", "limitPrice", "expiresAt")
+    names = ("type", "amountOut", "limitPrice", "expiresAt")
     facts = {"amountIn": asked["amount"], **{name: asked[name] for name in names if name in asked}}
     with pool().connection() as connection, connection.transaction():
         connection.execute(INSERT, values)
@@ -70,9 +71,9 @@ def create(asked: Json) -> str:
 
 
 INSERT = """
-INSERT INTO orders_order (id, type, pair, amount_in, slippage_bps, limit_price, time_in_force, expires_at, trigger,
-                          client_order_id, status, seq)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'pending', 0)
+INSERT INTO orders_order (id, type, pair, amount_in, amount_out, slippage_bps, limit_price, time_in_force, expires_at,
+                          trigger, client_order_id, status, seq)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'pending', 0)
 """
 LOCK = "SELECT * FROM orders_order WHERE id = %s FOR UPDATE"
 
@@ -134,12 +135,13 @@ def wire(row: Json) -> Json:
 
 def shown(order: Json) -> Json:
     """Write an order as it is read."""
-    sold = order["pair"].split("-")[0]
+    sold, bought = (TOKENS[token][1] for token in order["pair"].split("-"))
     return {
         "orderId": str(order["id"]),
         **{name: order[name] for name in ("status", "seq", "attempt", "result")},
         "updatedAt": moment(order["updated_at"]),
-        "amount": str(order["amount_in"].scaleb(-TOKENS[sold][1])),
+        "amount": str(order["amount_in"].scaleb(-sold)),
+        "amountOut": order["amount_out"] and str(order["amount_out"].scaleb(-bought)),
         "limitPrice": order["limit_price"] and str(order["limit_price"]),
         "maxPrice": None,
         "expiresAt": order["expires_at"] and moment(order["expires_at"]),

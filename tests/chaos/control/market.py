@@ -52,6 +52,12 @@ def pays(order: Json) -> int:
     return int(Fraction(order["amount_in"]) * price(order["pair"]) * Fraction(10) ** (bought - sold))
 
 
+def takes(order: Json) -> int:
+    """Return what an order that buys an exact amount would have to sell now, in base units."""
+    sold, bought = (TOKENS[token][1] for token in order["pair"].split("-"))
+    return math.ceil(Fraction(order["amount_out"]) / price(order["pair"]) * Fraction(10) ** (sold - bought))
+
+
 def least(order: Json) -> int:
     """Return the least that an order's own price allows, in base units; 0 when it names none."""
     sold, bought = (TOKENS[token][1] for token in order["pair"].split("-"))
@@ -69,12 +75,14 @@ def send(order: Json, attempt: int, expected: int) -> str:
         raise Unanswered
     signature = f"{random.getrandbits(256):064x}"
     if random.random() >= max(0.02, chain.drop_rate):
-        least = expected * (10_000 - order["slippage_bps"]) // 10_000
+        taken, least, most = order["amount_in"], expected * (10_000 - order["slippage_bps"]) // 10_000, None
+        if order["amount_out"] is not None:
+            taken, expected, least, most = takes(order), order["amount_out"], order["amount_out"], order["amount_in"]
         sql(
             "INSERT INTO routing_ledgerentry VALUES (%s, extract(epoch FROM now())::bigint, now() + %s * interval"
-            " '1 second', 'landed', %s, %s, %s, 'METEORA', %s, %s)",
+            " '1 second', 'landed', %s, %s, %s, 'METEORA', %s, %s, %s)",
             signature, random.uniform(0.02, 0.6) + chain.late_ms / 1000, expected, FEE_LAMPORTS,
-            f"{order['id']}:{attempt}", order["amount_in"], least,
+            f"{order['id']}:{attempt}", taken, least, most,
         )  # fmt: skip
     if random.random() < chain.unanswered_rate:
         raise Unanswered

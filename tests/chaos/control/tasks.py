@@ -51,6 +51,9 @@ def carry(order_id: str, order: book.Json) -> None:
         back = "cancelled" if order["time_in_force"] == "ioc" else "pending"
         book.move(order_id, back, {"returned": {"code": "price_gone"}})
         return
+    if order["amount_out"] is not None and market.takes(order) > order["amount_in"]:
+        book.move(order_id, "failed", {"code": "maximum_exceeded"})
+        return
     if book.move(order_id, "routing", {"venue": "METEORA"}) is None:
         return
     attempt = order["attempt"] + 1

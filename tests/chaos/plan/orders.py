@@ -23,6 +23,8 @@ LIMITS = (*[("SOL", "USDC")] * 5, ("USDC", "SOL"))
 SNIPED = ("WIF", "JUP", "BONK")
 NOW, SOON, NEVER = (-400, -100), (-60, 90), (600, 3_500)
 """How far a limit is from BEST, in bps: met at once, in the midst of the price's ways, out of reach."""
+EXACT_BPS = (9_000, 10_100)
+"""How much of what its amount is worth, in bps, an order buys exactly: seldom more than it may spend on it."""
 FAR = "900000000000"
 """Worth or volume in USD that no market reaches."""
 PAIR_CANCELLED = "USDC-SOL"
@@ -53,6 +55,8 @@ class Planned:
     """The order as it is sent, but for prices and times, which depend on the moment."""
     off_bps: int | None = None
     """How far its limit is from BEST when it is sent."""
+    exact_bps: int | None = None
+    """How much of what its amount is worth, by BEST when it is sent, it buys exactly."""
     expires_in_s: float | None = None
     deeds: tuple[Deed, ...] = ()
     repeats: tuple[float, ...] = ()
@@ -103,7 +107,10 @@ class Orders:
         tight = self.rng.random() < 0.1
         slippage = self.rng.randint(1, 20) if tight else self.rng.randint(100, 800)
         deeds = (Deed(self.rng.uniform(0, 0.3), "cancel"),) if self.rng.random() < 0.05 else ()
-        return {"body": {**self.swap(sold, bought), "slippageBps": slippage}, "deeds": deeds}
+        made: dict[str, Any] = {"body": {**self.swap(sold, bought), "slippageBps": slippage}, "deeds": deeds}
+        if (sold, bought) in LIMITS and self.rng.random() < 0.25:
+            made["exact_bps"] = self.rng.randint(*EXACT_BPS)
+        return made
 
     def limit(self) -> dict[str, Any]:
         """Make a limit order: at once, soon or never; until cancelled, until a date, or not at all."""

@@ -159,7 +159,8 @@ def repeats_what_was_asked(story: Story, event: told.Pending) -> None:
         raise story.wrong(f"is told to be a {event.type} order")
     if event.pair != f"{asked['tokenIn']}-{asked['tokenOut']}":
         raise story.wrong(f"is told to be of {event.pair}")
-    for name, value in (("amount", event.amount_in), ("limitPrice", event.limit_price), ("maxPrice", event.max_price)):
+    stated = {"amount": event.amount_in, "amountOut": event.amount_out}
+    for name, value in {**stated, "limitPrice": event.limit_price, "maxPrice": event.max_price}.items():
         if name in asked and value != Decimal(asked[name]):
             raise story.wrong(f"asked for {name} {asked[name]}, told {value}")
 
