@@ -51,7 +51,7 @@ class Order(Value):
     token_in: str
     token_out: str
     amount: Decimal
-    amount_out: Decimal | None
+    amount_out: Decimal | None = None
     slippage_bps: int
     limit_price: Decimal | None
     max_price: Decimal | None
@@ -204,7 +204,7 @@ class Estimate(Value):
     type: str
     pair: str
     amount: Decimal
-    amount_out: Decimal | None
+    amount_out: Decimal | None = None
     slippage_bps: int
     fill: EstimatedFill | None
     limit: EstimatedLimit | None

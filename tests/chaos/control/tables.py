@@ -13,7 +13,8 @@ CREATE TABLE IF NOT EXISTS routing_token (symbol text PRIMARY KEY, mint text, de
 CREATE TABLE IF NOT EXISTS orders_order (
     id uuid PRIMARY KEY, type text, pair text, amount_in numeric, amount_out numeric, slippage_bps int,
     limit_price numeric, max_price numeric, time_in_force text, expires_at timestamptz, trigger jsonb,
-    client_order_id text UNIQUE, status text, seq int, attempt int DEFAULT 0, result jsonb DEFAULT '{}', updated_at timestamptz);
+    client_order_id text UNIQUE, status text, seq int, attempt int DEFAULT 0, result jsonb DEFAULT '{}',
+    updated_at timestamptz);
 CREATE INDEX IF NOT EXISTS orders_waiting ON orders_order (type) WHERE status = 'pending';
 CREATE TABLE IF NOT EXISTS orders_orderevent (
     id bigserial PRIMARY KEY, order_id uuid, epoch int DEFAULT 0, seq int, status text, at timestamptz, attempt int,

@@ -63,14 +63,14 @@ def test_json_writes_each_event_on_a_line_and_nothing_else(engine, capsys):
 def test_the_order_is_posted_as_it_was_typed_with_a_name_of_its_own_if_it_was_given_none(engine):
     order(engine)
     order(engine)
-    order(engine, "--slippage-bps", "75", "--client-order-id", "mine-1")
+    order(engine, "--slippage-bps", "75", "--client-order-id", "mine-1", "--amount-out", "200")
     names = [body.pop("clientOrderId") for _, body in engine.posted[:2]]
     assert len({*names, "mine-1"}) == 3
     plain = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"}
     assert engine.posted == [
         ("/api/orders/execute", plain),
         ("/api/orders/execute", plain),
-        ("/api/orders/execute", plain | {"slippageBps": 75, "clientOrderId": "mine-1"}),
+        ("/api/orders/execute", plain | {"slippageBps": 75, "clientOrderId": "mine-1", "amountOut": "200"}),
     ]
 
 
