@@ -38,15 +38,19 @@ SHORTFALLS = f"""
         SELECT * FROM orders_attempt WHERE id > (SELECT coalesce(max(id), 0) FROM orders_attempt) - {ATTEMPTS_MAX}
     )
     SELECT venue, max(settled_at) AS settled_at, avg(
-        (expected_out - CASE state WHEN '{AttemptState.LANDED.value}' THEN amount_out ELSE minimum_out END)
-        * 10000 / expected_out
+        CASE WHEN expected_in > 0 THEN (amount_in - expected_in) * 10000 / expected_in
+             ELSE (expected_out - CASE state WHEN '{AttemptState.LANDED.value}' THEN amount_out ELSE minimum_out END)
+                  * 10000 / expected_out END
     ) FILTER (WHERE settled_at > %s)::float8 AS bps
     FROM newest
     WHERE expected_out > 0 AND settled_at IS NOT NULL
         AND (state = '{AttemptState.LANDED.value}' OR error_code = '{REFUSED}')
     GROUP BY venue
 """  # noqa: S608 - constants of our own
-"""How far each venue paid less than it had quoted; what it refused, it would have paid less than the minimum for."""
+"""How far each venue paid less than it had quoted; what it refused, it would have paid less than the minimum for.
+
+For an exact output it took more than quoted: what it refused, more than the maximum, which is then in `amount_in`.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """A venue that pays less than it quotes is paused; what the market does to all of them pauses none."""
 
+from dataclasses import replace
+
 import pytest
 
 from orders.flow import honesty, pauses
@@ -23,14 +25,15 @@ def watch(bench):
     return made
 
 
-def trade(bench, venue, price=None, slippage_bps=5_000):
+def trade(bench, venue, price=None, slippage_bps=5_000, amount_out=None):
     """Have an order trade at this venue, which quotes this price, or what its pool pays."""
     bench.quote_all()
     (other,) = set(VENUES) - {venue}
     bench.price(BELOW, venue=other)
     if price:
         bench.price(price, venue=venue)
-    (order_id,) = bench.place(slippage_bps=slippage_bps)
+    asked = bench.order(slippage_bps=slippage_bps)
+    (order_id,) = bench.accept(replace(asked, order=replace(asked.order, amount_out=amount_out)))
     bench.run([order_id])
     assert Attempt.objects.filter(order=order_id, number=1).values_list("venue", flat=True).get() == venue
 
@@ -67,6 +70,14 @@ def test_a_venue_that_pays_less_than_it_quotes_is_paused_on_record_and_orders_go
     (order_id,) = bench.place()
     bench.run([order_id])
     assert [one.venue for one in Attempt.objects.filter(order=order_id)] == ["RAYDIUM"]
+
+
+@pytest.mark.parametrize("slippage_bps", [5_000, 100], ids=["filled for more", "refused by the chain"])
+def test_a_venue_that_takes_more_than_it_quotes_for_an_exact_amount_is_paused(bench, watch, slippage_bps):
+    lie, truth = ("METEORA", LIE, slippage_bps, 100_000_000), ("RAYDIUM", None, slippage_bps, 100_000_000)
+    assert moments(bench, watch, honesty.MOMENTS - 1, lie, truth) == 0
+    assert moments(bench, watch, 1, lie, truth) == 1
+    assert stopped() == {("venue", "METEORA", "paused", "engine")}
 
 
 def test_venues_that_pay_what_they_quote_are_not_paused(bench, watch):
