@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ('orders', '0024_stops_by_id'),
+        ('orders', '0025_stopped_webhooks'),
     ]
 
     operations = [
