@@ -3,7 +3,7 @@
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from orders.api import schema
+from orders.api import health_schema as schema
 from orders.api.errors import body, headers_of
 from orders.api.open_views import Open
 from orders.operations import condition

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 
-from orders.api import schema
+from orders.api import health_schema as schema
 from orders.api.errors import Field, Invalid, shown
 from orders.api.filters import refuse_unknown
 from orders.api.open_views import Open

@@ -28,7 +28,6 @@ from orders.api.refusals import (
     NO_PAIR_NAMED,
     NONE,
     NOT_ACCEPTABLE,
-    NOT_FOR_US,
     NOT_RESTING,
     OFF_TICK,
     REJECTED,
@@ -39,8 +38,6 @@ from orders.api.refusals import (
     WRONG_AMOUNT,
     Responses,
     answer,
-    refused,
-    wrong,
 )
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -70,9 +67,6 @@ ORDER_ID = OpenApiParameter(
 )
 SEQ = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
 TIMES = {"type": "string", "format": "date-time", "pattern": TIME}
-PARTS = ("process", "stores")
-PARTS_ACCEPTED = f"one of: {', '.join(PARTS)}; both if omitted"
-EXPOSITION = "text/plain"
 IDEMPOTENCY_KEY = OpenApiParameter(
     sent.IDEMPOTENCY_KEY,
     {"type": "string", "pattern": CLIENT_ORDER_ID},
@@ -271,34 +265,4 @@ make_ticket = operation(
     {201: answer(read.Ticket, "The ticket.", {"A ticket": examples.TICKET})},
     BAD_PARAMETER,
     request=None,
-)
-health = operation("health", "Check liveness", {200: answer(read.Health)}, NOT_FOR_US, auth=[])
-readiness = operation(
-    "readiness",
-    "Check readiness",
-    {
-        200: answer(
-            read.Ready,
-            "Ready; if `degraded`, `parts` names what orders may wait for.",
-            {
-                "All is well": examples.READY,
-                "No limit worker": examples.DEGRADED,
-                "Redis is unavailable": examples.WITHOUT_REDIS,
-            },
-        ),
-        503: answer(read.NotReady, "Postgres is unavailable.", {"Postgres is unavailable": examples.NOT_READY}),
-    },
-    NOT_FOR_US,
-    auth=[],
-)
-metrics = extend_schema(
-    auth=[],
-    operation_id="metrics",
-    summary="Show the metrics, for Prometheus",
-    responses={
-        (200, EXPOSITION): OpenApiResponse(str, "The metrics, in Prometheus' text format."),
-        **refused("A parameter is wrong.", wrong("part", "queues", "is not a part of the metrics", PARTS_ACCEPTED)),
-        **AWAY,
-    },
-    parameters=[OpenApiParameter("part", str, enum=list(PARTS), description=PARTS_ACCEPTED)],
 )

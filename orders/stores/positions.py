@@ -81,12 +81,23 @@ SIDED = """
                   < (coalesce(array_position(ranks, token_out), 9), token_out) AS buys FROM ({fills}) AS f) AS sided
 """
 """SQL for what each of the `fills` adds to its position.  A venue's fee is taken from what is sold."""
-FILL = f"""
+ON_RECORD_TAKEN = "coalesce(t.amount_in, o.amount_in)"
+TAKEN = f"CASE WHEN t.expected_in IS NULL THEN {ON_RECORD_TAKEN} ELSE a.amount_in END"
+"""SQL for what an attempt that is about to be recorded as landed has sold."""
+
+
+def fill(taken: str) -> str:
+    """Return SQL for one fill; one of an exact amount was quoted the input for it, so what it sold should have paid."""
+    return f"""
     t.id, o.owner_id, {SOLD} COLLATE "C" AS token_in, ({BOUGHT}) COLLATE "C" AS token_out, ARRAY[{RANKS}] AS ranks,
-    t.position_step AS step, t.expected_out, t.fee_bps, coalesce(t.amount_in, o.amount_in) AS amount_in
+    t.position_step AS step, t.fee_bps, {taken} AS amount_in,
+    CASE WHEN t.expected_in IS NULL THEN t.expected_out ELSE div({taken} * t.expected_out, t.expected_in) END
+        AS expected_out
 """
+
+
 LANDING = SIDED.format(
-    fills=f"SELECT {FILL}, a.amount_out, t.settled_at FROM found a JOIN orders_attempt t USING (id) "  # noqa: S608
+    fills=f"SELECT {fill(TAKEN)}, a.amount_out, t.settled_at FROM found a JOIN orders_attempt t USING (id) "  # noqa: S608
     "JOIN orders_order o ON o.id = t.order_id WHERE o.on_balance AND a.before <> 'landed'"
 )
 COUNTED = f"""
@@ -107,7 +118,7 @@ STEPS = f"LEFT JOIN (SELECT f.id, c.step FROM fills f JOIN counted c USING ({MAR
 
 
 ON_RECORD = SIDED.format(
-    fills=f"SELECT {FILL}, t.amount_out, t.settled_at FROM orders_attempt t JOIN orders_order o "  # noqa: S608
+    fills=f"SELECT {fill(ON_RECORD_TAKEN)}, t.amount_out, t.settled_at FROM orders_attempt t JOIN orders_order o "  # noqa: S608
     "ON o.id = t.order_id WHERE o.on_balance AND t.state = 'landed' AND t.error_code = ''"
 )
 DUE = f"""

@@ -39,6 +39,12 @@ class Fill:
     expected_out: int = 0
     fee_bps: int = 0
     owner: int = OWNER
+    expected_in: int | None = None
+    """Of a fill of an exact amount."""
+
+    @property
+    def most(self):
+        return self.amount_in if self.expected_in is None else 2 * self.amount_in
 
     @property
     def quoted(self):
@@ -50,7 +56,7 @@ def sent(fills):
     made = []
     for one in fills:
         order = Order.objects.create(
-            id=new_id(), type="market", pair=one.pair, amount_in=one.amount_in, slippage_bps=50, owner_id=one.owner,
+            id=new_id(), type="market", pair=one.pair, amount_in=one.most, slippage_bps=50, owner_id=one.owner,
             fingerprint="", on_balance=True, status="submitted",
         )  # fmt: skip
         made.append(
@@ -66,7 +72,8 @@ def sent(fills):
                 expected_out=one.quoted,
                 minimum_out=0,
                 fee_bps=one.fee_bps,
-                amount_in=one.amount_in,
+                amount_in=one.most,
+                expected_in=one.expected_in,
             ).signature
         )
     return made
@@ -78,7 +85,10 @@ def land(*fills):
 
 
 def settle(landed):
-    findings = [Finding(signature, Landing.LANDED, 7, one.amount_out, 5_000) for signature, one in landed]
+    findings = [
+        Finding(signature, Landing.LANDED, 7, one.amount_out, 5_000, amount_in=one.amount_in)
+        for signature, one in landed
+    ]
     assert len(chain_results.settle(AttemptState.LANDED, findings, now_ms())) == len(findings)
 
 
@@ -134,6 +144,18 @@ def test_the_shortfall_is_what_the_quote_promised_and_the_fill_lacked_on_either_
     assert (position().shortfall, position().quoted) == (101 * USDC, 300 * USDC), "half of what was paid got nothing"
     land(sell(SOL, 101 * USDC, expected_out=100 * USDC))
     assert (position().shortfall, position().quoted) == (100 * USDC, 400 * USDC), "an improvement is negative"
+    agree()
+
+
+def test_a_fill_of_an_exact_amount_counts_what_it_took_and_its_shortfall_is_in_that(bench):
+    land(buy(SOL, 102 * USDC, expected_in=100 * USDC, fee_bps=25))
+    found = position()
+    assert (found.held, found.cost, found.fees) == (SOL, 102 * USDC, 255_000), "not the most that it might have taken"
+    assert (found.shortfall, found.quoted) == (2 * USDC, 102 * USDC)
+    land(sell(SOL // 2, 60 * USDC, expected_in=SOL // 4))
+    found = position()
+    assert (found.held, found.realised) == (SOL // 2, 9 * USDC)
+    assert (found.shortfall, found.quoted) == (62 * USDC, 222 * USDC), "what was sold should have paid 120"
     agree()
 
 

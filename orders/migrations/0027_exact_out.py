@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ('orders', '0025_stopped_webhooks'),
+        ('orders', '0026_positions'),
     ]
 
     operations = [
