@@ -33,6 +33,9 @@ movement of the price, and a minute's movements are not all against them."""
 ATTEMPTS_MAX = 2_000
 """Newest transactions that one look reads; under more load they are a sample."""
 
+UNITS_MIN = 10_000
+"""Base units from which on a transaction counts; of less, one unit of rounding is more than a basis point."""
+
 SHORTFALLS = f"""
     WITH newest AS (
         SELECT * FROM orders_attempt WHERE id > (SELECT coalesce(max(id), 0) FROM orders_attempt) - {ATTEMPTS_MAX}
@@ -43,7 +46,7 @@ SHORTFALLS = f"""
                   * 10000 / expected_out END
     ) FILTER (WHERE settled_at > %s)::float8 AS bps
     FROM newest
-    WHERE expected_out > 0 AND settled_at IS NOT NULL
+    WHERE expected_out >= {UNITS_MIN} AND coalesce(expected_in, amount_in) >= {UNITS_MIN} AND settled_at IS NOT NULL
         AND (state = '{AttemptState.LANDED.value}' OR error_code = '{REFUSED}')
     GROUP BY venue
 """  # noqa: S608 - constants of our own

@@ -25,14 +25,14 @@ def watch(bench):
     return made
 
 
-def trade(bench, venue, price=None, slippage_bps=5_000, amount_out=None):
+def trade(bench, venue, price=None, slippage_bps=5_000, amount_out=None, amount=1_500_000_000):
     """Have an order trade at this venue, which quotes this price, or what its pool pays."""
     bench.quote_all()
     (other,) = set(VENUES) - {venue}
     bench.price(BELOW, venue=other)
     if price:
         bench.price(price, venue=venue)
-    asked = bench.order(slippage_bps=slippage_bps)
+    asked = bench.order(amount, slippage_bps=slippage_bps)
     (order_id,) = bench.accept(replace(asked, order=replace(asked.order, amount_out=amount_out)))
     bench.run([order_id])
     assert Attempt.objects.filter(order=order_id, number=1).values_list("venue", flat=True).get() == venue
@@ -87,6 +87,13 @@ def test_venues_that_pay_what_they_quote_are_not_paused(bench, watch):
 
 def test_a_market_that_moves_against_all_venues_pauses_none(bench, watch):
     assert moments(bench, watch, honesty.MOMENTS + 1, ("METEORA", LIE), ("RAYDIUM", LIE)) == 0
+    assert stopped() == set()
+
+
+def test_orders_so_small_that_rounding_is_a_loss_say_nothing_about_a_venue(bench, watch):
+    dust = ("METEORA", LIE, 5_000, None, 20_000)
+    assert moments(bench, watch, honesty.MOMENTS + 1, dust, ("RAYDIUM",)) == 0
+    assert Attempt.objects.filter(venue="METEORA", expected_out__lt=honesty.UNITS_MIN).count() > honesty.MOMENTS
     assert stopped() == set()
 
 
