@@ -16,12 +16,11 @@ from django.conf import settings
 from redis.exceptions import ResponseError
 
 from engine.lifecycle import FINAL
-from orders.flow import dispatch, restoring, sealing
+from orders.flow import completion, dispatch, restoring, sealing
 from orders.models import SetAside
 from orders.stores import event_rows, live
 from orders.stores.event_rows import BadRecord, Row
 from orders.stores.journal import journalist
-from orders.stores.rows import fetch
 from orders.telemetry import metrics, traces
 from orders.telemetry.log_fields import named
 from routing.group import ENTRIES, Entry, Group, me, refuse_unless_emptied
@@ -199,21 +198,12 @@ def write(lines: Iterable[str]) -> None:
 
 
 def torn(rows: Iterable[Row], finished: Collection[str]) -> list[str]:
-    """Return the finished orders that lack an event in Postgres because the feed was cut off before it was read.
+    """Return the finished orders of which Postgres lacks an event: the feed was cut off before it was read.
 
-    An order whose events were all just fed from seq 1 is complete and is not checked.
+    What the rows of an order and its attempts imply is written.  An order whose events were all just fed from seq 1 is
+    complete and is not checked.
     """
-    doubtful = set(finished) - {str(row.wire.order_id) for row in rows if row.wire.seq == 1}
-    if not doubtful:
-        return []
-    found = fetch(
-        """
-        SELECT o.id::text FROM orders_order o
-        WHERE o.id = ANY(%s::uuid[]) AND o.seq > (SELECT count(*) FROM orders_orderevent e WHERE e.order_id = o.id)
-        """,
-        list(doubtful),
-    )
-    return [order_id for (order_id,) in found]
+    return completion.complete(set(finished) - {str(row.wire.order_id) for row in rows if row.wire.seq == 1})
 
 
 def set_aside(bad: Sequence[tuple[str, str]]) -> None:

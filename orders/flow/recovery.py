@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce, Now
 
 from engine.lifecycle import FINAL, AttemptState
 from orders import models
-from orders.flow import dbsync, dispatch, pauses, restoring
+from orders.flow import completion, dbsync, dispatch, pauses, restoring
 from orders.stores import attempts, journal, live, rebuild_marks
 from orders.stores.ids import first_at
 from routing import epochs
@@ -71,8 +71,16 @@ def rebuild() -> None:
         rebuild_marks.rebuilding()
     # Their last events were committed before they were fed, and may never have been fed.
     journal.note_again(committed_lately())
+    complete_lately()
     if rebuild_marks.mark_rebuilt(epoch):
         log.warning("live state rebuilt", orders=restored, epoch=epoch)
+
+
+def complete_lately() -> None:
+    """Write the event rows that orders lack which have ended lately: DBSync may have lost the rest with the feed."""
+    for order_ids in chain([committed_lately()], tried_lately()):
+        completion.complete(order_ids)
+        rebuild_marks.rebuilding()
 
 
 def compare_lately() -> None:

@@ -7,15 +7,16 @@ from django.db import DatabaseError, connection
 
 from engine.lifecycle import AttemptState
 from orders import models
-from orders.flow import dbsync, duties, execution, intake, recovery, restoring, settlement, sweep
+from orders.flow import completion, dbsync, duties, execution, intake, recovery, restoring, settlement, sweep
 from orders.models import OrderEvent
-from orders.stores import attempts, claims, history, live, placing, rebuild_marks
+from orders.stores import attempts, claims, event_rows, history, live, placing, rebuild_marks
 from routing import epochs
 from routing import models as routing_models
 from routing.catalogue import catalogue
 from routing.store import StoreError, redis
 from tests.forged import forged
 from tests.orders.bench import STAGES
+from tests.orders.feed import feed
 from tests.orders.losses import hints, lose_redis
 from tests.orders.test_sweep import refuse
 from tests.system import eventually
@@ -429,3 +430,32 @@ def test_a_history_ends_where_a_gap_begins(bench):
         OrderEvent.objects.filter(seq=2).update(seq=3)
     assert [event["seq"] for event in history.of(bench.row(order_id))] == [1]
     assert dbsync.backlog() == 0
+
+
+@pytest.fixture
+def told_in_part(bench):
+    """An order whose feed was lost with Redis, but for its last event; DBSync had read nothing yet."""
+    bench.quote_all()
+    (order_id,) = bench.place()
+    bench.run([order_id])
+    assert bench.statuses(order_id) == STAGES
+    lines = [line for _, fields in redis().xrange(live.FEED) for line in fields["b"].split("\n")]
+    lose_redis(bench)
+    (last,) = filter(dbsync.is_final, lines)
+    return order_id, last
+
+
+def test_an_end_that_dbsync_reads_after_the_rest_was_lost_has_all_its_event_rows(bench, told_in_part):
+    order_id, last = told_in_part
+    feed(last)
+    bench.archive()
+    ends_well(bench, order_id)
+
+
+def test_a_rebuild_completes_the_event_rows_of_what_has_ended(bench, told_in_part):
+    order_id, last = told_in_part
+    event_rows.store([event_rows.read(last)])
+    assert OrderEvent.objects.filter(order_id=order_id, seq=1).count() == 0
+    recovery.recover()
+    ends_well(bench, order_id)
+    assert completion.lacking([order_id]) == []
