@@ -51,7 +51,7 @@ class Webhooks(APIView):
                 raise wrong("all", "true", "needs an API key", schema.ACCEPTED["all"])
         made = webhooks.make(caller.owner, url, all_accounts=every, most=settings.ENGINE_WEBHOOKS_MAX)
         row = row_of(of_caller(request).filter(pk=made.pk), str(made.pk))
-        on_record(request, row, "make webhook", f"at {urlsplit(url).hostname}")
+        on_record(request, row, "make webhook", f"at {host_of(url)}")
         return Response(with_secret(row), status=201)
 
 
@@ -83,7 +83,7 @@ class OneWebhook(APIView):
             webhooks.switch(rows, on=given["enabled"])
         row = row_of(rows, webhook_id)
         refuse_stopped(row)
-        on_record(request, row, "change webhook", f"{row.state}, at {urlsplit(row.url).hostname}")
+        on_record(request, row, "change webhook", f"{row.state}, at {host_of(row.url)}")
         return Response(described(row))
 
     @schema.delete_webhook
@@ -219,9 +219,14 @@ def callable_url(request: Request, url: str) -> str:
     except NotAllowed as reason:
         raise wrong("url", shown(url), str(reason), schema.ACCEPTED["url"]) from None
     for row in of_caller(request).filter(state=WebhookState.STOPPED):
-        if urlsplit(row.url).hostname == urlsplit(found).hostname:
+        if host_of(row.url) == host_of(found):
             refuse_stopped(row)
     return found
+
+
+def host_of(url: str) -> str:
+    """Return the host's name, without the dot that may end it."""
+    return (urlsplit(url).hostname or "").rstrip(".")
 
 
 def described(row: Any) -> dict[str, Any]:

@@ -123,6 +123,7 @@ async def test_what_an_operator_stopped_its_owner_cannot_start_again(bench):
         await patch(place, {"url": "https://new.example.com/"}),
         await delete(place),
         await post({"url": "https://BOT.example.com:8443/other"}, HOOKS),
+        await post({"url": "https://bot.example.com./events"}, HOOKS),
     ]
     for answer in refused:
         assert (answer.status_code, error_of(answer)["code"]) == (403, "forbidden")
