@@ -45,7 +45,7 @@ BEGIN
             ('engine_api, engine_workers, engine_dbsync, engine_dlq', 'INSERT, UPDATE, DELETE', '^orders_tradinglimit(use|hold)$'),
             -- Reserved on acceptance, given back by whoever ends an order, moved by whoever sees a transaction land.
             ('engine_api, engine_workers, engine_dbsync, engine_dlq', 'INSERT, UPDATE', '^orders_balance$'),
-            ('engine_workers', 'INSERT, UPDATE', '^orders_position$'),
+            ('engine_api, engine_workers', 'INSERT, UPDATE', '^orders_position$'),
             ('engine_api', 'INSERT, UPDATE, DELETE', '^auth_|^axes_|^otp_|^django_session$|^django_celery_beat_'),
 
             -- Whatever role's container is at hand can throw the kill switch; only the API lifts it.

@@ -84,10 +84,14 @@ def kind_of(scope: Scope) -> Kind:
     return PLACE if path in DOORS else CHANGE
 
 
+CSV_KINDS = (b"text/csv", b"text/*", b"*/csv")
+
+
 def may_be_csv(scope: Scope) -> bool:
     """Tell whether a list may be answered as CSV; of what looks like it, some is answered as JSON."""
     asked = parse_qs(scope["query_string"].decode("latin-1")).get("format", ())
-    return "csv" in asked or any(b"text/" in value for name, value in scope["headers"] if name == b"accept")
+    wanted = b",".join(value.lower() for name, value in scope["headers"] if name == b"accept")
+    return "csv" in asked or any(kind in wanted for kind in CSV_KINDS)
 
 
 class Lane:

@@ -108,10 +108,11 @@ def take_turn(request: Request) -> None:
 
     Raises RateLimited.
     """
-    caller, mine = caller_of(request), object()
+    caller, mine, scope = caller_of(request), object(), request._request.scope  # type: ignore[attr-defined] # ASGI's
+    at_end = scope[AT_END]
     if writing.setdefault(caller.owner, mine) is not mine:
         raise RateLimited(f"another CSV export of {caller.name}'s account is being written; read it to its end first")
-    request._request.scope[AT_END].callback(writing.pop, caller.owner)  # type: ignore[attr-defined] # ASGI's
+    at_end.callback(writing.pop, caller.owner)
 
 
 async def written(chosen: "QuerySet[Order]") -> AsyncIterator[str]:

@@ -11,7 +11,7 @@ from decimal import Decimal
 import structlog
 from django.db import DatabaseError
 
-from engine.money import plain, shown
+from engine.money import BPS, more_bps, plain, shown
 from engine.orders import Order, OrderType
 from engine.quotes import CannotFill, NoQuote
 from orders.flow.pauses import pauses
@@ -25,6 +25,9 @@ from routing.store import StoreError, now_ms
 from routing.venues import VENUES
 
 log = structlog.get_logger(__name__)
+
+FEES_BPS = 100
+"""More than a venue takes, for what an exact amount may cost."""
 
 REMEMBER_S = 0.5
 VALUES = frozenset({LimitKind.ORDER_VALUE, LimitKind.DAY_VALUE})
@@ -158,12 +161,24 @@ def values(orders: Sequence[Order], covering: Mapping[str, Sequence[Limit]]) -> 
     asked = [order for order in orders if any(limit.kind in VALUES for limit in covering[order.id])]
     if not asked:
         return {}
-    known = dollars.prices({order.pair.token_in.symbol for order in asked})
-    return {
-        order.id: dollars.worth(order.amount_in, token, known[token.symbol])
-        for order in asked
-        if (token := order.pair.token_in).symbol in known
-    }
+    sold = {order.pair.token_in.symbol for order in asked}
+    known = dollars.prices(sold | {order.pair.token_out.symbol for order in asked if order.amount_out is not None})
+    return {order.id: value(order, known) for order in asked if order.pair.token_in.symbol in known}
+
+
+def value(order: Order, known: Mapping[str, Decimal]) -> Decimal:
+    """Return the dollars that an order may spend.
+
+    One that buys an exact amount spends what that is worth, its slippage and the price impact that the engine allows,
+    and never more than its own maximum: whoever states a large one uses up no more of a limit.
+    """
+    sold, bought = order.pair.token_in, order.pair.token_out
+    most = dollars.worth(order.amount_in, sold, known[sold.symbol])
+    kept = BPS - min(BPS - 1, risk_limits.ORDER_MAX_IMPACT_BPS + FEES_BPS)
+    if order.amount_out is None or bought.symbol not in known:
+        return most
+    taken = more_bps(-(-order.amount_out * BPS // kept), order.slippage_bps)
+    return min(most, dollars.worth(taken, bought, known[bought.symbol]))
 
 
 def judge(

@@ -1,15 +1,12 @@
 """A market order may buy an exact amount; an attempt for one keeps what its quote takes."""
 
-from django.contrib.postgres.operations import AddConstraintNotValid, ValidateConstraint
+from django.contrib.postgres.operations import AddConstraintNotValid
 from django.db import migrations, models
 
 ONLY_AT_MARKET = "exact_out_at_market"
 
 
 class Migration(migrations.Migration):
-    # The rows are checked without the lock under which the constraint is added.
-    atomic = False
-
     dependencies = [
         ('orders', '0026_positions'),
     ]
@@ -29,5 +26,4 @@ class Migration(migrations.Migration):
             model_name='order',
             constraint=models.CheckConstraint(condition=models.Q(('amount_out', None), models.Q(('amount_out__gt', 0), ('type', 'market')), _connector='OR'), name=ONLY_AT_MARKET),
         ),
-        ValidateConstraint(model_name='order', name=ONLY_AT_MARKET),
     ]

@@ -148,6 +148,20 @@ One of which some steps have left for the archive is not `complete`.
 """
 
 
+NUMBER = f"""
+    WITH old AS (
+        SELECT id, row_number() OVER (ORDER BY settled_at DESC, id DESC) AS back FROM ({ON_RECORD}) AS f
+        WHERE (owner_id, base, quote) = (%s, %s, %s) AND step IS NULL
+    ), numbered AS (
+        UPDATE orders_attempt t SET position_step = -old.back FROM old WHERE t.id = old.id RETURNING 1
+    )
+    UPDATE orders_position p SET step = p.step + (SELECT count(*) FROM numbered)
+    WHERE (p.owner_id, p.base, p.quote) = (%s, %s, %s)
+    RETURNING p.step
+"""  # noqa: S608 - constants
+"""SQL that gives the fills of one position that have no step one each, below those there are."""
+
+
 def of(owner: int) -> list[Position]:
     """Return an account's positions."""
     sql = f"SELECT {MARKET}, {', '.join(AMOUNTS)} FROM orders_position WHERE owner_id = %s ORDER BY 2, 3"  # noqa: S608
@@ -168,13 +182,16 @@ def compared() -> list[Difference]:
 def difference(row: tuple[Any, ...]) -> Difference:
     owner, base, quote, *rest = row
     amounts, (complete, *due) = rest[: len(AMOUNTS)], rest[len(AMOUNTS) :]
-    return Difference(owner, base, quote, tuple(map(int, amounts)), tuple(map(int, due)) if complete else None)
+    # Without a fill on record nothing is due.
+    expected = tuple(int(one or 0) for one in due) if complete else None
+    return Difference(owner, base, quote, tuple(map(int, amounts)), expected)
 
 
 def repair(owner: int, base: str, quote: str) -> None:
     """Set a position to what it should be, unless some of its fills are in the archive.
 
-    The row is locked first: fills that are recorded meanwhile wait, and add to what is set here.
+    The row is locked first: fills that are recorded meanwhile wait, and add to what is set here.  Fills from before
+    there were positions get a step of their own, before the others', so that they are missed once they are archived.
     """
     market = (owner, base, quote)
     with transaction.atomic():
@@ -186,11 +203,15 @@ def repair(owner: int, base: str, quote: str) -> None:
             *market,
         )
         fetch("SELECT FROM orders_position WHERE (owner_id, base, quote) = (%s, %s, %s) FOR UPDATE", *market)
-        fetch(
+        set_right = fetch(
             f"""
-            UPDATE orders_position p SET {", ".join(f"{name} = d.{name}_due" for name in AMOUNTS)} FROM ({DUE}) AS d
+            UPDATE orders_position p SET {", ".join(f"{name} = coalesce(d.{name}_due, 0)" for name in AMOUNTS)}
+            FROM ({DUE}) AS d
             WHERE (p.owner_id, p.base, p.quote) = (%s, %s, %s) AND (d.owner_id, d.base, d.quote) = (%s, %s, %s)
               AND d.complete
+            RETURNING 1
             """,  # noqa: S608 - constants
             *market * 2,
         )
+        if set_right:
+            fetch(NUMBER, *market * 2)

@@ -83,5 +83,5 @@ def test_a_distribution_of_nothing_says_so():
 
 def test_a_whole_run_is_measured():
     found = measure(clean())
-    assert found["orders"]["acknowledged"] == found["orders"]["rows"] == 6
-    assert found["executions"] == {"landed": 2}
+    assert found["orders"]["acknowledged"] == found["orders"]["rows"] == 7
+    assert found["executions"] == {"landed": 3}

@@ -88,6 +88,7 @@ HOW = {
         "tests/orders/test_trading_limits.py",
         'said("remove"',
     ),
+    "manage.py balances": ("tests/orders/test_balances.py", 'run("balances")'),
     "python3 manage.py balances": ("tests/orders/test_balances.py", 'run("balances")'),
     'python3 manage.py balances --user admin --repair "after the upgrade"': (
         "tests/orders/test_balances.py",

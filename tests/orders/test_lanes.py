@@ -65,7 +65,9 @@ def test_no_address_of_the_api_is_forgotten():
     assert {kind for (method, _), kind in api.items() if method != "GET"} == {PLACE, CHANGE, ESTIMATE}
 
 
-@pytest.mark.parametrize(("accept", "kind"), [(b"*/*", READ), (b"text/csv", EXPORT), (b"text/*", EXPORT)])
+@pytest.mark.parametrize(
+    ("accept", "kind"), [(b"*/*", READ), (b"text/plain", READ), (b"text/csv", EXPORT), (b"Text/*", EXPORT)]
+)
 def test_a_list_that_may_be_csv_has_a_lane_of_its_own(accept, kind):
     assert kind_of(asked("GET", "/api/orders", [(b"accept", b"application/xml"), (b"accept", accept)])) is kind
 

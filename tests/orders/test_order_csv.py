@@ -65,6 +65,8 @@ async def test_accept_chooses_it_too_and_without_either_the_list_is_json(bench):
     (order_id,) = await aside(bench.place)
     assert [row["orderId"] for row in await rows("/api/orders", accept="text/csv")] == [order_id]
     assert [row["orderId"] for row in await rows("/api/orders", accept="text/*")] == [order_id]
+    for accept in ("TEXT/CSV", "*/csv", "Text/Csv;q=0.5"):
+        assert [row["orderId"] for row in await rows("/api/orders", accept=accept)] == [order_id]
     for path in ("/api/orders", "/api/orders?format=json"):
         assert (await get(path)).json()["results"][0]["orderId"] == order_id
 

@@ -296,6 +296,29 @@ def test_a_difference_is_listed_and_repaired_with_the_fills_from_before(bench, c
     assert capsys.readouterr().out.splitlines()[-1].split() == ["alice", "SOL-USDC", "1", "100", "30", "agrees"]
 
 
+def test_fills_from_before_that_were_counted_and_left_for_the_archive_are_missed(bench):
+    signatures = sent([buy(SOL, 100 * USDC), buy(SOL, 200 * USDC)])
+    settle([(signatures[0], buy(SOL, 100 * USDC))])
+    Attempt.objects.update(position_step=None)
+    Position.objects.all().delete()
+    positions.repair(OWNER, "SOL", "USDC")
+    agree()
+    settle([(signatures[1], buy(SOL, 200 * USDC))])
+    agree()
+    assert sorted(Attempt.objects.values_list("position_step", flat=True)) == [-1, 2]
+    for gone in (signatures[0], signatures[1]):
+        Attempt.objects.filter(signature=gone).delete()
+        (only,) = positions.compared()
+        assert only.due is None and not only.differs
+        positions.repair(OWNER, "SOL", "USDC")
+        assert (position().held, position().cost) == (2 * SOL, 300 * USDC), "what cannot be compared is left"
+
+
+def test_a_position_without_any_fill_on_record_is_compared_with_nothing(bench):
+    Position.objects.create(owner_id=OWNER, base="SOL", quote="USDC", **dict.fromkeys(positions.AMOUNTS, 0))
+    agree()
+
+
 def test_what_leaves_for_the_archive_stays_counted_and_is_not_compared(bench, settings):
     settings.RETENTION_DAYS = 30
     bench.quote_all()

@@ -187,7 +187,7 @@ def test_without_a_command_our_own_come_first_and_then_how_to_see_djangos(words)
 def test_every_command_of_ours_is_in_the_help():
     ours = {name for name, app in get_commands().items() if app in ("orders", "routing", "workers")}
     listed = {line.split()[0] for line in manage().stdout.splitlines() if line.startswith("  ")}
-    assert listed == ours | {"up", "test"}
+    assert listed == ours | {"up", "test", "backup", "restore"}
 
 
 def test_an_order_whose_reader_has_seen_enough_ends_without_a_word(engine):
