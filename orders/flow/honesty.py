@@ -1,11 +1,13 @@
 """Pause a venue that pays less than it quotes.
 
 Slippage bounds what one order loses to such a venue, but its quotes win every order: each then fills at the worst price
-that its client accepts, or is refused by the chain and uses up its tries.
+that its client accepts, or is refused by the chain and uses up its tries.  While no other venue has trades to compare
+with, nothing tells that from a move of the market: then only the log says so.
 """
 
+import time
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
@@ -30,39 +32,61 @@ LOOK_EVERY_S = 5.0
 MOMENTS = 12
 """Looks that found settled transactions of a venue, as many as it is judged by: the orders of one moment share one
 movement of the price, and a minute's movements are not all against them."""
-ATTEMPTS_MAX = 2_000
-"""Newest transactions that one look reads; under more load they are a sample."""
+MOMENTS_AGE_S = 600.0
+"""How long what a look found counts."""
+ATTEMPTS_MAX = 20_000
+"""Newest transactions that one look reads, unsettled ones included; under more load they are a sample.
+
+No index covers the time of settlement, so this bounds what a look costs.
+"""
+SAYS_MAX_BPS = 200
+"""The most that one transaction says of a venue, either way: its price may be its own account's doing."""
 
 UNITS_MIN = 10_000
 """Base units from which on a transaction counts; of less, one unit of rounding is more than a basis point."""
 
 SHORTFALLS = f"""
-    WITH newest AS (
-        SELECT * FROM orders_attempt WHERE id > (SELECT coalesce(max(id), 0) FROM orders_attempt) - {ATTEMPTS_MAX}
+    WITH settled AS (
+        SELECT order_id, venue, settled_at,
+            CASE WHEN expected_in > 0 THEN (amount_in - expected_in) * 10000 / expected_in
+            ELSE (expected_out - CASE state WHEN '{AttemptState.LANDED.value}' THEN amount_out ELSE minimum_out END)
+                * 10000 / expected_out END AS bps
+        FROM orders_attempt
+        WHERE id > (SELECT coalesce(max(id), 0) FROM orders_attempt) - {ATTEMPTS_MAX}
+            AND settled_at > coalesce(%s, '-infinity'::timestamptz)
+            AND expected_out >= {UNITS_MIN} AND coalesce(expected_in, amount_in) >= {UNITS_MIN}
+            AND (state = '{AttemptState.LANDED.value}' OR error_code = '{REFUSED}')
+    ), of_accounts AS (
+        SELECT s.venue, max(s.settled_at) AS settled_at,
+            avg(greatest(-{SAYS_MAX_BPS}, least({SAYS_MAX_BPS}, s.bps))) AS bps
+        FROM settled s JOIN orders_order o ON o.id = s.order_id
+        WHERE s.bps IS NOT NULL
+        GROUP BY s.venue, o.owner_id
     )
-    SELECT venue, max(settled_at) AS settled_at, avg(
-        CASE WHEN expected_in > 0 THEN (amount_in - expected_in) * 10000 / expected_in
-             ELSE (expected_out - CASE state WHEN '{AttemptState.LANDED.value}' THEN amount_out ELSE minimum_out END)
-                  * 10000 / expected_out END
-    ) FILTER (WHERE settled_at > %s)::float8 AS bps
-    FROM newest
-    WHERE expected_out >= {UNITS_MIN} AND coalesce(expected_in, amount_in) >= {UNITS_MIN} AND settled_at IS NOT NULL
-        AND (state = '{AttemptState.LANDED.value}' OR error_code = '{REFUSED}')
-    GROUP BY venue
+    SELECT venue, max(settled_at) AS settled_at, avg(bps)::float8 AS bps FROM of_accounts GROUP BY venue
 """  # noqa: S608 - constants of our own
 """How far each venue paid less than it had quoted; what it refused, it would have paid less than the minimum for.
 
 For an exact output it took more than quoted: what it refused, more than the maximum, which is then in `amount_in`.
+The mean is over accounts, so that one with many orders weighs as one.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """What one look finds of a venue: the mean shortfall since the look before, None if nothing was settled since."""
+    """What one look finds of a venue where something has settled since the look before: the mean shortfall."""
 
     venue: str
     settled_at: datetime
-    bps: float | None
+    bps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The mean shortfall that a look found, and when it did by the watch's clock."""
+
+    at: float
+    bps: float
 
 
 class Watch:
@@ -71,10 +95,11 @@ class Watch:
     If the venues fall short together, the market has moved.  Nothing is kept: a worker that starts begins anew.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self.until: datetime | None = None
         """The latest settlement that was looked at."""
-        self.moments: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=MOMENTS))
+        self.moments: defaultdict[str, deque[Moment]] = defaultdict(lambda: deque(maxlen=MOMENTS))
 
     def look(self) -> int:
         """Judge the venues by what has settled since the last look; return how many were paused.
@@ -85,19 +110,29 @@ class Watch:
         if not most:
             return 0
         found = fetch_as(Shortfall, SHORTFALLS, self.until)
-        self.until = max((one.settled_at for one in found), default=None)
-        for one in found:
-            if one.bps is not None:
-                self.moments[one.venue].append(one.bps)
-        # What an operator resumes is judged by what it pays from then on.
-        for stop in pauses.read().stops.values():
-            if stop.scope is Scope.VENUE:
-                self.moments.pop(stop.name, None)
-        return sum(trip(venue, bps) for venue, bps in self.short(most).items())
+        now = self.clock()
+        # What had settled before the first look only tells where to begin.
+        for one in found if self.until else ():
+            self.moments[one.venue].append(Moment(now, one.bps))
+        self.until = max((one.settled_at for one in found), default=self.until)
+        self.forget(now)
+        return sum(self.judge(venue, bps) for venue, bps in self.short(most).items())
+
+    def forget(self, now: float) -> None:
+        """Drop the moments that are too old, and those of stopped venues.
+
+        What an operator resumes is judged by what it pays from then on.
+        """
+        stopped = {stop.name for stop in pauses.read().stops.values() if stop.scope is Scope.VENUE}
+        for venue, moments in list(self.moments.items()):
+            while moments and now - moments[0].at > MOMENTS_AGE_S:
+                moments.popleft()
+            if not moments or venue in stopped:
+                del self.moments[venue]
 
     def short(self, most: int) -> Mapping[str, float]:
         """Return the venues that fall short by more than this, and by as much more than every other; forget why."""
-        means = {venue: fmean(moments) for venue, moments in self.moments.items()}
+        means = {venue: fmean(moment.bps for moment in moments) for venue, moments in self.moments.items()}
         found = {}
         for venue, bps in means.items():
             others = [mean for name, mean in means.items() if name != venue]
@@ -107,15 +142,29 @@ class Watch:
             del self.moments[venue]
         return found
 
+    def judge(self, venue: str, bps: float) -> bool:
+        """Pause a venue that falls short if another is known to pay better; tell whether it is paused.
+
+        Its own moments are forgotten by now, so the log hears of it at most once in MOMENTS looks.
+        """
+        if max(map(len, self.moments.values()), default=0) >= MOMENTS // 2:
+            return trip(venue, bps)
+        not_paused(venue, bps, "no other venue has traded enough to compare with")
+        return False
+
 
 def trip(venue: str, bps: float) -> bool:
-    """Pause a venue, unless it is the last one; tell whether it is paused."""
+    """Pause a venue, unless it is the last one or is stopped already; tell whether this paused it."""
     reason = f"it paid {bps:.0f} bps less than it had quoted, on average; resume it once its quotes can be trusted"
     try:
-        pauses.pause(Scope.VENUE, venue, reason, WHO)
+        pauses.pause(Scope.VENUE, venue, reason, WHO, replaces=False)
     except CannotPause as why:
-        log.error("venue pays less than it quotes and is not paused", venue=venue, bps=round(bps), reason=str(why))
+        not_paused(venue, bps, str(why))
         return False
     metrics.venue_tripped(venue)
     acts.record(WHO, "limit worker", "pause", f"venue:{venue}", "paused", reason=reason)
     return True
+
+
+def not_paused(venue: str, bps: float, reason: str) -> None:
+    log.error("venue pays less than it quotes and is not paused by this", venue=venue, bps=round(bps), reason=reason)

@@ -170,15 +170,20 @@ def pause(
     state: PauseState = PauseState.PAUSED,
     *,
     cancels_resting: bool = False,
+    replaces: bool = True,
 ) -> Pause:
     """Pause, halt or reduce what a scope names; doing so again replaces the state and the reason.
 
-    With `cancels_resting` the caller then calls `waiting.cancel_halted`. Raises CannotPause.
+    With `cancels_resting` the caller then calls `waiting.cancel_halted`. Without `replaces` a stop that is there stays
+    as it is, and this cannot pause. Raises CannotPause.
     """
     subject = refuse(scope, name, state, cancels_resting=cancels_resting)
     terms = {"name": name, "reason": reason, "by": by, "state": state, "cancels_resting": cancels_resting}
     which: dict[str, Any] = {"name": name} if subject is None else {"subject": subject}
-    row, _ = Pause.objects.update_or_create(**which, scope=scope, defaults={**terms, "subject": subject})
+    put = Pause.objects.update_or_create if replaces else Pause.objects.get_or_create
+    row, is_new = put(**which, scope=scope, defaults={**terms, "subject": subject})
+    if not (replaces or is_new):
+        raise CannotPause(f"{row} is {row.state} already, by {row.by}: {row.reason}")
     log.warning(str(state), what=str(row), reason=reason, by=by, cancels_resting=cancels_resting)
     transaction.on_commit(pauses_changed)
     return row
