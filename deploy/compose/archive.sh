@@ -27,11 +27,14 @@ wal() {
   # A piece is never replaced by another; the server may send one again whose end it has not seen.
   if [ -e "$kept" ]; then
     gunzip -c "$kept" | cmp -s - "$1" || refuse "$kept differs from $1; is it another database's archive?"
-    return
+  else
+    gzip -c "$1" >"$kept.new"
+    sync "$kept.new"
+    mv "$kept.new" "$kept"
   fi
-  gzip -c "$1" >"$kept.new"
-  sync "$kept.new"
-  mv "$kept.new" "$kept"
+  # Whoever copies what is new since a moment sees it only now. The server deletes its own: name and time must last.
+  touch "$kept"
+  sync "$kept" "$ARCHIVE/wal"
 }
 
 base() {

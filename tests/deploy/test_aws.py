@@ -1,5 +1,6 @@
 """The CloudFormation template: sound by its linter, one open port, and data that outlives the instance."""
 
+import os
 import re
 import subprocess
 
@@ -179,15 +180,21 @@ def test_there_is_a_backup_of_the_last_hour_and_of_the_last_week():
     assert kept == {1: 24, 24: 7}
 
 
-def copied(folder, tmp_path, *, fails=False):
-    """Run the instance's own copying of the archive, with a stand-in for AWS; returns what it has copied."""
+def copying(folder, tmp_path, *, fails=False):
+    """Return the instance's own copying of the archive, with a stand-in for AWS."""
     (text,) = re.findall(r"<<'ARCHIVE'\n(.*?)^ARCHIVE", script(), re.MULTILINE | re.DOTALL)
     text = text.replace("/data/redis/archive", str(folder)).replace("/run/engine-archive", str(tmp_path / "list"))
     aws = "false" if fails else 'echo "$4"'
     (tmp_path / "aws").write_text(f"#!/bin/sh\n[ $1 = cloudwatch ] || {aws}\n")
     (tmp_path / "aws").chmod(0o755)
-    text = text.replace("/snap/bin/aws", str(tmp_path / "aws"))
-    done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=False)
+    return text.replace("/snap/bin/aws", str(tmp_path / "aws"))
+
+
+def copied(folder, tmp_path, *, fails=False):
+    """Copy the archive as the instance does; returns what was copied."""
+    done = subprocess.run(
+        ["bash", "-c", copying(folder, tmp_path, fails=fails)], capture_output=True, text=True, check=False
+    )
     assert (done.returncode != 0) is fails, done.stderr
     return sorted(done.stdout.split())
 
@@ -197,12 +204,51 @@ def test_what_postgres_archives_is_copied_once_and_again_after_a_failure(tmp_pat
     for name in ("wal/1.gz", "wal/2.gz.new", "base/.new/base.tar.gz", "base/a/base.tar.gz"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
+        os.utime(folder / name, (0, 0))
     copied(folder, tmp_path, fails=True)
     assert copied(folder, tmp_path) == ["base/a/base.tar.gz", "wal/1.gz"]
     assert copied(folder, tmp_path) == []
-    (folder / "wal" / "2.gz.new").rename(folder / "wal" / "2.gz")
-    (folder / "wal" / "2.gz").touch()
-    assert copied(folder, tmp_path) == ["wal/2.gz"]
+
+
+def archived(folder, piece, path):
+    """Have a piece of the log archived as PostgreSQL has it, with the programs of `path` before others."""
+    subprocess.run(
+        ["/bin/sh", str(ROOT / "deploy" / "compose" / "archive.sh"), "wal", str(piece), piece.name],
+        env={**os.environ, "ARCHIVE": str(folder), "PATH": f"{path}:{os.environ['PATH']}"},
+        check=True,
+    )
+
+
+def test_a_piece_of_the_log_is_copied_that_got_its_name_after_a_copying_had_begun(tmp_path):
+    folder, piece, programs = tmp_path / "archive", tmp_path / "1", tmp_path / "programs"
+    for path in (folder / "wal", folder / "base", programs):
+        path.mkdir(parents=True)
+    piece.write_text("log")
+    # Between the end of `gzip`, a while ago, and the new name the instance copies.
+    (tmp_path / "copy").write_text(copying(folder, tmp_path))
+    (programs / "sync").write_text(
+        f'#!/bin/sh\ncase $1 in *.new) touch -d "1 minute ago" "$1"; bash {tmp_path / "copy"} ;; esac\n'
+    )
+    (programs / "sync").chmod(0o755)
+    archived(folder, piece, programs)
+    assert (folder / ".sent").exists()
+    assert copied(folder, tmp_path) == ["wal/1.gz"]
+    # A server that was ended before the script had come to its end sends the piece again.
+    os.utime(folder / "wal" / "1.gz", (0, 0))
+    assert copied(folder, tmp_path) == []
+    archived(folder, piece, programs)
+    assert copied(folder, tmp_path) == ["wal/1.gz"]
+
+
+def test_a_file_that_comes_in_the_moment_of_a_copying_is_in_the_next(tmp_path):
+    folder = tmp_path / "archive"
+    (folder / "wal").mkdir(parents=True)
+    (folder / "base").mkdir()
+    assert copied(folder, tmp_path) == []
+    (folder / "wal" / "1.gz").touch()
+    moment = (folder / ".sent").stat().st_ctime_ns - 100_000_000
+    os.utime(folder / "wal" / "1.gz", ns=(moment, moment))
+    assert copied(folder, tmp_path) == ["wal/1.gz"]
 
 
 def test_the_archive_is_closed_and_the_instance_deletes_nothing_of_it():
