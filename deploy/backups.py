@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import psycopg
@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from config import env, values
 from deploy.installation import find_binaries
+from deploy.replacing import replaced
 from deploy.servers import PRIVATE, StoreFailed
 from deploy.stores import Stores
 
@@ -82,7 +83,7 @@ def existing(own: Path | None) -> Path:
 
 
 def restore_embedded(file: Path, own: Path, *, replace: bool) -> None:
-    """Fill the embedded server's empty database, or one that is emptied first; Redis is emptied, too.
+    """Fill the embedded server's empty database, or a new one instead of what the stores hold; Redis is then empty.
 
     Raises Failed, StoreFailed; while the engine runs, too.
     """
@@ -90,9 +91,10 @@ def restore_embedded(file: Path, own: Path, *, replace: bool) -> None:
     stores = Stores(own)
     stores.open()
     try:
-        url = stores.begin(fresh=replace)["DATABASE_URL"]
-        stores.finish()
-        restore(file, url, otherwise="--replace deletes it first")
+        with replaced(stores) if replace else nullcontext():
+            url = stores.begin()["DATABASE_URL"]
+            stores.finish()
+            restore(file, url, otherwise="--replace deletes it")
     finally:
         stores.stop()
     print("`manage.py up` starts the engine on it; `manage.py resume everything` ends the halt.")
@@ -119,9 +121,10 @@ def restore(file: Path, url: str, *, otherwise: str = "make a new one, and let D
 
 
 def readable(file: Path) -> None:
-    """Raise Failed for a file that is not there."""
+    """Raise Failed for a file that is not there, or whose table of contents PostgreSQL cannot read."""
     if not file.is_file():
         raise Failed(f"{file} is no file; `manage.py backup FILE` writes one")
+    execute("pg_restore", {}, "--list", str(file))
 
 
 def run(program: str, url: str, *options: str) -> None:
@@ -132,8 +135,16 @@ def run(program: str, url: str, *options: str) -> None:
     parts = conninfo_to_dict(url)
     password = {"PGPASSWORD": str(parts.pop("password"))} if "password" in parts else {}
     at = make_conninfo(**{name: value for name, value in parts.items() if value is not None})  # type: ignore[arg-type]
-    command = [found(program), "--dbname", at, *options]
-    done = subprocess.run(command, env=os.environ | password, capture_output=True, text=True, check=False)
+    execute(program, password, "--dbname", at, *options)
+
+
+def execute(program: str, environ: dict[str, str], *options: str) -> None:
+    """Run one of PostgreSQL's programs.
+
+    Raises Failed, with what the program said.
+    """
+    command = [found(program), *options]
+    done = subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failed(f"{program} failed:\n{done.stderr.strip()}")
 

@@ -15,6 +15,7 @@ from deploy.servers import (
     KeptPort,
     StoreFailed,
     as_account,
+    delete,
     end_left_behind,
     last_lines,
     send,
@@ -161,12 +162,15 @@ class Postgres:
 
     def wipe(self) -> None:
         """Delete the data."""
+        for path in self.held():
+            delete(path)
+
+    def held(self) -> list[Path]:
+        """Return where the data and its password may be, once nobody works on them."""
         end_left_behind(self.pgdata, "postgres")
-        for home in {self.data_dir, self.home, fallback_home(self.data_dir)}:
-            for folder in (home / "postgres", home / "postgres.new"):
-                if folder.is_dir():
-                    shutil.rmtree(folder)
-        (self.data_dir / "postgres-password").unlink(missing_ok=True)
+        homes = {self.data_dir, self.home, fallback_home(self.data_dir)}
+        folders = [home / name for home in homes for name in ("postgres", "postgres.new")]
+        return [*folders, self.data_dir / "postgres-password"]
 
     def _password(self) -> str:
         path = self.data_dir / "postgres-password"

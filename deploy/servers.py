@@ -5,6 +5,7 @@ import ctypes
 import os
 import pwd
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -198,6 +199,14 @@ def send(pid: int, number: int) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
+
+
+def delete(path: Path) -> None:
+    """Delete a folder with all in it, or a file, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_secret(path: Path, text: str) -> None:

@@ -84,17 +84,21 @@ class Stores:
     def begin(self, *, fresh: bool = False) -> dict[str, str]:
         """Start what takes time; with `fresh`, on empty data.  Returns the addresses, known already now."""
         try:
-            self.servers = [
-                make(self.data_dir, durable=self.durable)
-                for make in (Postgres, Valkey)
-                if SETTING[make.name] not in self.external
-            ]
+            self.servers = self.make()
             for server in self.servers if fresh else ():
                 server.wipe()
             self.urls = {SETTING[server.name]: server.begin() for server in self.servers}
         except OSError as problem:
             raise StoreFailed(explain(problem, self.data_dir)) from problem
         return self.urls
+
+    def make(self) -> list[Postgres | Valkey]:
+        """Return the servers that are ours to start; none is started."""
+        return [
+            make(self.data_dir, durable=self.durable)
+            for make in (Postgres, Valkey)
+            if SETTING[make.name] not in self.external
+        ]
 
     def finish(self) -> None:
         """Wait until every store answers, then tell other commands."""

@@ -9,7 +9,17 @@ import socket
 import subprocess
 from pathlib import Path
 
-from deploy.servers import KeptPort, StoreFailed, end_left_behind, last_lines, send, spawn, wait_for, write_secret
+from deploy.servers import (
+    KeptPort,
+    StoreFailed,
+    delete,
+    end_left_behind,
+    last_lines,
+    send,
+    spawn,
+    wait_for,
+    write_secret,
+)
 
 LAPTOP = """\
 bind 127.0.0.1
@@ -134,10 +144,13 @@ class Valkey:
 
     def wipe(self) -> None:
         """Delete the data."""
+        for path in self.held():
+            delete(path)
+
+    def held(self) -> list[Path]:
+        """Return where the data and its password may be, once nobody works on them."""
         end_left_behind(self.home, self.binary.name)
-        if self.home.is_dir():
-            shutil.rmtree(self.home)
-        (self.data_dir / "valkey-password").unlink(missing_ok=True)
+        return [self.home, self.data_dir / "valkey-password"]
 
     def _password(self) -> str:
         path = self.data_dir / "valkey-password"

@@ -91,7 +91,7 @@ def test_what_was_backed_up_is_back_and_halted(kept):
 def test_a_database_that_is_not_empty_is_left_alone_unless_it_is_to_be_replaced(kept):
     data, held, file = kept
     code, said = manage(data, "restore", str(file))
-    assert code == 2 and "--replace deletes it first" in said
+    assert code == 2 and "--replace deletes it" in said
     code, said = manage(data, "restore", str(file.with_name("nothing.dump")), "--replace")
     assert code == 2 and "is no file" in said
     with Stores(data, durable=False) as stores:
@@ -100,6 +100,28 @@ def test_a_database_that_is_not_empty_is_left_alone_unless_it_is_to_be_replaced(
         assert code == 2 and "make a new one" in said
     code, said = manage(data, "restore", str(file), "--replace")
     assert code == 0, said
+
+
+def test_what_was_there_is_back_when_the_backup_turns_out_not_to_be_whole(kept):
+    data, _, file = kept
+    half = file.with_name("half.dump")
+    half.write_bytes(file.read_bytes()[:-100])
+    with Stores(data, durable=False) as stores:
+        before = read(stores.urls["DATABASE_URL"])
+    names = {path.name for path in data.iterdir()}
+    code, said = manage(data, "restore", str(half), "--replace")
+    assert code == 2 and "what was there before is back" in said and "pg_restore failed" in said
+    assert {path.name for path in data.iterdir()} == names
+    with Stores(data, durable=False) as stores:
+        assert len(before["orders"]) == 1 and read(stores.urls["DATABASE_URL"]) == before
+
+
+def test_what_a_restore_that_was_cut_off_left_is_not_deleted_by_the_next(kept):
+    data, _, file = kept
+    (data / "valkey.old").mkdir()
+    code, said = manage(data, "restore", str(file), "--replace")
+    assert code == 2 and f"still in {data / 'valkey.old'}" in said
+    (data / "valkey.old").rmdir()
 
 
 def test_the_migrations_of_a_release_can_be_undone_and_no_order_is_lost(kept):
@@ -117,5 +139,6 @@ def test_the_migrations_of_a_release_can_be_undone_and_no_order_is_lost(kept):
 def test_a_file_that_is_no_backup_changes_nothing(kept, tmp_path):
     tmp_path.chmod(0o711)
     (tmp_path / "engine.dump").write_text("not a dump")
-    code, said = manage(kept[0].with_name("third"), "restore", str(tmp_path / "engine.dump"))
+    code, said = manage(kept[0].with_name("third"), "restore", str(tmp_path / "engine.dump"), "--replace")
     assert code == 2 and "pg_restore failed" in said
+    assert not kept[0].with_name("third").exists()
