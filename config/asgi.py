@@ -23,7 +23,7 @@ from orders.api.errors import Invalid, TooSlow
 from orders.api.parsers import BODY_MAX
 from orders.api.placing import DOORS, Placing
 from orders.flow.batcher import Overloaded
-from orders.flow.pauses import listener
+from orders.flow.listening import listener
 from orders.sockets.consumers import NoRoom, NoSuchSocket, OrderEvents, PlaceAndStream
 from orders.sockets.feeds import OrdersFeed, QuoteFeed
 from orders.telemetry import traces

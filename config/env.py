@@ -124,9 +124,7 @@ TABLE: dict[str, Setting] = {
     "QUOTE_STALE_MS": risk_limit("QUOTE_STALE_MS"),
     "QUOTE_TIMEOUT_MS": Setting(whole(100, 60_000), "5000", "how long a venue may take to quote"),
     "VENUE_SHORTFALL_MAX_BPS": Setting(
-        whole(0, 10_000),
-        "40",
-        "how much less than it quoted a venue may pay on average until it is paused; 0, or 200 and more, for any",
+        whole(0, 10_000), "40", "bps a venue may pay less than it quoted, on average, until it is paused; 0 or 200: any"
     ),
     "LIMIT_QUOTE_AGE_MS": risk_limit("LIMIT_QUOTE_AGE_MS"),
     "LIMIT_HOLD_POLLS": risk_limit("LIMIT_HOLD_POLLS"),

@@ -22,6 +22,11 @@ from orders.models import Scope
 from orders.stores import acts
 from orders.stores.rows import fetch_as
 from orders.telemetry import metrics
+from routing import router
+from routing.catalogue import catalogue
+from routing.risk_limits import risk_limits
+from routing.router import Source
+from routing.store import now_ms
 
 log = structlog.get_logger(__name__)
 
@@ -145,12 +150,22 @@ class Watch:
     def judge(self, venue: str, bps: float) -> bool:
         """Pause a venue that falls short if another is known to pay better; tell whether it is paused.
 
-        Its own moments are forgotten by now, so the log hears of it at most once in MOMENTS looks.
+        A venue that wins every order leaves none to compare with: if it falls short by twice as much, another that
+        quotes is enough.  Its own moments are forgotten by now, so the log hears of it at most once in MOMENTS looks.
         """
         if max(map(len, self.moments.values()), default=0) >= MOMENTS // 2:
             return trip(venue, bps)
+        if bps > 2 * settings.VENUE_SHORTFALL_MAX_BPS and quoting() - {venue}:
+            return trip(venue, bps)
         not_paused(venue, bps, "no other venue has traded enough to compare with")
         return False
+
+
+def quoting() -> set[str]:
+    """Return the venues that have a fresh quote of any pair."""
+    fresh, stale = risk_limits.QUOTE_FRESH_MS, risk_limits.QUOTE_STALE_MS
+    bases = router.from_cache(catalogue().pairs, now_ms(), fresh, stale).values()
+    return {quote.venue for basis in bases if basis.source is Source.BEST for quote in basis.quotes}
 
 
 def trip(venue: str, bps: float) -> bool:

@@ -6,7 +6,6 @@ them. A halt is a pause that also stops accepted orders: the statement that comm
 itself (orders/stores/attempts.py), so it obeys at once, whatever Redis has lost.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +22,6 @@ from engine.orders import Order
 from engine.quotes import Pair
 from orders.models import ApiKey, Pause, PauseState, Scope
 from orders.stores import risk_limit_rows
-from orders.stores.threads import one_per_loop
 from routing import outages
 from routing.catalogue import catalogue
 from routing.memory import Memory
@@ -33,7 +31,6 @@ from routing.venues import VENUES
 log = structlog.get_logger(__name__)
 
 GROUP = "control"
-RETRY_S = 1.0
 PAUSES_S = 0.5
 """Maximum age of a process's copy of the pauses."""
 KNOWN_WITHIN_S = 1.0
@@ -269,37 +266,3 @@ def announce(what: str) -> None:
 
 HEARD: dict[str, Callable[[], None]] = {"catalogue.changed": catalogue.forget, "pauses.changed": pauses.forget}
 """What a server process does on an announcement."""
-
-
-class Listener:
-    """This server process's subscription to control messages on the channel layer."""
-
-    def __init__(self) -> None:
-        self.task: asyncio.Task[None] | None = None
-
-    def ensure_listening(self) -> None:
-        """Start listening on the first request, and again if the listener has ended."""
-        if self.task is None or self.task.done():
-            self.task = asyncio.create_task(self.listen())
-
-    async def listen(self) -> None:
-        """Handle incoming messages; rejoin the channel layer after losing it."""
-        layer = get_channel_layer()
-        while True:
-            try:
-                channel = await layer.new_channel()
-                await layer.group_add(GROUP, channel)
-                while True:
-                    self.obey(await layer.receive(channel))
-            except (RedisError, OSError) as reason:
-                log.warning("control messages unreachable, rejoining", reason=str(reason))
-                await asyncio.sleep(RETRY_S)
-
-    def obey(self, message: dict[str, Any]) -> None:
-        if message["type"] in HEARD:
-            HEARD[message["type"]]()
-
-
-@one_per_loop
-def listener() -> Listener:
-    return Listener()

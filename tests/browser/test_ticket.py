@@ -110,14 +110,6 @@ def shows_results(desk):
     dialog.wait_for(state="hidden")
 
 
-def test_a_sniper_order_takes_a_share_of_what_pays_for_it(desk):
-    desk.choose("sniper")
-    desk.page.get_by_role("button", name="25 %").click()
-    (sol,) = [one for one in desk.http.get("/api/balances").json()["results"] if one["token"] == "SOL"]
-    assert float(desk.page.input_value("#amount")) == pytest.approx(float(sol["available"]) / 4)
-    desk.choose("market")
-
-
 def test_a_key_pressed_twice_is_one_order(desk):
     desk.fill(amount="1.131")
     for _ in range(3):

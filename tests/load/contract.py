@@ -222,6 +222,7 @@ def webhooks(url: str, headers: Mapping[str, str]) -> list[str]:
     return [answer.raise_for_status().json()["webhookId"] for answer in made]
 
 
+@schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """Have no request cancel what others are to amend: `*` is every pair."""
     if case.method == "DELETE" and (case.query or {}).get("pair") == "*":
@@ -231,7 +232,6 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 def round_of(url: str, tally: Tally, config: schemathesis.Config) -> None:
     """Run one round."""
     schema = schemathesis.openapi.from_url(f"{url}/api/schema", config=config)
-    schema.hook(before_call)
     tally.operations = {found.ok().label for found in schema.get_all_operations()}
     for event in from_schema(schema).execute():
         if isinstance(event, events.ScenarioFinished):

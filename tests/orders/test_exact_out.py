@@ -9,9 +9,13 @@ from django.db import IntegrityError
 from engine.money import more_bps
 from orders.flow import dead_letters, intake, restoring
 from orders.flow.intake import Accepted, Conflict
-from orders.models import Attempt, DeadLetter, Order
+from orders.flow.trading_limits import trading_limits
+from orders.models import Attempt, DeadLetter, LimitKind, LimitScope, Order, TradingLimitUse
+from orders.operations import trading_limits as operations
+from orders.operations.trading_limits import Wanted
 from orders.stores import balances, order_codec, terms
-from routing import transactions
+from orders.stores.ids import new_id
+from routing import dollars, transactions
 from routing.models import LedgerEntry
 from routing.wiring import market
 from tests.orders.bench import OWNER, empty_redis
@@ -194,3 +198,27 @@ async def test_an_estimate_says_what_it_takes_and_what_is_in_the_way(bench):
     assert found["problem"] is None
     too_little = (await post(EXACT | {"amount": "0.1"}, "/api/orders/estimate")).json()
     assert too_little["problem"]["code"] == "maximum_exceeded" and too_little["fill"]["maximumIn"] == "0.1"
+
+
+@pytest.fixture
+def sol_at_150(bench):
+    """One SOL is 150 dollars, and nothing is remembered of other tests."""
+    dollars.prices.known.clear()
+    trading_limits.forget()
+    bench.price("150")
+    yield
+    dollars.prices.known.clear()
+    trading_limits.forget()
+
+
+def test_it_uses_what_it_may_cost_of_a_limit_and_not_its_whole_maximum(bench, sol_at_150, settings):
+    settings.MOCK_FUNDS = 1_000
+    limit = operations.put(Wanted(LimitScope.EVERYTHING, "", LimitKind.DAY_VALUE, 100_000, ()), "why", "ops")
+    cheap = bench.order(600 * SOL)
+    cheap = replace(cheap, order=replace(cheap.order, amount_out=150_000_000))
+    short = replace(cheap, order=replace(cheap.order, id=new_id(), amount_in=SOL // 10))
+    assert isinstance(*intake.place([cheap]), Accepted)
+    once = TradingLimitUse.objects.get(limit=limit).used
+    assert 150 < once < 200, "one SOL's worth, slippage, impact and fees"
+    assert isinstance(*intake.place([short]), Accepted)
+    assert TradingLimitUse.objects.get(limit=limit).used == once + 15, "no more than it may spend"

@@ -158,7 +158,19 @@ def test_what_was_seen_longer_ago_than_ten_minutes_counts_no_more(bench, watch, 
     assert moments(bench, watch, 1, LIES, TRUTHS) == 1
 
 
-def test_a_venue_is_not_paused_while_no_other_is_known_to_pay_better_and_the_log_says_so(bench, watch, clock):
+def test_a_venue_that_wins_every_order_is_paused_while_another_quotes(bench, watch, settings):
+    settings.VENUE_SHORTFALL_MAX_BPS = 99
+    assert moments(bench, watch, honesty.MOMENTS - 1, LIES) == 0
+    assert moments(bench, watch, 1, LIES) == 1
+    pauses.resume(Pause.objects.get(), "ops")
+    settings.VENUE_SHORTFALL_MAX_BPS = 100
+    assert moments(bench, watch, honesty.MOMENTS, LIES) == 0, "200 bps, the most that one says, are not beyond it"
+
+
+def test_a_venue_is_not_paused_while_no_other_is_known_to_pay_better_and_the_log_says_so(
+    bench, watch, clock, monkeypatch
+):
+    monkeypatch.setattr(honesty, "quoting", lambda: {"METEORA"})
     half = honesty.MOMENTS // 2
     assert moments(bench, watch, half, TRUTHS) == 0
     clock.now += 601

@@ -7,7 +7,7 @@ from django.db import OperationalError
 from redis.exceptions import ConnectionError as StoreGone
 
 from engine.triggers import Condition, Kind
-from orders.flow import dead_letters, duties, intake, limits, recovery
+from orders.flow import dead_letters, duties, intake, limits, listening, recovery
 from orders.flow import pauses as pausing
 from orders.flow.intake import Accepted
 from orders.flow.pauses import CannotPause, Paused, Pauses, pause, pauses, resume
@@ -161,7 +161,7 @@ def test_a_process_that_heard_nothing_knows_within_a_second(bench):
 
 
 async def test_a_server_that_is_told_forgets_at_once_what_it_remembered(bench):
-    pausing.listener().ensure_listening()
+    listening.listener().ensure_listening()
     pauses.read_at = float("inf")
 
     announcements = []
@@ -173,7 +173,7 @@ async def test_a_server_that_is_told_forgets_at_once_what_it_remembered(bench):
 
     await until(told, "the server forgets")
     await asyncio.gather(*announcements)
-    pausing.listener().task.cancel()
+    listening.listener().task.cancel()
 
 
 def test_pauses_hold_while_postgres_is_away(bench, monkeypatch):

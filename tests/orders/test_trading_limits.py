@@ -71,18 +71,6 @@ def put(kind, value=0, scope=LimitScope.EVERYTHING, name="", allowed=()):
     return operations.put(Wanted(scope, name, LimitKind(kind), value, allowed), WHY, "ops")
 
 
-def test_an_exact_amount_uses_what_it_may_cost_of_a_limit_and_not_its_whole_maximum(bench):
-    limit = put(LimitKind.DAY_VALUE, 100_000)
-    cheap = bench.order(600 * SOL)
-    cheap = replace(cheap, order=replace(cheap.order, amount_out=150_000_000))
-    short = replace(cheap, order=replace(cheap.order, id=new_id(), amount_in=SOL // 10))
-    assert codes(intake.place([cheap])) == ["Accepted"]
-    once = used(limit)
-    assert 150 < once < 200, "one SOL's worth, slippage, impact and fees"
-    assert codes(intake.place([short])) == ["Accepted"]
-    assert used(limit) == once + 15, "no more than it may spend"
-
-
 def used(limit):
     row = TradingLimitUse.objects.filter(limit=limit).first()
     return row.used if row else Decimal(0)
