@@ -97,6 +97,35 @@ def there(kind):
     return [one for one in gc.get_objects() if isinstance(one, kind)]
 
 
+async def test_the_head_of_an_answer_leaves_with_its_body_and_without_one_by_itself(place, monkeypatch):
+    written = []
+
+    class Recorded(requests.Answer):
+        def __init__(self, transport):
+            super().__init__(Way(transport))
+
+    class Way:
+        def __init__(self, transport):
+            self.transport, self.is_closing, self.close = transport, transport.is_closing, transport.close
+
+        def write(self, data):
+            written.append(bytes(data))
+            self.transport.write(data)
+
+    monkeypatch.setattr(requests, "Answer", Recorded)
+    async with connected(*place) as line:
+        await line.send(GET)
+        assert (await answered(line.reader))[0] == 200
+        assert [(one.startswith(b"HTTP/1.1 200"), one.endswith(b"\r\n\r\n" + b"/a" * 1000)) for one in written] == [
+            (True, True)
+        ]
+        await line.send(GET.replace(b"GET", b"HEAD"))
+        assert (await line.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    async with connected(*place) as line:
+        await line.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n").replace(b"GET", b"HEAD"))
+        assert (await line.reader.read()).startswith(b"HTTP/1.1 200")
+
+
 async def test_line_breaks_between_requests_do_not_keep_a_connection(place):
     async with connected(*place) as line, asyncio.timeout(DEADLINE_S):
         await line.send(GET)
