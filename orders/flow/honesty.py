@@ -40,7 +40,9 @@ movement of the price, and a minute's movements are not all against them."""
 MOMENTS_AGE_S = 600.0
 """How long what a look found counts."""
 ATTEMPTS_MAX = 20_000
-"""Newest transactions that one look reads, unsettled ones included; under more load they are a sample.
+SETTLED_MAX = 1_000
+"""Newest transactions that one look reads, unsettled ones included, and of these settled ones that it judges by; under
+more load they are a sample.
 
 No index covers the time of settlement, so this bounds what a look costs.
 """
@@ -61,6 +63,7 @@ SHORTFALLS = f"""
             AND settled_at > coalesce(%s, '-infinity'::timestamptz)
             AND expected_out >= {UNITS_MIN} AND coalesce(expected_in, amount_in) >= {UNITS_MIN}
             AND (state = '{AttemptState.LANDED.value}' OR error_code = '{REFUSED}')
+        ORDER BY id DESC LIMIT {SETTLED_MAX}
     ), of_accounts AS (
         SELECT s.venue, max(s.settled_at) AS settled_at,
             avg(greatest(-{SAYS_MAX_BPS}, least({SAYS_MAX_BPS}, s.bps))) AS bps
