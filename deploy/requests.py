@@ -20,7 +20,6 @@ from deploy.connections import (
 )
 from deploy.upgrades import UpgradingProtocol
 
-
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """What comes before the head of an answer, if the client waits for it."""
 

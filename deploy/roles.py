@@ -17,6 +17,7 @@ from typing import Any
 
 from deploy.child import Ready
 from deploy.liveness import Turns, end_when_stuck, watch_worker
+from deploy.memory import give_back
 from deploy.servers import write_secret
 
 WORKERS = ("order", "limit", "sniper", "stream", "dbsync", "dlq")
@@ -97,6 +98,7 @@ def api(listener: socket.socket, server: str) -> Callable[[Ready], None]:
         if server == "daphne":
             run_daphne(listener)
         become("api")
+        give_back()
         from uvicorn import Config
 
         from deploy.connections import Server
@@ -147,6 +149,7 @@ def worker(queue: str, number: int, threads: int, turns: Turns) -> Callable[[Rea
 
     def run(ready: Ready) -> None:
         become(queue)
+        give_back()
         # Whose findings a worker does not even print; commands, `migrate` among them, run and print them.
         os.environ["CELERY_SKIP_CHECKS"] = "1"
         watch_worker(celery_app(), turns)
