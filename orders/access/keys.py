@@ -24,7 +24,7 @@ from django.utils import timezone
 from orders.access.callers import OPEN_ORDERS_MAX, Caller, Scope, Unauthorized
 from orders.flow.batcher import batcher
 from orders.flow.pauses import HEARD, announce
-from orders.models import ApiKey
+from orders.models import ApiKey, Webhook, WebhookState
 from orders.stores.pepper import pepper
 from orders.stores.threads import late
 from routing.memory import Memory
@@ -230,6 +230,18 @@ def revoke(rows: Collection[ApiKey], by: str) -> None:
             row.save(update_fields=["revoked_at"])
             log.warning("API key revoked", key=row.prefix, by=by)
     transaction.on_commit(keys_changed)
+
+
+def webhooks_left(rows: Collection[ApiKey]) -> str:
+    """Say which webhooks of these keys' accounts still send events; an empty text if none does.
+
+    A webhook is an account's and outlives the key that made it: who revokes a stolen key must look at these, too.
+    """
+    left = Webhook.objects.filter(owner__in={row.owner_id for row in rows}, state=WebhookState.ACTIVE)
+    named = [f"{webhook.url} ({webhook.owner})" for webhook in left.select_related("owner").order_by("created_at")]
+    if not named:
+        return ""
+    return f"Events still go to {', '.join(named)}; stop those you do not know in the admin under Webhooks."
 
 
 class Ended(Exception):

@@ -92,3 +92,5 @@ class ApiKeys(ReadOnly):
         for row in rows:
             self.log_change(request, row, "Revoked")
         messages.success(request, f"Revoked: {', '.join(map(str, rows)) or 'none, all had been'}.")
+        if left := keys.webhooks_left(rows):
+            messages.warning(request, left)

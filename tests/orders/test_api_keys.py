@@ -14,7 +14,8 @@ from django.utils import timezone
 from config.asgi import application
 from orders.access import keys
 from orders.access.callers import TRADER, Caller, Scope, Unauthorized, of_user
-from orders.models import Act, ApiKey
+from orders.models import Act, ApiKey, Webhook
+from orders.stores import webhooks
 from orders.stores.threads import Late, aside
 from tests.orders.accounts import account, bearer, row_of, rows_of_keys
 from tests.orders.doors import HOST, WITHIN_S, until
@@ -168,7 +169,14 @@ def test_the_command_makes_lists_rotates_and_revokes(capsys):
     listed = capsys.readouterr().out
     assert second.split("_")[1] in listed and prefix not in listed and second not in listed
     assert "per minute  may rest" in listed and "90          10,000" in listed
+    hook = webhooks.make(account("alice").pk, "https://hooks.example/in", all_accounts=False, most=1)
+    webhooks.make(account("bob").pk, "https://bob.example/in", all_accounts=False, most=1)
     call_command("apikeys", "revoke", second.split("_")[1])
+    said = capsys.readouterr().out
+    assert "Events still go to https://hooks.example/in (alice); stop those" in said and "bob" not in said
+    webhooks.switch(Webhook.objects.filter(pk=hook.pk), on=False)
+    call_command("apikeys", "revoke", second.split("_")[1])
+    assert "Events still go to" not in capsys.readouterr().out
     keys.keys.forget()
     for one in (token, second):
         with pytest.raises(Unauthorized):
@@ -190,8 +198,10 @@ def test_the_admin_shows_a_key_once_and_rotates_and_revokes_it(operator):
     rotated = operator.post(page, {"action": "rotate_selected", "_selected_action": [row.pk]})
     (second,) = TOKEN.findall(rotated.content.decode())
     assert keys.caller(f"Bearer {second}").scopes == {"read"} and second != token
+    webhooks.make(alice.pk, "https://hooks.example/in", all_accounts=False, most=1)
     revoked = operator.post(page, {"action": "revoke_selected", "_selected_action": [row.pk]}, follow=True)
     assert "Revoked: bot" in revoked.content.decode()
+    assert "Events still go to https://hooks.example/in (alice)" in revoked.content.decode()
     for secret in (token, second):
         assert secret not in operator.get(page).content.decode()
     with pytest.raises(Unauthorized):

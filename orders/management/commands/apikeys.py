@@ -99,6 +99,8 @@ class Command(asking.StoresCommand):
         for row in rows:
             operator.record(by, "revoke API key", row, "revoked")
         self.stdout.write(f"Revoked: {', '.join(map(str, rows))}.")
+        if left := keys.webhooks_left(rows):
+            self.stdout.write(left)
 
     def tell(self, made: ApiKey, token: str) -> None:
         self.stderr.write(f"The key {made} is shown once; keep it where only its user can read it.")
