@@ -17,6 +17,7 @@ from deploy.external import Unreachable, reach
 from deploy.liveness import Turns
 from deploy.options import CannotStart, Options, parse, read_settings
 from deploy.ports import address, claim_ports, located
+from deploy.replacing import refuse_torn
 from deploy.restarts import Restarts
 from deploy.servers import PRIVATE, StoreFailed, last_lines
 from deploy.signals import Interrupted, Signals
@@ -75,6 +76,8 @@ class Launcher:
             self.settings, external = read_settings(self.options)
             self.stores = Stores(self.settings["ENGINE_DATA_DIR"], external=external)
             self.stores.open()
+            if not self.options.fresh:
+                refuse_torn(self.stores)
             journal.path = self.stores.data_dir / "logs" / "launcher.log"
             serves = self.options.scale.get("api") != 0
             self.listener = claim_ports(self.settings, api=serves, flower=self.options.flower)

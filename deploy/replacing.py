@@ -16,12 +16,8 @@ def replaced(stores: Stores) -> Iterator[None]:
 
     The caller holds the data dir's lock. Raises StoreFailed.
     """
+    refuse_torn(stores)
     held = [path for server in stores.make() for path in server.held()]
-    if left := [str(aside(path)) for path in held if os.path.lexists(aside(path))]:
-        raise StoreFailed(
-            f"an earlier restore was cut off, and what was there before it is still in {', '.join(left)}.\n"
-            "Move each back to its name without `.old`, or delete them if you do not need them; then restore again."
-        )
     try:
         set_aside(held)
     except OSError as problem:
@@ -36,6 +32,17 @@ def replaced(stores: Stores) -> Iterator[None]:
             delete(aside(path))
     except OSError as problem:
         print(f"It is restored, but what was there before could not be deleted: {problem}", file=sys.stderr)
+
+
+def refuse_torn(stores: Stores) -> None:
+    """Refuse stores whose data a restore that was cut off has replaced in part.  Raises StoreFailed."""
+    held = [path for server in stores.make() for path in server.held()]
+    if left := [str(aside(path)) for path in held if os.path.lexists(aside(path))]:
+        raise StoreFailed(
+            f"a restore was cut off, and what was there before it is still in {', '.join(left)}.\n"
+            "Move each back to its name without `.old`, in the place of what is there now, or delete them if you do\n"
+            "not need them; then start or restore again."
+        )
 
 
 def aside(path: Path) -> Path:

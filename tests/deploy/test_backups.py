@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from config.env import ROOT
+from deploy.servers import free_port
 from deploy.stores import Stores
 from tests.system import outside
 
@@ -121,6 +122,9 @@ def test_what_a_restore_that_was_cut_off_left_is_not_deleted_by_the_next(kept):
     (data / "valkey.old").mkdir()
     code, said = manage(data, "restore", str(file), "--replace")
     assert code == 2 and f"still in {data / 'valkey.old'}" in said
+    # Nor does the engine trade on what may be half of a backup.
+    code, said = manage(data, "up", "--no-flower", ENGINE_PORT=str(free_port()))
+    assert code == 1 and f"still in {data / 'valkey.old'}" in said
     (data / "valkey.old").rmdir()
 
 
