@@ -110,6 +110,20 @@ def alice(bench, monkeypatch):
     return found
 
 
+class Clock:
+    """A clock that a test sets, in seconds."""
+
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
 @pytest.fixture
 def bob(bench):
     """Another account."""

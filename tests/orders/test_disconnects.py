@@ -25,21 +25,6 @@ WHOLE_S = 15
 """How long a lease must stay as it is: the grace, two renewals and the longest gap between two looks."""
 
 
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def watch(bench, clock):
     epochs.current()

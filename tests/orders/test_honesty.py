@@ -20,18 +20,6 @@ MALLORY, ALICE = 1, 2
 LIES, TRUTHS = ("METEORA", LIE), ("RAYDIUM",)
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def watch(bench, clock):
     """A watch that has looked once: what settles from now on counts."""

@@ -138,10 +138,9 @@ def test_a_stopped_order_comes_back_ever_later_and_a_minute_later_at_most(bench,
     assert bench.statuses(hers) == ["pending"]
 
 
-def test_the_end_of_a_stop_wakes_its_orders_at_once_and_no_others(bench, alice, bob):
+def test_the_end_of_a_stop_wakes_its_orders_at_once_and_no_others(bench, alice, bob, clock):
     hers, again, his = bench.accept(bench.limit("100"), bench.limit("100"), of(bench.limit("100"), bob))
     row, other = stop("user", "alice"), stop("user", "bob")
-    clock = Clock()
     wakes = limits.Wakes(clock)
     bench.price("150")
     limits.check()
@@ -163,24 +162,14 @@ def test_the_end_of_a_stop_wakes_its_orders_at_once_and_no_others(bench, alice, 
     assert {bench.statuses(one)[-1] for one in (his, late)} == {"triggered"}
 
 
-def test_a_limit_worker_that_was_away_when_the_stop_ended_wakes_its_orders(bench, alice):
+def test_a_limit_worker_that_was_away_when_the_stop_ended_wakes_its_orders(bench, alice, clock):
     (hers,) = bench.accept(bench.limit("100"))
     row = stop("user", "alice")
     bench.price("150")
     limits.check()
     pauses.resume(row, "ops")
-    assert limits.Wakes(Clock()).look() == 1
+    assert limits.Wakes(clock).look() == 1
     assert out_for(hers) <= 0
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
 
 
 def test_what_is_out_of_the_book_for_its_stopped_user_can_be_cancelled_and_amended(bench, alice):
