@@ -56,6 +56,44 @@ class State(ServerState):
         """Connections closed to make room, since the last look."""
 
 
+class Together:
+    """A connection on which what is written in one turn of the loop goes out in one packet.
+
+    uvicorn writes the head of an answer, its body and each frame by themselves, and uvloop sends at once what is
+    written: a system call for each, here and at the client.
+    """
+
+    def __init__(self, transport: Any, loop: Any) -> None:
+        self.transport = transport
+        self.is_closing = transport.is_closing
+        self.loop = loop
+        self.unsent: list[bytes] = []
+        self.size = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write soon; much goes at once, so that the writer hears when the client does not read."""
+        if not self.unsent:
+            self.loop.call_soon(self.flush)
+        self.unsent.append(data)
+        self.size += len(data)
+        if self.size > PART:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has come together; a connection that has ended takes no more."""
+        data, self.unsent, self.size = b"".join(self.unsent), [], 0
+        if data and not self.is_closing():
+            self.transport.write(data)
+
+    def close(self) -> None:
+        """Close once all is written."""
+        self.flush()
+        self.transport.close()
+
+
 class Limited:
     """What both protocols share: when something must have come in, and when something must have been taken."""
 

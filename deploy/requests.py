@@ -17,11 +17,9 @@ from deploy.connections import (
     WAITING_MAX,
     Limited,
     State,
+    Together,
 )
 from deploy.upgrades import UpgradingProtocol
-
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-"""What comes before the head of an answer, if the client waits for it."""
 
 
 class Flow(FlowControl):
@@ -36,43 +34,6 @@ class Flow(FlowControl):
         """Read on, unless what came last is not yet parsed or the connection is at its end."""
         if not self._transport.is_closing() and not self.requests.kept:
             super().resume_reading()
-
-
-class Answer:
-    """What an answer is written to: its head goes out with the first of its body, in one packet instead of two.
-
-    uvicorn writes both by themselves, and uvloop sends at once what is written.
-    """
-
-    def __init__(self, transport: Any) -> None:
-        self.transport = transport
-        self.head: bytes | None = None
-        self.begun = False
-
-    def write(self, data: bytes) -> None:
-        """Keep the head, which is written first; send what follows with it."""
-        if data == CONTINUE or self.begun:
-            self.transport.write(data)
-        elif self.head is None:
-            self.head = data
-        else:
-            self.begun = True
-            self.transport.write(self.head + data)
-
-    def flush(self) -> None:
-        """Send a head that nothing follows."""
-        if self.head is not None and not self.begun and not self.transport.is_closing():
-            self.begun = True
-            self.transport.write(self.head)
-
-    def is_closing(self) -> bool:
-        """Return whether the connection is at its end."""
-        return bool(self.transport.is_closing())
-
-    def close(self) -> None:
-        """Send what is left and close."""
-        self.flush()
-        self.transport.close()
 
 
 class Requests(UpgradingProtocol, Limited):
@@ -91,6 +52,7 @@ class Requests(UpgradingProtocol, Limited):
     """What `due` stands for."""
 
     def connection_made(self, transport: Any) -> None:
+        transport = Together(transport, self.loop)
         super().connection_made(transport)
         self.flow = Flow(transport, self)
         self.due = self.loop.time() + HEAD_WITHIN_S
@@ -156,8 +118,6 @@ class Requests(UpgradingProtocol, Limited):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        if self.serving:
-            self.serving.transport.flush()
         super().on_response_complete()
         if not self.transport.is_closing():
             if not self.pipeline and self.cycle.response_complete:
@@ -193,7 +153,6 @@ class Requests(UpgradingProtocol, Limited):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self.serving = cycle
-        cycle.transport = Answer(cycle.transport)
         super()._start_asgi_task(cycle, app)
 
     def leave(self) -> None:

@@ -97,22 +97,37 @@ def there(kind):
     return [one for one in gc.get_objects() if isinstance(one, kind)]
 
 
-async def test_the_head_of_an_answer_leaves_with_its_body_and_without_one_by_itself(place, monkeypatch):
-    written = []
+@pytest.fixture
+def written(monkeypatch):
+    """What connections send from now on, in the pieces in which they do."""
+    pieces = []
 
-    class Recorded(requests.Answer):
-        def __init__(self, transport):
-            super().__init__(Way(transport))
+    class Recorded(connections.Together):
+        def flush(self):
+            if self.unsent and not self.is_closing():
+                pieces.append(b"".join(self.unsent))
+            super().flush()
 
-    class Way:
-        def __init__(self, transport):
-            self.transport, self.is_closing, self.close = transport, transport.is_closing, transport.close
+    monkeypatch.setattr(requests, "Together", Recorded)
+    return pieces
 
-        def write(self, data):
-            written.append(bytes(data))
-            self.transport.write(data)
 
-    monkeypatch.setattr(requests, "Answer", Recorded)
+async def test_what_is_sent_to_a_socket_in_one_turn_of_the_loop_leaves_together(written):
+    async def tells_thrice(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        for text in ("one", "two", "three"):
+            await send({"type": "websocket.send", "text": text})
+        await send({"type": "websocket.close"})
+
+    taken, _ = bound()
+    async with served(tells_thrice, taken), connected(*taken.getsockname()) as line:
+        await line.open_socket(b"/ws/a")
+        assert (await line.reader.readexactly(17)) == b"\x81\x03one\x81\x03two\x81\x05three"
+    assert any(b"one" in piece and b"three" in piece for piece in written)
+
+
+async def test_the_head_of_an_answer_leaves_with_its_body_and_without_one_by_itself(place, written):
     async with connected(*place) as line:
         await line.send(GET)
         assert (await answered(line.reader))[0] == 200
