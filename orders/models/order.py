@@ -83,6 +83,7 @@ class Order(models.Model):
     status = models.CharField(max_length=10, choices=[(s, s) for s in Status], db_default=Status.PENDING)
     seq = models.IntegerField(db_default=1)
     epoch = models.IntegerField(db_default=0, help_text="Epoch of Redis in which its last event was made.")
+    accepted_epoch = models.IntegerField(null=True, help_text="Epoch of its first event, which it keeps in later ones.")
     attempt = models.IntegerField(db_default=0)
     deadline_at = models.DateTimeField(
         null=True, help_text="A market order that could not be tried by then, whatever was away, fails."

@@ -79,7 +79,9 @@ def submission(row: models.Order, attempt: models.Attempt) -> Event:
 
 def first_event(row: models.Order, others: Sequence[Mapping[str, Any]] = ()) -> Event:
     """Build event 1, which follows from the row alone until an amendment stores it."""
-    epoch = min([row.epoch, *(event["epoch"] for event in others)])
+    epoch = row.accepted_epoch
+    if epoch is None:  # a row of a version that did not keep it
+        epoch = min([row.epoch, *(event["epoch"] for event in others)])
     at = events.moment(terms.epoch_ms(row.created_at))
     return event_codec.as_dict(Head(str(row.id), epoch, 1, Status.PENDING, at, 0), events.pending(terms.order_of(row)))
 

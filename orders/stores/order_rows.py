@@ -35,13 +35,14 @@ def statement(*, may_repeat: bool, reserve: bool) -> str:
     insert = f"""
         INSERT INTO orders_order (id, owner_id, api_key, type, pair, amount_in, amount_out, slippage_bps,
                                   client_order_id, fingerprint, replay_of_id, limit_price, max_price, time_in_force,
-                                  expires_at, trigger, allow_unknown, epoch, deadline_at, on_balance)
+                                  expires_at, trigger, allow_unknown, epoch, accepted_epoch, deadline_at, on_balance)
         SELECT id, owner, api_key, type, pair, amount_in, amount_out, slippage_bps, client_order_id, fingerprint,
                replay_of, limit_price, max_price, coalesce(time_in_force, 'gtc'), expires_at, coalesce(trigger, '[]'),
-               coalesce(allow_unknown, false), %s,
+               coalesce(allow_unknown, false), epoch, epoch,
                CASE WHEN type = 'market' THEN statement_timestamp() + %s * interval '1 second' END,
                {"owner IS NOT NULL" if reserve else "false"}
-        FROM json_to_recordset(%s) AS o(id uuid, owner int, api_key bigint, type text, pair text, amount_in numeric,
+        FROM (SELECT %s::int AS epoch) AS now,
+             json_to_recordset(%s) AS o(id uuid, owner int, api_key bigint, type text, pair text, amount_in numeric,
                                         amount_out numeric, slippage_bps int, client_order_id text, fingerprint text,
                                         replay_of uuid, limit_price numeric, max_price numeric, time_in_force text,
                                         expires_at timestamptz, trigger jsonb, allow_unknown bool)
@@ -74,8 +75,8 @@ def insert(rows: Sequence[Mapping[str, Any]], *, may_repeat: bool) -> dict[str, 
     with balances.covering():
         made = fetch(
             statement(may_repeat=may_repeat, reserve=reserve),
-            epochs.recent(),
             settings.ORDER_DEADLINE_S,
+            epochs.recent(),
             recordset(rows),
             *(balances.funding() if reserve else ()),
         )

@@ -9,7 +9,7 @@ from engine.lifecycle import AttemptState
 from orders import models
 from orders.flow import completion, dbsync, duties, execution, intake, recovery, restoring, settlement, sweep
 from orders.models import OrderEvent
-from orders.stores import attempts, claims, event_rows, history, live, placing, rebuild_marks
+from orders.stores import attempts, claims, event_codec, event_rows, history, live, placing, rebuild_marks
 from routing import epochs
 from routing import models as routing_models
 from routing.catalogue import catalogue
@@ -432,6 +432,10 @@ def test_a_history_ends_where_a_gap_begins(bench):
     assert dbsync.backlog() == 0
 
 
+def feed_lines():
+    return [line for _, fields in redis().xrange(live.FEED) for line in fields["b"].split("\n")]
+
+
 @pytest.fixture
 def told_in_part(bench):
     """An order whose feed was lost with Redis, but for its last event; DBSync had read nothing yet."""
@@ -439,7 +443,7 @@ def told_in_part(bench):
     (order_id,) = bench.place()
     bench.run([order_id])
     assert bench.statuses(order_id) == STAGES
-    lines = [line for _, fields in redis().xrange(live.FEED) for line in fields["b"].split("\n")]
+    lines = feed_lines()
     lose_redis(bench)
     (last,) = filter(dbsync.is_final, lines)
     return order_id, last
@@ -450,6 +454,23 @@ def test_an_end_that_dbsync_reads_after_the_rest_was_lost_has_all_its_event_rows
     feed(last)
     bench.archive()
     ends_well(bench, order_id)
+
+
+def test_the_first_event_stays_of_the_epoch_that_accepted_the_order(bench):
+    bench.quote_all()
+    (order_id,) = bench.place()
+    (first,) = history.of(bench.row(order_id))
+    lose_redis(bench)
+    recovery.recover()
+    bench.run([order_id])
+    told = [event_codec.load(text) for text in live.events([order_id])[order_id]]
+    assert told[0] == first and {event["epoch"] for event in told[1:]} == {first["epoch"] + 1}
+    # A DBSync that died has the first event in hand: the next one writes the others before it takes that over.
+    event_rows.store([event_rows.read(line) for line in feed_lines() if line.split(" ")[1] != "1"])
+    assert bench.row(order_id).status == "confirmed"
+    assert history.of(bench.row(order_id))[0] == first
+    assert completion.complete([order_id]) == []
+    assert [row.epoch for row in OrderEvent.objects.filter(order_id=order_id, seq=1)] == [first["epoch"]]
 
 
 def test_a_rebuild_completes_the_event_rows_of_what_has_ended(bench, told_in_part):
