@@ -25,9 +25,14 @@ QUOTE_TOKENS = ("USDC", "USDT", "SOL")
 """Tokens that others are priced in; of two in one pair, the first is its quote token."""
 
 
-def quote_rank(token: Token) -> int:
+def quote_rank(symbol: str) -> int:
     """Return the token's place among QUOTE_TOKENS; behind them all if it is none."""
-    return QUOTE_TOKENS.index(token.symbol) if token.symbol in QUOTE_TOKENS else len(QUOTE_TOKENS)
+    return QUOTE_TOKENS.index(symbol) if symbol in QUOTE_TOKENS else len(QUOTE_TOKENS)
+
+
+def is_purchase(token_in: str, token_out: str) -> bool:
+    """Whether an order buys: it is not a sale for its quote token, the first of QUOTE_TOKENS that it trades."""
+    return quote_rank(token_in) <= quote_rank(token_out)
 
 
 class NoQuote(Exception):
@@ -56,8 +61,8 @@ class Pair:
 
     @property
     def buys(self) -> bool:
-        """Whether it buys: it is not a sale for its quote token, the first of QUOTE_TOKENS that it trades."""
-        return quote_rank(self.token_in) <= quote_rank(self.token_out)
+        """Whether it buys its base token."""
+        return is_purchase(self.token_in.symbol, self.token_out.symbol)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from io import StringIO
+from json import dumps
 from typing import Any
 
 import structlog
@@ -17,7 +18,9 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from engine.money import plain
+from engine.lifecycle import Status
+from engine.money import PRICE_DIGITS, plain
+from engine.quotes import is_purchase
 from orders.access.limits import RateLimited
 from orders.api.access import caller_of
 from orders.api.lanes import AT_END
@@ -57,11 +60,14 @@ OUTCOME = {
 }
 """Columns of facts of the last event, and their names there."""
 FEES = ("venueFee", "venueFeeToken", "networkFeeLamports")
-COLUMNS = (*TERMS, *RESTS, *OUTCOME, *FEES, *ASKED)
+TRADED = ("market", "side", "price", "conditions")
+"""Columns as traders speak: base and quote token, buy or sell, what a base token cost in quote tokens, and what a
+sniper order waits for, as JSON."""
+COLUMNS = (*TERMS, *RESTS, *OUTCOME, *FEES, *ASKED, *TRADED)
 NUMBERS = frozenset(
     {
         *("amount", "limitPrice", "maxPrice", "slippageBps", "amountOut", "executedPrice", "filledSlippageBps"),
-        *("amountIn", "venueFee", "networkFeeLamports", "exactAmountOut"),
+        *("amountIn", "venueFee", "networkFeeLamports", "exactAmountOut", "price"),
     }
 )
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -149,8 +155,28 @@ def cells(order: Mapping[str, Any]) -> list[str]:
         **{column: order[term] for column, term in ASKED.items()},
         **{column: result.get(fact) for column, fact in OUTCOME.items()},
         **{name: result.get("fees", {}).get(name) for name in FEES},
+        **traded(order),
     }
     return [cell(column, known[column]) for column in COLUMNS]
+
+
+def traded(order: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns TRADED."""
+    tokens, result = (order["tokenIn"], order["tokenOut"]), order["result"]
+    buys = is_purchase(*tokens)
+    base, quote = reversed(tokens) if buys else tokens
+    paid, got = result.get("amountIn"), result.get("amountOut")
+    filled = order["status"] == Status.CONFIRMED and paid and got
+    return {
+        "market": f"{base}-{quote}",
+        "side": "buy" if buys else "sell",
+        "price": ratio(paid, got) if filled and buys else result.get("executedPrice"),
+        "conditions": dumps(order["trigger"]) if order["trigger"] else None,
+    }
+
+
+def ratio(one: str, other: str) -> Decimal:
+    return PRICE_DIGITS.divide(Decimal(one), Decimal(other))
 
 
 def cell(column: str, value: Any) -> str:

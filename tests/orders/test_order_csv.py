@@ -3,12 +3,16 @@
 import asyncio
 import csv
 import io
+import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from django.db import OperationalError
 
 from config.asgi import application
+from engine.quotes import Pair
 from engine.triggers import Condition, Kind
 from orders import models
 from orders.api import lanes, order_csv
@@ -59,6 +63,23 @@ async def test_an_order_is_a_line_with_its_terms_and_its_outcome(bench):
     # A lamport, without an exponent.
     assert (found[rests]["amount"], found[rests]["limitPrice"], found[rests]["venue"]) == ("0.000000001", "1000", "")
     assert (found[waits]["type"], found[waits]["tokenOut"]) == ("sniper", MINT)
+    assert found[waits]["conditions"] == json.dumps((await get(f"/api/orders/{waits}")).json()["trigger"])
+
+
+async def test_a_purchase_is_told_as_traders_do_price_and_all(bench):
+    await aside(bench.quote_all)
+    back = Pair(bench.pair.token_out, bench.pair.token_in)
+    await aside(bench.quote_all_of, back)
+    asked = bench.order(amount=150_000_000)
+    asked = replace(asked, order=replace(asked.order, pair=back))
+    sale, purchase = await aside(bench.accept, bench.order(), asked)
+    await aside(bench.run, [sale, purchase])
+    found = {row["orderId"]: row for row in await rows()}
+    sold, bought = found[sale], found[purchase]
+    assert {(row["market"], row["side"]) for row in (sold, bought)} == {("SOL-USDC", "sell"), ("SOL-USDC", "buy")}
+    assert sold["price"] == sold["executedPrice"]
+    exact = Decimal(bought["amountIn"]) / Decimal(bought["amountOut"])
+    assert abs(Decimal(bought["price"]) - exact) < Decimal("0.000001") and exact > 1
 
 
 async def test_accept_chooses_it_too_and_without_either_the_list_is_json(bench):
