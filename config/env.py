@@ -126,6 +126,8 @@ TABLE: dict[str, Setting] = {
     "VENUE_SHORTFALL_MAX_BPS": Setting(
         whole(0, 10_000), "40", "bps a venue may pay less than it quoted, on average, until it is paused; 0 or 200: any"
     ),
+    "VENUE_FAILURES_MAX_PCT": Setting(whole(0, 100), "30", "% of failures from which a venue is left out; 0 for never"),
+    "VENUE_SLOW_MS": Setting(whole(10, 60_000), "4000", "how long a quote may take; a later one counts as failed"),
     "LIMIT_QUOTE_AGE_MS": risk_limit("LIMIT_QUOTE_AGE_MS"),
     "LIMIT_HOLD_POLLS": risk_limit("LIMIT_HOLD_POLLS"),
     "LIMIT_VENUES_APART_MAX_BPS": risk_limit("LIMIT_VENUES_APART_MAX_BPS"),
@@ -143,9 +145,7 @@ TABLE: dict[str, Setting] = {
     "MOCK_BLOCKHASH_VALID_MS": Setting(whole(400, 600_000), "60000", "how long a signed transaction can still land"),
     "MOCK_VENUES_DOWN": Setting(some_of("RAYDIUM", "METEORA"), "", "sandbox venues that are down from the start"),
     "MOCK_SEED": Setting(whole(0, 2**63), "1", "seed of every sandbox price and outcome"),
-    "MOCK_LAUNCH_EVERY_S": Setting(
-        whole(0, 86_400), "120", "seconds between launches of a new sandbox token; 0 for never"
-    ),
+    "MOCK_LAUNCH_EVERY_S": Setting(whole(0, 86_400), "120", "seconds between launches of a sandbox token; 0 for never"),
     "MOCK_FUNDS": Setting(whole(0, 10**15), "10000000000000", "whole tokens of each kind that an account begins with"),
     "MOCK_FAULTS": Setting(
         Path, None, "JSON file of faults the sandbox injects, read again while it runs; see routing/sandbox/faults.py"

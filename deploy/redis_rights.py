@@ -32,8 +32,8 @@ WORKER = f"{QUEUES} {BINDINGS} ~unacked* ~*.celery.pidbox &/0.celery.pidbox &/0.
 """Its queue, and the others', to which it returns what a dead worker has taken."""
 EPOCH = "~store:epoch ~store:run ~store:comparing"
 """Whoever first sees that Redis was lost says so."""
-STOPS = "~venues:paused ~guards &asgi__group__control"
-"""Every role can stop trading, and every one is told of it."""
+STOPS = "~venues:paused ~guards %R~venues:failing &asgi__group__control"
+"""Every role can stop trading, and every one is told of it, and of venues that fail."""
 ORDERS = "~order:{* ~orders:* ~attempts:open ~dbsync:nudged ~limit_* ~limit:{* ~snipe:{* ~waiting:expiring"
 """Live orders, their events and the book: whoever finds an order lost restores it."""
 MARKET = "%R~quotes:{* %R~sandbox:venues"
@@ -48,12 +48,12 @@ USERS: Mapping[str, tuple[str, str]] = {
     "order": (ENGINE, f"{EPOCH} {STOPS} {ORDERS} {WORKER} ~quotes:{{* %R~sandbox:venues"),
     "limit": (
         f"{ENGINE} scan hscan",
-        f"{EPOCH} {STOPS} {ORDERS} {WORKER} {MARKET} ~book:* ~balances:compared ~keys:connected:*",
+        f"{EPOCH} {STOPS} {ORDERS} {WORKER} {MARKET} ~venues:failing ~book:* ~balances:compared ~keys:connected:*",
     ),
     "sniper": (ENGINE, f"{EPOCH} {STOPS} {ORDERS} {WORKER} {MARKET} ~market:*"),
     "stream": (
         ENGINE,
-        f"{EPOCH} {STOPS} {WORKER} ~quotes:{{* ~market:* ~stream:* ~sandbox:*"
+        f"{EPOCH} {STOPS} {WORKER} ~venues:failing ~quotes:{{* ~market:* ~stream:* ~sandbox:*"
         " ~limit_seen:* ~limit_pairs %R~limit_levels:* %R~limit_claims:*",
     ),
     "dbsync": (ENGINE, f"{EPOCH} {STOPS} {ORDERS} {WORKER}"),

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from engine.quotes import Pair, Quote
 from routing import quotes, wiring
-from routing.outages import paused
+from routing.outages import failing, paused
 from routing.quotes import Stored
 from routing.store import StoreError
 from routing.venues import Answer, Silence, Venue, VenueDown
@@ -52,6 +52,8 @@ class Asker:
         self.arrived: list[Quote] = []
         self.stored: list[Callable[[Stored], None]] = []
         """Each is called with every stored quote, on the venues' event loop; must return at once."""
+        self.heard: list[Callable[[str, bool], None]] = []
+        """Each is called in the same way with a venue's name, and whether it has quoted within VENUE_SLOW_MS."""
 
     @property
     def in_flight_max(self) -> int:
@@ -93,13 +95,27 @@ class Asker:
             return future
 
     async def ask_all(self, pair: Pair) -> list[Answer]:
-        """Return each venue's quote, or its Silence with the reason."""
-        return await asyncio.gather(*(self.start(venue, pair) for venue in self.venues))
+        """Return each venue's quote, or its Silence with the reason; failing venues are asked if no other quotes."""
+        known = failing()
+        sound, others = ([v for v in self.venues if (v.name in known) is left_out] for left_out in (False, True))
+        answers = await asyncio.gather(*(self.start(venue, pair) for venue in sound))
+        if any(isinstance(answer, Quote) for answer in answers):
+            return [*answers, *(Silence(venue.name, f"not asked: {known[venue.name]}") for venue in others)]
+        return [*answers, *await asyncio.gather(*(self.start(venue, pair) for venue in others))]
 
     async def ask_venue(self, venue: Venue, pair: Pair) -> Answer:
         """Request a quote from one venue within the time limit and cache it; a paused venue is not asked."""
         if reason := paused().get(venue.name):
             return Silence(venue.name, reason)
+        began = asyncio.get_running_loop().time()
+        answer = await self.answer_of(venue, pair)
+        took_ms = (asyncio.get_running_loop().time() - began) * 1000
+        for told in self.heard:
+            told(venue.name, isinstance(answer, Quote) and took_ms <= settings.VENUE_SLOW_MS)
+        return answer
+
+    async def answer_of(self, venue: Venue, pair: Pair) -> Answer:
+        """Request a quote, and cache it if it is sound."""
         try:
             async with asyncio.timeout(self.timeout_s):
                 quote = await venue.quote(pair)

@@ -6,7 +6,7 @@ quote with the highest price less fee.
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import structlog
 from engine.amm import pool_from
 from engine.quotes import AHEAD_MAX_MS, Quote
 from engine.quotes import best as best_of
-from routing.outages import paused
+from routing.outages import failing, paused
 from routing.risk_limits import risk_limits
 from routing.store import CLOCK, lua, now_ms, redis, script
 from routing.venues import VENUES
@@ -37,10 +37,17 @@ NOTHING = f"{0:0{WIDTH}d}"
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """The cache entry of one pair: the venues' last quotes, and BEST."""
+    """The cache entry of one pair: the venues' last quotes, and BEST, which is the best of `traded`."""
 
     quotes: tuple[Quote, ...]
     best: Quote | None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Venues whose breaker is open while another has a fresh quote, each with the sentence that says so."""
+
+    @property
+    def traded(self) -> tuple[Quote, ...]:
+        """The quotes that orders fire and are routed on."""
+        return tuple(quote for quote in self.quotes if quote.venue not in self.left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +128,10 @@ def quote_from(pair: str, found: Mapping[str, str]) -> Quote:
 
 
 def cached(pairs: Iterable[str]) -> dict[str, Cached]:
-    """Return the cache entries of these pairs, of any age, in one round trip; paused venues are left out."""
+    """Return the cache entries of these pairs, of any age, in one round trip.
+
+    Paused venues are left out, and failing ones marked.
+    """
     names = list(dict.fromkeys(pairs))
     pipe = redis().pipeline(transaction=False)
     for name in names:
@@ -131,7 +141,8 @@ def cached(pairs: Iterable[str]) -> dict[str, Cached]:
     result = {}
     for name in names:
         *venues, best = (quote_from(name, found) if found else None for found in (next(answers) for _ in (*VENUES, 0)))
-        result[name] = without(paused(), Cached(tuple(quote for quote in venues if quote), best))
+        entry = without(paused(), Cached(tuple(quote for quote in venues if quote), best))
+        result[name] = leaving_out(failing(), entry)
     return result
 
 
@@ -140,5 +151,19 @@ def without(names: Collection[str], cached: Cached) -> Cached:
     if not any(quote.venue in names for quote in cached.quotes):
         return cached
     left = tuple(quote for quote in cached.quotes if quote.venue not in names)
+    return Cached(left, fresh_best(left))
+
+
+def leaving_out(reasons: Mapping[str, str], cached: Cached) -> Cached:
+    """Leave out the failing venues, unless no other has a fresh quote; BEST is then the best of the others."""
+    if not reasons:
+        return cached
+    fewer = replace(cached, left_out=reasons)
+    best = fresh_best(fewer.traded)
+    return replace(fewer, best=best) if best else cached
+
+
+def fresh_best(found: Iterable[Quote]) -> Quote | None:
+    """Return the best of those quotes that are fresh, as BEST is chosen."""
     now = now_ms()
-    return Cached(left, best_of(quote for quote in left if quote.age(now) <= risk_limits.QUOTE_FRESH_MS))
+    return best_of(quote for quote in found if quote.age(now) <= risk_limits.QUOTE_FRESH_MS)

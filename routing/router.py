@@ -29,7 +29,11 @@ class Basis:
     source: Source
     quotes: tuple[Quote, ...]
     silences: tuple[Silence, ...] = ()
-    """Venues that were asked and gave no quote."""
+    """Venues that were asked and gave no quote, or were not asked."""
+    spare: tuple[Quote, ...] = ()
+    """Quotes of failing venues, for orders that no other venue can fill."""
+    notes: tuple[str, ...] = ()
+    """Sentences about venues that are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Route:
 
     source: Source
     offers: tuple[Offer, ...]
+    notes: tuple[str, ...] = ()
+    """Sentences about venues that are left out, or are used all the same."""
 
     @property
     def winner(self) -> Offer:
@@ -46,7 +52,12 @@ class Route:
 
     @property
     def reason(self) -> str:
-        """Explain briefly why the winner was chosen."""
+        """Explain briefly why the winner was chosen, and why a venue is left out."""
+        return "; ".join((self.comparison, *self.notes))
+
+    @property
+    def comparison(self) -> str:
+        """Explain why the winner was chosen of these offers."""
         if len(self.offers) == 1:
             return f"only {self.winner.quote.venue} has a fresh enough quote that fills this amount"
         second = self.offers[1]
@@ -70,9 +81,11 @@ def basis(cached: Cached, now: int, fresh_ms: int, stale_ms: int) -> Basis | Non
 
     Fresh quotes exclude older ones: a venue that stopped answering must not win with an old quote.
     """
-    fresh = tuple(quote for quote in cached.quotes if quote.age(now) <= fresh_ms)
+    fresh = tuple(quote for quote in cached.traded if quote.age(now) <= fresh_ms)
     if best(fresh):
-        return Basis(Source.BEST, fresh)
+        left_out = (quote for quote in cached.quotes if quote.venue in cached.left_out)
+        spare = tuple(quote for quote in left_out if quote.age(now) <= fresh_ms)
+        return Basis(Source.BEST, fresh, spare=spare, notes=tuple(cached.left_out.values()))
     last = tuple(quote for quote in cached.quotes if quote.age(now) <= stale_ms)
     return Basis(Source.LAST, last) if best(last) else None
 
@@ -83,11 +96,18 @@ def only(usable: Basis, venues: Collection[str]) -> Basis:
     Raises engine.quotes.NoQuote when none is left of those there were.
     """
     left = tuple(quote for quote in usable.quotes if quote.venue in venues)
-    if len(left) == len(usable.quotes):
+    spare = tuple(quote for quote in usable.spare if quote.venue in venues)
+    if (len(left), len(spare)) == (len(usable.quotes), len(usable.spare)):
         return usable
-    if not left:
+    if not left and not spare:
         raise NoQuote(f"only {' and '.join(sorted(venues)) or 'no venue'} may be traded at")
-    return replace(usable, quotes=left)
+    return replace(usable, quotes=left, spare=spare)
+
+
+def with_spare(usable: Basis) -> Basis:
+    """Return a basis with the failing venues, for an order that no other can fill."""
+    notes = (*usable.notes, "it is used all the same, because no other venue can fill the order")
+    return replace(usable, quotes=(*usable.quotes, *usable.spare), spare=(), notes=notes)
 
 
 def choose(usable: Basis, amount_in: int, amount_out: int | None = None) -> Route:
@@ -97,13 +117,15 @@ def choose(usable: Basis, amount_in: int, amount_out: int | None = None) -> Rout
     """
     if usable.silences and not usable.quotes:
         raise NoQuote("; ".join(silence.reason for silence in usable.silences))
-    return Route(usable.source, tuple(offers(usable.quotes, amount_in, amount_out)))
+    return Route(usable.source, tuple(offers(usable.quotes, amount_in, amount_out)), usable.notes)
 
 
 def asked(answers: Sequence[Answer]) -> Basis:
     """Build a basis from the venues' answers."""
+    silences = tuple(answer for answer in answers if isinstance(answer, Silence))
     return Basis(
         Source.ASKED,
         tuple(answer for answer in answers if isinstance(answer, Quote)),
-        tuple(answer for answer in answers if isinstance(answer, Silence)),
+        silences,
+        notes=tuple(silence.reason for silence in silences),
     )

@@ -9,6 +9,7 @@ from orders.flow.price_watch import PriceWatch
 from orders.stores import book
 from routing import polling
 from routing.asking import POLL_MS, asker
+from routing.breakers import JUDGE_EVERY_S, Breakers
 from routing.recording import Recorder
 from workers.base import Beside, EngineTask
 
@@ -45,6 +46,14 @@ class Recording(DutyThreads):
             close_old_connections()
 
 
+def judging() -> DutyThreads:
+    """Make the breakers fed by the venues' answers to polls."""
+    made = Breakers("its quotes failed or were late")
+    asker().heard.append(made.hear)
+    return DutyThreads([Duty("judge venues", JUDGE_EVERY_S, made.judge)])
+
+
 recording = Beside("stream", Recording)
+breakers = Beside("stream", judging)
 watchdog = Beside("stream", lambda: polling.Watchdog(book.pairs))
 watch = Beside("stream", price_watch)

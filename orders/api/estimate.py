@@ -29,7 +29,7 @@ from routing import router, tape
 from routing.facts import facts
 from routing.quotes import cached
 from routing.risk_limits import risk_limits
-from routing.router import Route
+from routing.router import Basis, Route
 from routing.store import now_ms
 
 Json = dict[str, Any]
@@ -88,7 +88,17 @@ def routed(order: Order, now: int) -> tuple[Route | None, Json | None]:
     if basis is None:
         return None, problem_of("no_quote", f"no venue has a usable quote of {name} now")
     try:
-        chosen = router.choose(router.only(basis, trading_limits.venues(order)), order.amount_in, order.amount_out)
+        usable = router.only(basis, trading_limits.venues(order))
+    except NoQuote as reason:
+        return None, problem_of("no_quote", str(reason))
+    chosen, problem = tried(order, usable)
+    return tried(order, router.with_spare(usable)) if problem and usable.spare else (chosen, problem)
+
+
+def tried(order: Order, usable: Basis) -> tuple[Route | None, Json | None]:
+    """Choose one of these quotes; return what stands in the way beside it, or instead of it."""
+    try:
+        chosen = router.choose(usable, order.amount_in, order.amount_out)
         return chosen, too_dear(order, chosen)
     except NoQuote as reason:
         return None, problem_of("no_quote", str(reason))

@@ -12,7 +12,19 @@ import structlog
 from django.conf import settings
 from django.db import close_old_connections
 
-from orders.flow import dbsync, disconnects, honesty, limits, pauses, recovery, sealing, settlement, sniping, waiting
+from orders.flow import (
+    dbsync,
+    disconnects,
+    honesty,
+    limits,
+    pauses,
+    recovery,
+    refusals,
+    sealing,
+    settlement,
+    sniping,
+    waiting,
+)
 from orders.flow.sweep import sweep
 from orders.stores.claims import hands
 from orders.telemetry import traces
@@ -132,6 +144,7 @@ def limit_duties() -> list[Duty]:
         Duty("disconnects", 1.0, disconnects.Watch().look),
         Duty("wake", 0.5, limits.Wakes().look),
         Duty("honesty", honesty.LOOK_EVERY_S, honesty.Watch().look),
+        Duty("refusals", refusals.LOOK_EVERY_S, refusals.Watch().look),
     ]
 
 

@@ -57,7 +57,7 @@ def sight(pairs: Iterable[str]) -> dict[str, Sighting | Distrust]:
     """Return each pair's trusted price, or why there is none, and record it as one poll."""
     names = [name for name in dict.fromkeys(pairs) if name in catalogue().pairs]
     cached, now = quotes.cached(names), now_ms()
-    return {name: stopped(name) or judged(name, cached[name].quotes, now) for name in names}
+    return {name: stopped(name) or judged(name, cached[name].traded, now) for name in names}
 
 
 def stopped(pair: str) -> Distrust | None:

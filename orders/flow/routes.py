@@ -65,12 +65,24 @@ def chosen(claim: Claim, basis: Basis) -> Routed:
     Raises PriceGone, NoQuote, CannotFill, PriceImpact, SpendsTooMuch, Rejected.
     """
     order = claim.order
-    usable = router.only(basis, trading_limits.venues(order))
-    best = good_enough(order, affordable(order, router.choose(usable, order.amount_in, order.amount_out)))
+    best = best_route(order, router.only(basis, trading_limits.venues(order)))
     minimum_out = order.minimum_out(best.winner.amount_out)
     if max(minimum_out, best.winner.amount_out) > U64_MAX:
         raise CannotFill(f"{best.winner.amount_out} base units exceed what an instruction can hold")
     return Routed(claim, best, minimum_out, order.maximum_in(best.winner.amount_in))
+
+
+def best_route(order: Order, usable: Basis) -> Route:
+    """Return the best route that the order accepts, through a failing venue only if there is no other.
+
+    Raises PriceGone, NoQuote, CannotFill, PriceImpact, SpendsTooMuch, Rejected.
+    """
+    try:
+        return good_enough(order, affordable(order, router.choose(usable, order.amount_in, order.amount_out)))
+    except (PriceGone, NoQuote, CannotFill, PriceImpact, SpendsTooMuch, Rejected):
+        if not usable.spare:
+            raise
+    return best_route(order, router.with_spare(usable))
 
 
 class PriceGone(Exception):

@@ -224,7 +224,7 @@ def prices(pairs: Iterable[str], now: int) -> dict[str, Decimal]:
     """Return the best fresh price of each pair that has one, net of fees."""
     found = {}
     for name, cached in quotes.cached(pairs).items():
-        if winner := best(quote for quote in cached.quotes if quote.age(now) <= risk_limits.QUOTE_FRESH_MS):
+        if winner := best(quote for quote in cached.traded if quote.age(now) <= risk_limits.QUOTE_FRESH_MS):
             found[name] = winner.net_price
     return found
 

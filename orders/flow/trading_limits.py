@@ -143,10 +143,12 @@ def impacts(orders: Sequence[Order], covering: Mapping[str, Sequence[Limit]]) ->
 
 def beyond_now(order: Order, basis: router.Basis) -> Rejected | None:
     try:
-        chosen = router.choose(router.only(basis, venues(order)), order.amount_in, order.amount_out)
+        usable = router.only(basis, venues(order))
+        chosen = router.choose(usable, order.amount_in, order.amount_out)
     except (NoQuote, CannotFill):
         return None
-    return beyond_impact(order, chosen.winner.impact_bps(order.pair))
+    # A failing venue may have to fill it: that is judged when it is routed.
+    return None if usable.spare else beyond_impact(order, chosen.winner.impact_bps(order.pair))
 
 
 def tell(rejected: Mapping[str, Rejected]) -> None:

@@ -12,7 +12,7 @@ from django.db import connection
 
 from orders.flow import dispatch
 from orders.operations import heartbeats
-from routing import away, quotes, store
+from routing import away, outages, quotes, store
 from routing.catalogue import catalogue
 from routing.risk_limits import risk_limits
 from routing.store import StoreError, now_ms
@@ -98,7 +98,7 @@ def ask_redis() -> None:
 
 
 def ask_quotes() -> None:
-    """See whether every venue quotes."""
+    """See whether every venue quotes, and no breaker is open."""
     known, now = quotes.cached(catalogue().active), now_ms()
     fresh_ms = risk_limits.QUOTE_FRESH_MS
     heard = {quote.venue for one in known.values() for quote in one.quotes if quote.age(now) <= fresh_ms}
@@ -108,6 +108,12 @@ def ask_quotes() -> None:
             f"{' and '.join(silent)} {'have' if len(silent) > 1 else 'has'} not quoted for more than {fresh_ms:,} ms",
             "Orders use another venue, or wait; market orders end at their deadline. See stream.log for the reason; "
             "pause a venue that stays silent.",
+        )
+    if failing := outages.failing():
+        raise Wrong(
+            "; ".join(failing.values()),
+            "Orders use another venue where one can fill them. The breaker closes by itself once the venue is well; "
+            "pause a venue that keeps failing.",
         )
 
 

@@ -24,9 +24,10 @@ from orders.operations import heartbeats
 from orders.stores import live, webhooks
 from orders.telemetry import metrics
 from orders.telemetry.metrics import Sample
-from routing import quotes
+from routing import outages, quotes
 from routing.catalogue import catalogue
 from routing.store import now_ms, redis
+from routing.venues import VENUES
 
 log = structlog.get_logger(__name__)
 
@@ -109,12 +110,16 @@ def look_at_postgres() -> list[Sample]:
 
 
 def look_at_quotes() -> list[Sample]:
-    """Read the age of each venue's last quotes."""
+    """Read the age of each venue's last quotes, and whose breaker is open."""
     cached, now = quotes.cached(catalogue().active), now_ms()
+    failing = outages.failing()
     return [
-        ("engine_quote_age_seconds", (name, quote.venue), max(0, quote.age(now)) / 1000)
-        for name, known in cached.items()
-        for quote in known.quotes
+        *(("engine_venue_breaker_open", (venue,), float(venue in failing)) for venue in VENUES),
+        *(
+            ("engine_quote_age_seconds", (name, quote.venue), max(0, quote.age(now)) / 1000)
+            for name, known in cached.items()
+            for quote in known.quotes
+        ),
     ]
 
 

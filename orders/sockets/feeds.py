@@ -17,11 +17,13 @@ from orders.api.cursors import resumable
 from orders.api.errors import Field, Invalid, answer, body, shown
 from orders.api.parsers import loads
 from orders.flow.pauses import pauses
+from orders.models import Scope
 from orders.sockets.all_orders import Stream
 from orders.sockets.asking import ALL, AskedForAll, asked_for
 from orders.sockets.closing import BAD_REQUEST, UNKNOWN
 from orders.sockets.consumers import EventStream
 from orders.sockets.doorkeeper import doorkeeper
+from orders.sockets.messages import FAILING
 from orders.sockets.tail import UnknownOrder, tail
 from orders.sockets.ticker import View, ticker
 from orders.stores import event_codec
@@ -97,8 +99,8 @@ def changes(before: View, after: View, now: int) -> Json:
         news["levels"] = levels(after)
     if fills := [fill for fill in after.fills if fill not in before.fills]:
         news["fills"] = fills
-    if after.stops != before.stops:
-        news["stops"] = stops(after)
+    if (stopped := stops(after)) != stops(before):
+        news["stops"] = stopped
     return news
 
 
@@ -139,8 +141,10 @@ def levels(view: View) -> list[Json]:
 
 
 def stops(view: View) -> list[Json]:
-    """Return what is paused or halted, with the sentence that clients read."""
-    return [{"scope": one.scope, "name": one.name, "state": one.state, "message": str(one)} for one in view.stops]
+    """Return what is paused, halted or failing, with the sentence that clients read."""
+    stopped = [(one.scope, one.name, one.state, str(one)) for one in view.stops]
+    failing = [(Scope.VENUE, venue, FAILING, said) for venue, said in view.cached.left_out.items()]
+    return [dict(zip(("scope", "name", "state", "message"), one, strict=True)) for one in (*stopped, *failing)]
 
 
 class OrdersFeed(EventStream):

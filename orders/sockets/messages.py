@@ -10,6 +10,8 @@ from orders.models import PauseState, Scope
 from orders.sockets.asking import ASKED_MAX, SEQ_MAX
 
 Seq = Annotated[int, Meta(ge=0, le=SEQ_MAX)]
+FAILING = "failing"
+"""The state of a venue that is left out because its breaker is open."""
 
 
 class Message(Struct, frozen=True, rename="camel"):
@@ -45,11 +47,14 @@ class Fill(Message, frozen=True):
 
 
 class Stop(Message, frozen=True):
-    """A pause, a halt or `reducing` by an operator; those of a user or a key are told to them alone."""
+    """A pause, a halt or `reducing` by an operator, or a venue that is `failing` and left out for a while.
+
+    Those of a user or a key are told to them alone.
+    """
 
     scope: Annotated[str, Meta(extra_json_schema={"enum": list(Scope)})]
     name: Annotated[str, Meta(description="The pair, venue, user or key; empty when the scope is everything.")]
-    state: Annotated[str, Meta(extra_json_schema={"enum": list(PauseState)})]
+    state: Annotated[str, Meta(extra_json_schema={"enum": [*PauseState, FAILING]})]
     message: Annotated[str, Meta(description="A sentence that says what is stopped, and why.")]
 
 

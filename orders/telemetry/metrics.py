@@ -54,6 +54,7 @@ READ = {
     "engine_dbsync_backlog_entries": Read("Entries of the event feed not yet written to Postgres."),
     "engine_dbsync_backlog_seconds": Read("Age of the oldest of these entries."),
     "engine_quote_age_seconds": Read("Age of a venue's last quote of an active pair.", ("pair", "venue")),
+    "engine_venue_breaker_open": Read("Whether a venue's breaker is open: 1 while it fails too often.", ("venue",)),
     "engine_resting_orders": Read("Orders that wait for their price or their event, as saved in Postgres.", ("pair",)),
     "engine_webhook_lag_seconds": Read("Age of the oldest event that an active webhook has still to be sent."),
     "engine_webhooks_failed": Read("Webhooks that were given up."),

@@ -61,7 +61,7 @@ def no_pauses():
 
     def forget():
         pauses.forget()
-        outages.paused.forget()
+        outages.withheld.forget()
 
     forget()
     yield

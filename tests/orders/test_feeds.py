@@ -11,6 +11,7 @@ from orders.models import Attempt, PauseState
 from orders.sockets import feeds, tail, ticker
 from orders.stores import book, event_codec
 from orders.stores.threads import aside
+from routing import outages
 from routing.store import StoreError
 from tests.orders.bench import STAGES
 from tests.orders.doors import opened, until
@@ -97,6 +98,20 @@ async def test_what_stops_a_pair_is_told_at_once_and_that_it_goes_on(bench):
         for row in rows:
             await aside(resume, row, "ops")
         await heard_until(socket, lambda m: m.get("stops") == [], "trading goes on")
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_a_venue_that_fails_is_told_and_that_it_is_used_again(bench, monkeypatch):
+    await aside(bench.quote_all)
+    async with opened(SOL_USDC) as socket:
+        assert (await socket.event())["stops"] == []
+        await aside(outages.leave_out, {"METEORA": "60% of its quotes failed or were late"}, 60_000)
+        news = await heard_until(socket, lambda m: m.get("stops"), "the breaker")
+        assert [(one["scope"], one["name"], one["state"]) for one in news["stops"]] == [("venue", "METEORA", "failing")]
+        assert news["best"]["venue"] == "RAYDIUM"
+        now_ms = outages.now_ms
+        monkeypatch.setattr(outages, "now_ms", lambda: now_ms() + 61_000)
+        await heard_until(socket, lambda m: m.get("stops") == [], "the venue is used again")
 
 
 async def signature(order_id):

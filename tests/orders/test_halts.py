@@ -328,7 +328,7 @@ def test_a_halt_holds_through_an_emptied_redis(bench, kind):
     order_id = fired(bench, kind)
     halt("everything", "")
     empty_redis()
-    outages.paused.forget()
+    outages.withheld.forget()
     recovery.recover()
     bench.quote_all()
     bench.pass_time(order_id, 60_000)

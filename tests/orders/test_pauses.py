@@ -191,7 +191,7 @@ def test_pauses_hold_while_postgres_is_away(bench, monkeypatch):
 def test_the_sweep_tells_an_emptied_redis_which_venues_are_paused(bench):
     stop("venue", "RAYDIUM")
     redis().flushdb()
-    outages.paused.forget()
+    outages.withheld.forget()
     assert not outages.paused()
     recovery.recover()
     assert outages.paused() == {"RAYDIUM": f"RAYDIUM is paused: {WHY}"}

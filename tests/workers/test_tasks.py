@@ -20,15 +20,16 @@ from orders.flow.price_watch import PriceWatch
 from orders.models import DeadLetter
 from orders.operations import reconciliation, retention
 from orders.stores import book
-from routing import polling
+from routing import outages, polling
 from routing.asking import asker
+from routing.breakers import MOMENTS_MIN
 from routing.models import Candle
 from routing.polling import Watchdog
 from routing.store import StoreError
 from tests.system import eventually
 from workers import dbsync, dlq, limit, order, sniper, stream
 
-BESIDES = [order.duties, limit.duties, sniper.duties, stream.watchdog, stream.watch, stream.recording]
+BESIDES = [order.duties, limit.duties, sniper.duties, stream.watchdog, stream.watch, stream.recording, stream.breakers]
 
 
 @pytest.fixture
@@ -158,6 +159,21 @@ def test_the_quotes_the_stream_worker_stores_are_recorded_and_those_of_its_last_
     assert set(recorded) == {"RAYDIUM", "METEORA", "BEST"}
 
 
+def test_the_stream_worker_judges_the_venues_by_their_answers(bench):
+    outages.put("METEORA", "down")
+    outages.is_down.refresh()
+    (duty,) = stream.judging().duties
+    outages.withheld.forget()
+    for _ in range(MOMENTS_MIN):
+        asker().ask(bench.pair).result(10)
+        eventually(lambda: not asker().direct, 5, "the question is closed")
+        duty.act()
+    assert outages.failing().keys() == {"METEORA"}
+    outages.put("METEORA", "up")
+    outages.is_down.refresh()
+    outages.withheld.forget()
+
+
 def test_the_price_watch_outlives_a_store_that_is_away(bench, monkeypatch):
     rung = []
 
@@ -184,9 +200,7 @@ def test_every_thread_beside_a_worker_is_told_of_its_start_and_its_end(bench):
         assert all(getattr(beside, name) in told for beside in BESIDES)
 
 
-@pytest.mark.parametrize(
-    "beside", [order.duties, limit.duties, sniper.duties, stream.watchdog, stream.watch, stream.recording]
-)
+@pytest.mark.parametrize("beside", BESIDES)
 def test_other_workers_have_none_of_these(beside):
     beside.thread = None
     beside.start(sender=consumer("dbsync"))
