@@ -27,7 +27,7 @@ MOMENTS, MOMENTS_MIN = 10, 5
 """Moments with results that a venue is judged by, at most and at least; one moment of trouble opens nothing."""
 MOMENTS_AGE_S = 60.0
 """How long a moment counts."""
-LEFT_OUT_MS = 15_000
+LEFT_OUT_MS = 10_000
 """How long a breaker is open after its venue has last failed too often."""
 
 

@@ -47,6 +47,8 @@ class Cached:
     @property
     def traded(self) -> tuple[Quote, ...]:
         """The quotes that orders fire and are routed on."""
+        if not self.left_out:
+            return self.quotes
         return tuple(quote for quote in self.quotes if quote.venue not in self.left_out)
 
 

@@ -12,6 +12,8 @@ LIVELY = {
     "MOCK_CONFIRM_DELAY_MS": "1500-5000",
     "MOCK_REJECT_RATE": "0.5",
     "MOCK_LAUNCH_EVERY_S": "0",
+    # Refusals open breakers, which would be in the pictures.
+    "VENUE_FAILURES_MAX_PCT": "0",
 }
 """Venues that stray as they do, a chain slow enough to be watched, and one that refuses every other."""
 WITHIN_S = 120.0

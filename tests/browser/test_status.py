@@ -85,6 +85,9 @@ def test_a_venue_that_is_down_is_named_and_the_other_is_traded_on(desk):
         assert desk.text("#gap") == NOTHING, "a price that is old is not compared"
         desk.fill(amount="1.21")
         assert desk.ends(desk.place(), "confirmed").locator(".c-venue span").inner_text() == "METEORA"
+    # It quotes again, and its breaker is open for a while.
+    desk.until(lambda: desk.text("#link") == "RAYDIUM failing", "the word")
+    assert "RAYDIUM's breaker is open until" in desk.text("#notices")
     becomes_live(desk)
 
 

@@ -60,9 +60,11 @@ function engine(found) {
 function venues({ stops, staleMs, main: { quotes, heardAt, names } }) {
   return names.flatMap((name) => {
     const stop = stops.find((one) => one.scope === "venue" && one.name === name);
-    if (stop) return [{ state: "partly", word: `${name} ${stop.state}`, text: `${stop.message}.` }];
     const quote = quotes.find((one) => one.venue === name);
-    if (quote && quote.ageMs + Date.now() - heardAt <= staleMs) return [];
+    const isQuoted = quote && quote.ageMs + Date.now() - heardAt <= staleMs;
+    // One that does not quote fails, too: then that is said.
+    if (stop && (isQuoted || stop.state !== "failing")) return [{ state: "partly", word: `${name} ${stop.state}`, text: `${stop.message}.` }];
+    if (isQuoted) return [];
     return [{ state: "partly", word: `${name} down`, text: `${name} does not quote this pair; orders are routed without it.` }];
   });
 }
