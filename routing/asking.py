@@ -97,7 +97,8 @@ class Asker:
     async def ask_all(self, pair: Pair) -> list[Answer]:
         """Return each venue's quote, or its Silence with the reason; failing venues are asked if no other quotes."""
         known = failing()
-        sound, others = ([v for v in self.venues if (v.name in known) is left_out] for left_out in (False, True))
+        sound = [venue for venue in self.venues if venue.name not in known]
+        others = [venue for venue in self.venues if venue.name in known]
         answers = await asyncio.gather(*(self.start(venue, pair) for venue in sound))
         if any(isinstance(answer, Quote) for answer in answers):
             return [*answers, *(Silence(venue.name, f"not asked: {known[venue.name]}") for venue in others)]

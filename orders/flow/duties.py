@@ -13,13 +13,13 @@ from django.conf import settings
 from django.db import close_old_connections
 
 from orders.flow import (
+    chain_refusals,
     dbsync,
     disconnects,
     honesty,
     limits,
     pauses,
     recovery,
-    refusals,
     sealing,
     settlement,
     sniping,
@@ -144,7 +144,7 @@ def limit_duties() -> list[Duty]:
         Duty("disconnects", 1.0, disconnects.Watch().look),
         Duty("wake", 0.5, limits.Wakes().look),
         Duty("honesty", honesty.LOOK_EVERY_S, honesty.Watch().look),
-        Duty("refusals", refusals.LOOK_EVERY_S, refusals.Watch().look),
+        Duty("chain refusals", chain_refusals.LOOK_EVERY_S, chain_refusals.Watch().look),
     ]
 
 

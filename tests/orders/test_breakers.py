@@ -163,7 +163,7 @@ def test_readiness_and_the_metrics_say_that_a_breaker_is_open(quoted, client):
 @pytest.fixture
 def watch(bench):
     """A watch that has looked once: what settles from now on counts."""
-    (look,) = [duty.act for duty in duties.limit_duties() if duty.name == "refusals"]
+    (look,) = [duty.act for duty in duties.limit_duties() if duty.name == "chain refusals"]
     trade(bench)
     assert look() == 0
     return look

@@ -122,7 +122,7 @@ def test_it_can_be_switched_off(judges, settings):
 def test_what_another_worker_finds_is_not_taken_back(judges, clock):
     others = Breakers("its transactions were refused", clock)
     moments(others, MOMENTS_MIN, METEORA=1)
-    moments(judges, MOMENTS, RAYDIUM=0, METEORA=0)
+    moments(judges, MOMENTS_MIN, RAYDIUM=0, METEORA=0)
     assert outages.failing().keys() == {"METEORA"}
 
 
