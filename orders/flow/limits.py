@@ -19,7 +19,6 @@ from engine.event_kinds import Cancelled
 from engine.lifecycle import Status
 from engine.money import plain
 from engine.orders import Order, TimeInForce
-from engine.quotes import Quote
 from engine.triggers import Distrust, Sighting, level, trusted
 from orders import models
 from orders.flow import dispatch, progress
@@ -33,6 +32,7 @@ from orders.telemetry import traces
 from orders.telemetry.log_fields import about
 from routing import quotes
 from routing.catalogue import catalogue
+from routing.quotes import Cached
 from routing.risk_limits import risk_limits
 from routing.store import now_ms
 
@@ -57,7 +57,7 @@ def sight(pairs: Iterable[str]) -> dict[str, Sighting | Distrust]:
     """Return each pair's trusted price, or why there is none, and record it as one poll."""
     names = [name for name in dict.fromkeys(pairs) if name in catalogue().pairs]
     cached, now = quotes.cached(names), now_ms()
-    return {name: stopped(name) or judged(name, cached[name].traded, now) for name in names}
+    return {name: stopped(name) or judged(name, cached[name], now) for name in names}
 
 
 def stopped(pair: str) -> Distrust | None:
@@ -66,10 +66,13 @@ def stopped(pair: str) -> Distrust | None:
     return Distrust(str(stop)) if stop else None
 
 
-def judged(pair: str, known: Sequence[Quote], now: int) -> Sighting | Distrust:
+def judged(pair: str, known: Cached, now: int) -> Sighting | Distrust:
     """Judge one pair's quotes. An untrusted price resets the run of polls over which a trusted price has held."""
     ages = risk_limits.LIMIT_QUOTE_AGE_MS, risk_limits.QUOTE_STALE_MS
-    best = trusted(known, now, *ages, risk_limits.LIMIT_VENUES_APART_MAX_BPS)
+    best = trusted(known.quotes, now, *ages, risk_limits.LIMIT_VENUES_APART_MAX_BPS)
+    if known.left_out and not isinstance(best, Distrust):
+        # A venue that is left out still speaks against a price, and makes none.
+        best = trusted(known.traded, now, *ages, risk_limits.LIMIT_VENUES_APART_MAX_BPS)
     if isinstance(best, Distrust):
         book.distrust(pair)
         doubt(pair, best.reason)

@@ -1,17 +1,20 @@
 """Orders while a venue's breaker is open: the other venue takes those that it can fill."""
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
-from orders.flow import dispatch, duties, execution, limits, settlement
+from orders.flow import dispatch, duties, execution, limits, settlement, sniping
 from orders.flow.trading_limits import trading_limits
 from orders.models import Attempt
 from orders.operations import heartbeats
 from routing import outages, wiring
 from routing.asking import Asker
 from routing.breakers import MOMENTS_MIN
+from routing.catalogue import catalogue
 from routing.chain import ChainUnreachable
+from routing.store import now_ms
 from routing.venues import VENUES
 from tests.orders.doors import ORDER
 from tests.orders.test_estimate import asked
@@ -107,6 +110,22 @@ def test_a_limit_order_fires_on_the_price_of_the_other_venue(quoted):
     assert quoted.statuses(low) == ["pending", "triggered"]
     quoted.run([low])
     assert quoted.events(low)[-1]["venue"] == "RAYDIUM"
+
+
+def test_a_venue_that_is_left_out_still_speaks_against_a_price(quoted):
+    (order_id,) = quoted.accept(quoted.limit("149"))
+    quoted.price("300")
+    limits.check()
+    assert quoted.statuses(order_id) == ["pending"]
+
+
+def test_a_sniper_order_fires_on_the_price_of_the_other_venue(bench):
+    pair = catalogue().pairs["USDC-SOL"]
+    bench.price("0.02", pair=pair)
+    bench.price("0.01", venue="RAYDIUM", pair=pair)
+    assert sniping.prices([pair.name], now_ms()) == {pair.name: Decimal("0.02")}
+    fail("METEORA")
+    assert sniping.prices([pair.name], now_ms()) == {pair.name: Decimal("0.01")}
 
 
 def test_an_order_without_a_fresh_quote_does_not_wait_for_the_failing_venue(bench, monkeypatch):
