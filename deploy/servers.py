@@ -11,9 +11,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from config.env import SECRETS
@@ -70,12 +71,19 @@ def name_process(name: str) -> None:
 
 
 def spawn(
-    command: Sequence[str | Path], *, log: Path, cwd: Path, account: Account | None, on_orphan: int, feed: str = ""
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    cwd: Path,
+    account: Account | None,
+    on_orphan: int,
+    feed: str = "",
+    environ: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.Popen[bytes]:
     """Start a server in a session of its own, so that Ctrl-C reaches only the launcher.
 
     `on_orphan` is the signal it gets when the launcher is gone; `feed` is what it reads on standard input, where no
-    process list shows it.  Raises StoreFailed.
+    process list shows it; `environ` is added to our environment.  Raises StoreFailed.
     """
     parent = os.getpid()
     with open_log(log) as out:
@@ -89,7 +97,7 @@ def spawn(
                 start_new_session=True,
                 umask=PRIVATE,
                 preexec_fn=lambda: die_with_parent(parent, on_orphan),  # noqa: PLW1509 (one thread)
-                **as_account(account),
+                **{"env": {**os.environ, **environ}, **as_account(account)},
             )
         except OSError as problem:
             raise StoreFailed(f"{command[0]} cannot be started: {problem}") from problem

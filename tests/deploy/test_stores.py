@@ -95,6 +95,16 @@ def test_both_stores_ask_for_a_password(running):
         redis.Redis(port=vk.port, retry=Retry(NoBackoff(), 0)).ping()
 
 
+def test_valkey_uses_jemalloc_where_the_machine_has_it(running, tmp_path, monkeypatch):
+    (server,) = (one for one in running.servers if one.name == "valkey")
+    loaded = "libjemalloc" in Path(f"/proc/{server.pid}/maps").read_text()
+    assert loaded == bool(valkey.allocator())
+    monkeypatch.setattr(valkey, "LIBRARIES", (tmp_path,))
+    assert valkey.allocator() == {}
+    (tmp_path / "libjemalloc.so.2").touch()
+    assert valkey.allocator()["LD_PRELOAD"] == str(tmp_path / "libjemalloc.so.2")
+
+
 def test_both_stores_listen_on_one_loopback_address_only(running):
     for server in running.servers:
         with pytest.raises(OSError, match="refused"):
