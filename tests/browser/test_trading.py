@@ -207,6 +207,19 @@ def test_the_list_is_filtered_and_pages(desk):
     assert desk.text("#empty") == "No orders match these filters."
 
 
+def test_a_full_list_still_takes_every_order_that_comes(desk):
+    def post(count):
+        orders = [{"type": "market", "tokenIn": "USDC", "tokenOut": "JUP", "amount": "3"}] * 50
+        answers = [desk.http.post("/api/orders/batch", json={"orders": orders}).json() for _ in range(count // 50)]
+        return {one["order"]["orderId"] for answer in answers for one in answer["results"]}
+
+    post(950)
+    desk.until(lambda: len(desk.ids()) == 900, "the list is full")
+    newest = post(150)
+    desk.until(lambda: newest <= set(desk.ids()), "all of the new ones")
+    assert len(desk.ids()) <= 900
+
+
 def test_what_is_wrong_with_an_amendment_is_said_at_its_field(desk):
     desk.expected = REFUSED
     order_id = desk.post(type="limit", tokenIn="SOL", tokenOut="USDC", amount="1", limitPrice="330")

@@ -50,6 +50,7 @@ BENCHMARKS = (
     Benchmark("overload", "overload", "--rate 1500 --seconds 60", "--rate 1500 --seconds 5"),
     Benchmark("quotes", "cadence", "--seconds 60", "--seconds 10"),
     Benchmark("triggers", "trigger", "--triggers 500", "--triggers 50"),
+    Benchmark("desk", "frames", "--orders 500 --seconds 20", "--orders 100 --seconds 5"),
     Benchmark("resting orders", "resting", "--orders 1000000", "--orders 10000"),
 )
 

@@ -10,14 +10,14 @@ import { toast } from "./toasts.js";
 import { now } from "./clock.js";
 
 const PAGE = 50;
-const PAGES_MAX = 20;
 // Fewer than the orders one socket follows, so that it never has to refuse.
 const ROWS_MAX = 900;
+const PAGES_MAX = ROWS_MAX / PAGE;
 const BATCH = 500;
 const ARRIVALS_MS = 3_000;
 const TICK_MS = 200;
 // What one frame may spend on rows; the rest waits for the next, so that the page stays smooth.
-const FRAME_MS = 7;
+const FRAME_MS = 5;
 const TONES = { confirmed: "good", failed: "bad" };
 const OPEN = ["pending", "triggered", "routing", "building", "submitted"];
 
@@ -116,7 +116,7 @@ export class Orders {
     try {
       let page = await api.list(this.query, signal);
       // A page of nothing but new ones: there are more behind it.
-      for (let pages = 1; !signal?.aborted && this.takeNew(page.results) && page.next && pages < PAGES_MAX && this.orders.size < ROWS_MAX; pages += 1) {
+      for (let pages = 1; !signal?.aborted && this.takeNew(page.results) && page.next && pages < PAGES_MAX; pages += 1) {
         page = await api.page(page.next, signal);
       }
     } catch {
