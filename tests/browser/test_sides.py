@@ -57,18 +57,101 @@ def test_base_tokens_are_bought_for_an_exact_amount_and_the_fill_says_so(desk):
 
 
 def test_an_amount_typed_in_base_tokens_is_converted_and_the_page_says_what_is_spent(desk):
+    desk.choose("limit")
     desk.side("Buy")
     choose(desk, "SOL")
-    desk.fill(amount="2")
-    spent = sent(desk)
-    assert 280 < spent < 340
-    assert "for about 2 SOL at" in desk.text("#amount-note")
+    desk.fill(amount="2", limitPrice="125")
+    assert sent(desk) == 250
+    assert "for about 2 SOL at 125" in desk.text("#amount-note")
     assert (desk.text("#verb"), desk.text("#sold")) == ("Buy about", "SOL")
-    desk.choose("limit")
     desk.fill(limitPrice="120")
     desk.until(lambda: sent(desk) == 240, "at the limit price it is this")
     found = cancelled(desk, desk.place())
     assert (found["tokenIn"], found["amount"]) == ("USDC", "240")
+
+
+def shown(desk, name):
+    """Return the amount in a row of the estimate, once there is one."""
+    row = desk.page.locator("#estimate div", has_text=name).locator("dd")
+    return Decimal(desk.until(lambda: row.count() and row.inner_text().partition(" ")[0].strip("\N{EN DASH}"), name))
+
+
+PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True}
+
+
+@pytest.mark.parametrize("look", [{}, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("side", "amount", "pair", "says", "told"),
+    [
+        ("Buy", "1.25", "USDC-SOL", "Buy exactly 1.25 SOL", "Bought 1.25 SOL for "),
+        ("Sell", "77.5", "SOL-USDC", "Sell SOL for exactly 77.5 USDC", " SOL for 77.5 USDC at "),
+    ],
+)
+def test_an_exact_amount_is_received_for_no_more_than_was_shown(opened, look, side, amount, pair, says, told):
+    with opened(**look) as desk:
+        sold, bought = pair.split("-")
+        desk.side(side)
+        choose(desk, "Receive")
+        desk.fill(amount=amount)
+        assert (desk.text("#verb"), desk.text("#sold")) == ("Receive exactly", bought)
+        assert desk.text("#place") == says
+        assert not desk.page.get_by_role("button", name="50 %").is_visible()
+        about, most = shown(desk, "You spend about"), shown(desk, "At most")
+        assert Decimal("1.004") < most / about < Decimal("1.006")
+        assert desk.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing overflows"
+        ended = place_until_filled(desk, amount)
+        accepted = desk.text("#outcome")
+        assert accepted.startswith(f"Accepted: market order, exactly {amount} {bought} for at most ")
+        assert accepted.endswith(f" {ended['amount']} {sold}.")
+        assert ended["pair"] == pair and Decimal(ended["result"]["amountOut"]) == Decimal(amount)
+        assert Decimal(ended["result"]["amountIn"]) <= Decimal(ended["amount"])
+        row = desk.row(ended["orderId"])
+        assert f"exactly {amount} {bought}" in row.locator(".c-what small").inner_text()
+        assert row.locator(".c-amount").inner_text().split("\n")[1] == sold
+        desk.page.locator("#live .toast", has_text=told).first.wait_for()
+
+
+def place_until_filled(desk, amount):
+    """Place what is on the ticket; again, if the price turned for the worse before it was routed."""
+
+    def filled():
+        desk.fill(amount=amount)
+        shown(desk, "At most")
+        order_id = desk.place()
+        found = desk.until(
+            lambda: (one := order_of(desk, order_id))["status"] in ("confirmed", "failed") and one, "an end"
+        )
+        assert found["status"] == "confirmed" or found["result"]["code"] == "maximum_exceeded", found
+        return found["status"] == "confirmed" and found
+
+    return desk.until(filled, "a fill")
+
+
+def test_what_to_receive_is_chosen_with_the_keyboard_and_keeps_its_worth(desk):
+    desk.fill(amount="2")
+    desk.page.locator("#order input[name=mode]:checked").focus()
+    desk.page.keyboard.press("ArrowRight")
+    assert (desk.text("#verb"), desk.text("#sold")) == ("Receive exactly", "USDC")
+    assert 280 < float(desk.page.input_value("#amount")) < 340
+    desk.page.keyboard.press("Tab")
+    assert desk.page.evaluate("document.activeElement.id") == "amount"
+    desk.choose("limit")
+    assert (desk.text("#verb"), desk.text("#sold")) == ("Sell", "SOL")
+    # The tide may have turned in between.
+    assert 1.8 < float(desk.page.input_value("#amount")) < 2.2
+
+
+def test_an_exact_amount_that_is_none_or_beyond_the_balance_is_refused_at_the_ticket(desk):
+    desk.expected = ("status of 400",)
+    desk.side("Buy")
+    choose(desk, "Receive")
+    desk.fill(amount="-1")
+    desk.until(lambda: desk.text("#amount-error"), "the refusal at the field")
+    desk.fill(amount="0.0000000001")
+    desk.until(lambda: "smallest amount is 0.000000001" in desk.text("#amount-error"), "its unit is that of SOL")
+    free = next(one["available"] for one in desk.http.get("/api/balances").json()["results"] if one["token"] == "USDC")
+    desk.fill(amount=str(int(float(free)) // 100))
+    desk.until(lambda: desk.page.get_attribute("#place", "aria-disabled") == "true", "it cannot be placed")
 
 
 def test_flipping_the_side_keeps_what_the_amount_is_worth(desk):

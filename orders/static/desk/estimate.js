@@ -1,5 +1,7 @@
 // What an order would get now, in rows, and whether that rules it out.
 
+import * as api from "./api.js";
+import { product } from "./decimal.js";
 import { make } from "./dom.js";
 import { bps, duration, figure } from "./format.js";
 import { perBase } from "./sides.js";
@@ -8,17 +10,27 @@ const CHECKS = { mintAuthority: "Token check: mint", freezeAuthority: "Token che
 // What asks for confirmation: a price impact twice the default slippage, that no trade of a usual size has.
 const LARGE_BPS = 100;
 
-const EMPTY = [["Venue", "–"], ["Price", "–"], ["Fee", "–"], ["You get about", "–"], ["At least", "–"], ["Impact", "–"]];
+// How much more than the price of now an exact amount may cost while it is estimated: the price impact is not known before.
+const ROOM = "1.25";
 
-function fillRows({ fill, limit, tokenIn, tokenOut }, side) {
+const empty = (exact) => [["Venue", "–"], ["Price", "–"], ["Fee", "–"], [exact ? "You spend about" : "You get about", "–"], [exact ? "At most" : "At least", "–"], ["Impact", "–"]];
+
+// What this order would get.  One for an exact amount is asked for with room, and with what it costs if something stands in its way.
+export async function estimated(order, terms, signal) {
+  if (!order.amountOut) return api.estimate(order, signal);
+  const found = await api.estimate({ ...order, amount: product(order.amount, ROOM, terms.unit, true) }, signal);
+  return found.fill && found.problem ? api.estimate({ ...order, amount: terms.atMost(found.fill.expectedIn) }, signal) : found;
+}
+
+function fillRows({ fill, limit, tokenIn, tokenOut, amountOut }, side) {
   // What a limit order that still waits will get is more than what there is to be had now.
   const waits = limit && limit.awayBps !== "0";
   return [
     ["Venue", `${fill.venue}, quote ${duration(fill.ageMs)} old`, fill.fresh ? "" : "old", fill.reason],
     ["Price", figure(perBase(side, fill.expectedPrice))],
     ["Fee", `${figure(fill.fee)} ${tokenIn} (${fill.feeBps} bps)`],
-    [waits ? "Now it would be" : "You get about", `${figure(fill.expectedOut, 9)} ${tokenOut}`, "strong"],
-    ["At least", `${figure(fill.minimumOut, 9)} ${tokenOut}`],
+    ...(amountOut ? [["You spend about", `${figure(fill.expectedIn, 9)} ${tokenIn}`, "strong"], ["At most", `${figure(fill.maximumIn, 9)} ${tokenIn}`]]
+      : [[waits ? "Now it would be" : "You get about", `${figure(fill.expectedOut, 9)} ${tokenOut}`, "strong"], ["At least", `${figure(fill.minimumOut, 9)} ${tokenOut}`]]),
     ["Impact", bps(fill.impactBps)],
   ];
 }
@@ -40,8 +52,8 @@ function sniperRows({ sniper }) {
 
 const rowsOf = (rows) => rows.map(([name, value, kind, title]) => make("div", { class: kind || null, title }, make("dt", {}, name), make("dd", {}, value)));
 
-export const estimateRows = (found, side) => rowsOf([...(found.fill ? fillRows(found, side) : EMPTY), ...limitRows(found, side), ...sniperRows(found)]);
-export const emptyRows = (type) => rowsOf(type === "sniper" ? [] : EMPTY);
+export const estimateRows = (found, side) => rowsOf([...(found.fill ? fillRows(found, side) : empty(found.amountOut)), ...limitRows(found, side), ...sniperRows(found)]);
+export const emptyRows = ({ type, exact }) => rowsOf(type === "sniper" ? [] : empty(exact));
 
 // What stands in the way of this order, if it is to be said; `blocks` when it would be refused or could only fail.
 export function obstacle({ type, problem }, timeInForce) {

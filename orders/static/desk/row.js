@@ -63,9 +63,9 @@ export class Row {
     say(this.what, marketName(order.pair));
     mark(this.element, "data-side", side);
     say(this.terms, termsOf(order));
-    say(this.amount, figure(order.got?.amountIn ?? order.terms.amountIn));
+    say(this.amount, `${order.terms.amountOut && !order.got ? "≤ " : ""}${figure(order.got?.amountIn ?? order.terms.amountIn)}`);
     say(this.token, order.pair.split("-")[0]);
-    mark(this.toggle, "aria-label", `${when(order.events[0].at)}, ${name}, ${order.terms.amountIn}, ${order.status}: details`);
+    mark(this.toggle, "aria-label", `${when(order.events[0].at)}, ${name}, ${order.terms.amountOut ? "at most " : ""}${order.terms.amountIn}, ${order.status}: details`);
     say(this.venue, order.venue || NONE);
     const trouble = order.problem || (isOver(order) ? "" : order.trouble);
     say(this.why, briefly(order.why));
@@ -201,8 +201,9 @@ export class Row {
 function termsOf(order) {
   const { amountOut, limitPrice, maxPrice, trigger, expiresAt, timeInForce } = order.terms;
   const { side } = sideOf(order.pair);
-  const parts = [order.type === "sniper" ? "sniper" : `${side} ${order.type}`];
-  if (amountOut) parts.push(`for exactly ${figure(amountOut, 9)} ${order.pair.split("-")[1]}`);
+  // Only a market order is for an exact amount.
+  const parts = [order.type === "sniper" ? "sniper" : amountOut ? side : `${side} ${order.type}`];
+  if (amountOut) parts.push(`${side === "buy" ? "exactly" : "for exactly"} ${figure(amountOut, 9)} ${order.pair.split("-")[1]}`);
   if (limitPrice) parts.push(`at ${figure(perBase(side, limitPrice))}`);
   if (trigger) parts.push(`on ${trigger.map((one) => (one.kind === "launch" ? "launch" : `${one.kind} ≥ ${figure(one.atLeast)}`)).join(" and ")}`);
   if (maxPrice) parts.push(`at most ${figure(maxPrice)}`);

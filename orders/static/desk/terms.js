@@ -1,13 +1,17 @@
-// What a ticket's fields say, as the API takes it: an exact amount of one token for another.
+// What a ticket's fields say, as the API takes it: an exact amount of one token for another, or another for an exact amount.
 
 import { isAbove0, numeral, product, quotient, unit } from "./decimal.js";
 import { moment } from "./fields.js";
 import { limitPrice } from "./sides.js";
 
 export class Terms {
-  // `ask()` is the price at which the base token is bought now, as decimal text, or null.
-  constructor(form, ask) {
-    Object.assign(this, { form, ask, market: null });
+  // `prices(side)` is the price at which the base token is bought or sold now, as decimal text, or null.
+  constructor(form, prices) {
+    Object.assign(this, { form, prices, market: null });
+  }
+
+  ask() {
+    return this.prices("buy") || this.prices("sell");
   }
 
   text(name) {
@@ -39,12 +43,29 @@ export class Terms {
 
   // Whether the amount is typed in the token that is bought, and has to be converted.
   get converts() {
-    return this.type !== "sniper" && this.side === "buy" && this.form.elements.unit.value === "base";
+    return this.type === "limit" && this.side === "buy" && this.form.elements.unit.value === "base";
+  }
+
+  // Whether the amount is what is bought, to the unit.
+  get exact() {
+    return this.type === "market" && this.form.elements.mode.value === "receive";
+  }
+
+  // The token in which the amount is typed.
+  get typedIn() {
+    const { base, quote } = this.market;
+    if (this.exact) return this.side === "buy" ? base : quote;
+    return this.converts ? base : this.pays;
   }
 
   // Names what was typed: the same until something is changed, wherever the price goes.
   get key() {
     return JSON.stringify([this.market?.name, ...new FormData(this.form).entries()]);
+  }
+
+  // The smallest unit of what is paid in.
+  get unit() {
+    return unit(this.pays);
   }
 
   // The price a conversion goes by: that of the limit, or of now.
@@ -56,8 +77,22 @@ export class Terms {
   // What is paid in, in whole tokens; rounded down, so that no more is spent than was typed.
   get amount() {
     const amount = this.number("amount");
+    if (this.exact) return isAbove0(amount) ? this.atMost(this.cost(amount)) : amount;
     if (!this.converts || !isAbove0(amount)) return amount;
     return this.rate ? product(amount, this.rate, unit(this.market.quote)) : "";
+  }
+
+  // What an exact amount costs at the price of now, in the token that pays; "" without a price.
+  cost(amount) {
+    const price = this.prices(this.side) || this.ask();
+    if (!price) return "";
+    return this.side === "buy" ? product(amount, price, unit(this.market.quote), true) : quotient(amount, price, unit(this.market.base), true);
+  }
+
+  // That much and the slippage beyond it.
+  atMost(expected) {
+    const slippage = this.text("slippageBps") || "50";
+    return expected && /^\d{1,4}$/.test(slippage) ? product(expected, `1.${slippage.padStart(4, "0")}`, unit(this.pays), true) : expected;
   }
 
   // The typed amount in the other token, at the price of now.
@@ -73,6 +108,7 @@ export class Terms {
     const pair = type === "sniper" ? { tokenIn: this.pays } : this.pair || { tokenIn: this.pays, tokenOut: this.side === "buy" ? market.base : market.quote };
     const order = { type, tokenIn: pair.tokenIn.symbol, tokenOut: type === "sniper" ? this.text("tokenOut") : pair.tokenOut.symbol };
     if (amount) order.amount = amount;
+    if (this.exact && this.number("amount")) order.amountOut = this.number("amount");
     if (this.text("slippageBps")) order.slippageBps = whole(this.text("slippageBps"));
     if (type === "market") return order;
     order.timeInForce = this.text("timeInForce");
@@ -98,6 +134,15 @@ export class Terms {
     if (liquidity.checked) found.push({ kind: "liquidity", atLeast: this.number("liquidityAtLeast") });
     if (volume.checked) found.push({ kind: "volume", atLeast: this.number("volumeAtLeast"), windowS: whole(this.text("volumeWindow")) });
     return found;
+  }
+
+  // What the button does.
+  get offer() {
+    const { type, side, market: { base, quote }, exact } = this;
+    const amount = this.number("amount");
+    if (type === "sniper") return "Place sniper order";
+    if (!exact || !isAbove0(amount)) return `${side === "buy" ? "Buy" : "Sell"} ${base.symbol}, ${type} order`;
+    return side === "buy" ? `Buy exactly ${amount} ${base.symbol}` : `Sell ${base.symbol} for exactly ${amount} ${quote.symbol}`;
   }
 
   // What has not been typed yet, which is a hint and no error.

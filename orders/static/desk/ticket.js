@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { isAbove0, product, quotient, unit } from "./decimal.js";
 import { byId, make, mark, say } from "./dom.js";
-import { emptyRows, estimateRows, isLarge, obstacle } from "./estimate.js";
+import { emptyRows, estimateRows, estimated, isLarge, obstacle } from "./estimate.js";
 import { clearErrors, firstWrong, showErrors } from "./fields.js";
 import { bps, figure } from "./format.js";
 import { Placing, Unanswered } from "./placing.js";
@@ -13,6 +13,9 @@ import { Terms } from "./terms.js";
 
 // Wrong, or beyond a trading limit: only a change of the ticket changes the answer.
 const isRefusal = (reason) => reason.status === 400 || reason.status === 422;
+
+// What an order trades, in words.
+const deal = ({ amount, amountOut, tokenIn, tokenOut }) => (amountOut ? `exactly ${amountOut} ${tokenOut} for at most ${amount} ${tokenIn}` : `${amount} ${tokenIn} for ${tokenOut}`);
 
 const DEBOUNCE_MS = 250;
 const AGAIN_MS = 2_000;
@@ -24,7 +27,7 @@ export class Ticket {
   // percent)` so much of what is free of a token.
   constructor({ placed, sided, prices, share }) {
     this.form = byId("order");
-    this.terms = new Terms(this.form, () => prices("buy") || prices("sell"));
+    this.terms = new Terms(this.form, prices);
     Object.assign(this, { placed, sided, prices, share, found: null });
     this.placing = new Placing(() => say(byId("outcome"), "No answer; retrying…"));
     this.form.addEventListener("input", (event) => this.terms.market && this.edited(event.target));
@@ -42,12 +45,16 @@ export class Ticket {
     this.terms.market = market;
     if (another) this.form.elements.limitPrice.value = "";
     for (const one of this.form.elements.side) one.disabled = !market[one.value];
-    if (side !== this.side) this.turn(side);
+    this.form.elements.side.value = side;
     this.edited(this.form);
   }
 
   get type() {
     return this.terms.type;
+  }
+
+  get side() {
+    return this.form.elements.side.value;
   }
 
   // As if the person had chosen them; the field that comes next gets the focus.
@@ -57,18 +64,12 @@ export class Ticket {
     this.form.elements[next].focus();
   }
 
-  // The other side: what was typed stays worth the same.
-  turn(side) {
-    const { elements } = this.form;
-    const inBase = side === "buy" ? elements.unit.value === "base" : true;
-    const wasBase = this.side === "sell" || elements.unit.value === "base";
-    this.convert(wasBase, inBase);
-    elements.side.value = side;
-    this.side = side;
-  }
-
-  convert(wasBase, isBase) {
-    if (wasBase !== isBase) this.form.elements.amount.value = this.terms.converted(isBase ? "base" : "quote");
+  // Another token to type the amount in: what was typed stays worth the same.
+  convert() {
+    const { market, typedIn } = this.terms;
+    const unit = typedIn === market.base ? "base" : "quote";
+    if (this.unit && this.unit !== unit) this.form.elements.amount.value = this.terms.converted(unit);
+    this.unit = unit;
   }
 
   preset({ dataset: { set, value } }) {
@@ -106,23 +107,24 @@ export class Ticket {
   // Shows the fields this type has, in the words of its tokens.
   fit() {
     const { type } = this;
-    const { market, pays, side } = this.terms;
+    const { market, typedIn, pays, side, exact } = this.terms;
+    const mode = exact ? "receive" : "spend";
     for (const one of this.form.querySelectorAll("[data-for]")) {
       const waits = one.dataset.when ? this.form.elements.timeInForce.value === one.dataset.when : true;
-      one.hidden = !one.dataset.for.split(" ").includes(type) || !waits || (one.dataset.side ?? side) !== side;
+      one.hidden = !one.dataset.for.split(" ").includes(type) || !waits || (one.dataset.side ?? side) !== side || (one.dataset.mode ?? mode) !== mode;
     }
     const life = this.form.elements.timeInForce;
     if (type === "sniper" && life.value === "ioc") life.value = "gtc";
     mark(this.form, "data-type", type);
     mark(this.form, "data-side", type === "sniper" ? "" : side);
     const [base, quote] = [market.base.symbol, market.quote.symbol];
-    say(byId("sold"), this.terms.converts ? base : pays.symbol);
-    say(byId("verb"), this.terms.converts ? "Buy about" : pays.symbol === base && type !== "sniper" ? "Sell" : "Spend");
+    say(byId("sold"), typedIn.symbol);
+    say(byId("verb"), exact ? "Receive exactly" : this.terms.converts ? "Buy about" : pays.symbol === base && type !== "sniper" ? "Sell" : "Spend");
     for (const [id, text] of [["unit-quote", quote], ["unit-base", base], ["priced", `${quote} per ${base}`], ["capped", pays.symbol]]) say(byId(id), text);
     say(byId("bound"), side === "buy" ? "or less" : "or more");
     for (const one of this.form.querySelectorAll("[data-set=limitPrice]")) say(one, `${side === "buy" ? "−" : "+"}${one.dataset.value} %`);
     for (const one of this.form.querySelectorAll("[data-set=slippageBps]")) mark(one, "aria-pressed", String(one.dataset.value === this.terms.text("slippageBps")));
-    if (!this.sending) say(byId("place"), type === "sniper" ? "Place sniper order" : `${side === "buy" ? "Buy" : "Sell"} ${base}, ${type} order`);
+    if (!this.sending) say(byId("place"), this.terms.offer);
     this.offerTokens();
     this.note();
   }
@@ -139,24 +141,17 @@ export class Ticket {
   }
 
   edited(field) {
-    if (field.name === "type") {
+    if (field.name === "type" && field.value !== "market") this.form.elements.mode.value = "spend";
+    this.convert();
+    if (["type", "side", "mode"].includes(field.name)) {
       clearErrors(this.form);
       this.blank();
     }
-    if (field.name === "side") this.flipped(field.value);
-    if (field.name === "unit") this.convert(field.value === "quote", field.value === "base");
+    if (field.name === "side") this.sided(this.terms.pair.pair);
     field.removeAttribute?.("aria-invalid");
     this.fit();
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.estimate(), DEBOUNCE_MS);
-  }
-
-  flipped(side) {
-    this.form.elements.side.value = this.side;
-    this.turn(side);
-    clearErrors(this.form);
-    this.blank();
-    this.sided(this.terms.pair.pair);
   }
 
   async estimate() {
@@ -174,7 +169,7 @@ export class Ticket {
     const asking = new AbortController();
     this.asking = asking;
     try {
-      const found = await api.estimate(order, asking.signal);
+      const found = await estimated(order, this.terms, asking.signal);
       if (asking.signal.aborted) return;
       clearErrors(this.form);
       this.refused = false;
@@ -196,7 +191,7 @@ export class Ticket {
   blank(text = "", blocks = false) {
     this.estimated = false;
     this.found = null;
-    byId("estimate").replaceChildren(...emptyRows(this.type));
+    byId("estimate").replaceChildren(...emptyRows(this.terms));
     this.explain(text, blocks);
   }
 
@@ -226,6 +221,8 @@ export class Ticket {
     clearErrors(this.form);
     this.busy(true);
     await this.known(key);
+    // An exact amount costs no more than what is shown.
+    if (order.amountOut && this.found?.key === key && this.found.fill) order.amount = this.found.fill.maximumIn;
     if (!this.blocked && (await this.confirmed(key, order))) await this.place(key, order);
     this.busy(false);
   }
@@ -248,7 +245,7 @@ export class Ticket {
     }
     if (this.found?.key !== key || !isLarge(this.found) || this.large === key) return true;
     const sure = await agreed({ title: "Place this large order?", yes: `Place ${order.type} order`, no: "Go back",
-      text: `Its size moves the price by ${bps(this.found.fill.impactBps)} against you: ${order.amount} ${order.tokenIn} for about ${figure(this.found.fill.expectedOut, 9)} ${order.tokenOut}.` });
+      text: `Its size moves the price by ${bps(this.found.fill.impactBps)} against you: ${order.amountOut ? deal(order) : `${order.amount} ${order.tokenIn} for about ${figure(this.found.fill.expectedOut, 9)} ${order.tokenOut}`}.` });
     if (sure) this.large = key;
     return sure;
   }
@@ -256,7 +253,7 @@ export class Ticket {
   async place(key, order) {
     try {
       const accepted = await this.placing.place(key, order);
-      say(byId("outcome"), `Accepted: ${order.type} order, ${order.amount} ${order.tokenIn} for ${order.tokenOut}.`);
+      say(byId("outcome"), `Accepted: ${order.type} order, ${deal(order)}.`);
       this.placed(accepted.orderId);
       this.large = null;
       this.clear(key);
@@ -274,7 +271,7 @@ export class Ticket {
     const { asked, order } = await this.placing.left();
     if (!asked || this.sending) return;
     if (order) this.placed(order.orderId);
-    say(byId("outcome"), order ? `Accepted before the reload: ${order.type} order, ${order.amount} ${order.tokenIn} for ${order.tokenOut}.` : "The order sent before the reload was not accepted.");
+    say(byId("outcome"), order ? `Accepted before the reload: ${order.type} order, ${deal(order)}.` : "The order sent before the reload was not accepted.");
   }
 
   // The next order is typed anew: a key pressed twice must not be one.
@@ -285,7 +282,9 @@ export class Ticket {
   }
 
   showRefusal(reason) {
-    const left = showErrors(this.form, reason.fields);
+    // The amount that is typed may be either; what is sent beside an exact one is not typed.
+    const typed = reason.fields.filter((one) => one.field === "amountOut").map((one) => ({ ...one, field: "amount" }));
+    const left = showErrors(this.form, typed.length ? [...typed, ...reason.fields.filter((one) => !one.field.startsWith("amount"))] : reason.fields);
     if (!reason.fields.length) return `${reason.message}.`;
     if (left.length) say(byId("problem"), left.join("; "));
     return left.length ? left.join("; ") : "see above.";
