@@ -185,6 +185,23 @@ def holds(condition: Condition, state: TokenState) -> bool:
             return state.volumes.get(condition.window_ms, 0) >= condition.at_least
 
 
+def valued(condition: Condition, state: TokenState) -> dict[str, Any]:
+    """State a condition and the market's value for it: a number of pools, or US dollars."""
+    match condition.kind:
+        case Kind.LAUNCH:
+            value = str(state.pools)
+        case Kind.LIQUIDITY:
+            value = usd(state.liquidity or 0)
+        case Kind.VOLUME:
+            value = usd(state.volumes.get(condition.window_ms, 0))
+    return {**condition.as_dict(), "value": value}
+
+
+def judged(condition: Condition, state: TokenState) -> dict[str, Any]:
+    """State a condition, the market's value for it and whether it is met."""
+    return {**valued(condition, state), "met": holds(condition, state)}
+
+
 def first_unmet(conditions: Sequence[Condition], state: TokenState) -> Condition | None:
     """Return the first condition that is not met, or None when all are met."""
     return next((condition for condition in conditions if not holds(condition, state)), None)

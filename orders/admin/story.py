@@ -84,6 +84,13 @@ def pending(history: Sequence[Event], last: Event) -> str:
     return f"rests{until}: its trigger is not met yet{held(history)}."
 
 
+def waits_for(condition: Event) -> str:
+    """Describe a condition beside the market's value for it."""
+    unit = "pools" if condition["kind"] == "launch" else "USD"
+    met = "met" if condition["met"] else "not met"
+    return f"Waits for {terminal.condition(condition)}: {condition['value']} {unit} now, {met}."
+
+
 def returned(history: Sequence[Event], last: Event) -> str:
     """Say why it rests again."""
     why = last["returned"]

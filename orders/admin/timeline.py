@@ -2,16 +2,17 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from engine.lifecycle import FINAL
+from engine.lifecycle import FINAL, Status
+from engine.orders import OrderType
 from orders import models
 from orders.admin import story
 from orders.admin.wording import moment, seconds
 from orders.flow import dead_letters
-from orders.stores import event_codec, history
+from orders.stores import conditions, event_codec, history
 from routing.store import StoreError
 
 # Listed here because jsonb does not keep the order of its keys.
@@ -53,9 +54,13 @@ class Timeline:
 def of(row: models.Order) -> Timeline:
     """Return an order's timeline: from the live events, which may be ahead of Postgres, or else from Postgres."""
     try:
-        return told(dead_letters.told(row))
+        laid_out = told(dead_letters.told(row))
     except StoreError:
-        return told(history.of(row))
+        laid_out = told(history.of(row))
+    if row.type != OrderType.SNIPER or laid_out.stages[-1].status != Status.PENDING:
+        return laid_out
+    now = map(story.waits_for, conditions.seen([row]).get(str(row.pk), ()))
+    return replace(laid_out, story=replace(laid_out.story, evidence=(*laid_out.story.evidence, *now)))
 
 
 def told(events: Sequence[Mapping[str, Any]]) -> Timeline:

@@ -105,6 +105,16 @@ class AllEvents(Value, frozen=True):
     next: Annotated[Url | None, Meta(description="The page after this one; null if there is none yet.")]
 
 
+class ConditionSeen(Value, frozen=True):
+    """A condition and what the market shows of it."""
+
+    kind: Literal["launch", "liquidity", "volume"]
+    value: str
+    met: bool
+    at_least: Decimals | UnsetType = UNSET
+    window_s: Annotated[int, Meta(ge=1, le=WINDOW_MAX_S)] | UnsetType = UNSET
+
+
 class Resting(Value, frozen=True):
     """What an order that waits is waiting beside."""
 
@@ -113,6 +123,10 @@ class Resting(Value, frozen=True):
     away_bps: Annotated[
         Decimals | UnsetType | None,
         Meta(description="How far BEST must rise to the limit price, in bps; 0 once reached; limit orders only."),
+    ] = UNSET
+    conditions: Annotated[
+        tuple[ConditionSeen, ...] | UnsetType | None,
+        Meta(description="Sniper orders only: the trigger by the market; null while that is not known."),
     ] = UNSET
 
 
@@ -179,16 +193,6 @@ class EstimatedLimit(Value, frozen=True):
     age_ms: Count | None
     away_bps: Annotated[Decimals | None, Meta(description="How far BEST must rise, in bps; 0 once reached.")]
     least_out: Annotated[Decimals, Meta(description="The minimum amount out of any fill.")]
-
-
-class ConditionSeen(Value, frozen=True):
-    """A condition and what the market shows of it."""
-
-    kind: Literal["launch", "liquidity", "volume"]
-    value: str
-    met: bool
-    at_least: Decimals | UnsetType = UNSET
-    window_s: Annotated[int, Meta(ge=1, le=WINDOW_MAX_S)] | UnsetType = UNSET
 
 
 class EstimatedSniper(Value, frozen=True):

@@ -15,12 +15,12 @@ from engine.money import BPS, plain, price_of, shown
 from engine.orders import Order, OrderType
 from engine.quotes import CannotFill, NoQuote
 from engine.token_checks import Limits
-from engine.triggers import holds
+from engine.triggers import judged
 from orders.access.callers import Scope
 from orders.api import requests, schema, serializers
 from orders.api.access import caller_of
 from orders.api.filters import refuse_unknown
-from orders.flow import balances, sniping, trading_limits
+from orders.flow import balances, trading_limits
 from orders.flow.pauses import Paused, pauses
 from orders.flow.routes import PriceImpact, SpendsTooMuch, affordable
 from orders.flow.trading_limits import Rejected
@@ -165,9 +165,7 @@ def sniper(order: Order, now: int) -> Json:
     state = tape.states({mint: [one.window_ms for one in order.trigger if one.window_ms]}, now)[mint]
     return {
         "listed": order.pair.token_out.listed,
-        "conditions": [
-            {**one.as_dict(), "value": sniping.shown(one, state), "met": holds(one, state)} for one in order.trigger
-        ],
+        "conditions": [judged(one, state) for one in order.trigger],
         "gates": verdicts(order, facts({mint: state})[mint]),
     }
 

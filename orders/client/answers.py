@@ -38,6 +38,7 @@ class Resting(Value):
     best: Decimal | None
     age_ms: int | None = None
     away_bps: Decimal | None = None
+    conditions: tuple[WaitsFor, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,9 +32,10 @@ class Event(Value):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitsFor(Value):
-    """A condition of a sniper order, in US dollars; `value` is what the market had of it."""
+    """A condition of a sniper order, in US dollars; `value` is what the market had, `met` whether it suffices."""
 
     kind: str
     at_least: Decimal | None = None
     window_s: int | None = None
     value: str | None = None
+    met: bool | None = None

@@ -24,7 +24,7 @@ from engine.market import MarketEvent
 from engine.orders import OrderType
 from engine.quotes import AHEAD_MAX_MS, best
 from engine.token_checks import Limits, TokenFacts, Verdict
-from engine.triggers import Condition, Kind, TokenState, Watch, affords, first_unmet, level, price_watch, usd
+from engine.triggers import Condition, Kind, TokenState, Watch, affords, first_unmet, level, price_watch, usd, valued
 from orders.flow import dispatch, progress
 from orders.flow.limits import is_over
 from orders.flow.pauses import pauses
@@ -268,20 +268,9 @@ def event_seen(event: MarketEvent | None, now: int) -> event_kinds.MarketEvent |
 
 def met(condition: Condition, state: TokenState) -> ConditionMet:
     """State a condition and the market's value for it."""
-    return convert({**condition.as_dict(), "value": shown(condition, state)}, ConditionMet)
+    return convert(valued(condition, state), ConditionMet)
 
 
 def judged(verdict: Verdict) -> TokenCheck:
     """State the result of one token check."""
     return convert(verdict.as_dict(), TokenCheck)
-
-
-def shown(condition: Condition, state: TokenState) -> str:
-    """Format the market's value for a condition: a number of pools, or US dollars."""
-    match condition.kind:
-        case Kind.LAUNCH:
-            return str(state.pools)
-        case Kind.LIQUIDITY:
-            return usd(state.liquidity or 0)
-        case Kind.VOLUME:
-            return usd(state.volumes.get(condition.window_ms, 0))

@@ -16,7 +16,7 @@ from engine.money import BPS, from_units, plain
 from engine.orders import OrderType
 from engine.quotes import Pair, Quote
 from orders import models
-from orders.stores import event_codec, live, retired, swaps
+from orders.stores import conditions, event_codec, live, retired, swaps
 from orders.stores import history as known_history
 from orders.stores.live import Live
 from orders.stores.terms import epoch_ms
@@ -173,10 +173,11 @@ def shown(rows: Sequence[models.Order], links: Callable[[str], Mapping[str, str]
     """Describe orders in their current state; `links` returns an order's URLs by its id."""
     last = last_events([str(row.id) for row in rows])
     standing = [as_json(row, last.get(str(row.id)), links(str(row.id))) for row in rows]
-    waiting = [one for one, row in zip(standing, rows, strict=True) if rests(one)]
-    best = best_of({traded(one["pair"]).name for one in waiting})
-    for one in waiting:
-        one["resting"] = resting(one, best.get(traded(one["pair"]).name))
+    waiting = [(one, row) for one, row in zip(standing, rows, strict=True) if rests(one)]
+    best = best_of({traded(one["pair"]).name for one, _ in waiting})
+    seen = conditions.seen(row for _, row in waiting if row.type == OrderType.SNIPER)
+    for one, _ in waiting:
+        one["resting"] = resting(one, best.get(traded(one["pair"]).name), seen.get(one["orderId"]))
     return standing
 
 
@@ -242,11 +243,11 @@ def rests(order: Mapping[str, Any]) -> bool:
     return bool(order["status"] == Status.PENDING and order["type"] != OrderType.MARKET)
 
 
-def resting(order: Mapping[str, Any], best: Quote | None) -> dict[str, Any]:
-    """Describe the market for a resting order: BEST, and for a limit order its distance from the limit price."""
+def resting(order: Mapping[str, Any], best: Quote | None, seen: Sequence[Any] | None) -> dict[str, Any]:
+    """Describe the market for a resting order: BEST, and its distance from the limit price or the conditions `seen`."""
     price = plain(best.net_price) if best else None
     if order["type"] != OrderType.LIMIT:
-        return {"best": price}
+        return {"best": price, "conditions": seen}
     away = away_bps(Decimal(order["limitPrice"]), best.net_price) if best else None
     return {"best": price, "ageMs": best.age(now_ms()) if best else None, "awayBps": away}
 

@@ -95,7 +95,7 @@ def shows_results(desk):
     desk.side("Sell")
     desk.page.get_by_role("button", name="Results").click()
     dialog = asked(desk, "Positions and results")
-    row = dialog.locator("#positions tr", has_text="SOL").first
+    row = dialog.locator("#positions tr", has_text="SOLin USDC")
     row.wait_for()
     (held,) = [
         one

@@ -62,13 +62,18 @@ def test_a_sniper_order_waits_for_its_token_and_buys_it(desk):
     desk.choose("sniper")
     desk.fill(tokenOut=mint, amount="0.5")
     desk.until(lambda: "not listed yet" in desk.text("#estimate"), "what is known of it")
+    desk.page.locator("#order label", has_text="its pools are worth").click()
     order_id = desk.place()
     desk.until(lambda: desk.row(order_id).get_attribute("data-status") == "pending", "it waits")
+    desk.row(order_id).locator(".toggle").click()
+    desk.until(lambda: desk.row(order_id).locator(".c-price small").inner_text() == "0 of 2 met", "how far it is")
+    waits = desk.row(order_id).locator(".waits tbody tr").evaluate_all("all => all.map(one => one.innerText)")
+    assert waits == ["launch\t0 pools\tnot met", "liquidity\t0 of 50,000 USD\tnot met"]
     launched = desk.engine.manage("sandbox", "launch", "--mint", mint, "--symbol", "NOVA", "--liquidity", "50000")
     assert launched.returncode == 0, launched.stderr
     row = desk.ends(order_id, "confirmed")
     assert desk.stages(order_id) == all_done(WAITING_LIFE)
-    desk.row(order_id).locator(".toggle").click()
+    assert not row.locator(".waits").is_visible()
     assert "token checks passed" in row.locator(".timeline").inner_text()
 
 

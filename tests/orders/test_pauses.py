@@ -21,7 +21,7 @@ from routing.store import redis
 from routing.venues import Silence
 from tests.factories import DeadLetterFactory
 from tests.orders.doors import ORDER, opened, post, until
-from tests.orders.sniping import Market, list_token, new_mint
+from tests.orders.sniping import LAUNCH, Market, liquidity, list_token, new_mint
 
 pytestmark = pytest.mark.usefixtures("no_pauses")
 
@@ -311,6 +311,17 @@ def test_who_may_only_look_cancels_nothing(bench, looker):
 
 def story_of(client, order_id):
     return client.get(f"/admin/orders/order/{order_id}/change/").context["timeline"].story
+
+
+def test_a_sniper_orders_page_says_how_far_each_condition_is(bench, operator, nova):
+    (order_id,) = bench.accept(bench.snipe(nova.mint, LAUNCH, liquidity(50_000)))
+    nova.pool(40_000)
+    assert story_of(operator, order_id).evidence == (
+        "Waits for launch: 1 pools now, met.",
+        "Waits for liquidity of 50000 USD: 40000 USD now, not met.",
+    )
+    assert cancel(operator, order_id)
+    assert story_of(operator, order_id).evidence == ()
 
 
 def test_an_orders_page_says_in_a_sentence_what_happened_and_why(bench, operator, settings):

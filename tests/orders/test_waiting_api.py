@@ -31,6 +31,7 @@ from tests.orders.doors import (
     placed,
     shown,
 )
+from tests.orders.sniping import Market, list_token, new_mint
 
 # What an order waits beside
 
@@ -54,8 +55,41 @@ async def test_a_limit_order_without_a_price_beside_it_says_so(bench):
 async def test_a_sniper_order_shows_the_price_of_its_pair_if_there_is_one(bench):
     listed, unlisted = await placed(SNIPER | {"tokenOut": "USDC"}), await placed(SNIPER)
     await aside(bench.price, "155")
-    assert (await shown(listed))["resting"] == {"best": "155"}
-    assert (await shown(unlisted))["resting"] == {"best": None}
+    assert (await shown(listed))["resting"]["best"] == "155"
+    assert (await shown(unlisted))["resting"]["best"] is None
+
+
+async def test_a_sniper_order_shows_each_condition_with_its_value_and_whether_it_is_met(bench):
+    mint = new_mint()
+    await aside(list_token, mint)
+    asked = [
+        {"kind": "launch"},
+        {"kind": "liquidity", "atLeast": "50000"},
+        {"kind": "volume", "atLeast": "900", "windowS": 60},
+    ]
+    order_id = await placed(SNIPER | {"tokenOut": mint, "trigger": asked})
+    unmet = [{**one, "value": "0", "met": False} for one in asked]
+    assert (await shown(order_id))["resting"]["conditions"] == unmet
+    await aside(Market(mint).pool, 60_000)
+    await aside(Market(mint).trade, 450)
+    launch, liquidity, volume = unmet
+    assert (await shown(order_id))["resting"]["conditions"] == [
+        {**launch, "value": "1", "met": True},
+        {**liquidity, "value": "60000", "met": True},
+        {**volume, "value": "450"},
+    ]
+    (listed,) = (await get("/api/orders?type=sniper")).json()["results"]
+    assert listed["resting"]["conditions"][2]["value"] == "450"
+
+
+async def test_a_sniper_order_says_that_the_market_is_unknown_while_its_store_is_away(bench, monkeypatch):
+    order_id = await placed(SNIPER)
+
+    def away(*_):
+        raise StoreError("away")
+
+    monkeypatch.setattr("routing.tape.states", away)
+    assert (await shown(order_id))["resting"] == {"best": None, "conditions": None}
 
 
 async def test_an_order_that_does_not_wait_shows_nothing_beside_it(bench):

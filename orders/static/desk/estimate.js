@@ -5,6 +5,7 @@ import { product } from "./decimal.js";
 import { make } from "./dom.js";
 import { bps, duration, figure } from "./format.js";
 import { perBase } from "./sides.js";
+import { valued } from "./story.js";
 
 const CHECKS = { mintAuthority: "Token check: mint", freezeAuthority: "Token check: freeze", liquidity: "Token check: pools", topHolder: "Token check: holder" };
 // What asks for confirmation: a price impact twice the default slippage, that no trade of a usual size has.
@@ -45,7 +46,7 @@ function sniperRows({ sniper }) {
   if (!sniper) return [];
   return [
     ["Token", sniper.listed ? "listed" : "not listed yet"],
-    ...sniper.conditions.map((one) => [one.kind, `${figure(one.value)}${one.atLeast ? ` of ${figure(one.atLeast)} USD` : one.value === "1" ? " pool" : " pools"}`, one.met ? "good" : "", one.met ? "met" : "not met"]),
+    ...sniper.conditions.map((one) => [one.kind, valued(one), one.met ? "good" : "", one.met ? "met" : "not met"]),
     ...sniper.gates.map((one) => [CHECKS[one.gate] || one.gate, `${one.verdict === "pass" ? "✓" : "✗"} ${one.reason}`, one.verdict === "pass" ? "good" : "old"]),
   ];
 }

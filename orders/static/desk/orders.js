@@ -5,7 +5,7 @@ import { byId, make, say } from "./dom.js";
 import { Link } from "./link.js";
 import { Row } from "./row.js";
 import { marketName, sideOf } from "./sides.js";
-import { begin, ending, isOver, tell } from "./story.js";
+import { begin, ending, isOver, isSniping, tell } from "./story.js";
 import { toast } from "./toasts.js";
 import { now } from "./clock.js";
 
@@ -14,6 +14,7 @@ const PAGE = 50;
 const ROWS_MAX = 900;
 const PAGES_MAX = ROWS_MAX / PAGE;
 const BATCH = 500;
+const SNIPERS_MAX = 200;
 const ARRIVALS_MS = 3_000;
 const TICK_MS = 200;
 // What one frame may spend on rows; the rest waits for the next, so that the page stays smooth.
@@ -45,6 +46,7 @@ export class Orders {
     this.listen();
     this.reload();
     setInterval(() => this.arrivals(), ARRIVALS_MS);
+    setInterval(() => this.conditions(), ARRIVALS_MS);
     setInterval(() => this.tick(), TICK_MS);
   }
 
@@ -124,6 +126,13 @@ export class Orders {
     }
     this.polling = false;
     this.summary();
+  }
+
+  // What sniper orders wait for is in no event.
+  async conditions() {
+    if (document.hidden || ![...this.rows.values()].some((row) => isSniping(row.order))) return;
+    const found = await api.list({ type: "sniper", status: "pending", limit: SNIPERS_MAX }).catch(() => ({ results: [] }));
+    for (const one of found.results) this.rows.get(one.orderId)?.waitFor(one.resting);
   }
 
   // Takes the orders that are not here yet; tells whether all were such.

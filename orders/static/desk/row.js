@@ -6,7 +6,7 @@ import { now } from "./clock.js";
 import { make, mark, say } from "./dom.js";
 import { NONE, bps, cost, duration, figure, percent, when } from "./format.js";
 import { marketName, perBase, sideOf } from "./sides.js";
-import { LABELS, attempts, elapsed, isOver, isWaiting, keyOf, line, sentence, stagesOf, steps } from "./story.js";
+import { LABELS, attempts, elapsed, isOver, isSniping, isWaiting, keyOf, line, sentence, stagesOf, steps, valued } from "./story.js";
 
 const cell = (name, ...inside) => make("div", { class: name, role: "cell" }, ...inside);
 
@@ -77,6 +77,7 @@ export class Row {
     say(this.slippage, order.got ? cost(order.got.slippageBps) : "");
     const waits = isWaiting(order);
     if (waits) this.distance(this.best);
+    if (waits) this.waitFor(this.resting);
     this.amendButton.hidden = !waits || order.terms.timeInForce === "ioc";
     this.cancelButton.hidden = order.status !== "pending";
     mark(this.amendButton, "aria-label", `Amend ${name}`);
@@ -93,6 +94,26 @@ export class Row {
     const { side } = sideOf(this.order.pair);
     const away = best ? perBase(side, limitPrice) / perBase(side, best) - 1 : null;
     say(this.slippage, away === null ? "" : `${percent(away)} away`);
+  }
+
+  // What a sniper order waits for, as the market shows it now; `resting` as the API has it.
+  waitFor(resting) {
+    this.resting = resting;
+    if (!resting || !isSniping(this.order)) return;
+    const { conditions, best } = resting;
+    const { maxPrice } = this.order.terms;
+    const now = best ? 1 / Number(best) : null;
+    this.waits = [...(conditions || []).map((one) => [one.kind, valued(one), one.met ? "met" : "not met"]),
+      ...(maxPrice ? [["price", now ? `${figure(now)}, at most ${figure(maxPrice)}` : "no price", now && now <= Number(maxPrice) ? "met" : "not met"]] : [])];
+    const met = this.waits.filter(([, , verdict]) => verdict === "met").length;
+    say(this.slippage, conditions ? `${met} of ${this.waits.length} met` : "");
+    if (this.isOpen) this.paintWaits();
+  }
+
+  paintWaits() {
+    const rows = isSniping(this.order) && this.waits;
+    this.waiting.hidden = !rows;
+    if (rows) this.waiting.replaceChildren(make("h3", {}, "Waits for"), table(["Condition", "Now", ""], rows));
   }
 
   paintLine(at) {
@@ -141,15 +162,17 @@ export class Row {
     if (!this.timeline) {
       this.message = make("p", { class: "note", role: "status" });
       this.form = make("div");
+      this.waiting = make("div", { class: "waits", hidden: true });
       this.timeline = make("ol", { class: "timeline" });
       this.tries = make("div");
       this.detailCell.append(
         make("p", { class: "ids" }, make("span", {}, "Order "), make("code", {}, order.id)),
-        this.message, this.form,
+        this.message, this.form, this.waiting,
         make("div", {}, make("h3", {}, "Timeline"), this.timeline),
         make("div", { class: "attempts" }, make("h3", {}, "Attempts"), this.tries));
     }
     this.paintTimeline();
+    this.paintWaits();
     const signed = attempts(order);
     this.tries.replaceChildren(signed.length ? attemptTable(signed) : make("p", { class: "note" }, "No transaction has been signed."));
     if (!isWaiting(order)) this.form.replaceChildren();

@@ -77,6 +77,7 @@ function note(order, event) {
 
 export const isOver = (order) => FINAL.has(order.status);
 export const isWaiting = (order) => order.status === "pending" && order.type !== "market";
+export const isSniping = (order) => order.type === "sniper" && isWaiting(order);
 export const isMoving = (order) => order.seq > 0 && !isOver(order) && !isWaiting(order);
 export const stagesOf = (order) => (order.type === "market" ? MARKET : WAITING);
 
@@ -146,6 +147,12 @@ export function ending(order) {
 }
 
 const against = (bps) => (Number(bps) === 0 ? "as quoted" : `${cost(bps)} than quoted`);
+
+// What the market shows of a condition of a sniper order, and what that has to be.
+export function valued({ kind, value, atLeast, windowS }) {
+  if (kind === "launch") return value === "1" ? "1 pool" : `${value} pools`;
+  return `${figure(value)} of ${figure(atLeast)} USD${windowS ? ` in ${windowS} s` : ""}`;
+}
 
 // What happened, in a sentence or two.
 export function sentence(event, order) {
