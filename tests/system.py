@@ -199,6 +199,11 @@ def system(
         assert engine.secrets_in_logs() == []
 
 
+def quoted(engine: System) -> None:
+    """Wait for the first quotes."""
+    eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
+
+
 def is_settled(engine: System, count: int) -> Callable[[], bool]:
     """Make a check that `count` orders are final in Postgres."""
 

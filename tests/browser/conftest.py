@@ -10,9 +10,8 @@ from tests.browser.console import Console
 from tests.browser.desk import SLOW_ENOUGH, Desk
 from tests.browser.scene import LIVELY, Scene
 from tests.browser.watched import CHROMIUM, WITHIN_S
-from tests.chaos.ledgers import quoted
 from tests.flows.tides import tide
-from tests.system import System, system
+from tests.system import System, quoted, system
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import httpx
 
-from tests.chaos.ledgers import quoted
-from tests.system import System, eventually
+from tests.system import System, eventually, quoted
 
 LIVELY = {
     "MOCK_QUOTE_DELAY_MS": "50-200",

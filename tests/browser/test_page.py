@@ -3,12 +3,15 @@
 import base64
 import hashlib
 import re
+import subprocess
+import sys
 
 import httpx
 import pytest
 
 from config.env import ROOT
 from tests.browser.desk import NOTHING
+from tests.system import outside
 
 pytestmark = pytest.mark.system
 
@@ -25,6 +28,12 @@ def test_the_chart_library_is_the_file_whose_hash_the_page_and_the_notice_name()
     assert hashlib.sha256(library).hexdigest() in (VENDOR / "NOTICE").read_text()
     assert "Apache License" in (VENDOR / "LICENSE").read_text()
     assert "tradingview.com" in page
+
+
+def test_the_command_of_the_pictures_needs_no_settings():
+    started = [sys.executable, "-c", "import tests.browser.screenshots"]
+    done = subprocess.run(started, cwd=ROOT, env=outside(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_nothing_inline_and_nothing_from_elsewhere_is_allowed(engine):

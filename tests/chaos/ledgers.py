@@ -11,13 +11,7 @@ from orders.stores.balances import DUE
 from tests.chaos.checker import ends, executions, records, stories
 from tests.chaos.checker.verdict import Verdict
 from tests.chaos.checker.world import World
-from tests.system import System, eventually, is_settled
-
-
-def quoted(engine: System) -> None:
-    """Wait for the first quotes."""
-    eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
-
+from tests.system import eventually, is_settled
 
 SETTLED_S = 180
 """An order that fires in vain again and again rests up to half a minute in between; a busy machine makes many do so."""

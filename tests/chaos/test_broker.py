@@ -14,11 +14,11 @@ from kombu.exceptions import OperationalError
 from config.broker import QUORUM
 from orders.flow import dispatch
 from tests.chaos.amid import amid
-from tests.chaos.ledgers import nothing_lost_or_doubled, quoted
+from tests.chaos.ledgers import nothing_lost_or_doubled
 from tests.chaos.test_kills import BODY, QUICK
 from tests.load.burst import post_all
 from tests.stands import KINDS
-from tests.system import eventually, system
+from tests.system import eventually, quoted, system
 
 pytestmark = pytest.mark.system
 

@@ -20,10 +20,10 @@ from tests.chaos.clients.journal import Journal
 from tests.chaos.clients.market import Market
 from tests.chaos.clients.reading import read_all, resume_all
 from tests.chaos.clients.trader import Trader
-from tests.chaos.ledgers import nothing_lost_or_doubled, quoted, world_of
+from tests.chaos.ledgers import nothing_lost_or_doubled, world_of
 from tests.chaos.plan.orders import Planned
 from tests.chaos.test_kills import BODY, QUICK
-from tests.system import eventually, system
+from tests.system import eventually, quoted, system
 
 pytestmark = pytest.mark.system
 

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from tests.chaos.amid import amid
-from tests.chaos.ledgers import nothing_lost_or_doubled, quoted
+from tests.chaos.ledgers import nothing_lost_or_doubled
 from tests.load.burst import post_all
-from tests.system import NO_DELAYS, System, eventually, system
+from tests.system import NO_DELAYS, System, eventually, quoted, system
 
 pytestmark = pytest.mark.system
 

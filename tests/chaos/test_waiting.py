@@ -7,12 +7,12 @@ import httpx
 import pytest
 
 from tests.chaos.amid import amid
-from tests.chaos.ledgers import nothing_lost_or_doubled, quoted
+from tests.chaos.ledgers import nothing_lost_or_doubled
 from tests.chaos.test_kills import kill
 from tests.flows.test_waiting_orders import LIMIT
 from tests.flows.tides import tide
 from tests.load.burst import post_all
-from tests.system import NO_DELAYS, eventually, system
+from tests.system import NO_DELAYS, eventually, quoted, system
 
 pytestmark = pytest.mark.system
 

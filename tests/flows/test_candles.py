@@ -9,9 +9,8 @@ import httpx
 import pytest
 from redis.exceptions import RedisError
 
-from tests.chaos.ledgers import quoted
 from tests.flows.tides import tide
-from tests.system import eventually, system
+from tests.system import eventually, quoted, system
 
 pytestmark = pytest.mark.system
 

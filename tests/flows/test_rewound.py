@@ -13,9 +13,8 @@ import pytest
 
 from orders.client import Client, Event, LimitOrder, Message, Rewound
 from tests.browser.desk import SLOW_ENOUGH, Desk
-from tests.chaos.ledgers import quoted
 from tests.flows.readme import block, browser
-from tests.system import System, eventually, system
+from tests.system import System, eventually, quoted, system
 
 pytestmark = pytest.mark.system
 

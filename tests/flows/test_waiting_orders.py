@@ -8,10 +8,10 @@ import pytest
 from solders.keypair import Keypair
 from websockets.sync.client import connect
 
-from tests.chaos.ledgers import nothing_lost_or_doubled, quoted
+from tests.chaos.ledgers import nothing_lost_or_doubled
 from tests.flows.tides import tide
 from tests.load.burst import post_all
-from tests.system import NO_DELAYS, System, eventually, system
+from tests.system import NO_DELAYS, System, eventually, quoted, system
 
 pytestmark = pytest.mark.system
 

@@ -2,11 +2,10 @@
 
 import pytest
 
-from tests.chaos.ledgers import quoted
 from tests.flows.tides import tide
 from tests.hosts.cluster import cluster
 from tests.hosts.network import why_not
-from tests.system import NO_DELAYS
+from tests.system import NO_DELAYS, quoted
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from playwright.sync_api import CDPSession, Page, sync_playwright
 
 from tests.browser.watched import CHROMIUM
 from tests.load.trigger import shares
-from tests.system import System, eventually, system
+from tests.system import System, quoted, system
 
 SETTINGS = {
     "MOCK_QUOTE_DELAY_MS": "50-200",
@@ -146,7 +146,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=20)
     chosen = options.parse_args()
     with system(SETTINGS) as engine:
-        eventually(lambda: engine.redis().exists("quotes:{SOL-USDC}:BEST"), 90, "the first quotes")
+        quoted(engine)
         feed = Feed(engine, int(chosen.orders * IN_FLIGHT))
         feed.start()
         try:

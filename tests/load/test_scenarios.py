@@ -16,10 +16,9 @@ from websockets.sync.client import connect
 
 from config.env import ROOT
 from tests.bearer import API_KEY
-from tests.chaos.ledgers import quoted
 from tests.load.scenarios.story import Story
 from tests.load.scenarios.truth import disagreements
-from tests.system import NO_DELAYS, free_port, system
+from tests.system import NO_DELAYS, free_port, quoted, system
 
 pytestmark = pytest.mark.system
 

@@ -17,8 +17,7 @@ from typing import Any
 
 from config.env import ROOT
 from tests.bearer import API_KEY
-from tests.chaos.ledgers import quoted
-from tests.system import System, system
+from tests.system import System, quoted, system
 
 SCENARIOS = ("market", "limit", "sniper", "sockets")
 HERE = Path(__file__).parent
