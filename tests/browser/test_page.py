@@ -98,7 +98,7 @@ def test_on_a_phone_all_of_it_is_within_reach(opened, scheme):
         assert desk.timeline(order_id) == desk.told(order_id)
         assert desk.page.evaluate(width) <= 390
         heights = desk.page.eval_on_selector_all(
-            "main button, main select, .field input",
+            "main button, main select, .field input:not([type=radio]), .tabs span",
             "all => all.filter(one => one.offsetParent).map(one => one.offsetHeight)",
         )
         assert min(heights) >= 34
