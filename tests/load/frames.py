@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 import httpx
-from playwright.sync_api import CDPSession, Page, sync_playwright
+from playwright.sync_api import CDPSession, Page, TimeoutError, sync_playwright
 
 from tests.browser.watched import CHROMIUM
 from tests.load.trigger import shares
@@ -121,9 +121,11 @@ def work(session: CDPSession) -> dict[str, float]:
 
 def measure(page: Page, orders: int, seconds: float) -> dict[str, Any]:
     """Wait until so many orders move on the desk, then watch its frames."""
-    page.wait_for_function(
-        "([moving, orders]) => document.querySelectorAll(moving).length >= orders", arg=[MOVING, orders], polling=1_000
-    )
+    enough = "([moving, orders]) => document.querySelectorAll(moving).length >= orders"
+    try:
+        page.wait_for_function(enough, arg=[MOVING, orders], polling=1_000)
+    except TimeoutError:
+        sys.exit(f"not within {WITHIN_S} s: {orders} orders that move on the desk; is the machine busy?")
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
     before = work(session)

@@ -19,6 +19,8 @@ const ARRIVALS_MS = 3_000;
 const TICK_MS = 200;
 // What one frame may spend on rows; the rest waits for the next, so that the page stays smooth.
 const FRAME_MS = 5;
+// And at most: a page that gets few frames catches up in those.
+const FRAME_MAX_MS = 20;
 const TONES = { confirmed: "good", failed: "bad" };
 const OPEN = ["pending", "triggered", "routing", "building", "submitted"];
 
@@ -33,6 +35,7 @@ export class Orders {
     this.mine = new Set();
     this.dirty = new Set();
     this.unbuilt = [];
+    this.drawnAt = 0;
     this.next = null;
     this.filters = { status: "", type: "", pair: "" };
     this.reading = null;
@@ -233,9 +236,10 @@ export class Orders {
   // However many events arrive, a row is painted once a frame.
   schedule() {
     if (this.frame) return;
-    this.frame = requestAnimationFrame(() => {
+    this.frame = requestAnimationFrame((at) => {
       this.frame = null;
-      const until = performance.now() + FRAME_MS;
+      const until = performance.now() + Math.min(FRAME_MAX_MS, Math.max(FRAME_MS, (at - this.drawnAt) / 4));
+      this.drawnAt = at;
       this.build(until);
       this.paint(until);
       if (this.unbuilt.length || this.dirty.size) this.schedule();
