@@ -37,6 +37,8 @@ UNSENT_MAX = 32 * 1024 * 1024
 """Bytes in all that are buffered for clients that do not read."""
 PART = 4 * 1024
 """Bytes that are parsed at a time: a few make a request or a message, which takes a hundred times their memory."""
+TOGETHER_MAX = 16 * 1024
+"""Bytes that wait for the end of a turn of the loop, to be sent together."""
 EVERY_TICKS = 5
 """How many of uvicorn's ticks of 0.1 s lie between two looks at all connections."""
 
@@ -79,7 +81,7 @@ class Together:
             self.loop.call_soon(self.flush)
         self.unsent.append(data)
         self.size += len(data)
-        if self.size > PART:
+        if self.size > TOGETHER_MAX:
             self.flush()
 
     def flush(self) -> None:
