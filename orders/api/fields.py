@@ -69,13 +69,17 @@ class Whole(serializers.IntegerField):
 
     default_error_messages = WORDING
 
+    def __init__(self, *, says: str = "must be a whole number", **options: Any) -> None:
+        super().__init__(**options)
+        self.says = says
+
     def to_internal_value(self, data: Any) -> int:
         """Accept a whole number only."""
         if isinstance(data, bool) or not isinstance(data, int | Decimal):
-            raise serializers.ValidationError("must be a whole number")
+            raise serializers.ValidationError(self.says)
         # The size first: 1e999999999 would take for ever to write out.
         if isinstance(data, Decimal) and (data.adjusted() > WHOLE_DIGITS or data != data.to_integral_value()):
-            raise serializers.ValidationError("must be a whole number")
+            raise serializers.ValidationError(self.says)
         whole = int(data)
         if self.min_value is not None and whole < self.min_value:
             self.fail("min_value", min_value=self.min_value)

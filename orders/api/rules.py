@@ -93,7 +93,11 @@ def traded(known: Catalogue, token_in: str, token_out: str) -> Pair | str:
     if sold == bought:
         return "is the same token as tokenIn"
     name = f"{sold.symbol}-{bought.symbol}"
-    return known.active.get(name) or f"cannot be bought with {sold.symbol}: {name} is not a traded pair"
+    if name in known.active:
+        return known.active[name]
+    if name in known.pairs:
+        return f"is no longer traded for {sold.symbol}: the pair {name} is not active"
+    return f"cannot be bought with {sold.symbol}: {name} is not a traded pair"
 
 
 def pair_of(known: Catalogue, token_in: str, token_out: str) -> Pair:

@@ -129,7 +129,11 @@ class ExecuteSerializer(serializers.Serializer[Any]):
     amount = Amount(help_text=ACCEPTED["amount"])
     amountOut = Amount(help_text=ACCEPTED["amountOut"], required=False)
     slippageBps = Whole(
-        help_text=ACCEPTED["slippageBps"], min_value=0, max_value=SLIPPAGE_MAX_BPS, default=SLIPPAGE_DEFAULT_BPS
+        help_text=ACCEPTED["slippageBps"],
+        min_value=0,
+        max_value=SLIPPAGE_MAX_BPS,
+        default=SLIPPAGE_DEFAULT_BPS,
+        says="must be whole basis points: 0.3 % is 30",
     )
     clientOrderId = ClientOrderId(help_text=ACCEPTED["clientOrderId"], required=False)
     limitPrice = Price(help_text=ACCEPTED["limitPrice"], required=False)

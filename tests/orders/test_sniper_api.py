@@ -13,6 +13,8 @@ from engine.triggers import Condition, Kind
 from orders.api import rules
 from orders.stores import terms
 from orders.stores.threads import aside
+from routing.catalogue import catalogue
+from routing.models import Pair
 from tests.orders.bench import TOKENS
 from tests.orders.doors import (
     ANY_JSON,
@@ -118,6 +120,17 @@ async def test_a_sniper_order_without_a_trigger_is_told_so(bench):
 async def test_what_a_sniper_order_cannot_have_is_refused(bench, change, message):
     field = await refused(SNIPER | change)
     assert (field["field"], field["message"]) == (next(reversed(change)), message)
+
+
+async def test_a_token_of_a_retired_pair_is_no_longer_traded(bench):
+    await aside(Pair.objects.filter(token_in__symbol="SOL", token_out__symbol="USDC").update, active=False)
+    catalogue.forget()
+    try:
+        field = await refused(SNIPER | {"tokenOut": "USDC"})
+        assert field["message"] == "is no longer traded for SOL: the pair SOL-USDC is not active"
+    finally:
+        await aside(Pair.objects.update, active=True)
+        catalogue.forget()
 
 
 async def test_a_sniper_order_may_buy_a_token_that_is_traded_or_sell_dollars(bench):
