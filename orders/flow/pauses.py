@@ -22,6 +22,7 @@ from engine.orders import Order
 from engine.quotes import Pair
 from orders.models import ApiKey, Pause, PauseState, Scope
 from orders.stores import risk_limit_rows
+from orders.stores.terms import epoch_ms
 from routing import outages
 from routing.catalogue import catalogue
 from routing.memory import Memory
@@ -52,6 +53,8 @@ class Stop:
     cancels_resting: bool = False
     subject: int | None = None
     """Id of the user or the API key."""
+    since: int = 0
+    """Epoch milliseconds."""
 
     @property
     def is_halt(self) -> bool:
@@ -152,7 +155,8 @@ def read() -> Pauses:
 
 
 def stop_of(row: Pause) -> Stop:
-    return Stop(Scope(row.scope), row.name, PauseState(row.state), row.reason, row.cancels_resting, row.subject)
+    since = epoch_ms(row.created_at)
+    return Stop(Scope(row.scope), row.name, PauseState(row.state), row.reason, row.cancels_resting, row.subject, since)
 
 
 pauses = Memory("pauses", read, Pauses(), (DatabaseError,), PAUSES_S)

@@ -65,6 +65,7 @@ FILL = {
     "amountIn": "1.5",
     "amountOut": "232.31",
 }
+STOP = {"scope": "venue", "name": "RAYDIUM", "state": "paused", "message": "RAYDIUM is paused: an upgrade"}
 SNAPSHOT = {
     "kind": "snapshot",
     "pair": "SOL-USDC",
@@ -75,7 +76,7 @@ SNAPSHOT = {
     **PRICES,
     "levels": [{"price": "158.5", "orders": 1}, {"price": "160", "orders": 2}],
     "fills": [FILL],
-    "stops": [{"scope": "venue", "name": "RAYDIUM", "state": "paused", "message": "RAYDIUM is paused: an upgrade"}],
+    "stops": [{**STOP, "reason": "an upgrade", "since": examples.AT}],
 }
 NO_ORDER = {
     "error": {"code": "not_found", "message": f"there is no order {examples.ORDER_ID}", "fields": []},

@@ -142,9 +142,22 @@ def levels(view: View) -> list[Json]:
 
 def stops(view: View) -> list[Json]:
     """Return what is paused, halted or failing, with the sentence that clients read."""
-    stopped = [(one.scope, one.name, one.state, str(one)) for one in view.stops]
-    failing = [(Scope.VENUE, venue, FAILING, said) for venue, said in view.cached.left_out.items()]
-    return [dict(zip(("scope", "name", "state", "message"), one, strict=True)) for one in (*stopped, *failing)]
+    stopped = [
+        {
+            "scope": one.scope,
+            "name": one.name,
+            "state": one.state,
+            "message": str(one),
+            "reason": one.reason,
+            "since": moment(one.since),
+        }
+        for one in view.stops
+    ]
+    failing = [
+        {"scope": Scope.VENUE, "name": venue, "state": FAILING, "message": said}
+        for venue, said in view.cached.left_out.items()
+    ]
+    return [*stopped, *failing]
 
 
 class OrdersFeed(EventStream):

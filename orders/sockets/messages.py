@@ -56,6 +56,8 @@ class Stop(Message, frozen=True):
     name: Annotated[str, Meta(description="The pair, venue, user or key; empty when the scope is everything.")]
     state: Annotated[str, Meta(extra_json_schema={"enum": [*PauseState, FAILING]})]
     message: Annotated[str, Meta(description="A sentence that says what is stopped, and why.")]
+    reason: Annotated[str | UnsetType, Meta(description="Why; the message ends with it.")] = UNSET
+    since: Moment | UnsetType = UNSET
 
 
 class Prices(Message, frozen=True, kw_only=True):

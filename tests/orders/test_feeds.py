@@ -6,10 +6,12 @@ from uuid import uuid4
 import pytest
 from django.db import OperationalError
 
+from engine.events import moment
 from orders.flow.pauses import pause, resume
 from orders.models import Attempt, PauseState
 from orders.sockets import feeds, tail, ticker
 from orders.stores import book, event_codec
+from orders.stores.terms import epoch_ms
 from orders.stores.threads import aside
 from routing import outages
 from routing.store import StoreError
@@ -87,12 +89,21 @@ async def test_what_stops_a_pair_is_told_at_once_and_that_it_goes_on(bench):
         await aside(pause, "pair", "USDC-SOL", "another direction", "ops")
         stopped = await heard_until(socket, lambda m: len(m.get("stops", [])) == 2, "the stops")
         assert stopped["stops"] == [
-            {"scope": "pair", "name": "SOL-USDC", "state": "paused", "message": "SOL-USDC is paused: odd prices"},
+            {
+                "scope": "pair",
+                "name": "SOL-USDC",
+                "state": "paused",
+                "message": "SOL-USDC is paused: odd prices",
+                "reason": "odd prices",
+                "since": moment(epoch_ms(rows[0].created_at)),
+            },
             {
                 "scope": "venue",
                 "name": "METEORA",
                 "state": "halted",
                 "message": "METEORA is halted: its pools are odd",
+                "reason": "its pools are odd",
+                "since": moment(epoch_ms(rows[1].created_at)),
             },
         ]
         for row in rows:
