@@ -12,7 +12,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from orders.access import tickets
-from orders.access.callers import Unauthorized
+from orders.access.callers import Unauthorized, of_user
 from orders.api.errors import read_only, taking
 from routing import wiring
 
@@ -43,7 +43,8 @@ def desk(request: HttpRequest) -> HttpResponse:
     """Show the desk to whoever has logged in."""
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path())
-    return render(request, "desk/desk.html", {"mock": wiring.is_mock()})
+    shown = {"mock": wiring.is_mock(), "orders": "all" if of_user(request.user).only_of is None else "own"}
+    return render(request, "desk/desk.html", shown)
 
 
 LOG_IN = views.LoginView.as_view(template_name="desk/login.html", next_page="desk")

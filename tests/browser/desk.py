@@ -92,7 +92,10 @@ class Desk(Watched):
         # Its own outcome is waited for: that of the order before may still be there.
         self.page.evaluate("document.querySelector('#outcome').textContent = ''")
         self.page.click("#place")
-        self.until(lambda: self.text("#outcome").startswith("Accepted"), "it is accepted")
+        # It may have ended by now.
+        self.until(
+            lambda: self.text("#outcome").partition(":")[0] in ("Accepted", "Confirmed", "Failed"), "its outcome"
+        )
         (new,) = self.until(lambda: [one for one in self.ids() if one not in before], "a row")
         return str(new)
 

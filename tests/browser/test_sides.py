@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from solders.keypair import Keypair
 
 pytestmark = pytest.mark.system
 
@@ -100,9 +101,8 @@ def test_an_exact_amount_is_received_for_no_more_than_was_shown(opened, look, si
         assert Decimal("1.004") < most / about < Decimal("1.006")
         assert desk.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing overflows"
         ended = place_until_filled(desk, amount)
-        accepted = desk.text("#outcome")
-        assert accepted.startswith(f"Accepted: market order, exactly {amount} {bought} for at most ")
-        assert accepted.endswith(f" {ended['amount']} {sold}.")
+        outcome = f"market order, exactly {amount} {bought} for at most {ended['amount']} {sold}."
+        desk.until(lambda: desk.text("#outcome") == f"Confirmed: {outcome}", "its outcome")
         assert ended["pair"] == pair and Decimal(ended["result"]["amountOut"]) == Decimal(amount)
         assert Decimal(ended["result"]["amountIn"]) <= Decimal(ended["amount"])
         row = desk.row(ended["orderId"])
@@ -232,6 +232,30 @@ def test_a_token_to_snipe_is_found_by_its_symbol_or_its_mint(desk):
     assert ["WIF", known["WIF"]] in offered
     desk.fill(tokenOut=known["WIF"], amount="0.5")
     desk.until(lambda: "Token check" in desk.text("#estimate"), "it is found by its mint")
+    desk.fill(tokenOut=str(Keypair().pubkey()))
+    refused = "As things are it would be refused when it fires: token facts unknown."
+    desk.until(lambda: desk.text("#problem") == refused, "what would become of an unknown token")
+    desk.fill(tokenOut="wif")
+    desk.until(lambda: "Token\nlisted" in desk.text("#estimate"), "it is found in small letters")
+
+
+def test_the_venues_figures_are_of_the_side_of_the_ticket_and_say_so(desk):
+    def labels():
+        return desk.page.locator(".ticks dt:has(.faced)").all_inner_texts()
+
+    def wins(lead):
+        shown = "[...document.querySelectorAll('.ticks .wins dd')].map(one => one.textContent)"
+        return desk.page.evaluate(f"{shown}.includes(document.querySelector('{lead}').textContent)")
+
+    assert labels() == ["Raydium sell", "Meteora sell", "Gap sell"]
+    assert desk.text("#chart-title") == "Selling SOL: price after fee"
+    desk.until(lambda: wins("#best"), "the better venue has the price at which is sold")
+    desk.side("Buy")
+    assert labels() == ["Raydium buy", "Meteora buy", "Gap buy"]
+    desk.until(lambda: wins("#ask"), "the better venue has the price at which is bought")
+    for venue in ("RAYDIUM", "METEORA"):
+        title = desk.page.locator(f".ticks div:has(#quote-{venue})").get_attribute("title")
+        assert title.startswith(f"Buying on {venue}, after its fee; quote ") and title.endswith(" old")
 
 
 def test_keys_choose_the_side_and_a_list_names_them(desk):

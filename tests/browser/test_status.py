@@ -1,6 +1,7 @@
 """The page never pretends: before a click it shows what is down, stopped or too old, and what cannot be placed."""
 
 import os
+import re
 import signal
 from contextlib import contextmanager
 
@@ -70,12 +71,29 @@ def test_what_operators_stop_is_shown_with_the_reason_and_cannot_be_traded(desk,
     desk.fill(amount="1")
     with stopped(desk, *words):
         state = {"pause": "paused", "halt": "halted"}[words[0]]
-        desk.until(lambda: desk.text("#link") == state, "the word")
-        said = f"{'trading' if words[1] == 'everything' else 'SOL-USDC'} is {state}: odd prices."
-        assert said in desk.text("#notices")
-        refused(desk, said)
+        is_all = words[1] == "everything"
+        desk.until(lambda: desk.text("#link") == (state if is_all else f"selling {state}"), "the word")
+        subject = "Trading" if is_all else "Selling SOL for USDC"
+        assert re.fullmatch(rf"{subject} is {state} since [0-9:]+: odd prices\.", desk.text("#notices"))
+        refused(desk, f"{'trading' if is_all else 'SOL-USDC'} is {state}: odd prices.")
     becomes_live(desk)
     desk.until(lambda: desk.page.get_attribute("#place", "aria-disabled") == "false", "it can be placed")
+
+
+def test_an_order_that_a_pause_keeps_from_firing_says_so_and_the_other_side_trades_on(desk):
+    desk.choose("limit")
+    desk.fill(amount="1", limitPrice="900")
+    row = desk.row(desk.place())
+    with stopped(desk, "pause", "SOL-USDC"):
+        desk.until(lambda: row.locator(".problem").inner_text() == "Does not fire: paused.", "its row")
+        assert desk.text("#outcome") == "", "what was accepted is no promise now"
+        desk.side("Buy")
+        desk.fill(amount="10", limitPrice="20")
+        other = desk.row(desk.place())
+        assert not other.locator(".problem").is_visible()
+    desk.until(lambda: not row.locator(".problem").is_visible(), "it can fire again")
+    for one in (row, other):
+        desk.http.delete(f"/api/orders/{one.get_attribute('data-order')}")
 
 
 def test_a_venue_that_is_down_is_named_and_the_other_is_traded_on(desk):

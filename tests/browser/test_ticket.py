@@ -140,7 +140,7 @@ def test_a_fill_is_told_in_full_and_so_is_an_end_without_one(desk):
     desk.fill(amount="1", limitPrice="900")
     order_id = desk.place()
     desk.row(order_id).get_by_role("button", name="Cancel").click()
-    desk.page.locator("#live .toast", has_text="Limit order cancelled: ").wait_for()
+    desk.page.locator("#live .toast", has_text="Limit order cancelled by you.").wait_for()
 
 
 def events_of(desk, amount):
@@ -166,7 +166,7 @@ def test_a_large_order_asks_once_and_an_enter_too_many_agrees_to_nothing(desk):
     desk.fill(amount=amount)
     desk.page.keyboard.press("Enter")
     dialog = asked(desk, "Place this large order?")
-    assert f"against you: {amount} SOL for about" in dialog.inner_text()
+    assert f"against you: {int(amount):,} SOL for about" in dialog.inner_text()
     desk.page.keyboard.press("Enter")
     dialog.wait_for(state="detached")
     assert with_amount(desk, amount) == []
@@ -174,6 +174,39 @@ def test_a_large_order_asks_once_and_an_enter_too_many_agrees_to_nothing(desk):
     asked(desk, "Place this large order?").get_by_role("button", name="Place market order").click()
     desk.until(lambda: desk.text("#outcome").startswith("Accepted"), "it is accepted")
     assert with_amount(desk, amount) == [amount]
+
+
+def test_what_became_of_the_last_order_is_said_as_long_as_it_is_true(desk):
+    desk.choose("limit")
+    desk.fill(amount="1234.5", limitPrice="900")
+    row = desk.row(desk.place())
+    assert desk.text("#outcome") == "Accepted: limit order, 1,234.5 SOL for USDC."
+    desk.page.get_by_role("button", name="Show it").click()
+    row.locator(".timeline").wait_for()
+    row.get_by_role("button", name="Cancel").click()
+    desk.until(lambda: desk.text("#outcome") == "Cancelled: limit order, 1,234.5 SOL for USDC.", "its end")
+    assert "Cancelled by you." in row.locator(".timeline").inner_text()
+    assert row.locator(".problem").inner_text() == "Cancelled by you."
+    desk.choose("market")
+    assert desk.text("#outcome") == "" and not desk.page.get_by_role("button", name="Show it").is_visible()
+
+
+@pytest.mark.parametrize("look", [{}, {"viewport": {"width": 390, "height": 800}}], ids=["desktop", "phone"])
+def test_a_large_slippage_is_warned_of_in_percent_and_asked_about(opened, look):
+    with opened(**look) as desk:
+        desk.fill(amount="1.151", slippageBps="4999")
+        assert desk.text("label[for=slippageBps]") == "Slippage, bps = 49.99 %"
+        warned = "May fill up to 49.99 % below the quote."
+        desk.until(lambda: desk.text("#problem") == warned, "the warning")
+        assert desk.page.get_attribute("#place", "aria-disabled") == "false"
+        assert desk.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing overflows"
+        desk.page.click("#place")
+        dialog = asked(desk, "Place with a slippage of 49.99 %?")
+        assert warned in dialog.inner_text() and "1.151 SOL for about" in dialog.inner_text()
+        dialog.get_by_role("button", name="Go back").click()
+        assert with_amount(desk, "1.151") == []
+        desk.fill(slippageBps="299")
+        desk.until(lambda: not desk.text("#problem"), "nothing to warn of")
 
 
 def test_all_resting_orders_of_the_pair_are_cancelled_after_one_question_with_their_count(desk):

@@ -1,6 +1,7 @@
 """Orders of every type, placed and watched on the desk by what a person sees."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def test_a_market_order_is_estimated_placed_and_watched_to_its_end(desk):
     assert row.locator(".c-price small").inner_text().endswith(("worse", "better", "as quoted"))
     assert desk.timeline(order_id) == desk.told(order_id)
     assert "landed in slot" in row.locator(".attempts").inner_text()
+    spent = row.locator(".line small").all_inner_texts()
+    assert spent == row.locator(".timeline li > small").all_inner_texts(), "the same times in row and timeline"
+    assert spent[-1].startswith("total ")
+    told = row.locator(".timeline").inner_text()
+    assert re.search(r"Expects [0-9.]+ USDC, accepts no less than [0-9.]+ USDC\.", told)
+    assert re.search(r"Got [0-9.]+ USDC at [0-9.]+ USDC per SOL, .*\. Venue fee [0-9.]+ SOL;", told)
+    assert "network fee 5,000 lamports, paid by the engine." in told
     desk.until(lambda: "Sold 1.5 SOL for" in desk.page.locator("#live").inner_text(), "it is spoken")
 
 
@@ -119,8 +127,7 @@ def test_what_is_wrong_is_said_at_its_field_in_the_words_of_the_api(desk):
     desk.fill(amount="1", limitPrice="155.005")
     desk.until(lambda: "is not on the tick of 0.01" in desk.text("#limitPrice-error"), "the tick, before it is sent")
     desk.fill(amount="-1", slippageBps="9999")
-    desk.page.click("#place")
-    desk.until(lambda: desk.text("#outcome").startswith("Not placed"), "the refusal")
+    desk.until(lambda: desk.text("#slippageBps-error"), "the refusal")
     answer = desk.http.post(
         "/api/orders/execute",
         json={
@@ -138,9 +145,19 @@ def test_what_is_wrong_is_said_at_its_field_in_the_words_of_the_api(desk):
         assert desk.text(f"#{name}-error") == field["message"]
         assert desk.page.get_attribute(f"#{name}", "aria-invalid") == "true"
         assert desk.page.get_attribute(f"#{name}", "aria-describedby") == f"{name}-error"
-    assert desk.page.evaluate("document.activeElement.getAttribute('aria-invalid')") == "true"
-    desk.fill(amount="1", limitPrice="155", slippageBps="50")
-    desk.until(lambda: not desk.text("#amount-error"), "the error goes")
+        assert f"{field['message']}." in desk.text("#problem"), "at the button, too"
+    assert desk.page.get_attribute("#place", "aria-disabled") == "true"
+    before = desk.ids()
+    desk.page.keyboard.press("Enter")
+    wrong = "document.activeElement.getAttribute('aria-invalid') === 'true'"
+    desk.until(lambda: desk.page.evaluate(wrong), "the wrong field is gone to")
+    assert desk.ids() == before and desk.text("#outcome") == ""
+    desk.fill(amount="1", limitPrice="900", slippageBps="0.3")
+    desk.until(lambda: desk.text("#problem") == "Slippage must be whole basis points: 0.3 % is 30.", "percent are none")
+    desk.fill(slippageBps="30")
+    assert desk.text("label[for=slippageBps]") == "Slippage, bps = 0.3 %"
+    desk.until(lambda: not desk.text("#amount-error") and not desk.text("#problem"), "the error goes")
+    assert desk.page.get_attribute("#place", "aria-disabled") == "false"
 
 
 def test_only_the_fields_that_apply_are_there(desk):

@@ -8,9 +8,6 @@ import { perBase } from "./sides.js";
 import { valued } from "./story.js";
 
 const CHECKS = { mintAuthority: "Token check: mint", freezeAuthority: "Token check: freeze", liquidity: "Token check: pools", topHolder: "Token check: holder" };
-// What asks for confirmation: a price impact twice the default slippage, that no trade of a usual size has.
-const LARGE_BPS = 100;
-
 // How much more than the price of now an exact amount may cost while it is estimated: the price impact is not known before.
 const ROOM = "1.25";
 
@@ -56,17 +53,21 @@ const rowsOf = (rows) => rows.map(([name, value, kind, title]) => make("div", { 
 export const estimateRows = (found, side) => rowsOf([...(found.fill ? fillRows(found, side) : empty(found.amountOut)), ...limitRows(found, side), ...sniperRows(found)]);
 export const emptyRows = ({ type, exact }) => rowsOf(type === "sniper" ? [] : empty(exact));
 
-// What stands in the way of this order, if it is to be said; `blocks` when it would be refused or could only fail.
-export function obstacle({ type, problem }, timeInForce) {
-  if (!problem) return null;
-  const { code, message } = problem;
-  if (type === "sniper" && code === "no_quote") return null;
-  // What rests can wait for a quote; what a sniper order waits for may bring the liquidity it lacks now.
-  const waits = type === "sniper" || (type === "limit" && timeInForce !== "ioc" && code === "no_quote");
-  const refused = ["paused", "reducing", "insufficient_balance"].includes(code) || code.startsWith("rejected_");
-  return { message: `${message}.`, blocks: refused || !waits };
+// How the token checks would end a sniper order if it fired now; "" if they would pass.
+function checked({ gates }) {
+  const against = gates.filter((one) => one.verdict !== "pass");
+  if (!against.length) return "";
+  const why = against.every((one) => one.value === null) ? "token facts unknown" : against.map((one) => `${CHECKS[one.gate] || one.gate} ${one.reason}`).join("; ");
+  return `As things are it would be refused when it fires: ${why}.`;
 }
 
-export function isLarge({ fill }) {
-  return Boolean(fill) && Number(fill.impactBps) >= LARGE_BPS;
+// What stands in the way of this order, if it is to be said; `blocks` when it would be refused or could only fail.
+export function obstacle({ type, problem, sniper }, timeInForce) {
+  const refused = sniper ? checked(sniper) : "";
+  if (!problem || (type === "sniper" && problem.code === "no_quote")) return refused ? { message: refused, blocks: false } : null;
+  const { code, message } = problem;
+  // What rests can wait for a quote; what a sniper order waits for may bring the liquidity it lacks now.
+  const waits = type === "sniper" || (type === "limit" && timeInForce !== "ioc" && code === "no_quote");
+  const isRefused = ["paused", "reducing", "insufficient_balance"].includes(code) || code.startsWith("rejected_");
+  return { message: `${message}.`, blocks: isRefused || !waits };
 }

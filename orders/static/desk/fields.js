@@ -2,6 +2,13 @@
 
 import { make, say } from "./dom.js";
 
+// Fields in words, as the subject of what is wrong with them.
+const NAMES = { amount: "The amount", slippageBps: "Slippage", limitPrice: "The limit price", maxPrice: "The highest price", tokenOut: "The token",
+  expiresAt: "The time", trigger: "What it waits for", timeInForce: "Time in force" };
+
+// What is wrong, to be read away from the fields.
+export const sentences = (fields) => fields.map((one) => `${NAMES[one.field] || one.field} ${one.message}.`).join(" ");
+
 // Shows the errors among `names`; returns what belongs to no field of this form.
 export function showErrors(form, fields, prefix = "") {
   const left = [];

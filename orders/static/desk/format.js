@@ -12,6 +12,8 @@ function grouped(places, least) {
 
 export const NONE = "–";
 
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 // Decimals of a tick: "0.01" has two.
 export const places = (tick) => (tick.split(".")[1] || "").length;
 
@@ -29,6 +31,12 @@ export function figure(text, digits = 7) {
   if (value === 0) return "0";
   const whole = Math.floor(Math.log10(Math.abs(value))) + 1;
   return grouped(Math.max(0, Math.min(18, digits - whole)), 0).format(value);
+}
+
+// A decimal text as it is, to the last digit, with its thousands apart.
+export function exactly(text) {
+  const [whole, part] = String(text).split(".");
+  return whole.replace(/\B(?=(\d{3})+$)/g, ",") + (part === undefined ? "" : `.${part}`);
 }
 
 export function bps(text) {

@@ -8,6 +8,7 @@ import { byId, make, say } from "./dom.js";
 import { listen } from "./keys.js";
 import { Market } from "./market.js";
 import { Orders } from "./orders.js";
+import { Outcome } from "./outcome.js";
 import { results } from "./results.js";
 import { known, marketOf, markets, sideOf } from "./sides.js";
 import { Status } from "./status.js";
@@ -16,15 +17,17 @@ import { Ticket } from "./ticket.js";
 const PAIRS_AGAIN_MS = 20_000;
 
 const market = new Market(new Chart(byId("chart")), { changed: (side, state) => status.connection(side, state) });
-const status = new Status(market);
-const orders = new Orders({ changed: (state) => status.connection("orders", state), best: (pair) => market.best(pair) });
+const outcome = new Outcome((id) => orders.show(id));
+const status = new Status(market, { stopped: () => outcome.clear() });
+const orders = new Orders({ changed: (state) => status.connection("orders", state), best: (pair) => market.best(pair), stopOf: (pair) => market.stopOf(pair), ended: (order) => outcome.ended(order) });
 const balances = new Balances();
-const ticket = new Ticket({ placed, sided: locate, prices: (side) => market.price(side), share: (token, percent) => balances.share(token, percent) });
+const ticket = new Ticket({ outcome, placed, sided: locate, prices: (side) => market.price(side), share: (token, percent) => balances.share(token, percent) });
 
 // Market and side are in the address, as the pair of the API: a reload, a bookmark and a second window show the same.
 const asked = () => decodeURIComponent(location.hash.slice(1));
 
 function locate(pair) {
+  market.face(sideOf(pair).side);
   if (asked() !== pair) history.replaceState(null, "", `#${pair}`);
 }
 
@@ -40,7 +43,7 @@ function choose(pair) {
   locate(pair);
   document.title = `${chosen.name} · Trading desk`;
   say(byId("cancel-all"), `Cancel all of ${chosen.name}`);
-  say(byId("chart-title"), `${chosen.sell ? "Sell" : "Buy"} price after fee`);
+  say(byId("chart-title"), `${chosen.sell ? "Selling" : "Buying"} ${chosen.base.symbol}: price after fee`);
   market.show(chosen);
   balances.show([chosen.base, chosen.quote]);
   ticket.trade(chosen, sideOf(pair).side);

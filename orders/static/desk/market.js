@@ -8,7 +8,7 @@ import { bps, clockTime, duration, figure, percent, price } from "./format.js";
 import { quotient } from "./decimal.js";
 import { History, RANGES } from "./history.js";
 import { Link } from "./link.js";
-import { FINE, perBase } from "./sides.js";
+import { FINE, perBase, sideOf } from "./sides.js";
 
 const LISTED = 12;
 const SIDES = ["sell", "buy"];
@@ -18,7 +18,7 @@ const blank = (pair) => ({ pair: pair?.pair, best: null, quotes: [], levels: [],
 
 export class Market {
   constructor(chart, { changed }) {
-    Object.assign(this, { chart, changed, name: null, tick: "0.01", sell: blank(), buy: blank(), links: [] });
+    Object.assign(this, { chart, changed, name: null, side: "sell", tick: "0.01", sell: blank(), buy: blank(), links: [] });
     this.history = new History(chart);
     this.range = RANGES[document.querySelector("input[name=range]:checked").value];
     byId("ranges").addEventListener("change", (event) => this.choose(RANGES[event.target.value]));
@@ -34,6 +34,16 @@ export class Market {
     return this.sell.pair ? "sell" : "buy";
   }
 
+  // The direction whose venues are shown: that of the ticket, if there is one.
+  get faced() {
+    return this[this.side].pair ? this.side : this.drawnSide;
+  }
+
+  face(side) {
+    this.side = side;
+    this.paint();
+  }
+
   // What operators have stopped, in either direction.
   get stops() {
     const all = [...this.sell.stops, ...this.buy.stops];
@@ -44,6 +54,13 @@ export class Market {
   best(pair) {
     const { best, heardAt } = SIDES.map((side) => this[side]).find((one) => one.pair === pair) || {};
     return best && Number(best.netPrice) && best.ageMs + Date.now() - heardAt <= this.staleMs ? best.netPrice : null;
+  }
+
+  // What keeps orders of a direction from firing, "paused", "halted" or "reducing", as far as it is known here.
+  stopOf(pair) {
+    const own = SIDES.map((side) => this[side]).find((one) => one.pair === pair);
+    const stops = own ? own.stops : this.stops.filter((one) => one.scope !== "pair");
+    return stops.find(({ scope, state }) => !["venue", "key"].includes(scope) && (state !== "reducing" || sideOf(pair).side === "buy"))?.state;
   }
 
   // The price of a side now in quote per base, as decimal text, or null.
@@ -135,11 +152,15 @@ export class Market {
 
   paint() {
     for (const [id, side] of [["best", "sell"], ["ask", "buy"]]) say(byId(id), price(perBase(side, this[side].best?.netPrice), this.tick));
-    const { best, quotes, gap } = this.main;
+    const side = this.faced;
+    const { best, quotes, gap, heardAt } = this[side];
+    for (const one of document.querySelectorAll(".faced")) say(one, side);
     for (const venue of ["RAYDIUM", "METEORA"]) {
       const quote = quotes.find((one) => one.venue === venue);
       const place = byId(`quote-${venue}`);
-      say(place, price(perBase(this.drawnSide, quote?.netPrice), this.tick));
+      say(place, price(perBase(side, quote?.netPrice), this.tick));
+      const age = quote && quote.ageMs + Date.now() - heardAt;
+      mark(place.parentElement, "title", quote ? `${side === "sell" ? "Selling" : "Buying"} on ${venue}, after its fee; quote ${age < 1_000 ? "under 1 s" : duration(age)} old` : `No quote of ${venue}`);
       place.parentElement.classList.toggle("wins", Boolean(quote) && best?.venue === venue);
       place.parentElement.classList.toggle("old", Boolean(quote) && quote.ageMs > (this.freshMs ?? Infinity));
     }

@@ -22,24 +22,18 @@ const FRAME_MS = 5;
 // And at most: a page that gets few frames catches up in those.
 const FRAME_MAX_MS = 20;
 const TONES = { confirmed: "good", failed: "bad" };
+// Whoever sees no others' orders sees their own.
+const YOURS = document.body.dataset.orders === "own";
 const OPEN = ["pending", "triggered", "routing", "building", "submitted"];
 
 // Where an order is taken up: behind the last event that is here.  Epoch 0 is what the engine assumes without.
 const cursor = ({ id, seq, epoch }) => ({ orderId: id, after: seq, ...(epoch ? { epoch } : {}) });
 
 export class Orders {
-  constructor({ changed, best }) {
-    this.best = best;
-    this.orders = new Map();
-    this.rows = new Map();
-    this.mine = new Set();
-    this.dirty = new Set();
-    this.unbuilt = [];
-    this.drawnAt = 0;
-    this.next = null;
+  // `best(pair)` and `stopOf(pair)` as the market has them; `ended(order)` is told of those that this desk placed.
+  constructor({ changed, best, stopOf, ended }) {
+    Object.assign(this, { best, stopOf, ended, orders: new Map(), rows: new Map(), mine: new Set(), dirty: new Set(), unbuilt: [], drawnAt: 0, next: null, reading: null });
     this.filters = { status: "", type: "", pair: "" };
-    this.reading = null;
-    this.asked = 0;
     this.link = new Link("/ws/orders", {
       opened: () => this.resume(),
       heard: (message) => this.heard(message),
@@ -158,9 +152,17 @@ export class Orders {
     this.summary();
   }
 
+  // Brings an order's row into view, opened.
+  show(id) {
+    const row = this.rows.get(id);
+    row?.open(true);
+    row?.element.scrollIntoView();
+    row?.toggle.focus({ preventScroll: true });
+  }
+
   see(ids) {
     const fresh = ids.filter((id) => !this.orders.has(id)).slice(0, Math.max(0, ROWS_MAX - this.orders.size));
-    for (const id of fresh) this.orders.set(id, begin(id));
+    for (const id of fresh) this.orders.set(id, { ...begin(id), isYours: YOURS || this.mine.has(id) });
     this.unbuilt.push(...fresh);
     this.follow(fresh);
     if (fresh.length) this.schedule();
@@ -229,7 +231,10 @@ export class Orders {
     if (outcome === "gap") this.follow([order.id]);
     if (outcome !== "new") return;
     this.dirty.add(order.id);
-    if (isOver(order) && this.mine.delete(order.id)) toast(ending(order), TONES[order.status]);
+    if (isOver(order) && this.mine.delete(order.id)) {
+      toast(ending(order), TONES[order.status]);
+      this.ended(order);
+    }
     this.schedule();
   }
 
@@ -274,6 +279,7 @@ export class Orders {
       if (isOver(row.order)) continue;
       row.pass(at);
       row.distance(this.best(row.order.pair));
+      row.hold(this.stopOf(row.order.pair));
     }
   }
 

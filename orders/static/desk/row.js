@@ -4,9 +4,9 @@ import * as api from "./api.js";
 import { amendForm } from "./amend.js";
 import { now } from "./clock.js";
 import { make, mark, say } from "./dom.js";
-import { NONE, bps, cost, duration, figure, percent, when } from "./format.js";
+import { NONE, bps, capital, cost, duration, figure, percent, when } from "./format.js";
 import { marketName, perBase, sideOf } from "./sides.js";
-import { LABELS, attempts, elapsed, isOver, isSniping, isWaiting, keyOf, line, sentence, stagesOf, steps, valued } from "./story.js";
+import { LABELS, attempts, elapsed, isOver, isSniping, isWaiting, keyOf, line, problemOf, sentence, stagesOf, steps, valued } from "./story.js";
 
 const cell = (name, ...inside) => make("div", { class: name, role: "cell" }, ...inside);
 
@@ -67,15 +67,16 @@ export class Row {
     say(this.token, order.pair.split("-")[0]);
     mark(this.toggle, "aria-label", `${when(order.events[0].at)}, ${name}, ${order.terms.amountOut ? "at most " : ""}${order.terms.amountIn}, ${order.status}: details`);
     say(this.venue, order.venue || NONE);
-    const trouble = order.problem || (isOver(order) ? "" : order.trouble);
+    const waits = isWaiting(order);
+    const held = waits && this.held ? `does not fire: ${this.held}` : "";
+    const trouble = problemOf(order) || held || (isOver(order) ? "" : order.trouble);
     say(this.why, briefly(order.why));
-    say(this.problem, trouble ? `${trouble}.` : "");
+    say(this.problem, trouble ? `${capital(trouble)}.` : "");
     this.problemCell.hidden = !trouble;
     mark(this.terms, "title", termsOf(order));
     mark(this.why, "title", order.why || "");
     say(this.price, figure(perBase(side, order.got?.executedPrice)));
     say(this.slippage, order.got ? cost(order.got.slippageBps) : "");
-    const waits = isWaiting(order);
     if (waits) this.distance(this.best);
     if (waits) this.waitFor(this.resting);
     this.amendButton.hidden = !waits || order.terms.timeInForce === "ioc";
@@ -84,6 +85,13 @@ export class Row {
     mark(this.cancelButton, "aria-label", `Cancel ${name}`);
     this.paintLine(at);
     if (this.isOpen) this.paintDetail();
+  }
+
+  // What keeps it from firing while it rests: "paused", "halted", "reducing" or nothing.
+  hold(stop) {
+    if (stop === this.held) return;
+    this.held = stop;
+    this.paint(now());
   }
 
   // How far the price has to go to a limit order that rests; `best` is the price of its direction now.
@@ -132,7 +140,7 @@ export class Row {
       mark(element, "data-state", one.state);
       const ended = isOver(this.order) && !["done", "never", "left"].includes(one.state);
       say(label, ended ? LABELS[one.state] : LABELS[one.stage]);
-      say(spent, one.ms === null ? (one.stage === "confirmed" && one.state === "done" ? duration(elapsed(this.order, at)) : "") : duration(one.ms));
+      say(spent, one.ms === null ? (one.stage === "confirmed" && one.state === "done" ? totalOf(this.order) : "") : duration(one.ms));
       if (one.state === "now") mark(element, "aria-current", "step");
       else element.removeAttribute("aria-current");
     });
@@ -186,6 +194,7 @@ export class Row {
     while (same < told.length && shown[same]?.dataset.key === keyOf(told[same])) same += 1;
     while (shown.length > same) this.timeline.lastElementChild.remove();
     for (const step of told.slice(same)) this.timeline.append(step.rewoundTo ? takenBack(step) : entry(step, this.order));
+    told.forEach((step, index) => !step.rewoundTo && say(shown[index].querySelector("small"), spentAt(step, this.order)));
   }
 
   tellUser(text) {
@@ -241,12 +250,19 @@ function briefly(why) {
   return lead ? `${Math.round(lead[1])} bps better` : (why || "").replace(/^(tries again|rests again):.*/, "$1");
 }
 
+const totalOf = (order) => `total ${duration(elapsed(order))}`;
+
+// How long the order stayed at a step, or in the end took.
+function spentAt(event, order) {
+  const next = order.events[event.seq];
+  if (next) return duration(Date.parse(next.at) - Date.parse(event.at));
+  return isOver(order) ? totalOf(order) : "";
+}
+
 function entry(event, order) {
-  const before = order.events[event.seq - 2];
-  const after = before ? `+${duration(Date.parse(event.at) - Date.parse(before.at))}` : "";
   return make("li", { "data-key": keyOf(event), "data-seq": event.seq, "data-status": event.status },
     make("span", { class: "seq" }, String(event.seq)),
-    make("time", { datetime: event.at }, when(event.at)), make("small", { class: "num" }, after),
+    make("time", { datetime: event.at }, when(event.at)), make("small", { class: "num" }),
     make("b", {}, event.status), make("span", { class: "said" }, sentence(event, order)),
     event.txHash ? make("code", { class: "hash" }, event.txHash) : null,
     event.quotes ? quotesTable(event.quotes, event.missing, sideOf(order.pair).side) : null,

@@ -2,7 +2,7 @@
 // so a row can show neither a wrong stage nor one twice, however often the line breaks.  What the engine takes back goes
 // as if it had never been told, except that the story says so.
 
-import { cost, figure } from "./format.js";
+import { capital, cost, exactly, figure } from "./format.js";
 import { perBase, sideOf } from "./sides.js";
 
 export const FINAL = new Set(["confirmed", "failed", "cancelled", "expired"]);
@@ -108,12 +108,8 @@ export function line(order, now) {
   });
 }
 
-// How long it took, or has taken, since it last began to move.
-export function elapsed(order, now) {
-  if (!order.events.length) return null;
-  const last = order.events[order.events.length - 1];
-  return (isOver(order) ? Date.parse(last.at) : now) - Date.parse(order.events[0].at);
-}
+// How long it took in all, in ms.
+export const elapsed = ({ events }) => Date.parse(events.at(-1).at) - Date.parse(events[0].at);
 
 // The signed transactions, as the events tell of them.
 export function attempts(order) {
@@ -135,10 +131,17 @@ export function attempts(order) {
   return found;
 }
 
+// A reason, as whoever reads it would say it.
+const worded = (order, reason) => (order?.isYours ? reason.replace(/(cancelled) by the client/i, "$1 by you") : reason);
+
+// Why an order ended without a fill; null if it did not.
+export const problemOf = (order) => order.problem && worded(order, order.problem);
+
 // How an order ended, as its owner would say it.
 export function ending(order) {
-  const kind = order.type.charAt(0).toUpperCase() + order.type.slice(1);
-  if (!order.got) return `${kind} order ${order.status}: ${order.problem}.`;
+  const kind = capital(order.type);
+  const why = problemOf(order);
+  if (!order.got) return `${kind} order ${why.startsWith(`${order.status} by`) ? "" : `${order.status}: `}${why}.`;
   const { amountOut, executedPrice, venue } = order.got;
   const { side, base, quote } = sideOf(order.pair);
   const [given, taken] = [figure(order.got.amountIn, 9), figure(amountOut, 9)];
@@ -159,18 +162,20 @@ export function sentence(event, order) {
   if (event.rewoundTo) {
     return `The engine lost part of this order's history and restored it: ${event.reason}. Steps after ${event.rewoundTo} are withdrawn; the order continues from there.`;
   }
-  const { side } = sideOf(order?.pair || "");
-  return (SENTENCES[event.kind] || (() => ""))(event, (price) => figure(perBase(side, price), 9));
+  const { side, base, quote } = sideOf(order.pair);
+  const [sold, bought] = side === "buy" ? [quote, base] : [base, quote];
+  const said = SENTENCES[event.kind] || (() => "");
+  return worded(order, said(event, { sold, bought, unit: `${quote} per ${base}`, priced: (price) => figure(perBase(side, price), 9) }));
 }
 
 const SENTENCES = {
   pending: () => "Accepted and committed.",
-  amended: ({ amended }, priced) => {
+  amended: ({ amended }, { priced }) => {
     const shown = (name, value) => (value === null || value === undefined ? "none" : name === "limitPrice" ? priced(value) : value);
     return `Amended: ${Object.entries(amended).map(([name, one]) => `${name} ${shown(name, one.from)} → ${shown(name, one.to)}`).join(", ")}.`;
   },
   returned: ({ returned }) => `Rests again: ${returned.message}.${returned.inMs ? ` It can fire again in ${returned.inMs} ms.` : ""}`,
-  triggered: ({ trigger = {}, gates = [] }, priced) => {
+  triggered: ({ trigger = {}, gates = [] }, { priced }) => {
     if (trigger.kind === "price") {
       return `${trigger.venue} at ${priced(trigger.price)} reached ${priced(trigger.limitPrice)}, on a quote ${trigger.ageMs} ms old.`;
     }
@@ -180,13 +185,13 @@ const SENTENCES = {
   },
   routing: (event) => `${event.reason}.`,
   retry: ({ retry }) => `The try failed: ${retry.message}. Next try in ${retry.inMs} ms.`,
-  building: (event) => (event.maximumIn
-    ? `Expects to pay ${event.expectedIn} for exactly ${event.expectedOut}, accepts no more than ${event.maximumIn}.`
-    : `Expects ${event.expectedOut}, accepts no less than ${event.minimumOut}.`),
+  building: (event, { sold, bought }) => (event.maximumIn
+    ? `Expects to pay ${exactly(event.expectedIn)} ${sold} for exactly ${exactly(event.expectedOut)} ${bought}, accepts no more than ${exactly(event.maximumIn)} ${sold}.`
+    : `Expects ${exactly(event.expectedOut)} ${bought}, accepts no less than ${exactly(event.minimumOut)} ${bought}.`),
   submitted: (event) => `Sent; it can land up to block height ${event.lastValidBlockHeight}.`,
-  confirmed: (event, priced) =>
-    `Got ${event.amountOut} at ${priced(event.executedPrice)}, ${against(event.slippageBps)}; fees ${event.fees.venueFee} ${event.fees.venueFeeToken} and ${event.fees.networkFeeLamports} lamports.`,
-  failed: (event) => `${event.message} (${event.code}). ${event.replayMayHelp ? "A replay may help." : "A replay would not help."}`,
-  cancelled: (event) => `${event.reason}.`,
-  expired: (event) => `${event.reason}.`,
+  confirmed: ({ amountOut, executedPrice, slippageBps, fees }, { bought, unit, priced }) =>
+    `Got ${exactly(amountOut)} ${bought} at ${priced(executedPrice)} ${unit}, ${against(slippageBps)}. Venue fee ${exactly(fees.venueFee)} ${fees.venueFeeToken}; network fee ${exactly(fees.networkFeeLamports)} lamports, paid by the engine.`,
+  failed: (event) => `${capital(event.message)} (${event.code}). ${event.replayMayHelp ? "A replay may help." : "A replay would not help."}`,
+  cancelled: (event) => `${capital(event.reason)}.`,
+  expired: (event) => `${capital(event.reason)}.`,
 };

@@ -2,7 +2,7 @@
 
 import { isAbove0, numeral, product, quotient, unit } from "./decimal.js";
 import { moment } from "./fields.js";
-import { limitPrice } from "./sides.js";
+import { known, limitPrice } from "./sides.js";
 
 export class Terms {
   // `prices(side)` is the price at which the base token is bought or sold now, as decimal text, or null.
@@ -68,6 +68,12 @@ export class Terms {
     return unit(this.pays);
   }
 
+  // In bps; null if it is none.
+  get slippage() {
+    const typed = this.text("slippageBps");
+    return /^\d{1,4}$/.test(typed) ? Number(typed) : null;
+  }
+
   // The price a conversion goes by: that of the limit, or of now.
   get rate() {
     const price = this.type === "limit" ? this.number("limitPrice") : this.ask();
@@ -106,7 +112,7 @@ export class Terms {
   order() {
     const { type, market, amount } = this;
     const pair = type === "sniper" ? { tokenIn: this.pays } : this.pair || { tokenIn: this.pays, tokenOut: this.side === "buy" ? market.base : market.quote };
-    const order = { type, tokenIn: pair.tokenIn.symbol, tokenOut: type === "sniper" ? this.text("tokenOut") : pair.tokenOut.symbol };
+    const order = { type, tokenIn: pair.tokenIn.symbol, tokenOut: type === "sniper" ? symbolOf(this.text("tokenOut")) : pair.tokenOut.symbol };
     if (amount) order.amount = amount;
     if (this.exact && this.number("amount")) order.amountOut = this.number("amount");
     if (this.text("slippageBps")) order.slippageBps = whole(this.text("slippageBps"));
@@ -154,6 +160,12 @@ export class Terms {
     if (order.type === "sniper" && !order.trigger) return "Choose what the order waits for.";
     return order.timeInForce === "gtd" && !order.expiresAt ? "Enter until when it waits." : "";
   }
+}
+
+// A symbol is found however it is typed; anything else is for the API to judge.
+function symbolOf(text) {
+  const symbols = [...known.values()].map((one) => one.tokenOut.symbol);
+  return symbols.includes(text) ? text : symbols.find((one) => one.toLowerCase() === text.toLowerCase()) || text;
 }
 
 const whole = (text) => (/^-?\d{1,15}$/.test(text) ? Number(text) : text);

@@ -3,19 +3,16 @@
 import * as api from "./api.js";
 import { isAbove0, product, quotient, unit } from "./decimal.js";
 import { byId, make, mark, say } from "./dom.js";
-import { emptyRows, estimateRows, estimated, isLarge, obstacle } from "./estimate.js";
-import { clearErrors, firstWrong, showErrors } from "./fields.js";
-import { bps, figure } from "./format.js";
+import { anotherToo, asksOnce, dealOf, despite, slack } from "./doubts.js";
+import { emptyRows, estimateRows, estimated, obstacle } from "./estimate.js";
+import { clearErrors, firstWrong, sentences, showErrors } from "./fields.js";
+import { figure } from "./format.js";
 import { Placing, Unanswered } from "./placing.js";
-import { agreed } from "./question.js";
 import { known, typed } from "./sides.js";
 import { Terms } from "./terms.js";
 
 // Wrong, or beyond a trading limit: only a change of the ticket changes the answer.
 const isRefusal = (reason) => reason.status === 400 || reason.status === 422;
-
-// What an order trades, in words.
-const deal = ({ amount, amountOut, tokenIn, tokenOut }) => (amountOut ? `exactly ${amountOut} ${tokenOut} for at most ${amount} ${tokenIn}` : `${amount} ${tokenIn} for ${tokenOut}`);
 
 const DEBOUNCE_MS = 250;
 const AGAIN_MS = 2_000;
@@ -24,13 +21,16 @@ const ESTIMATE_MS = 1_500;
 
 export class Ticket {
   // `prices(side)` is the price at which the base token is bought or sold now, as decimal text, or null; `share(token,
-  // percent)` so much of what is free of a token.
-  constructor({ placed, sided, prices, share }) {
+  // percent)` so much of what is free of a token; `outcome` the line that says what became of the order.
+  constructor({ placed, sided, prices, share, outcome }) {
     this.form = byId("order");
     this.terms = new Terms(this.form, prices);
-    Object.assign(this, { placed, sided, prices, share, found: null });
-    this.placing = new Placing(() => say(byId("outcome"), "No answer; retrying…"));
-    this.form.addEventListener("input", (event) => this.terms.market && this.edited(event.target));
+    Object.assign(this, { placed, sided, prices, share, outcome, found: null });
+    this.placing = new Placing(() => outcome.say("No answer; retrying…"));
+    this.form.addEventListener("input", (event) => {
+      outcome.clear();
+      if (this.terms.market) this.edited(event.target);
+    });
     this.form.addEventListener("click", (event) => event.target.dataset.set && this.preset(event.target));
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -123,6 +123,7 @@ export class Ticket {
     for (const [id, text] of [["unit-quote", quote], ["unit-base", base], ["priced", `${quote} per ${base}`], ["capped", pays.symbol]]) say(byId(id), text);
     say(byId("bound"), side === "buy" ? "or less" : "or more");
     for (const one of this.form.querySelectorAll("[data-set=limitPrice]")) say(one, `${side === "buy" ? "−" : "+"}${one.dataset.value} %`);
+    say(byId("slippage-is"), this.terms.slippage === null ? "(100 = 1 %)" : `= ${this.terms.slippage / 100} %`);
     for (const one of this.form.querySelectorAll("[data-set=slippageBps]")) mark(one, "aria-pressed", String(one.dataset.value === this.terms.text("slippageBps")));
     if (!this.sending) say(byId("place"), this.terms.offer);
     this.offerTokens();
@@ -179,7 +180,6 @@ export class Ticket {
       if (asking.signal.aborted) return;
       if (isRefusal(reason)) {
         // Asking again would not change the answer; typing does.
-        this.blank();
         this.showRefusal(reason);
       } else {
         this.blank("No estimate available.");
@@ -192,21 +192,21 @@ export class Ticket {
     this.estimated = false;
     this.found = null;
     byId("estimate").replaceChildren(...emptyRows(this.terms));
-    this.explain(text, blocks);
+    this.explain(text, blocks, true);
   }
 
   paint(key, order, found) {
     this.found = { key, ...found };
     byId("estimate").replaceChildren(...estimateRows(found, this.type === "sniper" ? "" : this.terms.side));
     const problem = obstacle(found, order.timeInForce);
-    this.explain(problem?.message, problem?.blocks);
+    this.explain([problem?.message, problem?.blocks ? "" : slack(order)].filter(Boolean).join(" "), problem?.blocks);
   }
 
   // The reason stands at the button, and is its description.
-  explain(text = "", blocks = false) {
+  explain(text, blocks = false, hint = false) {
     this.blocked = blocks;
     say(byId("problem"), text);
-    byId("problem").classList.toggle("hint", !this.found);
+    byId("problem").classList.toggle("hint", hint);
     mark(byId("place"), "aria-disabled", String(blocks));
   }
 
@@ -214,16 +214,14 @@ export class Ticket {
     if (this.sending) return;
     const { key } = this.terms;
     const order = this.terms.order();
-    if (this.terms.lacking(order)) {
-      this.estimate();
-      return;
-    }
+    if (this.terms.lacking(order)) return void this.estimate();
     clearErrors(this.form);
     this.busy(true);
     await this.known(key);
     // An exact amount costs no more than what is shown.
     if (order.amountOut && this.found?.key === key && this.found.fill) order.amount = this.found.fill.maximumIn;
-    if (!this.blocked && (await this.confirmed(key, order))) await this.place(key, order);
+    if (this.blocked) firstWrong(this.form)?.focus();
+    else if (await this.confirmed(key, order)) await this.place(key, order);
     this.busy(false);
   }
 
@@ -236,32 +234,31 @@ export class Ticket {
     this.asking?.abort();
   }
 
-  // Asks before what is hard to take back: another order while one may have been accepted, and a large one.
+  // Asks before what is hard to take back: another order while one may have been accepted, and a large or loose one.
   async confirmed(key, order) {
-    if (this.placing.differs(key)) {
-      const sure = await agreed({ title: "Place another order?", yes: "Place this one as well", no: "Go back",
-        text: "There was no answer to the order before, so it may have been accepted. The list below shows it if it was. This ticket has changed since and would be a second order." });
-      if (!sure) return false;
-    }
-    if (this.found?.key !== key || !isLarge(this.found) || this.large === key) return true;
-    const sure = await agreed({ title: "Place this large order?", yes: `Place ${order.type} order`, no: "Go back",
-      text: `Its size moves the price by ${bps(this.found.fill.impactBps)} against you: ${order.amountOut ? deal(order) : `${order.amount} ${order.tokenIn} for about ${figure(this.found.fill.expectedOut, 9)} ${order.tokenOut}`}.` });
-    if (sure) this.large = key;
+    if (this.placing.differs(key) && !(await anotherToo())) return false;
+    const doubts = despite(order, this.found?.key === key ? this.found : null);
+    if (!doubts.length || this.agreed === key) return true;
+    const sure = await asksOnce(order, doubts);
+    if (sure) this.agreed = key;
     return sure;
   }
 
   async place(key, order) {
     try {
       const accepted = await this.placing.place(key, order);
-      say(byId("outcome"), `Accepted: ${order.type} order, ${deal(order)}.`);
+      this.outcome.accepted(`${order.type} order, ${dealOf(order)}.`, accepted.orderId);
       this.placed(accepted.orderId);
-      this.large = null;
+      this.agreed = null;
       this.clear(key);
     } catch (reason) {
       this.refused = isRefusal(reason);
       if (reason instanceof Unanswered) {
-        say(byId("outcome"), "No answer; the order may have been accepted. Place it again to find out: unchanged, it cannot be placed twice.");
-      } else say(byId("outcome"), `Not placed: ${this.showRefusal(reason)}`);
+        this.outcome.say("No answer; the order may have been accepted. Place it again to find out: unchanged, it cannot be placed twice.");
+      } else if (this.refused) {
+        this.showRefusal(reason);
+        this.outcome.say("Not placed.");
+      } else this.outcome.say(`Not placed: ${reason.message}.`);
       firstWrong(this.form)?.focus();
     }
   }
@@ -271,7 +268,7 @@ export class Ticket {
     const { asked, order } = await this.placing.left();
     if (!asked || this.sending) return;
     if (order) this.placed(order.orderId);
-    say(byId("outcome"), order ? `Accepted before the reload: ${order.type} order, ${deal(order)}.` : "The order sent before the reload was not accepted.");
+    this.outcome.say(order ? `Accepted before the reload: ${order.type} order, ${dealOf(order)}.` : "The order sent before the reload was not accepted.", order?.orderId);
   }
 
   // The next order is typed anew: a key pressed twice must not be one.
@@ -281,13 +278,14 @@ export class Ticket {
     this.estimate();
   }
 
+  // At its field, and at the button, which places nothing until something is changed.
   showRefusal(reason) {
+    this.blank();
     // The amount that is typed may be either; what is sent beside an exact one is not typed.
     const typed = reason.fields.filter((one) => one.field === "amountOut").map((one) => ({ ...one, field: "amount" }));
-    const left = showErrors(this.form, typed.length ? [...typed, ...reason.fields.filter((one) => !one.field.startsWith("amount"))] : reason.fields);
-    if (!reason.fields.length) return `${reason.message}.`;
-    if (left.length) say(byId("problem"), left.join("; "));
-    return left.length ? left.join("; ") : "see above.";
+    const fields = typed.length ? [...typed, ...reason.fields.filter((one) => !one.field.startsWith("amount"))] : reason.fields;
+    showErrors(this.form, fields);
+    this.explain(sentences(fields) || `${reason.message}.`, true);
   }
 
   busy(yes) {
