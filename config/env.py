@@ -146,7 +146,7 @@ TABLE: dict[str, Setting] = {
     "MOCK_VENUES_DOWN": Setting(some_of("RAYDIUM", "METEORA"), "", "sandbox venues that are down from the start"),
     "MOCK_SEED": Setting(whole(0, 2**63), "1", "seed of every sandbox price and outcome"),
     "MOCK_LAUNCH_EVERY_S": Setting(whole(0, 86_400), "120", "seconds between launches of a sandbox token; 0 for never"),
-    "MOCK_FUNDS": Setting(whole(0, 10**15), "10000000000000", "whole tokens of each kind that an account begins with"),
+    "MOCK_FUNDS": Setting(whole(0, 10**15), "10000000", "whole tokens of each kind that an account begins with"),
     "MOCK_FAULTS": Setting(
         Path, None, "JSON file of faults the sandbox injects, read again while it runs; see routing/sandbox/faults.py"
     ),

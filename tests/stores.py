@@ -18,6 +18,8 @@ from deploy.servers import StoreFailed
 from deploy.stores import Stores
 
 PREFIX = "order-engine-tests-"
+FUNDS = {"MOCK_FUNDS": "10000000000000"}
+"""Enough for every test and benchmark that is not about balances."""
 started: list[Stores] = []
 
 
@@ -53,7 +55,7 @@ def prepare() -> None:
     os.environ.update({name: url for name, url in given.items() if url} | urls)
     # Tests that look into queues look into Redis.
     os.environ["BROKER_URL"] = ""
-    os.environ["ENGINE_DATA_DIR"] = str(data_dir)
+    os.environ |= {"ENGINE_DATA_DIR": str(data_dir), **FUNDS}
 
 
 def finish() -> None:

@@ -22,6 +22,7 @@ from config.env import PREFIXES, ROOT
 from deploy.servers import KeptPort, free_port
 from tests.bearer import bearer
 from tests.stands import RabbitMQ, Redis, Stand, asked_for, running, start_again
+from tests.stores import FUNDS
 
 READY_S = 60.0
 STORES = ("DATABASE_URL", "REDIS_URL", "BROKER_URL")
@@ -104,7 +105,7 @@ class System:
     def environ(self) -> dict[str, str]:
         """Return what its processes are told besides its settings: nothing of what the tests themselves run on."""
         places = {"ENGINE_DATA_DIR": str(self.data_dir), "ENGINE_PORT": str(self.port), "ENGINE_NO_VENV": "1"}
-        return {**outside(), "BROKER_URL": "", **self.stores, **places}
+        return {**outside(), "BROKER_URL": "", **FUNDS, **self.stores, **places}
 
     def start(self) -> None:
         """Start and wait until it says it is ready."""

@@ -23,6 +23,7 @@ from deploy.servers import free_port
 from orders.operations import heartbeats
 from routing.store import redis
 from tests.deploy.conftest import eventually
+from tests.stores import FUNDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,6 +45,7 @@ def environ(tmp_path):
     others = {k: v for k, v in os.environ.items() if not k.startswith(PREFIXES) and k not in secrets}
     return {
         **others,
+        **FUNDS,
         **{f"{name}_FILE": str(tmp_path / name) for name in secrets},
         "ENGINE_DATA_DIR": str(tmp_path / "data"),
         "ENGINE_PORT": str(free_port()),
