@@ -84,7 +84,7 @@ def test_an_open_story_drops_what_is_withdrawn_says_why_and_shows_what_follows(d
     assert desk.timeline(order_id) == [("1", "pending"), ("2", "triggered")]
     assert TAKEN_BACK.format(2) in row.locator(".timeline li").last.inner_text()
     assert row.locator(".c-venue").inner_text().strip() == NOTHING
-    assert row.locator(".c-problem").inner_text() == "rewound to step 2: Redis was lost."
+    assert row.locator(".c-problem").inner_text() == "Rewound to step 2: Redis was lost."
     assert row.locator(".attempts").inner_text().endswith("No transaction has been signed.")
 
     wire.tell(*of(4, *LIFE[2:], first=3))

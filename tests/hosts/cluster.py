@@ -23,6 +23,7 @@ from deploy.roles import WORKERS, http_status
 from deploy.servers import wait_for
 from tests.bearer import bearer
 from tests.hosts.network import Host, Network
+from tests.stores import FUNDS
 from tests.system import eventually
 
 ROLES = ("api", *WORKERS, "beat")
@@ -96,6 +97,7 @@ class Cluster:
         given = (*PREFIXES, *SECRETS)
         environ = {name: value for name, value in os.environ.items() if not name.startswith(given)}
         environ |= {
+            **FUNDS,
             **self.settings,
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,

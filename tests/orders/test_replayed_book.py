@@ -33,6 +33,7 @@ from orders.flow.intake import NewOrder
 from orders.stores import book, live, placing
 from routing import epochs
 from routing.catalogue import catalogue
+from routing.quotes import Cached
 from routing.store import redis
 from tests.market import MINUTES, START_MS, recorded
 from tests.orders.bench import empty_redis
@@ -241,7 +242,7 @@ class Replay:
     def sight(self, pairs: Sequence[str]) -> dict[str, Sighting]:
         """Judge the minute's close as if a venue without a fee had quoted it just now."""
         quote = Quote("METEORA", PAIR, Decimal(self.price).scaleb(-2), 0, POOL, self.now, self.now)
-        return {PAIR: limits.judged(PAIR, [quote], self.now)}
+        return {PAIR: limits.judged(PAIR, Cached((quote,), quote), self.now)}
 
     def fates(self) -> dict[int, Fate]:
         """Return how each order ended, from the engine's own last events."""

@@ -221,8 +221,9 @@ async def test_a_users_stop_is_told_to_that_user_alone(bench, monkeypatch):
         for name, header in headers.items():
             async with opened("/ws/quotes/SOL-USDC", [(b"authorization", header)]) as socket:
                 told[name] = (await socket.event())["stops"]
-    message = f"trading of the user ann is halted: {WHY}"
-    assert told == {"ann": [{"scope": "user", "name": "ann", "state": "halted", "message": message}], "ben": []}
+    (hers,), his = told["ann"], told["ben"]
+    assert (hers["scope"], hers["name"], hers["state"], hers["reason"]) == ("user", "ann", "halted", WHY)
+    assert hers["message"] == f"trading of the user ann is halted: {WHY}" and his == []
 
 
 def test_an_estimate_names_what_stops_its_user_or_key(bench, alice, bob):
