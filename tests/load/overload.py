@@ -31,6 +31,8 @@ BEFORE_S = 10.0
 NORMAL_WITHIN_S = 90.0
 """How long its latency may take to be normal again before this gives up."""
 FINAL_WITHIN_S = 120.0
+CALM_S = 30.0
+"""How long after the load memory is looked at: by then all that is let go has gone."""
 
 
 def pss_mb(pid: int) -> float:
@@ -223,6 +225,7 @@ def run(
     *,
     warm_s: float = WARM_S,
     before_s: float = BEFORE_S,
+    calm_s: float = CALM_S,
     beside: AbstractContextManager[None] | None = None,
 ) -> Run:
     """Warm up, look, overload, and look again until all is calm."""
@@ -239,6 +242,7 @@ def run(
         eventually(lambda: all_final(engine, accepted), FINAL_WITHIN_S, "every accepted order is final")
         final_s = time.monotonic() - ended
     eventually(lambda: not engine.redis().exists(*(f"order:{{{i}}}" for i in accepted[-100:])), 60, "they left Redis")
+    time.sleep(max(0.0, ended + calm_s - time.monotonic()))
     return Run(at_first, many, few, calm, normal_s, final_s, grown(before, seen, memory(engine)), used)
 
 

@@ -34,7 +34,7 @@ def frozen(pid, seconds):
 
 
 def test_past_its_backlog_the_engine_refuses_in_words_and_finishes_what_it_accepted(engine):
-    found = run(engine, 200, 5, warm_s=1, before_s=1, beside=frozen(engine.pids()["order"], 3.0))
+    found = run(engine, 200, 5, warm_s=1, before_s=1, calm_s=0, beside=frozen(engine.pids()["order"], 3.0))
     assert found.refused.keys() == {"overloaded"} and found.refused["overloaded"] > 100
     assert not found.others
     outcomes = ends(engine, found.accepted)
