@@ -1,6 +1,7 @@
 """The embedded Valkey (Redis protocol): where its binary comes from, its start and its end."""
 
 import importlib.util
+import os
 import re
 import secrets
 import shutil
@@ -68,7 +69,11 @@ def allocator() -> dict[str, str]:
     The embedded server comes with glibc's allocator, which keeps what a peak took.
     """
     found = next((path for folder in LIBRARIES if (path := folder / "libjemalloc.so.2").exists()), None)
-    return {"LD_PRELOAD": str(found), "MALLOC_CONF": GIVE_BACK} if found else {}
+    if found is None:
+        return {}
+    # Beside what is preloaded already, such as a clock that can be set.
+    preloaded = os.environ.get("LD_PRELOAD")
+    return {"LD_PRELOAD": f"{preloaded}:{found}" if preloaded else str(found), "MALLOC_CONF": GIVE_BACK}
 
 
 def major_of(program: Path) -> int:

@@ -8,22 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from engine.lifecycle import AttemptState
-from orders.flow.honesty import REFUSED
+from orders.flow.honesty import REFUSED, SETTLED_MAX, SINCE
 from orders.stores.rows import fetch_as
 from routing.breakers import Breakers
 
 LOOK_EVERY_S = 2.0
-ATTEMPTS_MAX = 2_000
-"""Newest transactions that one look reads, unsettled ones included; under more load they are a sample."""
 
 SHARES = f"""
     WITH settled AS (
         SELECT order_id, venue, settled_at,
             (state = '{AttemptState.REJECTED.value}' AND error_code <> '{REFUSED}')::int AS refused
         FROM orders_attempt
-        WHERE id > (SELECT coalesce(max(id), 0) FROM orders_attempt) - {ATTEMPTS_MAX}
-            AND settled_at > coalesce(%s, '-infinity'::timestamptz)
+        WHERE {SINCE}
             AND state IN ('{AttemptState.LANDED.value}', '{AttemptState.REJECTED.value}')
+        ORDER BY id DESC LIMIT {SETTLED_MAX}
     ), of_accounts AS (
         SELECT s.venue, max(s.settled_at) AS settled_at, avg(s.refused) AS refused
         FROM settled s JOIN orders_order o ON o.id = s.order_id

@@ -52,6 +52,12 @@ SAYS_MAX_BPS = 200
 UNITS_MIN = 10_000
 """Base units from which on a transaction counts; of less, one unit of rounding is more than a basis point."""
 
+SINCE = f"""
+    id > (SELECT coalesce(max(id), 0) FROM orders_attempt) - {ATTEMPTS_MAX}
+    AND settled_at > coalesce(%s, '-infinity'::timestamptz)
+"""  # noqa: S608 - a constant of this module
+"""SQL: whether an attempt has settled since a look."""
+
 SHORTFALLS = f"""
     WITH settled AS (
         SELECT order_id, venue, settled_at,
@@ -59,8 +65,7 @@ SHORTFALLS = f"""
             ELSE (expected_out - CASE state WHEN '{AttemptState.LANDED.value}' THEN amount_out ELSE minimum_out END)
                 * 10000 / expected_out END AS bps
         FROM orders_attempt
-        WHERE id > (SELECT coalesce(max(id), 0) FROM orders_attempt) - {ATTEMPTS_MAX}
-            AND settled_at > coalesce(%s, '-infinity'::timestamptz)
+        WHERE {SINCE}
             AND expected_out >= {UNITS_MIN} AND coalesce(expected_in, amount_in) >= {UNITS_MIN}
             AND (state = '{AttemptState.LANDED.value}' OR error_code = '{REFUSED}')
         ORDER BY id DESC LIMIT {SETTLED_MAX}

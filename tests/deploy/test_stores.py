@@ -102,7 +102,10 @@ def test_valkey_uses_jemalloc_where_the_machine_has_it(running, tmp_path, monkey
     monkeypatch.setattr(valkey, "LIBRARIES", (tmp_path,))
     assert valkey.allocator() == {}
     (tmp_path / "libjemalloc.so.2").touch()
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
     assert valkey.allocator()["LD_PRELOAD"] == str(tmp_path / "libjemalloc.so.2")
+    monkeypatch.setenv("LD_PRELOAD", "libfaketimeMT.so.1")
+    assert valkey.allocator()["LD_PRELOAD"] == f"libfaketimeMT.so.1:{tmp_path / 'libjemalloc.so.2'}"
 
 
 def test_both_stores_listen_on_one_loopback_address_only(running):

@@ -16,6 +16,7 @@ from routing.catalogue import catalogue
 from routing.chain import ChainUnreachable
 from routing.store import now_ms
 from routing.venues import VENUES
+from tests.factories import AttemptFactory
 from tests.orders.doors import ORDER
 from tests.orders.test_estimate import asked
 from tests.orders.test_patience import Away
@@ -212,6 +213,16 @@ def test_a_venue_whose_transactions_the_chain_refuses_is_left_out(bench, watch, 
         watch()
     (sentence,) = outages.failing().values()
     assert sentence.endswith("100% of its transactions were refused by the chain")
+
+
+def test_refused_transactions_behind_thousands_of_unsettled_ones_count(bench, watch, settings):
+    refusing(settings, 1.0)
+    for _ in range(MOMENTS_MIN):
+        trade(bench)
+        far = AttemptFactory(id=Attempt.objects.latest("id").id + 10_000, state="sent")
+        watch()
+        far.delete()
+    assert list(outages.failing()) == ["METEORA"]
 
 
 def test_a_chain_that_is_away_or_loses_transactions_says_nothing_of_a_venue(bench, watch, monkeypatch):
